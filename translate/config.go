@@ -1,0 +1,165 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Config holds what a Translator is made of besides its address tables. The
+// zero value of each field is what RFC 7915 recommends. New checks a Config
+// once; later changes to it have no effect.
+type Config struct {
+	// IPv4 and IPv6 are the translator's own addresses: the sources of the ICMP
+	// errors that it originates. It answers Echo Requests to them. Without an
+	// own address no error is originated in that family.
+	IPv4, IPv6 netip.Addr
+
+	// MTU4 and MTU6 are the MTUs of the next hop on either side, in octets; 0
+	// means 1500. MTU4 is at least 68, MTU6 at least 1280, both at most 65535.
+	// SetMTU changes them later.
+	MTU4, MTU6 int
+
+	// LowestIPv6MTU is the lowest MTU of the IPv6 network, 1280 to 65535 octets;
+	// 0 means 1280. IPv4 packets without DF are cut so that the result fits:
+	// RFC 7915 §4, "lowest-ipv6-mtu".
+	LowestIPv6MTU int
+
+	UDPZero    UDPZero    // what happens to UDP over IPv4 without a checksum
+	Hairpin    Hairpin    // how two mapped hosts reach each other by IPv4 addresses
+	ICMPErrors ICMPErrors // codes of originated errors
+
+	// AllowPrivate lets non-global IPv4 addresses pass through the well-known
+	// prefix 64:ff9b::/96, which RFC 6052 §3.1 forbids.
+	AllowPrivate bool
+	// AllowClassE accepts 240.0.0.0/4 as unicast addresses.
+	AllowClassE bool
+	// RefuseEmbeddedSource drops IPv6 packets whose source address lies inside
+	// a translation prefix: RFC 6052 §5.1. Set it where no IPv6 host is numbered
+	// from the prefix.
+	RefuseEmbeddedSource bool
+
+	// ErrorRate is how many ICMP errors a Worker may originate per second, and
+	// ErrorBurst how many at once (token bucket, RFC 4443 §2.4 (f)). 0 means 100
+	// and 50. A negative ErrorRate turns originated errors off; UnlimitedErrors
+	// removes the limit.
+	ErrorRate, ErrorBurst int
+
+	// ICMPPool4 holds the IPv4 sources of translated ICMPv6 errors whose own
+	// source cannot be translated (RFC 6791), at most 256; empty means IPv4.
+	// ICMPPool6 is the same for the other direction.
+	ICMPPool4, ICMPPool6 []netip.Addr
+	// NodeAddress attaches the untranslatable IPv6 source to such an error as
+	// an RFC 5837 Interface Information Object: RFC 6791 §4.
+	NodeAddress bool
+
+	// TOS4to6 and TOS6to4 say what becomes of the TOS octet or Traffic Class.
+	TOS4to6, TOS6to4 TOS
+	// FlowLabels gives every flow a stable IPv6 flow label instead of zero.
+	FlowLabels bool
+}
+
+// UnlimitedErrors as Config.ErrorRate removes the limit on originated errors.
+const UnlimitedErrors = 1 << 30
+
+// UDPZero is what happens to an IPv4 UDP packet without a checksum, which IPv6
+// does not allow: RFC 7915 §4.5.
+type UDPZero uint8
+
+const (
+	UDPZeroDrop    UDPZero = iota // refuse it
+	UDPZeroCompute                // compute the checksum; first fragments are refused
+	UDPZeroForward                // pass it on without a checksum (RFC 6936 tunnels)
+)
+
+// Hairpin is how hosts with explicit maps reach each other by their IPv4
+// addresses: RFC 7757 §4.2.
+type Hairpin uint8
+
+const (
+	HairpinIntrinsic Hairpin = iota // §4.2.2: translated back into IPv6 at once
+	HairpinSimple                   // §4.2.1: the IPv4 network returns the packet; not for a CLAT
+	HairpinOff
+)
+
+// ICMPErrors selects the codes of originated ICMP errors about addresses that
+// cannot be mapped.
+type ICMPErrors uint8
+
+const (
+	// ErrorsRFC7915 sends 3/13 and 1/1: RFC 7915 §4.4, §5.4.
+	ErrorsRFC7915 ICMPErrors = iota
+	// ErrorsTAYGA sends 3/1 and 1/0 for destinations, 3/10 and 1/5 for sources,
+	// refuses non-global addresses aloud, and lets errors from such addresses
+	// pass with the translator's own address as their source.
+	ErrorsTAYGA
+)
+
+// TOS is the treatment of the TOS octet or Traffic Class. The zero value copies
+// all eight bits: RFC 7915 §4.1, §5.1.
+type TOS struct {
+	Override bool  // replace instead of copy
+	Value    uint8 // the replacement
+}
+
+// withDefaults returns c with every zero field replaced by its default, or an
+// error that names the first field that makes no sense.
+func (c Config) withDefaults() (Config, error) {
+	if c.IPv4.IsValid() && !c.IPv4.Is4() {
+		return c, fmt.Errorf("translate: IPv4: %s is not an IPv4 address", c.IPv4)
+	}
+	if c.IPv6.IsValid() && (!c.IPv6.Is6() || c.IPv6.Is4In6() || c.IPv6.Zone() != "") {
+		return c, fmt.Errorf("translate: IPv6: %s is not a plain IPv6 address", c.IPv6)
+	}
+	c.MTU4 = orDefault(c.MTU4, 1500)
+	c.MTU6 = orDefault(c.MTU6, 1500)
+	if err := checkMTU(c.MTU4, c.MTU6); err != nil {
+		return c, err
+	}
+	c.LowestIPv6MTU = orDefault(c.LowestIPv6MTU, minMTU6)
+	if c.LowestIPv6MTU < minMTU6 || c.LowestIPv6MTU > maxLen {
+		return c, fmt.Errorf("translate: LowestIPv6MTU: %d is not in 1280 to 65535", c.LowestIPv6MTU)
+	}
+	if c.UDPZero > UDPZeroForward || c.Hairpin > HairpinOff || c.ICMPErrors > ErrorsTAYGA {
+		return c, fmt.Errorf("translate: UDPZero, Hairpin or ICMPErrors out of range")
+	}
+	c.ErrorRate = orDefault(c.ErrorRate, 100)
+	c.ErrorBurst = orDefault(c.ErrorBurst, 50)
+	if c.ErrorRate > UnlimitedErrors || c.ErrorBurst < 1 || c.ErrorBurst > UnlimitedErrors {
+		return c, fmt.Errorf("translate: ErrorRate or ErrorBurst out of range")
+	}
+	for _, pool := range [][]netip.Addr{c.ICMPPool4, c.ICMPPool6} {
+		if len(pool) > maxICMPPool {
+			return c, fmt.Errorf("translate: ICMP pool of %d addresses, more than %d", len(pool), maxICMPPool)
+		}
+	}
+	for _, a := range c.ICMPPool4 {
+		if !a.Is4() || class4(a.As4()) != unicast {
+			return c, fmt.Errorf("translate: ICMPPool4: %s is not a unicast IPv4 address", a)
+		}
+	}
+	for _, a := range c.ICMPPool6 {
+		if !a.Is6() || illegal6(a.As16()) {
+			return c, fmt.Errorf("translate: ICMPPool6: %s is not a unicast IPv6 address", a)
+		}
+	}
+	return c, nil
+}
+
+const maxICMPPool = 256
+
+func orDefault(v, def int) int {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+func checkMTU(mtu4, mtu6 int) error {
+	if mtu4 < minMTU4 || mtu4 > maxLen {
+		return fmt.Errorf("translate: MTU4: %d is not in 68 to 65535", mtu4)
+	}
+	if mtu6 < minMTU6 || mtu6 > maxLen {
+		return fmt.Errorf("translate: MTU6: %d is not in 1280 to 65535", mtu6)
+	}
+	return nil
+}

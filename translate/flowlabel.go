@@ -1,0 +1,27 @@
+package translate
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// flowLabel is the flow label of an IPv6 packet that we make: 0 as RFC 7915 §4.1
+// has it, or by option a keyed hash of the flow in 1 to 0xfffff, as RFC 6437 §3
+// describes. Fragments are labelled by addresses and protocol alone, since only
+// the first of them knows its ports.
+func (w *Worker) flowLabel(src, dst *[16]byte, proto uint8, h *header, data []byte) uint32 {
+	if !w.t.cfg.FlowLabels {
+		return 0
+	}
+	ports := uint64(0)
+	if !h.frag && checksumOffset(proto) != 0 {
+		ports = uint64(binary.BigEndian.Uint32(data))
+	}
+	shi, slo := halves(*src)
+	dhi, dlo := halves(*dst)
+	key := &w.t.ids.key
+	a, b := bits.Mul64(shi^key[0], slo^key[1])
+	c, d := bits.Mul64(dhi^key[1]^a, dlo^key[0]^b)
+	e, f := bits.Mul64(c^d^ports, key[0]^uint64(proto)|1)
+	return uint32((e^f)%0xfffff) + 1
+}

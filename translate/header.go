@@ -1,0 +1,228 @@
+package translate
+
+import "encoding/binary"
+
+// Protocol and next header numbers.
+const (
+	protoHopByHop = 0
+	protoICMPv4   = 1
+	protoIGMP     = 2
+	protoTCP      = 6
+	protoUDP      = 17
+	protoDCCP     = 33
+	protoRouting  = 43
+	protoFragment = 44
+	protoAH       = 51
+	protoICMPv6   = 58
+	protoDestOpts = 60
+	protoMobility = 135
+	protoUDPLite  = 136
+	protoHIP      = 139
+	protoShim6    = 140
+)
+
+// Lengths of fixed headers.
+const (
+	len4    = 20
+	len6    = 40
+	lenFrag = 8
+	lenICMP = 8
+)
+
+// hdr4 views the fixed IPv4 header, RFC 791 §3.1.
+type hdr4 [len4]byte
+
+func (v *hdr4) len() int         { return int(v[0]&15) * 4 }
+func (v *hdr4) totalLen() int    { return int(binary.BigEndian.Uint16(v[2:])) }
+func (v *hdr4) fragWord() uint16 { return binary.BigEndian.Uint16(v[6:]) }
+func (v *hdr4) src() [4]byte     { return [4]byte(v[12:16]) }
+func (v *hdr4) dst() [4]byte     { return [4]byte(v[16:20]) }
+
+// Bits of the IPv4 fragment word. Below them are 13 bits of offset.
+const (
+	flagDF = 0x4000
+	flagMF = 0x2000
+)
+
+// hdr6 views the fixed IPv6 header, RFC 8200 §3.
+type hdr6 [len6]byte
+
+func (v *hdr6) trafficClass() uint8 { return v[0]<<4 | v[1]>>4 }
+func (v *hdr6) payloadLen() int     { return int(binary.BigEndian.Uint16(v[4:])) }
+func (v *hdr6) src() [16]byte       { return [16]byte(v[8:24]) }
+func (v *hdr6) dst() [16]byte       { return [16]byte(v[24:40]) }
+
+// header is what an IP header says in either family, addresses aside. Outer
+// and quoted packets are read into it, and written from it.
+type header struct {
+	tos, ttl, proto uint8
+
+	hdrLen  int // octets in front of the data: header, options, extension headers
+	dataLen int // octets of data that the header names; a quote may hold fewer
+
+	frag bool   // real fragment: offset or M/MF is not 0
+	more bool   // M/MF
+	df   bool   // IPv4 only
+	fh   bool   // IPv4: same as frag; IPv6: there is a Fragment Header, maybe an atomic one
+	off8 uint16 // fragment offset in units of 8 octets
+	id   uint32 // identification
+
+	nextOff int // IPv6: where the octet that names proto lies
+	routing int // IPv6: where the first Routing header with segments left begins, or 0
+}
+
+// carriesHeader reports whether the data begins with a transport header.
+func (h *header) carriesHeader() bool { return h.off8 == 0 }
+
+// read4 reads the IPv4 header in front of b. It checks what concerns the header
+// alone; the data may be cut short.
+func (h *header) read4(b []byte) Reason {
+	if len(b) < len4 || b[0]>>4 != 4 {
+		return BadHeader
+	}
+	v := (*hdr4)(b)
+	n, total := v.len(), v.totalLen()
+	if n < len4 || n > len(b) || total < n {
+		return BadHeader
+	}
+	w := v.fragWord()
+	*h = header{
+		tos: v[1], ttl: v[8], proto: v[9],
+		hdrLen: n, dataLen: total - n,
+		more: w&flagMF != 0, df: w&flagDF != 0, off8: w & 0x1fff,
+		id: uint32(binary.BigEndian.Uint16(v[4:])),
+	}
+	h.frag = w&(flagMF|0x1fff) != 0
+	h.fh = h.frag
+	return ok
+}
+
+// headerSum4 returns the folded sum of an IPv4 header of n octets, which is
+// 0xffff if its checksum is right.
+func headerSum4(b []byte, n int) uint16 {
+	v := (*hdr4)(b)
+	s := sum8(v[0:8]) + sum8(v[8:16]) + uint64(binary.BigEndian.Uint32(v[16:]))
+	if n > len4 {
+		s += sum(b[len4:n])
+	}
+	return fold(s)
+}
+
+// badFragment reports whether a fragment cannot be part of any packet: a length
+// that is no multiple of 8 although more follow, or an end beyond the largest
+// packet (RFC 8200 §4.5, RFC 791 §3.1).
+func (h *header) badFragment() bool {
+	return h.more && (h.dataLen == 0 || h.dataLen%8 != 0) ||
+		int(h.off8)*8+h.dataLen > maxLen
+}
+
+// read6 reads the IPv6 header in front of b and walks its extension headers,
+// RFC 7915 §5.1. b may end before the payload does, but not inside the chain.
+func (h *header) read6(b []byte) Reason {
+	if len(b) < len6 || b[0]>>4 != 6 {
+		return BadHeader
+	}
+	v := (*hdr6)(b)
+	end := len6 + v.payloadLen()
+	*h = header{
+		tos: v.trafficClass(), ttl: v[7], proto: v[6],
+		hdrLen: len6, dataLen: end - len6,
+		nextOff: 6,
+	}
+	switch h.proto {
+	case protoTCP, protoUDP, protoICMPv6:
+		return ok
+	}
+	return h.walk6(b, end)
+}
+
+// walk6 steps over Hop-by-Hop, Routing and Destination Options headers, in any
+// number and order, and over one Fragment Header behind them. Every step moves
+// at least 8 octets forward, so the walk is bounded by the packet.
+func (h *header) walk6(b []byte, end int) Reason {
+	have := min(len(b), end)
+	at := len6
+	for {
+		switch h.proto {
+		case protoHopByHop, protoDestOpts, protoRouting:
+			if have < at+8 {
+				return BadExtensionHeader
+			}
+			n := (int(b[at+1]) + 1) * 8
+			if have < at+n {
+				return BadExtensionHeader
+			}
+			if h.proto == protoRouting && b[at+3] != 0 && h.routing == 0 {
+				h.routing = at
+			}
+			h.proto, h.nextOff = b[at], at
+			at += n
+			continue
+		case protoFragment:
+			if have < at+lenFrag {
+				return BadExtensionHeader
+			}
+			w := binary.BigEndian.Uint16(b[at+2:])
+			h.fh, h.more, h.off8 = true, w&1 != 0, w>>3
+			h.frag = h.more || h.off8 != 0
+			h.id = binary.BigEndian.Uint32(b[at+4:])
+			h.proto, h.nextOff = b[at], at
+			at += lenFrag
+			if isExtension(h.proto) {
+				return FragmentChain
+			}
+		}
+		h.hdrLen, h.dataLen = at, end-at
+		return ok
+	}
+}
+
+// isExtension reports whether proto is an IPv6 extension header that must not
+// follow a Fragment Header into IPv4: RFC 7915 §5.1.1. ESP may.
+func isExtension(proto uint8) bool {
+	switch proto {
+	case protoHopByHop, protoRouting, protoFragment, protoAH, protoDestOpts,
+		protoMobility, protoHIP, protoShim6:
+		return true
+	}
+	return false
+}
+
+// put4 writes an IPv4 header without options into b. length is that of the
+// data, word the flags and fragment offset.
+func put4(b []byte, tos uint8, length int, id, word uint16, ttl, proto uint8, src, dst [4]byte) {
+	v := (*hdr4)(b)
+	total := len4 + length
+	v[0], v[1] = 0x45, tos
+	binary.BigEndian.PutUint16(v[2:], uint16(total))
+	binary.BigEndian.PutUint16(v[4:], id)
+	binary.BigEndian.PutUint16(v[6:], word)
+	v[8], v[9] = ttl, proto
+	s := 0x4500 + uint64(tos) + uint64(total) + uint64(id) + uint64(word) +
+		uint64(ttl)<<8 + uint64(proto) + sum4(src) + sum4(dst)
+	binary.BigEndian.PutUint16(v[10:], ^fold(s))
+	*(*[4]byte)(v[12:]) = src
+	*(*[4]byte)(v[16:]) = dst
+}
+
+// put6 writes an IPv6 header into b. length is the Payload Length.
+func put6(b []byte, tc uint8, label uint32, length int, next, hopLimit uint8, src, dst *[16]byte) {
+	v := (*hdr6)(b)
+	binary.BigEndian.PutUint32(v[0:], 6<<28|uint32(tc)<<20|label)
+	binary.BigEndian.PutUint16(v[4:], uint16(length))
+	v[6], v[7] = next, hopLimit
+	*(*[16]byte)(v[8:]) = *src
+	*(*[16]byte)(v[24:]) = *dst
+}
+
+// putFrag writes a Fragment Header into b: RFC 8200 §4.5. Reserved bits are 0.
+func putFrag(b []byte, next uint8, off8 uint16, more bool, id uint32) {
+	v := (*[lenFrag]byte)(b)
+	v[0], v[1] = next, 0
+	w := off8 << 3
+	if more {
+		w |= 1
+	}
+	binary.BigEndian.PutUint16(v[2:], w)
+	binary.BigEndian.PutUint32(v[4:], id)
+}

@@ -1,0 +1,60 @@
+package translate
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// Identification of IPv4 packets that come from IPv6 packets without Fragment
+// Header. RFC 6864 §4.3 asks that packets which may be fragmented carry values
+// that are not soon repeated for the same source, destination and protocol; and
+// nobody should learn from the values of one destination what goes to another.
+//
+// So there are many counters, and a secret hash of (source, destination,
+// protocol) chooses one: a pair sees all 65,536 values before one repeats. The
+// counters are shared by all workers, as packets of one pair may be on several;
+// a worker takes identBlock values at a time, so the shared line is rarely
+// touched.
+const (
+	identBuckets = 2048
+	identBlock   = 32
+)
+
+type identSpace struct {
+	key  [2]uint64
+	next [identBuckets]atomic.Uint32
+}
+
+func (s *identSpace) init() {
+	s.key = [2]uint64{rand.Uint64() | 1, rand.Uint64()}
+	for i := range s.next {
+		s.next[i].Store(rand.Uint32())
+	}
+}
+
+// identBlocks is what a worker has taken from an identSpace.
+type identBlocks [identBuckets]struct {
+	next uint16
+	left uint16
+}
+
+// ident returns the identification for a new packet.
+func (w *Worker) ident(src, dst [4]byte, proto uint8) uint16 {
+	b := &w.ids[w.t.ids.bucket(src, dst, proto)]
+	if b.left == 0 {
+		b.next = uint16(w.t.ids.next[w.t.ids.bucket(src, dst, proto)].Add(identBlock) - identBlock)
+		b.left = identBlock
+	}
+	id := b.next
+	b.next++
+	b.left--
+	return id
+}
+
+// bucket is a keyed hash: two multiplications of 64 to 128 bits, folded.
+func (s *identSpace) bucket(src, dst [4]byte, proto uint8) uint32 {
+	hi, lo := bits.Mul64(sum4(src)<<32^sum4(dst)^s.key[1], s.key[0])
+	hi, lo = bits.Mul64(hi^lo^uint64(proto), s.key[0]^s.key[1]|1)
+	return uint32(hi^lo) % identBuckets
+}

@@ -1,0 +1,95 @@
+package translate
+
+import "sync"
+
+// Room that a packet's buffer has around the packet, in octets.
+//
+// Headroom is what a packet can grow to the left: 20 for the outer header
+// (40−20) and 28 for the header of a packet quoted in an ICMPv4 error (40−20
+// and a Fragment Header of 8). An ICMPv6 error that we originate needs the
+// same 48: an IPv6 header of 40 and an ICMPv6 header of 8.
+//
+// Tailroom is what an ICMP error with an extension can grow to the right.
+// RFC 4884 pads the quote to 128 octets, of which the quoted header is at least
+// 20, and an RFC 5837 object with its structure header takes 28.
+const (
+	Headroom = 20 + 28
+	Tailroom = 128 - 20 + 28
+)
+
+// A Packet is one IP packet in a buffer that the caller owns: Buf[Off:Off+Len],
+// from the first octet of the IP header. Around it lie at least Headroom octets
+// in front and Tailroom octets behind. Translate moves the window inside Buf;
+// it neither keeps nor replaces Buf.
+type Packet struct {
+	Buf      []byte
+	Off, Len int
+
+	// Offload describes work that the kernel left undone. Its zero value is a
+	// plain packet: one packet on the wire, checksums complete.
+	Offload Offload
+
+	// Result is the last verdict on the packet, set by Translate, TranslateBatch
+	// and Fragment.
+	Result Result
+}
+
+// Bytes returns the packet's window. It aliases p.Buf.
+func (p *Packet) Bytes() []byte { return p.Buf[p.Off : p.Off+p.Len] }
+
+// Offload flags and GSO types, as in the kernel's struct virtio_net_hdr.
+const (
+	OffloadNeedsCsum = 1 // Flags: checksum at CsumStart+CsumOffset is a pseudo-header sum only
+
+	GSONone  = 0
+	GSOTCPv4 = 1
+	GSOTCPv6 = 4
+	GSOUDPL4 = 5
+	GSOECN   = 0x80 // beside GSOTCPv4 or GSOTCPv6: the first segment carries CWR
+)
+
+// Offload is a virtio-net header in host byte order (struct virtio_net_hdr).
+// Lengths and offsets are in octets; CsumStart counts from the first octet of
+// the IP header, CsumOffset from CsumStart.
+type Offload struct {
+	Flags      uint8
+	GSOType    uint8
+	HdrLen     uint16
+	GSOSize    uint16
+	CsumStart  uint16
+	CsumOffset uint16
+}
+
+// A Verdict says what the caller does with a packet. The zero value is the
+// safe one.
+type Verdict uint8
+
+const (
+	// Drop: forget the packet. It is octet for octet as it came.
+	Drop Verdict = iota
+	// Forward: send the window on; its version nibble tells the family.
+	Forward
+	// Reply: the window now holds an answer (an ICMP error, an Echo Reply) for
+	// the side from which the packet came.
+	Reply
+	// Split: the window holds a translated packet that is too large; call
+	// Worker.Fragment.
+	Split
+)
+
+// NumVerdicts is the number of verdicts.
+const NumVerdicts = 4
+
+// String returns the verdict's name in lower case.
+func (v Verdict) String() string {
+	return [...]string{"drop", "forward", "reply", "split"}[v&3]
+}
+
+// A Result is a verdict and its reason.
+type Result struct {
+	Verdict Verdict
+	Reason  Reason
+}
+
+// noCopy makes vet complain about copies of the struct that holds it.
+type noCopy [0]sync.Mutex

@@ -1,0 +1,106 @@
+package translate
+
+// A Reason says why a packet got its verdict. Each one is a counter in Stats.
+type Reason uint8
+
+const (
+	NotJudged  Reason = iota // the packet has not been looked at
+	Translated               // forwarded to the other family
+	Hairpinned               // translated twice, back into IPv6: RFC 7757 §4.2
+
+	// Refused in silence.
+
+	BadHeader          // IP header or lengths that cannot be: RFC 1812 §5.2.2, RFC 8200 §3
+	BadHeaderChecksum  // IPv4 header checksum wrong: RFC 1812 §5.2.2
+	IllegalSource      // source address that no packet may have: RFC 7915 §4.1, §5.1
+	IllegalDestination // destination that is multicast, loopback, …: RFC 7915 §1.2, §8
+	NonGlobal          // well-known prefix with a non-global IPv4 address: RFC 6052 §3.1
+	EmbeddedSource     // IPv6 source inside a translation prefix: RFC 6052 §5.1
+	BadFragment        // fragment that cannot be part of a packet: RFC 8200 §4.5
+	TinyFragment       // first fragment without its transport header: RFC 1858, RFC 3128
+	FragmentedICMP     // fragment of an ICMP message: RFC 7915 §1.2
+	FragmentChain      // extension header behind a Fragment Header: RFC 7915 §5.1.1
+	BadExtensionHeader // extension header chain cut short: RFC 8200 §4
+	NoProtocol         // protocol with no counterpart in the other family
+	ShortTransport     // transport header cut short, or its length is wrong
+	UDPZeroChecksum    // UDP without checksum where one is needed: RFC 7915 §4.5
+	ICMPType           // type or code without counterpart: RFC 7915 §4.2, §5.2
+	ICMPPointer        // Parameter Problem pointer without counterpart: RFC 7915 §4.2, §5.2
+	ICMPMTU            // Packet Too Big with an MTU too small to be true: RFC 8201 §4
+	ICMPChecksum       // ICMP error with a wrong checksum: RFC 7915 §5
+	ICMPQuote          // quoted packet that cannot be translated: RFC 7915 §4.3, §5.3
+	ICMPQuotedError    // ICMP error that quotes an ICMP error: RFC 7915 §4.3, §5.3
+	ICMPExtension      // RFC 4884 length beyond the message
+	ICMPSource         // ICMP error whose source cannot be translated: RFC 6791
+	SelfICMP           // ICMP to the translator itself that asks for no answer
+	HairpinLoop        // hairpinned packet that would leave as it came
+	BadOffload         // offload description that contradicts the packet
+
+	// Refused, and the source is told (Verdict Reply) unless RFC 1812 §4.3,
+	// RFC 4443 §2.4, the error budget or the configuration forbid it (Drop).
+
+	HopLimit      // TTL or hop limit ran out: RFC 7915 §4.1, §5.1
+	TooBig        // larger than the next hop's MTU: RFC 7915 §1.4, §4.1
+	SourceRoute   // unexpired source route or Routing header: RFC 7915 §4.1, §5.1
+	NoDestination // destination that no mapping covers: RFC 7915 §4.4, §5.4
+	NoSource      // source that no mapping covers: RFC 7915 §4.4, §5.4
+	SelfProtocol  // sent to the translator itself, which has no such service
+
+	// Answered.
+
+	EchoReply // Echo Request to the translator itself: RFC 1812 §4.3.3.6, RFC 4443 §4.1
+
+	// NumReasons is the number of reasons.
+	NumReasons = int(EchoReply) + 1
+)
+
+// ok is what checks return that find nothing wrong.
+const ok = NotJudged
+
+// reasonNames are short, stable names for counters and logs.
+var reasonNames = [NumReasons]string{
+	NotJudged:          "not-judged",
+	Translated:         "translated",
+	Hairpinned:         "hairpinned",
+	BadHeader:          "bad-header",
+	BadHeaderChecksum:  "bad-header-checksum",
+	IllegalSource:      "illegal-source",
+	IllegalDestination: "illegal-destination",
+	NonGlobal:          "non-global",
+	EmbeddedSource:     "embedded-source",
+	BadFragment:        "bad-fragment",
+	TinyFragment:       "tiny-fragment",
+	FragmentedICMP:     "fragmented-icmp",
+	FragmentChain:      "fragment-chain",
+	BadExtensionHeader: "bad-extension-header",
+	NoProtocol:         "no-protocol",
+	ShortTransport:     "short-transport",
+	UDPZeroChecksum:    "udp-zero-checksum",
+	ICMPType:           "icmp-type",
+	ICMPPointer:        "icmp-pointer",
+	ICMPMTU:            "icmp-mtu",
+	ICMPChecksum:       "icmp-checksum",
+	ICMPQuote:          "icmp-quote",
+	ICMPQuotedError:    "icmp-quoted-error",
+	ICMPExtension:      "icmp-extension",
+	ICMPSource:         "icmp-source",
+	SelfICMP:           "self-icmp",
+	HairpinLoop:        "hairpin-loop",
+	BadOffload:         "bad-offload",
+	HopLimit:           "hop-limit",
+	TooBig:             "too-big",
+	SourceRoute:        "source-route",
+	NoDestination:      "no-destination",
+	NoSource:           "no-source",
+	SelfProtocol:       "self-protocol",
+	EchoReply:          "echo-reply",
+}
+
+// String returns the reason's name: lower case, words joined by hyphens, fit
+// for a counter's label.
+func (r Reason) String() string {
+	if int(r) < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}

@@ -1,0 +1,167 @@
+package translate
+
+import (
+	"encoding/binary"
+)
+
+// Sizes of the ICMP errors that we originate: as much of the packet as fits 576
+// octets (RFC 1812 §4.3.2.3) or 1280 (RFC 4443 §2.4 (c)).
+const (
+	maxError4  = 576
+	maxError6  = minMTU6
+	ownTTL     = 64
+	errorTOS   = 0xc0 // precedence of network control: RFC 1812 §4.3.2.5
+	keepTOS    = 0x1e
+	prohibited = 13 // ICMPv4 code: RFC 7915 §4.4
+)
+
+// word reads four octets of an ICMP header.
+func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+
+// spend takes one originated error from the budget.
+func (w *Worker) spend() bool {
+	switch {
+	case w.t.cfg.ErrorRate < 0:
+		return false
+	case w.budget < w.t.errorCost:
+		w.counts.heldBack++
+		return false
+	}
+	w.budget -= w.t.errorCost
+	return true
+}
+
+// refuse4 answers an IPv4 packet with an ICMPv4 error, or drops it where no
+// error may be sent: RFC 1812 §4.3.2.7. The error is put in front of the packet,
+// of which nothing is changed. rest is the second word of the ICMP header.
+func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
+	b := p.Bytes()
+	src := (*hdr4)(b).src()
+	isEcho := h.proto == protoICMPv4 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
+	if w.t.own4 == [4]byte{} || h.off8 != 0 || class4(src) != unicast ||
+		h.proto == protoICMPv4 && !isEcho || !w.spend() {
+		return drop(why)
+	}
+	n := lenICMP + min(h.hdrLen+h.dataLen, maxError4-len4-lenICMP)
+	at := p.Off - lenICMP
+	putICMP(p.Buf[at:at+n], typ, code, rest, 0)
+	at -= len4
+	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	p.window(at, len4+n)
+	return Result{Reply, why}
+}
+
+// refuse6 answers an IPv6 packet with an ICMPv6 error, or drops it where no
+// error may be sent: RFC 4443 §2.4 (e). Illegal sources and destinations are
+// gone when it is called.
+func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
+	b := p.Bytes()
+	src := (*hdr6)(b).src()
+	if w.t.own6 == [16]byte{} || h.off8 != 0 ||
+		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend() {
+		return drop(why)
+	}
+	n := lenICMP + min(h.hdrLen+h.dataLen, maxError6-len6-lenICMP)
+	at := p.Off - lenICMP
+	putICMP(p.Buf[at:at+n], typ, code, rest, sum16(&w.t.own6)+sum16(&src)+pseudo6(n))
+	at -= len6
+	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, &w.t.own6, &src)
+	p.window(at, len6+n)
+	return Result{Reply, why}
+}
+
+// putICMP writes the header of the ICMP message that fills msg. pseudo is the
+// sum of the pseudo-header, 0 for ICMPv4.
+func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
+	msg[0], msg[1], msg[2], msg[3] = typ, code, 0, 0
+	binary.BigEndian.PutUint32(msg[4:], rest)
+	binary.BigEndian.PutUint16(msg[2:], ^fold(sum(msg)+pseudo))
+}
+
+// unmapped4 refuses an IPv4 packet one of whose addresses has no counterpart:
+// RFC 7915 §4.4. Non-global addresses are refused in silence, unless TAYGA is to
+// be followed.
+func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
+	code := uint8(prohibited)
+	if w.t.cfg.ICMPErrors == ErrorsTAYGA {
+		code = 10 // host administratively prohibited
+		if why == NoDestination {
+			code = 1 // host unreachable
+		}
+	}
+	if how == notGlobal {
+		why = NonGlobal
+		if w.t.cfg.ICMPErrors == ErrorsRFC7915 {
+			return drop(why)
+		}
+	}
+	return w.refuse4(p, h, why, icmp4Unreachable, code, 0)
+}
+
+// unmapped6 refuses an IPv6 packet one of whose addresses has no counterpart:
+// RFC 7915 §5.4, which wants no such error about any ICMPv6 message.
+func (w *Worker) unmapped6(p *Packet, h *header, how how, why Reason) Result {
+	code := uint8(1) // administratively prohibited
+	if w.t.cfg.ICMPErrors == ErrorsTAYGA {
+		code = 5 // source address failed policy
+		if why == NoDestination {
+			code = 0 // no route
+		}
+	}
+	switch {
+	case how == illegal && why == NoDestination:
+		return drop(IllegalDestination)
+	case how == illegal:
+		return drop(IllegalSource)
+	case how == embedded:
+		return drop(EmbeddedSource)
+	case how == notGlobal:
+		why = NonGlobal
+	}
+	if h.proto == protoICMPv6 {
+		return drop(why)
+	}
+	return w.refuse6(p, h, why, icmp6Unreachable, code, 0)
+}
+
+// self4 deals with packets to the translator's own IPv4 address: it answers Echo
+// Requests, whatever their TTL, and knows no other service. RFC 1812 §4.3.3.6,
+// §5.3.1.
+func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
+	if h.proto != protoICMPv4 {
+		return w.refuse4(p, h, SelfProtocol, icmp4Unreachable, 2, 0)
+	}
+	if data[0] != icmp4Echo {
+		return drop(SelfICMP)
+	}
+	if fold(sum(data)) != 0xffff {
+		return drop(ICMPChecksum)
+	}
+	src := (*hdr4)(p.Bytes()).src()
+	data[0] = icmp4EchoReply
+	update(data[2:], minus(icmp4Echo<<8))
+	at := p.Off + h.hdrLen - len4
+	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	p.window(at, len4+h.dataLen)
+	return Result{Reply, EchoReply}
+}
+
+// self6 is self4 for the own IPv6 address: RFC 4443 §4.1, §4.2.
+func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
+	if h.proto != protoICMPv6 {
+		return w.refuse6(p, h, SelfProtocol, icmp6ParamProblem, 1, uint32(h.nextOff))
+	}
+	if data[0] != icmp6Echo {
+		return drop(SelfICMP)
+	}
+	src := (*hdr6)(p.Bytes()).src()
+	if fold(sum(data)+sum16(&src)+sum16(&w.t.own6)+pseudo6(h.dataLen)) != 0xffff {
+		return drop(ICMPChecksum)
+	}
+	data[0] = icmp6EchoReply
+	update(data[2:], 1<<8)
+	at := p.Off + h.hdrLen - len6
+	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, &w.t.own6, &src)
+	p.window(at, len6+h.dataLen)
+	return Result{Reply, EchoReply}
+}

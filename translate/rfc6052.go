@@ -1,0 +1,123 @@
+package translate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+)
+
+// prefix6052 is an RFC 6052 prefix made ready for the packet path.
+type prefix6052 struct {
+	hi, lo    uint64 // the prefix, in two halves
+	mhi, mlo  uint64 // its mask
+	bits      uint8  // 32, 40, 48, 56, 64 or 96
+	wellKnown bool   // 64:ff9b::/96: not for non-global IPv4 addresses
+}
+
+// newPrefix6052 checks p against RFC 6052 §2.2.
+func newPrefix6052(p netip.Prefix) (prefix6052, error) {
+	if !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: not an IPv6 prefix", p)
+	}
+	switch p.Bits() {
+	case 32, 40, 48, 56, 64, 96:
+	default:
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: length %d not allowed by RFC 6052 (32, 40, 48, 56, 64 or 96)", p, p.Bits())
+	}
+	if p != p.Masked() {
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: bits set behind the prefix length", p)
+	}
+	a := p.Addr().As16()
+	if a[8] != 0 {
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: bits 64 to 71 are not zero (RFC 6052 §2.2)", p)
+	}
+	if illegal6(a) || p.Bits() == 96 && a == [16]byte{} {
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: not a unicast prefix", p)
+	}
+	return prefix6052{
+		hi: binary.BigEndian.Uint64(a[:8]), lo: binary.BigEndian.Uint64(a[8:]),
+		mhi: mask64(p.Bits()), mlo: mask64(p.Bits() - 64),
+		bits: uint8(p.Bits()), wellKnown: p == wellKnown,
+	}, nil
+}
+
+// mask64 returns a mask of the n highest bits; n may lie outside 0 to 64.
+func mask64(n int) uint64 {
+	return ^(^uint64(0) >> uint(min(max(n, 0), 64)))
+}
+
+// contains reports whether the address hi:lo lies inside the prefix.
+func (p *prefix6052) contains(hi, lo uint64) bool {
+	return (hi^p.hi)&p.mhi|(lo^p.lo)&p.mlo == 0
+}
+
+// embed composes the IPv4-embedded IPv6 address of a, RFC 6052 §2.3. Bits 64
+// to 71 and the suffix are zero.
+func (p *prefix6052) embed(a [4]byte) (v6 [16]byte) {
+	v := uint64(binary.BigEndian.Uint32(a[:]))
+	hi, lo := p.hi, p.lo
+	switch p.bits {
+	case 96:
+		lo |= v
+	case 64:
+		lo |= v << 24
+	default: // the address straddles bits 64 to 71
+		below := uint(p.bits) - 32 // bits of v that lie behind the gap
+		hi |= v >> below
+		lo |= v << (64 - below) >> 8
+	}
+	binary.BigEndian.PutUint64(v6[:8], hi)
+	binary.BigEndian.PutUint64(v6[8:], lo)
+	return v6
+}
+
+// extract returns the IPv4 address in the address hi:lo. Bits 64 to 71 and the
+// suffix are not looked at: RFC 6052 §2.2, §2.3.
+func (p *prefix6052) extract(hi, lo uint64) (a [4]byte) {
+	var v uint32
+	switch p.bits {
+	case 96:
+		v = uint32(lo)
+	case 64:
+		v = uint32(lo >> 24)
+	default:
+		below := uint(p.bits) - 32
+		v = uint32(hi<<below) | uint32(lo<<8>>(64-below))
+	}
+	binary.BigEndian.PutUint32(a[:], v)
+	return a
+}
+
+// Embed composes the IPv4-embedded IPv6 address of v4 with prefix, whose length
+// is 32, 40, 48, 56, 64 or 96: RFC 6052 §2.3. It allocates only to report an
+// error.
+func Embed(prefix netip.Prefix, v4 netip.Addr) (netip.Addr, error) {
+	p, err := newPrefix6052(prefix)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if !v4.Is4() {
+		return netip.Addr{}, fmt.Errorf("translate: %s is not an IPv4 address", v4)
+	}
+	return netip.AddrFrom16(p.embed(v4.As4())), nil
+}
+
+// Extract returns the IPv4 address embedded in v6 under prefix, ignoring bits
+// 64 to 71 and the suffix: RFC 6052 §2.3. It is an error if v6 lies outside
+// prefix.
+func Extract(prefix netip.Prefix, v6 netip.Addr) (netip.Addr, error) {
+	p, err := newPrefix6052(prefix)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if !prefix.Contains(v6) {
+		return netip.Addr{}, fmt.Errorf("translate: %s is outside %s", v6, prefix)
+	}
+	a := v6.As16()
+	return netip.AddrFrom4(p.extract(halves(a))), nil
+}
+
+// halves returns the two 64-bit halves of an address.
+func halves(a [16]byte) (hi, lo uint64) {
+	return binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+}

@@ -1,0 +1,111 @@
+package translate
+
+import "sync/atomic"
+
+// A Direction is the side from which packets come.
+type Direction uint8
+
+const (
+	V4ToV6   Direction = iota // IPv4 packets
+	V6ToV4                    // IPv6 packets
+	NoFamily                  // neither
+
+	NumDirections = int(NoFamily) + 1
+)
+
+// String returns "4to6", "6to4" or "none".
+func (d Direction) String() string {
+	return [...]string{"4to6", "6to4", "none", "none"}[d&3]
+}
+
+// Count counts packets and their octets as they came in, headers included.
+type Count struct{ Packets, Octets uint64 }
+
+// Stats are counters since the Translator was made. Every packet given to
+// Translate is counted once.
+type Stats struct {
+	By [NumDirections][NumVerdicts][NumReasons]Count
+	// ErrorsHeldBack counts errors that were not originated for want of budget.
+	ErrorsHeldBack uint64
+}
+
+// Total sums the counts of a direction and verdict over all reasons.
+func (s *Stats) Total(d Direction, v Verdict) (c Count) {
+	for _, r := range s.By[d][v] {
+		c.Packets += r.Packets
+		c.Octets += r.Octets
+	}
+	return c
+}
+
+// Stats sums the counters of all workers. Each counter is exact and never goes
+// back; counters of packets in flight may be a batch apart.
+func (t *Translator) Stats() (s Stats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.workers {
+		w.counts.addTo(&s)
+	}
+	return s
+}
+
+// counts are one worker's counters. The worker adds to plain fields and
+// publishes what it touched at the end of a batch, since an atomic store costs
+// as much as half a translation.
+type counts struct {
+	mine      [NumDirections][NumVerdicts][NumReasons]Count
+	heldBack  uint64
+	touched   [16]slot
+	nTouched  int
+	last      slot
+	published [NumDirections][NumVerdicts][NumReasons]struct{ packets, octets atomic.Uint64 }
+	pubHeld   atomic.Uint64
+}
+
+// slot names a counter.
+type slot struct {
+	d Direction
+	v Verdict
+	r Reason
+}
+
+func (c *counts) add(d Direction, res Result, octets int) {
+	s := slot{d, res.Verdict, res.Reason}
+	n := &c.mine[s.d][s.v][s.r]
+	n.Packets++
+	n.Octets += uint64(octets)
+	if c.nTouched > 0 && s == c.last {
+		return
+	}
+	if c.nTouched == len(c.touched) {
+		c.publish()
+	}
+	c.last = s
+	c.touched[c.nTouched] = s
+	c.nTouched++
+}
+
+func (c *counts) publish() {
+	for _, s := range c.touched[:c.nTouched] {
+		n, p := &c.mine[s.d][s.v][s.r], &c.published[s.d][s.v][s.r]
+		p.packets.Store(n.Packets)
+		p.octets.Store(n.Octets)
+	}
+	c.nTouched = 0
+	if c.heldBack != c.pubHeld.Load() {
+		c.pubHeld.Store(c.heldBack)
+	}
+}
+
+func (c *counts) addTo(s *Stats) {
+	for d := range c.published {
+		for v := range c.published[d] {
+			for r := range c.published[d][v] {
+				p := &c.published[d][v][r]
+				s.By[d][v][r].Packets += p.packets.Load()
+				s.By[d][v][r].Octets += p.octets.Load()
+			}
+		}
+	}
+	s.ErrorsHeldBack += c.pubHeld.Load()
+}

@@ -1,0 +1,278 @@
+package translate
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/gaissmai/bart"
+)
+
+// A Map is an explicit address mapping, RFC 7757 §3.1: addresses of IPv4 stand
+// for addresses of IPv6 and back. The bits behind the IPv4 prefix go to those
+// right behind the IPv6 prefix; there must be room for them. Bits that are set
+// behind a prefix length are ignored.
+type Map struct {
+	IPv4, IPv6 netip.Prefix
+}
+
+func (m Map) String() string { return m.IPv4.String() + " " + m.IPv6.String() }
+
+// TableConfig holds the address mappings of a Table.
+type TableConfig struct {
+	// Prefixes are RFC 6052 prefixes of length 32, 40, 48, 56, 64 or 96. IPv4
+	// addresses are composed with the first; any of them is recognised, the
+	// longest first.
+	Prefixes []netip.Prefix
+	// Maps are explicit mappings. They come before Prefixes, the longest match
+	// first on either side: RFC 7757 §3.3.
+	Maps []Map
+	// Pools are the IPv4 prefixes whose addresses Dynamic lends. A longer Map
+	// inside takes its addresses out; a shorter one around yields to the pool.
+	Pools []netip.Prefix
+}
+
+// A Table maps addresses between the families. It is immutable: to change a
+// mapping, build another and call Translator.SetTable.
+type Table struct {
+	first    prefix6052   // composes; bits is 0 if there is no prefix
+	prefixes []prefix6052 // longest first
+
+	// Explicit maps and pools. A nil tree is an empty one.
+	to6  *bart.Fast[entry]
+	to4  *bart.Fast[entry]
+	maps []Map
+}
+
+// entry is a Map made ready for the packet path, or a pool.
+type entry struct {
+	hi, lo uint64 // IPv6 prefix
+	v4     uint32 // IPv4 prefix
+	suffix uint32 // mask of the bits behind the IPv4 prefix
+	shift  uint8  // how far left these bits stand in the IPv6 address
+	pool   bool
+}
+
+// NewTable builds a Table. Its error names the mapping that cannot be: a prefix
+// that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
+// suffix bits (RFC 7757 §3.2), or one whose IPv4 or IPv6 prefix is already taken
+// (RFC 7757 §5).
+func NewTable(c TableConfig) (*Table, error) {
+	t := &Table{maps: slices.Clone(c.Maps)}
+	for _, pfx := range c.Prefixes {
+		p, err := newPrefix6052(pfx)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(t.prefixes, p) {
+			return nil, fmt.Errorf("translate: prefix %s: given twice", pfx)
+		}
+		t.prefixes = append(t.prefixes, p)
+	}
+	if len(t.prefixes) > 0 {
+		t.first = t.prefixes[0]
+	}
+	slices.SortStableFunc(t.prefixes, func(a, b prefix6052) int { return cmp.Compare(b.bits, a.bits) })
+
+	for _, m := range c.Maps {
+		if err := t.addMap(m); err != nil {
+			return nil, err
+		}
+	}
+	for _, pool := range c.Pools {
+		if err := t.addPool(pool); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *Table) addMap(m Map) error {
+	p4, p6 := m.IPv4.Masked(), m.IPv6.Masked()
+	if !p4.IsValid() || !p4.Addr().Is4() {
+		return fmt.Errorf("translate: map %s: first prefix is not IPv4", m)
+	}
+	if !p6.IsValid() || !p6.Addr().Is6() {
+		return fmt.Errorf("translate: map %s: second prefix is not IPv6", m)
+	}
+	bits4, bits6 := 32-p4.Bits(), 128-p6.Bits()
+	if bits4 > bits6 {
+		return fmt.Errorf("translate: map %s: %d IPv4 suffix bits do not fit %d IPv6 suffix bits (RFC 7757 §3.2)", m, bits4, bits6)
+	}
+	if t.to6 == nil {
+		t.to6 = new(bart.Fast[entry])
+	}
+	if t.to4 == nil {
+		t.to4 = new(bart.Fast[entry])
+	}
+	if _, taken := t.to6.Get(p4); taken {
+		return fmt.Errorf("translate: map %s: %s is mapped already", m, p4)
+	}
+	if _, taken := t.to4.Get(p6); taken {
+		return fmt.Errorf("translate: map %s: %s is mapped already", m, p6)
+	}
+	a4 := p4.Addr().As4()
+	e := entry{
+		v4:     binary.BigEndian.Uint32(a4[:]),
+		suffix: uint32(1<<bits4 - 1),
+		shift:  uint8(bits6 - bits4),
+	}
+	e.hi, e.lo = halves(p6.Addr().As16())
+	t.to6.Insert(p4, e)
+	t.to4.Insert(p6, e)
+	return nil
+}
+
+func (t *Table) addPool(p netip.Prefix) error {
+	if !p.IsValid() || !p.Addr().Is4() {
+		return fmt.Errorf("translate: pool %s: not an IPv4 prefix", p)
+	}
+	p = p.Masked()
+	if t.to6 == nil {
+		t.to6 = new(bart.Fast[entry])
+	}
+	if e, taken := t.to6.Get(p); taken {
+		if e.pool {
+			return fmt.Errorf("translate: pool %s: given twice", p)
+		}
+		return fmt.Errorf("translate: pool %s: a map has the same prefix", p)
+	}
+	t.to6.Insert(p, entry{pool: true})
+	return nil
+}
+
+// Warnings returns a line for everything in the table that is allowed and
+// probably not meant: maps that overlap (RFC 7757 §5; the longest match wins on
+// each side by itself) and hosts numbered from the well-known prefix (RFC 6052
+// §3.1).
+func (t *Table) Warnings() []string {
+	var lines []string
+	for _, m := range t.maps {
+		for _, side := range []struct {
+			tree *bart.Fast[entry]
+			pfx  netip.Prefix
+		}{{t.to6, m.IPv4.Masked()}, {t.to4, m.IPv6.Masked()}} {
+			for around, e := range side.tree.Supernets(side.pfx) {
+				if around != side.pfx && !e.pool {
+					lines = append(lines, fmt.Sprintf("map %s: lies inside %s of another map; the longest match wins", m, around))
+				}
+			}
+		}
+		if wellKnown.Overlaps(m.IPv6) {
+			lines = append(lines, fmt.Sprintf("map %s: hosts should not be numbered from %s (RFC 6052 §3.1)", m, wellKnown))
+		}
+	}
+	return lines
+}
+
+// v6 maps an IPv4 address that the entry covers: RFC 7757 §3.3.1.
+func (e *entry) v6(a [4]byte) (v6 [16]byte) {
+	s := uint64(binary.BigEndian.Uint32(a[:]) & e.suffix)
+	hi, lo := e.hi, e.lo
+	if e.shift < 64 {
+		lo |= s << e.shift
+		hi |= s >> (64 - e.shift)
+	} else {
+		hi |= s << (e.shift - 64)
+	}
+	binary.BigEndian.PutUint64(v6[:8], hi)
+	binary.BigEndian.PutUint64(v6[8:], lo)
+	return v6
+}
+
+// v4of maps an IPv6 address that the entry covers; surplus bits at its end are
+// thrown away: RFC 7757 §3.3.2.
+func (e *entry) v4of(hi, lo uint64) (a [4]byte) {
+	var s uint64
+	if e.shift < 64 {
+		s = lo>>e.shift | hi<<(64-e.shift)
+	} else {
+		s = hi >> (e.shift - 64)
+	}
+	binary.BigEndian.PutUint32(a[:], e.v4|uint32(s)&e.suffix)
+	return a
+}
+
+// How an address was mapped, or why it was not.
+type how uint8
+
+const (
+	unmapped  how = iota
+	byMap         // explicit map, RFC 7757
+	byLease       // Dynamic
+	byPrefix      // RFC 6052
+	illegal       // maps to an address that no packet may have
+	notGlobal     // well-known prefix and non-global IPv4 address
+	embedded      // source inside a prefix, which the configuration refuses
+)
+
+func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
+
+// from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. With
+// embedOnly nothing else does, as hairpinning wants for some addresses: RFC 7757
+// §4.2.1.
+func (w *Worker) from4(a [4]byte, embedOnly bool, p *prefix6052) (v6 [16]byte, how how) {
+	t := w.s.tab
+	if t.to6 != nil && !embedOnly {
+		if e, found := t.to6.Lookup(netip.AddrFrom4(a)); found {
+			if !e.pool {
+				return e.v6(a), byMap
+			}
+			if host, held := w.t.host(a); held {
+				return host, byLease
+			}
+			return v6, unmapped
+		}
+	}
+	return w.embed(p, a)
+}
+
+// embed composes an IPv4-embedded address and guards the well-known prefix.
+func (w *Worker) embed(p *prefix6052, a [4]byte) (v6 [16]byte, how how) {
+	if p.bits == 0 {
+		return v6, unmapped
+	}
+	if p.wellKnown && !w.t.cfg.AllowPrivate && isNonGlobal(a) {
+		return v6, notGlobal
+	}
+	return p.embed(a), byPrefix
+}
+
+// covers4 reports whether an explicit map or a pool covers a: the question that
+// intrinsic hairpinning asks, RFC 7757 §4.2.2.
+func (t *Table) covers4(a [4]byte) bool {
+	return t.to6 != nil && t.to6.Contains(netip.AddrFrom4(a))
+}
+
+// from6 maps an IPv6 address into IPv4 by explicit map or prefix. pfx is the
+// prefix if it was byPrefix.
+func (w *Worker) from6(a [16]byte) (v4 [4]byte, how how, pfx *prefix6052) {
+	t := w.s.tab
+	hi, lo := halves(a)
+	if t.to4 != nil {
+		if e, found := t.to4.Lookup(netip.AddrFrom16(a)); found {
+			v4 = e.v4of(hi, lo)
+			if w.t.cfg.illegal4(v4) {
+				return v4, illegal, nil
+			}
+			return v4, byMap, nil
+		}
+	}
+	for i := range t.prefixes {
+		p := &t.prefixes[i]
+		if !p.contains(hi, lo) {
+			continue
+		}
+		v4 = p.extract(hi, lo)
+		switch {
+		case w.t.cfg.illegal4(v4):
+			return v4, illegal, p
+		case p.wellKnown && !w.t.cfg.AllowPrivate && isNonGlobal(v4):
+			return v4, notGlobal, p
+		}
+		return v4, byPrefix, p
+	}
+	return v4, unmapped, nil
+}

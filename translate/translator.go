@@ -1,0 +1,201 @@
+package translate
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Translator holds configuration and tables; its Workers do the work. All its
+// methods may be called at any time from any goroutine.
+type Translator struct {
+	cfg        Config
+	own4       [4]byte // cfg.IPv4, or 0.0.0.0, which no packet may have
+	own6       [16]byte
+	sources4   [][4]byte // for errors from sources without a mapping: RFC 6791
+	sources6   [][16]byte
+	errorCost  time.Duration // budget that an originated error takes
+	errorLimit time.Duration // budget that can be saved up
+	dyn        Dynamic
+	ids        identSpace
+
+	state atomic.Pointer[state]
+
+	mu      sync.Mutex // guards what follows and writes to state
+	workers []*Worker
+}
+
+// state is what may change while workers run. It is replaced whole; workers
+// load it once per batch.
+type state struct {
+	tab        *Table
+	mtu4, mtu6 int
+	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
+}
+
+// New makes a Translator. It reports what in cfg makes no sense. Tab must not
+// be nil. A nil dyn means that no IPv4 addresses are lent.
+func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if tab == nil {
+		return nil, errors.New("translate: no table")
+	}
+	t := &Translator{cfg: cfg, dyn: dyn}
+	if cfg.IPv4.IsValid() {
+		t.own4 = cfg.IPv4.As4()
+		t.sources4 = [][4]byte{t.own4}
+	}
+	if cfg.IPv6.IsValid() {
+		t.own6 = cfg.IPv6.As16()
+		t.sources6 = [][16]byte{t.own6}
+	}
+	if len(cfg.ICMPPool4) > 0 {
+		t.sources4 = nil
+		for _, a := range cfg.ICMPPool4 {
+			t.sources4 = append(t.sources4, a.As4())
+		}
+	}
+	if len(cfg.ICMPPool6) > 0 {
+		t.sources6 = nil
+		for _, a := range cfg.ICMPPool6 {
+			t.sources6 = append(t.sources6, a.As16())
+		}
+	}
+	if cfg.ErrorRate > 0 && cfg.ErrorRate < UnlimitedErrors {
+		t.errorCost = time.Second / time.Duration(cfg.ErrorRate)
+		t.errorLimit = t.errorCost * time.Duration(cfg.ErrorBurst)
+	}
+	t.ids.init()
+	t.setState(tab, cfg.MTU4, cfg.MTU6)
+	return t, nil
+}
+
+// setState is called with mu held, or before t is known to others.
+func (t *Translator) setState(tab *Table, mtu4, mtu6 int) {
+	t.state.Store(&state{tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)})
+}
+
+// SetTable replaces the tables while workers run. A worker takes the new ones
+// up with its next call of Translate or TranslateBatch; no packet sees a mixture.
+// It panics if tab is nil.
+func (t *Translator) SetTable(tab *Table) {
+	if tab == nil {
+		panic("translate: SetTable with a nil table")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.state.Load()
+	t.setState(tab, s.mtu4, s.mtu6)
+}
+
+// SetMTU replaces Config.MTU4 and Config.MTU6 while workers run; the same limits
+// hold.
+func (t *Translator) SetMTU(mtu4, mtu6 int) error {
+	if err := checkMTU(mtu4, mtu6); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.setState(t.state.Load().tab, mtu4, mtu6)
+	return nil
+}
+
+// host asks the pool who holds a.
+func (t *Translator) host(a [4]byte) (host [16]byte, held bool) {
+	if t.dyn == nil {
+		return host, false
+	}
+	return t.dyn.Host(a)
+}
+
+// A Worker translates packets for one goroutine at a time. It owns counters,
+// identifications and the error budget, so that workers share nothing that they
+// write to. It allocates nothing after NewWorker.
+type Worker struct {
+	_ noCopy
+
+	t      *Translator
+	s      *state // loaded once per batch
+	ids    identBlocks
+	rnd    rand.PCG
+	source int // last index chosen from sources4 or sources6
+
+	now    time.Duration // last Tick
+	budget time.Duration // for originated errors: errorCost each
+
+	node [maxNodeStruct]byte // an extension structure being built
+
+	counts counts
+}
+
+// NewWorker returns a worker for one goroutine. Workers are kept for as long as
+// the Translator lives, since their counters go into Stats.
+func (t *Translator) NewWorker() *Worker {
+	w := &Worker{t: t, s: t.state.Load(), budget: t.errorLimit}
+	w.rnd.Seed(rand.Uint64(), rand.Uint64())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.workers = append(t.workers, w)
+	return w
+}
+
+// Tick tells the worker the time, as a reading of any monotonic clock, and so
+// refills its error budget. A worker that is never told the time originates no
+// more than Config.ErrorBurst errors. Call it once per batch.
+func (w *Worker) Tick(now time.Duration) {
+	passed := min(max(now-w.now, 0), w.t.errorLimit)
+	w.now = now
+	w.budget = min(w.budget+passed, w.t.errorLimit)
+}
+
+// Translate judges p and translates it in place; the result is also left in
+// p.Result. It looks at nothing outside p's window and writes nothing outside
+// p's window, Headroom and Tailroom; it panics if the buffer lacks them. A
+// dropped packet is left as it came.
+func (w *Worker) Translate(p *Packet) Result {
+	w.s = w.t.state.Load()
+	w.judge(p)
+	w.counts.publish()
+	return p.Result
+}
+
+// TranslateBatch does what Translate does for each packet of ps, and is cheaper:
+// it loads the tables and publishes the counters once.
+func (w *Worker) TranslateBatch(ps []Packet) {
+	w.s = w.t.state.Load()
+	for i := range ps {
+		w.judge(&ps[i])
+	}
+	w.counts.publish()
+}
+
+// judge is the way of every packet: the family's steps, the verdict, the count.
+func (w *Worker) judge(p *Packet) {
+	if p.Off < Headroom || p.Len < 0 || p.Off+p.Len+Tailroom > len(p.Buf) {
+		panic(fmt.Sprintf("translate: window %d+%d of %d octets leaves too little room", p.Off, p.Len, len(p.Buf)))
+	}
+	n, dir := p.Len, NoFamily
+	p.Result = Result{Drop, BadHeader}
+	if n > 0 {
+		switch p.Buf[p.Off] >> 4 {
+		case 4:
+			dir = V4ToV6
+			p.Result = w.v4to6(p)
+		case 6:
+			dir = V6ToV4
+			p.Result = w.v6to4(p)
+		}
+	}
+	w.counts.add(dir, p.Result, n)
+}
+
+func drop(why Reason) Result { return Result{Drop, why} }
+
+// window moves p's window.
+func (p *Packet) window(off, n int) { p.Off, p.Len = off, n }

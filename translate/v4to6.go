@@ -1,0 +1,214 @@
+package translate
+
+// v4to6 takes an IPv4 packet through RFC 7915 §4. What is refused is found out
+// before anything is written; checks that refuse in silence come before those
+// that tell the source.
+func (w *Worker) v4to6(p *Packet) Result {
+	var h header
+	b := p.Bytes()
+	if why := h.read4(b); why != ok {
+		return drop(why)
+	}
+	if h.hdrLen+h.dataLen > len(b) {
+		return drop(BadHeader)
+	}
+	if headerSum4(b, h.hdrLen) != 0xffff {
+		return drop(BadHeaderChecksum)
+	}
+	b = b[:h.hdrLen+h.dataLen] // octets behind Total Length are the link's padding
+	data := b[h.hdrLen:]
+	src, dst := (*hdr4)(b).src(), (*hdr4)(b).dst()
+	isError := h.proto == protoICMPv4 && !h.frag && len(data) >= lenICMP && isError4(data[0])
+
+	if w.t.cfg.illegal4(dst) {
+		return drop(IllegalDestination)
+	}
+	if w.t.illegalSource4(src, isError) {
+		return drop(IllegalSource)
+	}
+	if h.badFragment() {
+		return drop(BadFragment)
+	}
+	if why := h.protocol4(); why != ok {
+		return drop(why)
+	}
+	if dst == w.t.own4 {
+		return w.self4(p, &h, data)
+	}
+	if why := w.transport4(&h, data); why != ok {
+		return drop(why)
+	}
+	if h.hdrLen > len4 && sourceRouted(b[len4:h.hdrLen]) {
+		return w.refuse4(p, &h, SourceRoute, icmp4Unreachable, 5, 0)
+	}
+	if h.ttl <= 1 {
+		return w.refuse4(p, &h, HopLimit, icmp4TimeExceeded, 0, 0)
+	}
+	if isError && fold(sum(data)) != 0xffff {
+		return drop(ICMPChecksum)
+	}
+
+	dst6, how := w.from4(dst, false, &w.s.tab.first)
+	if !how.mapped() {
+		return w.unmapped4(p, &h, how, NoDestination)
+	}
+	if isError {
+		return w.error4to6(p, &h, src, &dst6)
+	}
+	src6, how := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, &w.s.tab.first)
+	if !how.mapped() {
+		return w.unmapped4(p, &h, how, NoSource)
+	}
+
+	cut, mtu := w.size4(&h)
+	if mtu != 0 {
+		return w.refuse4(p, &h, TooBig, icmp4Unreachable, 4, uint32(mtu))
+	}
+	return w.write6(p, &h, data, src, dst, &src6, &dst6, cut)
+}
+
+// illegalSource4 reports whether no packet may come from src. An ICMP error may
+// come from any address that looks like a host's, so that traceroute stays
+// useful: RFC 7915 §4.1.
+func (t *Translator) illegalSource4(src [4]byte, isError bool) bool {
+	if isError {
+		c := class4(src)
+		return c == multicast || c == broadcast
+	}
+	return t.cfg.illegal4(src)
+}
+
+// protocol4 refuses the protocols that end at the translator: RFC 7915 §1.2 and
+// §4.2, and those whose number means an extension header or ICMPv6 in IPv6.
+func (h *header) protocol4() Reason {
+	switch h.proto {
+	case protoTCP, protoUDP:
+		return ok
+	case protoICMPv4:
+		if h.frag {
+			return FragmentedICMP
+		}
+		if h.dataLen < lenICMP {
+			return ShortTransport
+		}
+	case protoHopByHop, protoIGMP, protoRouting, protoFragment, protoICMPv6, protoDestOpts:
+		return NoProtocol
+	}
+	return ok
+}
+
+// transport4 refuses what cannot be translated by its transport header.
+func (w *Worker) transport4(h *header, data []byte) Reason {
+	if why := h.shape(data); why != ok {
+		return why
+	}
+	if h.hasNoChecksum(data) {
+		return h.udpZero(w.t.cfg.UDPZero, data)
+	}
+	if h.proto == protoICMPv4 {
+		if _, _, found := icmpCounterpart(rules4to6[:], data[0], data[1]); !found {
+			return ICMPType
+		}
+		if data[0] == icmp4ParamProblem {
+			if _, found := pointer(pointer4to6[:], uint32(data[4])); !found {
+				return ICMPPointer
+			}
+		}
+	}
+	return ok
+}
+
+// sourceRouted reports whether the IPv4 options hold a source route that has not
+// reached its end: RFC 7915 §4.1, RFC 791 §3.1. Options that cannot be read are
+// ignored like all others.
+func sourceRouted(opts []byte) bool {
+	const end, nop, loose, strict = 0, 1, 131, 137
+	for len(opts) > 0 && opts[0] != end {
+		if opts[0] == nop {
+			opts = opts[1:]
+			continue
+		}
+		if len(opts) < 2 || opts[1] < 2 || int(opts[1]) > len(opts) {
+			return false
+		}
+		n := int(opts[1])
+		if (opts[0] == loose || opts[0] == strict) && n >= 3 && int(opts[2]) <= n {
+			return true
+		}
+		opts = opts[n:]
+	}
+	return false
+}
+
+// size4 judges the size of the IPv6 packet to be: RFC 7915 §4, §4.1. It reports
+// whether the packet must be cut, or the MTU to tell the source. Total Length is
+// compared although options will be gone, as the RFC has it.
+func (w *Worker) size4(h *header) (cut bool, mtu int) {
+	grow := len6 - len4
+	if h.frag {
+		grow += lenFrag
+	}
+	if h.df {
+		if h.hdrLen+h.dataLen+grow > w.s.mtu6 {
+			return false, w.s.mtu6 - grow
+		}
+		return false, 0
+	}
+	return len4+grow+h.dataLen > w.s.cut6, 0
+}
+
+// write6 replaces the IPv4 header by an IPv6 header and mends the transport
+// checksum. It is the end of the road: all has been judged.
+func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst [4]byte, src6, dst6 *[16]byte, cut bool) Result {
+	next := h.proto
+	if h.off8 == 0 {
+		addrs := sum16(src6) + sum16(dst6)
+		switch {
+		case h.proto == protoICMPv4:
+			next = protoICMPv6
+			echo6(data, addrs, h.dataLen)
+		case h.hasNoChecksum(data):
+			if w.t.cfg.UDPZero == UDPZeroCompute {
+				setUDP6(data, src6, dst6)
+			}
+		default:
+			fixTransport(data, h.proto, addrs+minus4(src)+minus4(dst))
+		}
+	}
+
+	at := p.Off + h.hdrLen // where the data begins; it stays there
+	tc := w.t.cfg.TOS4to6.apply(h.tos)
+	label := w.flowLabel(src6, dst6, next, h, data)
+	if h.frag || cut {
+		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id)
+		put6(p.Buf[at-lenFrag-len6:], tc, label, lenFrag+h.dataLen, protoFragment, h.ttl-1, src6, dst6)
+		p.window(at-lenFrag-len6, len6+lenFrag+h.dataLen)
+	} else {
+		put6(p.Buf[at-len6:], tc, label, h.dataLen, next, h.ttl-1, src6, dst6)
+		p.window(at-len6, len6+h.dataLen)
+	}
+	if cut {
+		return Result{Split, Translated}
+	}
+	return Result{Forward, Translated}
+}
+
+// echo6 turns the ICMPv4 Echo message in data, which may be cut short, into its
+// ICMPv6 counterpart. addrs is the sum of the IPv6 addresses, length that of the
+// whole message: ICMPv4 has no pseudo-header, ICMPv6 has one (RFC 7915 §4.2).
+func echo6(data []byte, addrs uint64, length int) {
+	to, _, _ := icmpCounterpart(rules4to6[:], data[0], 0)
+	delta := addrs + pseudo6(length) + uint64(to)<<8 + minus(uint64(data[0])<<8)
+	data[0] = to
+	if len(data) >= 4 {
+		update(data[2:], delta)
+	}
+}
+
+// apply returns what becomes of a TOS octet or Traffic Class.
+func (t TOS) apply(v uint8) uint8 {
+	if t.Override {
+		return t.Value
+	}
+	return v
+}

@@ -1,0 +1,196 @@
+package translate
+
+// v6to4 takes an IPv6 packet through RFC 7915 §5, in the same order as v4to6.
+func (w *Worker) v6to4(p *Packet) Result {
+	var h header
+	b := p.Bytes()
+	if len(b) < len6 {
+		return drop(BadHeader)
+	}
+	n := len6 + (*hdr6)(b).payloadLen()
+	if n > len(b) {
+		return drop(BadHeader)
+	}
+	b = b[:n] // octets behind the payload are the link's padding
+	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
+	if illegal6(dst) {
+		return drop(IllegalDestination)
+	}
+	if illegal6(src) {
+		return drop(IllegalSource)
+	}
+	if why := h.read6(b); why != ok {
+		return drop(why)
+	}
+	if h.frag && h.badFragment() {
+		return drop(BadFragment)
+	}
+	data := b[h.hdrLen:]
+	if why := h.protocol6(); why != ok {
+		return drop(why)
+	}
+	if dst == w.t.own6 {
+		return w.self6(p, &h, data)
+	}
+	if why := h.transport6(data); why != ok {
+		return drop(why)
+	}
+	isError := h.proto == protoICMPv6 && isError6(data[0])
+	if h.routing != 0 {
+		// Octet 3 of a Routing header is Segments Left.
+		return w.refuse6(p, &h, SourceRoute, icmp6ParamProblem, 0, uint32(h.routing+3))
+	}
+	if h.ttl <= 1 {
+		return w.refuse6(p, &h, HopLimit, icmp6TimeExceeded, 0, 0)
+	}
+	if isError && fold(sum(data)+sum16(&src)+sum16(&dst)+pseudo6(len(data))) != 0xffff {
+		return drop(ICMPChecksum)
+	}
+
+	dst4, how, pfx := w.from6(dst)
+	if !how.mapped() {
+		return w.unmapped6(p, &h, how, NoDestination)
+	}
+	if isError {
+		return w.error6to4(p, &h, &src, &dst, dst4)
+	}
+	src4, how := w.source6(src)
+	if !how.mapped() {
+		return w.unmapped6(p, &h, how, NoSource)
+	}
+	if pfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
+		return w.hairpin(p, &h, data, &src, &dst, src4, dst4, pfx)
+	}
+
+	cut, mtu := w.size6(&h)
+	if mtu != 0 {
+		return w.refuse6(p, &h, TooBig, icmp6TooBig, 0, uint32(mtu))
+	}
+	return w.write4(p, &h, data, &src, &dst, src4, dst4, cut)
+}
+
+// source6 maps the source of a packet that is no ICMP error, and lends it an
+// IPv4 address if it has none.
+func (w *Worker) source6(src [16]byte) (v4 [4]byte, how how) {
+	v4, how, pfx := w.from6(src)
+	if pfx != nil && w.t.cfg.RefuseEmbeddedSource {
+		return v4, embedded
+	}
+	if how == unmapped && w.t.dyn != nil {
+		if v4, lent := w.t.dyn.Assign(src); lent {
+			return v4, byLease
+		}
+	}
+	return v4, how
+}
+
+// protocol6 refuses the protocols that end at the translator.
+func (h *header) protocol6() Reason {
+	switch h.proto {
+	case protoICMPv6:
+		if h.frag {
+			return FragmentedICMP
+		}
+		if h.dataLen < lenICMP {
+			return ShortTransport
+		}
+	case protoICMPv4:
+		return NoProtocol // it would become an ICMP message that nobody checked
+	}
+	return ok
+}
+
+// transport6 refuses what cannot be translated by its transport header.
+func (h *header) transport6(data []byte) Reason {
+	if why := h.shape(data); why != ok {
+		return why
+	}
+	if h.proto == protoICMPv6 {
+		if _, _, found := icmpCounterpart(rules6to4[:], data[0], data[1]); !found {
+			return ICMPType
+		}
+		switch {
+		case data[0] == icmp6ParamProblem && data[1] == 0:
+			if _, found := pointer(pointer6to4[:], word(data[4:])); !found {
+				return ICMPPointer
+			}
+		case data[0] == icmp6TooBig && word(data[4:]) < minPTB:
+			return ICMPMTU
+		}
+	}
+	return ok
+}
+
+// size6 judges the size of the IPv4 packet to be. IPv6 sources cut their packets
+// themselves, except that nobody tells them to go below 1280 octets; and a packet
+// that has a Fragment Header may be cut again by anybody once it is IPv4. RFC
+// 7915 §1.4, §5.1.1; RFC 8200 §5.
+func (w *Worker) size6(h *header) (cut bool, mtu int) {
+	n := len4 + h.dataLen
+	if n <= w.s.mtu4 {
+		return false, 0
+	}
+	if (h.fh || h.hdrLen+h.dataLen <= minMTU6) && n <= maxLen {
+		return true, 0
+	}
+	return false, max(minMTU6, w.s.mtu4+len6-len4)
+}
+
+// maxClearDF is the size up to which IPv4 packets leave without DF: they
+// fit through any IPv6 network on their way back. RFC 7915 §5.
+const maxClearDF = minMTU6 - len6 + len4
+
+// fragWord4 is the flags and fragment offset of the IPv4 packet with n octets of
+// data that h becomes: RFC 7915 §5.1, §5.1.1.
+func (h *header) fragWord4(n int) (word uint16) {
+	switch {
+	case h.fh && h.more:
+		return h.off8 | flagMF
+	case h.fh:
+		return h.off8
+	case len4+n > maxClearDF:
+		return flagDF
+	}
+	return 0
+}
+
+// write4 replaces the IPv6 header and its extension headers by an IPv4 header
+// and mends the transport checksum.
+func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst *[16]byte, src4, dst4 [4]byte, cut bool) Result {
+	proto := h.proto
+	if h.off8 == 0 {
+		addrs := sum4(src4) + sum4(dst4)
+		if h.proto == protoICMPv6 {
+			proto = protoICMPv4
+			echo4(data, sum16(src)+sum16(dst), h.dataLen)
+		} else {
+			fixTransport(data, h.proto, addrs+minus(sum16(src)+sum16(dst)))
+		}
+	}
+	id := uint16(h.id)
+	if !h.fh {
+		id = w.ident(src4, dst4, proto)
+	}
+	word := h.fragWord4(h.dataLen)
+	if cut {
+		word &^= flagDF
+	}
+	at := p.Off + h.hdrLen - len4
+	put4(p.Buf[at:], w.t.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, src4, dst4)
+	p.window(at, len4+h.dataLen)
+	if cut {
+		return Result{Split, Translated}
+	}
+	return Result{Forward, Translated}
+}
+
+// echo4 turns the ICMPv6 Echo message in data, which may be cut short, into its
+// ICMPv4 counterpart; see echo6. RFC 7915 §5.2.
+func echo4(data []byte, addrs uint64, length int) {
+	to, _, _ := icmpCounterpart(rules6to4[:], data[0], 0)
+	delta := minus(addrs+pseudo6(length)) + uint64(to)<<8 + minus(uint64(data[0])<<8)
+	data[0] = to
+	if len(data) >= 4 {
+		update(data[2:], delta)
+	}
+}
