@@ -1,0 +1,185 @@
+package taygaconf
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// check judges what no line can be blamed for by itself, in TAYGA's order, and
+// fills in what follows from other directives. Of two lines that cannot stand
+// together the later is blamed.
+func (r *reader) check(getenv func(string) (string, bool)) {
+	if len(r.c.Prefixes)+len(r.c.Maps) == 0 && r.c.MapFile == "" && !r.badTable {
+		r.missing("prefix", "prefix 64:ff9b::/96", "nor is there a map or a map-file")
+	}
+	r.checkStateDirectory(getenv)
+	if _, given := r.at["ipv4-addr"]; !given {
+		r.missing("ipv4-addr", "ipv4-addr 192.168.255.1", "")
+	}
+	r.checkTable()
+	r.checkOwn6()
+	if _, given := r.at["tun-device"]; !given {
+		r.missing("tun-device", "tun-device nat64", "")
+	}
+	r.checkDevice()
+	if r.c.DormantTime < r.c.LeaseTime {
+		r.errorf(r.later("dynamic-pool-lease", "dynamic-pool-dormant"), "dynamic-pool-dormant",
+			"%v is shorter than the %v of dynamic-pool-lease", r.c.DormantTime, r.c.LeaseTime)
+	}
+}
+
+// missing reports that the file ended without a directive.
+func (r *reader) missing(directive, example, more string) {
+	if more != "" {
+		more = ", " + more
+	}
+	r.errorf(max(r.line, 1), directive, "missing at the end of the file%s: add a line such as %q", more, example)
+}
+
+// later returns the later one of the lines of some directives.
+func (r *reader) later(directives ...string) int {
+	line := 0
+	for _, d := range directives {
+		line = max(line, r.at[d])
+	}
+	return line
+}
+
+// checkStateDirectory lets systemd's StateDirectory= stand in for data-dir.
+func (r *reader) checkStateDirectory(getenv func(string) (string, bool)) {
+	if _, given := r.at["data-dir"]; given || getenv == nil {
+		return
+	}
+	dir, ok := getenv("STATE_DIRECTORY")
+	if !ok {
+		return
+	}
+	const what = "STATE_DIRECTORY"
+	line := max(r.line, 1)
+	first, _, several := strings.Cut(dir, ":")
+	switch {
+	case !strings.HasPrefix(first, "/"):
+		r.errorf(line, "data-dir", "%s of the environment, %s, is not an absolute path: unset it or add a data-dir", what, show(dir))
+		return
+	case len(first) > 511:
+		r.errorf(line, "data-dir", "%s of the environment is longer than 511 characters: add a data-dir", what)
+		return
+	case several:
+		r.warnf(line, "data-dir", "only the first of several directories in %s is used: %s", what, show(first))
+	}
+	r.c.DataDir = first
+}
+
+// checkTable gives every address to the line that names it, and looks for two
+// that name the same.
+func (r *reader) checkTable() {
+	t := taken{by4: make(map[netip.Prefix]owner), by6: make(map[netip.Prefix]owner)}
+	if r.c.IPv4.IsValid() {
+		p := netip.PrefixFrom(r.c.IPv4, 32)
+		t.by4[p] = owner{p, "ipv4-addr", r.file, r.at["ipv4-addr"]}
+	}
+	for i, p := range r.c.Prefixes {
+		t.prefixes = append(t.prefixes, owner{p, "prefix", r.file, r.prefixLines[i]})
+	}
+	for _, m := range r.c.Maps {
+		mine := owner{m.IPv4, "map", r.file, m.Line}
+		if at, o, found := t.by(m.Map); found {
+			r.clash(at, mine, o)
+			continue
+		}
+		t.by4[m.IPv4], t.by6[m.IPv6] = mine, mine
+	}
+	for i, p := range r.c.Pools {
+		mine := owner{p, "dynamic-pool", r.file, r.poolLines[i]}
+		if o, found := t.by4[p]; found {
+			r.clash(p, mine, o)
+			continue
+		}
+		t.by4[p] = mine
+	}
+	r.c.taken = t
+}
+
+// clash reports that two lines want the same address.
+func (r *reader) clash(at netip.Prefix, a, b owner) {
+	if a.line < b.line {
+		a, b = b, a
+	}
+	r.errorf(a.line, a.directive, "%s is taken by %s", at, b.from(r.file))
+}
+
+// checkOwn6 judges ipv6-addr, or makes it from the prefix.
+func (r *reader) checkOwn6() {
+	if _, given := r.at["ipv6-addr"]; given {
+		if r.c.IPv6.IsValid() {
+			r.checkGivenOwn6()
+		}
+		return
+	}
+	if len(r.c.Prefixes) == 0 {
+		if !r.badTable {
+			r.missing("ipv6-addr", "ipv6-addr 2001:db8::1", "and without a prefix it does not follow from ipv4-addr")
+		}
+		return
+	}
+	if !r.c.IPv4.IsValid() {
+		return
+	}
+	p := r.c.Prefixes[0]
+	if p == wellKnown && r.c.WKPFStrict && isPrivate(r.c.IPv4) {
+		r.errorf(max(r.at["ipv4-addr"], r.prefixLines[0], r.at["wkpf-strict"]), "ipv6-addr",
+			"missing: %s is private and has no address in %s; add a line such as %q, or wkpf-strict no",
+			r.c.IPv4, p, "ipv6-addr 2001:db8::1")
+		return
+	}
+	r.c.IPv6 = embed(p, r.c.IPv4)
+	r.own6(r.at["ipv4-addr"])
+}
+
+// own6 gives the own IPv6 address to its line.
+func (r *reader) own6(line int) {
+	p := netip.PrefixFrom(r.c.IPv6, 128)
+	mine := owner{p, "ipv6-addr", r.file, line}
+	if o, found := r.c.taken.by6[p]; found {
+		r.clash(p, mine, o)
+		return
+	}
+	r.c.taken.by6[p] = mine
+}
+
+// checkGivenOwn6 keeps the own address out of what belongs to others. Inside a
+// wider map it may lie: the own address goes first.
+func (r *reader) checkGivenOwn6() {
+	own, line := r.c.IPv6, r.at["ipv6-addr"]
+	for i, p := range r.c.Prefixes {
+		if p.Contains(own) {
+			r.errorf(max(line, r.prefixLines[i]), "ipv6-addr", "%s lies inside prefix %s, line %d: take an address outside, or leave ipv6-addr out", own, p, r.prefixLines[i])
+			return
+		}
+	}
+	if wellKnown.Contains(own) && r.c.WKPFStrict {
+		r.errorf(max(line, r.at["wkpf-strict"]), "ipv6-addr", "%s lies inside the well-known prefix %s: take another, or add wkpf-strict no", own, wellKnown)
+		return
+	}
+	r.own6(line)
+}
+
+// embed composes an IPv4-embedded address. A /96 whose bits 64 to 71 are not
+// zero is not of RFC 6052, but TAYGA uses it, and there is nothing to shift.
+func embed(p netip.Prefix, a netip.Addr) netip.Addr {
+	if v6, err := translate.Embed(p, a); err == nil {
+		return v6
+	}
+	v6, v4 := p.Addr().As16(), a.As4()
+	copy(v6[12:], v4[:])
+	return netip.AddrFrom16(v6)
+}
+
+// checkDevice warns of what the kernel may refuse.
+func (r *reader) checkDevice() {
+	if len(r.c.TunRoutes) > 0 && !r.c.TunUp {
+		r.warnf(r.at["tun-route"], "tun-route", "the kernel takes routes only for a device that is up: add tun-up yes unless something else sets it up before")
+	}
+}

@@ -1,0 +1,98 @@
+// Package taygaconf reads tayga.conf: it turns a file into a plain Config and a
+// list of everything that is wrong with it. It starts nothing and changes
+// nothing, so that a configuration can be checked, tested and fuzzed anywhere.
+//
+// The language is that of the TAYGA daemon, all versions from 0.9.2 on taken
+// together, and a few directives of our own beside it:
+//
+//	words.go       files to lines to words, and their limits
+//	directives.go  the table of directives, one function each
+//	values.go      addresses, prefixes, numbers, switches, times
+//	taken.go       who has which address
+//	check.go       what can only be judged after the last line
+//	mapfile.go     the separate file of maps that a running daemon reads again
+//	problem.go     errors and warnings with file and line
+package taygaconf
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Times of TAYGA for leases of the dynamic pool.
+const (
+	DefaultLease   = 124 * time.Minute   // held this long after the last packet
+	DefaultDormant = 14 * 24 * time.Hour // and remembered this long
+)
+
+// MaxWorkers is the largest number of workers that can be asked for.
+const MaxWorkers = 64
+
+// A Config is what a tayga.conf says. Read fills in the defaults; every value
+// has been checked by itself and against the others.
+type Config struct {
+	File string // name of the file, for messages
+
+	TunDevice string
+	IPv4      netip.Addr // own IPv4 address
+	IPv6      netip.Addr // own IPv6 address; IPv4 in the first prefix if the file names none
+
+	Prefixes []netip.Prefix // RFC 6052 prefixes, masked
+	Maps     []Map          // explicit maps, masked
+	Pools    []netip.Prefix // dynamic pools, disjoint
+	MapFile  string         // path of a file of further maps, or empty
+
+	DataDir string // absolute, or empty: nothing is kept
+
+	WKPFStrict bool // refuse private addresses in 64:ff9b::/96
+	UDPZero    translate.UDPZero
+	OfflinkMTU int // lowest MTU of the IPv6 network, 1280 to 65535
+	Log        Log
+	Workers    int // 0 to MaxWorkers; -1 if the file leaves the number to us
+
+	TunUp     bool
+	TunIPs    []netip.Prefix // addresses with their length, not masked
+	TunRoutes []netip.Prefix // masked
+
+	// The rest are directives of our own.
+
+	ICMPErrors  translate.ICMPErrors
+	Hairpin     translate.Hairpin
+	ICMPPool4   []netip.Addr
+	ICMPPool6   []netip.Addr
+	NodeAddress bool
+	Offload     bool           // ask the device for offloads
+	PoolClients []netip.Prefix // who may lease; empty: everybody
+	PoolLimits  []PoolLimit
+	LeaseTime   time.Duration // a lease is held this long after the last packet
+	DormantTime time.Duration // and its host remembered this long
+
+	taken taken // what maps of other files may not take
+}
+
+// A Map is an explicit address mapping and where it was written.
+type Map struct {
+	translate.Map
+	File string
+	Line int
+}
+
+// A PoolLimit bounds how many leases the hosts of one client prefix may hold.
+type PoolLimit struct {
+	Bits   int // length of the client prefix, 1 to 128
+	Leases int // at least 1
+}
+
+// Log is the set of event kinds that the directive log switches on.
+type Log uint8
+
+// Kinds of events.
+const (
+	LogDrop Log = 1 << iota
+	LogReject
+	LogICMP
+	LogSelf
+	LogDyn
+)

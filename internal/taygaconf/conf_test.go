@@ -1,0 +1,457 @@
+package taygaconf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+func read(text string) (*Config, Problems) {
+	return Read(strings.NewReader(text), "tayga.conf", nil)
+}
+
+// minimal is a configuration without any problem.
+const minimal = "tun-device nat64\nipv4-addr 192.168.255.1\nprefix 2001:db8:1:ffff::/96\n"
+
+func TestDefaults(t *testing.T) {
+	c, problems := read(minimal)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	c.taken = taken{}
+	want := &Config{
+		File:        "tayga.conf",
+		TunDevice:   "nat64",
+		IPv4:        netip.MustParseAddr("192.168.255.1"),
+		IPv6:        netip.MustParseAddr("2001:db8:1:ffff::c0a8:ff01"),
+		Prefixes:    []netip.Prefix{netip.MustParsePrefix("2001:db8:1:ffff::/96")},
+		WKPFStrict:  true,
+		UDPZero:     translate.UDPZeroDrop,
+		OfflinkMTU:  1280,
+		Workers:     -1,
+		ICMPErrors:  translate.ErrorsTAYGA,
+		Hairpin:     translate.HairpinIntrinsic,
+		Offload:     true,
+		LeaseTime:   7440 * time.Second,
+		DormantTime: 14 * 24 * time.Hour,
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+func TestEveryDirective(t *testing.T) {
+	c, problems := Read(strings.NewReader(`
+tun-device  tayga0
+ipv4-addr   192.0.2.1
+ipv6-addr   2001:db8::1
+prefix      64:ff9b::/96
+prefix      2001:db8:64::/+064
+map         198.51.100.0/24 2001:db8:100::/56
+map         198.51.100.7    2001:db8:7::7
+dynamic-pool 10.64.0.0/24
+dynamic-pool 10.64.1.0/24
+data-dir    /var/lib/tayga
+map-file    maps
+wkpf-strict NO
+udp-cksum-mode Calculate
+log         drop DYN
+offlink-mtu 1400
+workers     3
+tun-up      yes
+tun-ip      192.0.0.1/29
+tun-ip      2001:db8:5::1/64
+tun-route   10.0.0.0/8
+tun-route   2001:db8:6::
+icmp-errors rfc7915
+icmp-node-address yes
+icmp-pool   192.0.2.9 2001:db8::9
+icmp-pool   192.0.2.10
+hairpin     simple
+offload     no
+dynamic-pool-clients 2001:db8:c::/48 fd00::/8
+dynamic-pool-max-per-prefix 64 16
+dynamic-pool-max-per-prefix /48 200
+dynamic-pool-lease 2h
+dynamic-pool-dormant 30d
+`), "tayga.conf", func(string) (string, bool) { return "ignored, there is a data-dir", true })
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	prefixes := func(texts ...string) (ps []netip.Prefix) {
+		for _, s := range texts {
+			ps = append(ps, netip.MustParsePrefix(s))
+		}
+		return ps
+	}
+	addrs := func(texts ...string) (as []netip.Addr) {
+		for _, s := range texts {
+			as = append(as, netip.MustParseAddr(s))
+		}
+		return as
+	}
+	entry := func(line int, v4, v6 string) Map {
+		return Map{Map: translate.Map{IPv4: netip.MustParsePrefix(v4), IPv6: netip.MustParsePrefix(v6)}, File: "tayga.conf", Line: line}
+	}
+	c.taken = taken{}
+	want := &Config{
+		File:      "tayga.conf",
+		TunDevice: "tayga0",
+		IPv4:      netip.MustParseAddr("192.0.2.1"),
+		IPv6:      netip.MustParseAddr("2001:db8::1"),
+		Prefixes:  prefixes("64:ff9b::/96", "2001:db8:64::/64"),
+		Maps: []Map{
+			entry(7, "198.51.100.0/24", "2001:db8:100::/56"),
+			entry(8, "198.51.100.7/32", "2001:db8:7::7/128"),
+		},
+		Pools:       prefixes("10.64.0.0/24", "10.64.1.0/24"),
+		MapFile:     "maps",
+		DataDir:     "/var/lib/tayga",
+		UDPZero:     translate.UDPZeroCompute,
+		OfflinkMTU:  1400,
+		Log:         LogDrop | LogDyn,
+		Workers:     3,
+		TunUp:       true,
+		TunIPs:      prefixes("192.0.0.1/29", "2001:db8:5::1/64"),
+		TunRoutes:   prefixes("10.0.0.0/8", "2001:db8:6::/128"),
+		ICMPErrors:  translate.ErrorsRFC7915,
+		Hairpin:     translate.HairpinSimple,
+		ICMPPool4:   addrs("192.0.2.9", "192.0.2.10"),
+		ICMPPool6:   addrs("2001:db8::9"),
+		NodeAddress: true,
+		PoolClients: prefixes("2001:db8:c::/48", "fd00::/8"),
+		PoolLimits:  []PoolLimit{{Bits: 64, Leases: 16}, {Bits: 48, Leases: 200}},
+		LeaseTime:   2 * time.Hour,
+		DormantTime: 30 * 24 * time.Hour,
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+// Everything that is wrong is reported in one run, in the order of the lines,
+// each with file, line and directive.
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       []string
+	}{
+		{"all-in-one-run", `tun-device nat64
+ipv4-addr 192.0.2.256
+prefix 2001:db8::/95
+frobnicate yes
+workers many
+map 10.0.0.1
+log drop drop drop drop drop drop drop drop drop drop
+`, []string{
+			`tayga.conf:2: ipv4-addr: "192.0.2.256" is not an IPv4 address such as 192.0.2.1`,
+			`tayga.conf:3: prefix: length 95 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96`,
+			`tayga.conf:4: unknown directive "frobnicate"`,
+			`tayga.conf:5: workers: "many" is not a number from 0 to 64`,
+			`tayga.conf:6: map: one word is missing behind it`,
+			`tayga.conf:7: more than 10 words: put the rest on a line of its own, or behind a #`,
+		}},
+		{"several-missing", "# nothing\n\n", []string{
+			`tayga.conf:2: prefix: missing at the end of the file, nor is there a map or a map-file: add a line such as "prefix 64:ff9b::/96"`,
+			`tayga.conf:2: ipv4-addr: missing at the end of the file: add a line such as "ipv4-addr 192.168.255.1"`,
+			`tayga.conf:2: ipv6-addr: missing at the end of the file, and without a prefix it does not follow from ipv4-addr: add a line such as "ipv6-addr 2001:db8::1"`,
+			`tayga.conf:2: tun-device: missing at the end of the file: add a line such as "tun-device nat64"`,
+		}},
+		// A directive that was there but bad is not missing too.
+		{"bad-is-not-missing", "tun-device a/b\nipv4-addr x\nprefix y\n", []string{
+			`tayga.conf:1: tun-device: "a/b" is no name for a device`,
+			`tayga.conf:2: ipv4-addr: "x" is not an IPv4 address such as 192.0.2.1`,
+			`tayga.conf:3: prefix: "y" is not an IPv6 address such as 2001:db8::1`,
+		}},
+		// The later of two conflicting lines is blamed, whichever they are.
+		{"later-is-blamed", "map 10.0.0.1 2001:db8:1:ffff::1\nmap 192.168.255.1 2001:db8::1\nmap 10.9.0.0/24 2001:db8:9::/120\ndynamic-pool 10.9.0.0/24\n" + minimal, []string{
+			`tayga.conf:4: dynamic-pool: 10.9.0.0/24 is taken by map on line 3`,
+			`tayga.conf:6: ipv4-addr: 192.168.255.1/32 is taken by map on line 2`,
+			`tayga.conf:7: prefix: 2001:db8:1:ffff::1/128 is taken by map on line 1`,
+		}},
+		{"own-address-mapped", minimal + "ipv6-addr 2001:db8::1\nmap 10.0.0.1 2001:db8::1\n", []string{
+			`tayga.conf:5: map: 2001:db8::1/128 is taken by ipv6-addr on line 4`,
+		}},
+		{"prefixes-overlap", minimal + "prefix 2001:db8:1::/48\n", []string{
+			`tayga.conf:4: prefix: 2001:db8:1::/48 overlaps prefix 2001:db8:1:ffff::/96 on line 3`,
+		}},
+		{"pools-overlap", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool 10.1.0.0/16\n", []string{
+			`tayga.conf:5: dynamic-pool: 10.1.0.0/16 overlaps dynamic-pool 10.0.0.0/8 on line 4`,
+		}},
+		{"pool-holds-loopback", minimal + "dynamic-pool 126.0.0.0/7\n", []string{
+			`tayga.conf:4: dynamic-pool: 126.0.0.0/7 holds 127.0.0.0/8, which no host can have`,
+		}},
+		{"data-dir-relative", minimal + "data-dir lib/tayga\n", []string{
+			`tayga.conf:4: data-dir: "lib/tayga" is not an absolute path: begin it with a /`,
+		}},
+		{"device-pattern", "tun-device nat%d\nipv4-addr 192.168.255.1\nprefix 2001:db8::/96\n", []string{
+			`tayga.conf:1: tun-device: "nat%d" is a pattern: name one device`,
+		}},
+		{"dormant-shorter-than-lease", minimal + "dynamic-pool-dormant 1h\n", []string{
+			`tayga.conf:4: dynamic-pool-dormant: 1h0m0s is shorter than the 2h4m0s of dynamic-pool-lease`,
+		}},
+		{"control-characters-quoted", minimal + "log \x1b[31m\xff\n", []string{
+			`tayga.conf:4: log: "\x1b[31m\xff" is none of drop, reject, icmp, self, dyn`,
+		}},
+		{"long-word-cut", minimal + strings.Repeat("w", 300) + "\n", []string{
+			`tayga.conf:4: unknown directive "` + strings.Repeat("w", 48) + `"…`,
+		}},
+		{"byte-order-mark", "\ufeff" + minimal, []string{
+			`tayga.conf:1: warning: byte order mark at the start ignored: TAYGA itself does not know it`,
+		}},
+		{"nul-bytes", "\x7fELF\x00\x00" + minimal, []string{
+			`tayga.conf:1: NUL byte: this is not a text file`,
+		}},
+		{"line-without-end", minimal + "#" + strings.Repeat("x", 70000), []string{
+			`tayga.conf:4: line longer than 65536 characters`,
+		}},
+		{"prefix-bits-64-to-71", "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\n", []string{
+			`tayga.conf:3: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
+		}},
+		{"lease-limits", minimal + "dynamic-pool-max-per-prefix 129 1\ndynamic-pool-max-per-prefix 64 0\ndynamic-pool-max-per-prefix 64 1\ndynamic-pool-max-per-prefix 64 2\n", []string{
+			`tayga.conf:4: dynamic-pool-max-per-prefix: length: "129" is not a number from 1 to 128`,
+			`tayga.conf:5: dynamic-pool-max-per-prefix: number of leases: "0" is not a number from 1 to 1073741824`,
+			`tayga.conf:7: dynamic-pool-max-per-prefix: a limit for /64 was given before`,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, problems := read(test.text)
+			var got []string
+			for _, p := range problems {
+				got = append(got, p.Error())
+			}
+			if !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestValues(t *testing.T) {
+	for word, want := range map[string]int{"0": 0, "000": 0, "+7": 7, "07": 7, "64": 64,
+		"": -1, "+": -1, "-1": -1, "65": -1, "7x": -1, " 7": -1, "0x7": -1, "99999999999999999999": -1, "+-7": -1, "++7": -1} {
+		n, err := number(word, 0, 64)
+		if err != nil {
+			n = -1
+		}
+		if n != want {
+			t.Errorf("number(%q) = %d, want %d", word, n, want)
+		}
+	}
+	for word, want := range map[string]time.Duration{"1": time.Second, "7440": 7440 * time.Second, "90s": 90 * time.Second,
+		"124m": 124 * time.Minute, "2h": 2 * time.Hour, "14d": 14 * 24 * time.Hour,
+		"": 0, "s": 0, "0": 0, "-1": 0, "1hm": 0, "1.5h": 0, "1w": 0, "3651d": 0, "99999999999d": 0} {
+		d, err := duration(word)
+		if err != nil {
+			d = 0
+		}
+		if d != want {
+			t.Errorf("duration(%q) = %v, want %v", word, d, want)
+		}
+	}
+	for word, want := range map[string]bool{"yes": true, "YES": true, "1": true, "true": true, "on": true, "no": false, "0": false, "False": false, "off": false} {
+		if b, err := boolean(word); err != nil || b != want {
+			t.Errorf("boolean(%q) = %v, %v", word, b, err)
+		}
+	}
+	for _, word := range []string{"1.2.3", "01.2.3.4", "1.2.3.4%eth0", "::1", "::ffff:1.2.3.4", ""} {
+		if a, err := addr4(word); err == nil {
+			t.Errorf("addr4(%q) = %v", word, a)
+		}
+	}
+	for _, word := range []string{"1.2.3.4", "fe80::1%eth0", "2001:db8::/64", ":::", ""} {
+		if a, err := addr6(word); err == nil {
+			t.Errorf("addr6(%q) = %v", word, a)
+		}
+	}
+	if a, err := addr6("64:ff9b::192.0.2.1"); err != nil || a.String() != "64:ff9b::c000:201" {
+		t.Errorf("addr6 of a dotted tail = %v, %v", a, err)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good")
+	os.WriteFile(good, []byte(minimal), 0o644)
+	if _, problems := Load(good, nil); len(problems) > 0 {
+		t.Error(problems)
+	}
+	for path, want := range map[string]string{
+		filepath.Join(dir, "absent"): filepath.Join(dir, "absent") + ": no such file or directory",
+		dir:                          dir + ": is a directory",
+		"/dev/zero":                  "/dev/zero: longer than 32 MiB: not a configuration file",
+	} {
+		_, problems := Load(path, nil)
+		if len(problems) != 1 || problems[0].Error() != want || !problems.Failed() {
+			t.Errorf("%s: %v", path, problems)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) {
+	return 0, &os.PathError{Op: "read", Path: "x", Err: errors.New("input/output error")}
+}
+
+func TestReadError(t *testing.T) {
+	_, problems := Read(failing{}, "tayga.conf", nil)
+	if len(problems) != 1 || problems[0].Error() != "tayga.conf: input/output error" {
+		t.Error(problems)
+	}
+}
+
+// A file given by mistake must not fill the log, and an error must be said even
+// if a hundred warnings come before it.
+func TestProblemsAreBounded(t *testing.T) {
+	_, problems := read(strings.Repeat("what is this\n", 100_000))
+	if len(problems) != maxProblems+1 {
+		t.Errorf("%d problems", len(problems))
+	}
+	if last := problems[len(problems)-1].Error(); last != "tayga.conf: 99904 more lines like these are not shown" {
+		t.Error(last)
+	}
+
+	_, problems = read(strings.Repeat("strict-frag-hdr on\n", 1000) + minimal + "oops\n")
+	if !problems.Failed() {
+		t.Error("the error behind the warnings was lost")
+	}
+}
+
+func mapLines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "map 10.%d.%d.%d 2001:db8::%x:%x\n", i>>16, i>>8&255, i&255, i>>16, i&0xffff)
+	}
+	return b.String()
+}
+
+// 100,000 maps are read in well under a second; the bound is loose since the
+// machine may be busy.
+func TestManyMaps(t *testing.T) {
+	text := mapLines(100_000)
+	start := time.Now()
+	c, problems := read(minimal + text)
+	if len(problems) > 0 || len(c.Maps) != 100_000 {
+		t.Fatal(len(c.Maps), problems)
+	}
+	maps, problems := mustRead(t, minimal).ReadMaps(strings.NewReader(text), "maps")
+	if len(problems) > 0 || len(maps) != 100_000 {
+		t.Fatal(len(maps), problems)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func mustRead(t *testing.T, text string) *Config {
+	t.Helper()
+	c, problems := read(text)
+	if problems.Failed() {
+		t.Fatal(problems)
+	}
+	return c
+}
+
+func TestReadMaps(t *testing.T) {
+	c := mustRead(t, minimal+"map 10.0.0.1 2001:db8::1\nmap 10.0.2.0/24 2001:db8:2::/120\ndynamic-pool 10.9.0.0/24\nipv6-addr 2001:db8::ff\n")
+	tests := []struct {
+		name, text string
+		maps       []string
+		problems   []string
+	}{
+		{"empty", "# nothing\n\n", nil, nil},
+		{"good", "map 10.1.0.0/24 2001:db8:10::/120\r\n  MAP 10.1.0.7 2001:db8:7::7 # nested", []string{
+			"10.1.0.0/24 2001:db8:10::/120", "10.1.0.7/32 2001:db8:7::7/128"}, nil},
+		{"inside-pool-and-map", "map 10.9.0.7 2001:db8:9::7\nmap 10.0.2.9 2001:db8:2::9", []string{
+			"10.9.0.7/32 2001:db8:9::7/128", "10.0.2.9/32 2001:db8:2::9/128"}, nil},
+		{"bad-lines-skipped", "map 10.1.0.1 2001:db8:1::1\nmap 10.1.0.2\nprefix 2001:db8::/96\nmap 10.1.0.300 2001:db8:1::3\nmap 10.1.0.4 2001:db8:1::4", []string{
+			"10.1.0.1/32 2001:db8:1::1/128", "10.1.0.4/32 2001:db8:1::4/128"}, []string{
+			"maps:2: map: write an IPv4 and an IPv6 address or prefix behind it, and nothing else",
+			`maps:3: map: "prefix" is not map, the only directive of a map-file`,
+			`maps:4: map: "10.1.0.300" is not an IPv4 address such as 192.0.2.1`}},
+		{"taken", "map 10.0.0.1 2001:db8:1::1\nmap 10.1.0.1 2001:db8::1\nmap 192.168.255.1 2001:db8:1::2\nmap 10.1.0.1 2001:db8::ff\nmap 10.9.0.0/24 2001:db8:9::/120\nmap 10.1.0.1 2001:db8:1:ffff::7", nil, []string{
+			"maps:1: map: 10.0.0.1/32 is taken by map in tayga.conf, line 4",
+			"maps:2: map: 2001:db8::1/128 is taken by map in tayga.conf, line 4",
+			"maps:3: map: 192.168.255.1/32 is taken by ipv4-addr in tayga.conf, line 2",
+			"maps:4: map: 2001:db8::ff/128 is taken by ipv6-addr in tayga.conf, line 7",
+			"maps:5: map: 10.9.0.0/24 is taken by dynamic-pool in tayga.conf, line 6",
+			"maps:6: map: 2001:db8:1:ffff::7/128 is taken by prefix in tayga.conf, line 3"}},
+		{"last-line-wins", "map 10.1.0.1 2001:db8:1::1\nmap 10.1.0.2 2001:db8:1::2\nmap 10.1.0.1 2001:db8:1::2\nmap 10.1.0.2 2001:db8:1::1", []string{
+			"10.1.0.1/32 2001:db8:1::2/128", "10.1.0.2/32 2001:db8:1::1/128"}, []string{
+			"maps:3: map: warning: replaces 10.1.0.1/32 2001:db8:1::1/128 on line 1",
+			"maps:3: map: warning: replaces 10.1.0.2/32 2001:db8:1::2/128 on line 2"}},
+		{"prefix-in-disguise", "map 0.0.0.0/0 2001:db8:64::/96", nil, []string{
+			"maps:1: map: 0.0.0.0/0 2001:db8:64::/96 is a prefix: write prefix 2001:db8:64::/96 in tayga.conf"}},
+		{"host-bits", "map 10.1.0.5/24 2001:db8:10::/120", []string{"10.1.0.0/24 2001:db8:10::/120"}, []string{
+			"maps:1: map: warning: bits behind the length ignored: taken for 10.1.0.0/24 2001:db8:10::/120"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			maps, problems := c.ReadMaps(strings.NewReader(test.text), "maps")
+			var gotMaps, gotProblems []string
+			for _, m := range maps {
+				gotMaps = append(gotMaps, m.Map.String())
+			}
+			for _, p := range problems {
+				gotProblems = append(gotProblems, p.Error())
+			}
+			if !reflect.DeepEqual(gotMaps, test.maps) || !reflect.DeepEqual(gotProblems, test.problems) {
+				t.Errorf("got\n%s\n%s", strings.Join(gotMaps, "\n"), strings.Join(gotProblems, "\n"))
+			}
+			// What is accepted here, the table accepts too.
+			table := translate.TableConfig{Prefixes: c.Prefixes, Pools: c.Pools}
+			for _, m := range append(c.Maps[:len(c.Maps):len(c.Maps)], maps...) {
+				table.Maps = append(table.Maps, m.Map)
+			}
+			if _, err := translate.NewTable(table); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// FuzzRead holds that any file is either refused or fit to be used: no panic,
+// a bounded number of messages, and tables that translate can build.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte("\ufeff" + minimal + "map 0.0.0.0/0 2001:db8::/96"))
+	for _, v := range vectors {
+		f.Add([]byte(minimal + v.added))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, problems := Read(strings.NewReader(string(b)), "f", nil)
+		if len(problems) > maxProblems+1 {
+			t.Errorf("%d problems", len(problems))
+		}
+		if problems.Failed() {
+			return
+		}
+		maps, _ := c.ReadMaps(io.LimitReader(strings.NewReader(string(b)), 1<<20), "maps")
+		table := translate.TableConfig{Pools: c.Pools}
+		for _, p := range c.Prefixes {
+			if p.Addr().As16()[8] == 0 { // see TestProblems/prefix-bits-64-to-71
+				table.Prefixes = append(table.Prefixes, p)
+			}
+		}
+		for _, m := range append(c.Maps, maps...) {
+			table.Maps = append(table.Maps, m.Map)
+		}
+		if _, err := translate.NewTable(table); err != nil {
+			t.Error(err)
+		}
+		if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
+			t.Errorf("incomplete: %+v", c)
+		}
+	})
+}

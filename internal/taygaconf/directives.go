@@ -1,0 +1,460 @@
+package taygaconf
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// A directive is what may stand first on a line.
+type directive struct {
+	min, max int  // number of words behind it
+	once     bool // a second line with it is an error
+	set      func(r *reader, words []string) error
+}
+
+// any number of words, as far as a line takes them
+const anyNumber = maxWords - 1
+
+// directives is the language. The second half is our own; TAYGA refuses a file
+// that holds any of it.
+var directives = map[string]directive{
+	"tun-device":      {1, 1, true, (*reader).tunDevice},
+	"ipv4-addr":       {1, 1, true, (*reader).ipv4Addr},
+	"ipv6-addr":       {1, 1, true, (*reader).ipv6Addr},
+	"prefix":          {1, 1, false, (*reader).prefix},
+	"map":             {2, 2, false, (*reader).addMap},
+	"map-file":        {1, 1, true, (*reader).mapFile},
+	"dynamic-pool":    {1, 1, false, (*reader).dynamicPool},
+	"data-dir":        {1, 1, true, (*reader).dataDir},
+	"strict-frag-hdr": {1, 1, false, (*reader).strictFragHdr},
+	"wkpf-strict":     {1, 1, false, (*reader).wkpfStrict},
+	"udp-cksum-mode":  {1, 1, false, (*reader).udpCksumMode},
+	"log":             {0, anyNumber, true, (*reader).log},
+	"offlink-mtu":     {1, 1, true, (*reader).offlinkMTU},
+	"workers":         {1, 1, true, (*reader).workers},
+	"tun-up":          {1, 1, false, (*reader).tunUp},
+	"tun-ip":          {1, 1, false, (*reader).tunIP},
+	"tun-route":       {1, 1, false, (*reader).tunRoute},
+
+	"icmp-errors":                 {1, 1, true, (*reader).icmpErrors},
+	"icmp-node-address":           {1, 1, true, (*reader).icmpNodeAddress},
+	"icmp-pool":                   {1, anyNumber, false, (*reader).icmpPool},
+	"hairpin":                     {1, 1, true, (*reader).hairpin},
+	"offload":                     {1, 1, true, (*reader).offload},
+	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
+	"dynamic-pool-max-per-prefix": {2, 2, false, (*reader).poolLimit},
+	"dynamic-pool-lease":          {1, 1, true, (*reader).poolLease},
+	"dynamic-pool-dormant":        {1, 1, true, (*reader).poolDormant},
+}
+
+// A reader fills in a Config from the lines of a file.
+type reader struct {
+	*source
+	c    *Config
+	name string         // the directive of this line
+	at   map[string]int // the line on which a directive was first given
+
+	prefixLines, poolLines []int // beside Config.Prefixes and Config.Pools
+	badTable               bool  // a prefix, map or map-file was meant to be there
+}
+
+// read goes through a file and hands every line to its directive.
+func (r *reader) read() {
+	for {
+		words := r.next()
+		if words == nil {
+			return
+		}
+		r.name = strings.ToLower(words[0])
+		d, ok := directives[r.name]
+		if !ok {
+			r.errorf(r.line, "", "unknown directive %s", show(words[0]))
+			continue
+		}
+		first, seen := r.at[r.name]
+		if !seen {
+			r.at[r.name] = r.line
+		}
+		switch n := len(words) - 1; {
+		case seen && d.once:
+			r.errorf(r.line, r.name, "given before, on line %d: remove one of the two", first)
+		case n < d.min:
+			r.errorf(r.line, r.name, "%s", usage(d.min, "word is missing", "words are missing", n))
+		case n > d.max:
+			r.errorf(r.line, r.name, "%s is one word too many: put remarks behind a #", show(words[d.max+1]))
+		default:
+			if err := d.set(r, words[1:]); err != nil {
+				r.errorf(r.line, r.name, "%v", err)
+			}
+		}
+	}
+}
+
+func usage(want int, one, many string, have int) string {
+	if want-have == 1 {
+		return "one " + one + " behind it"
+	}
+	return many + " behind it"
+}
+
+// warn reports something strange on this line.
+func (r *reader) warn(format string, args ...any) { r.warnf(r.line, r.name, format, args...) }
+
+// Read reads a tayga.conf from src. name stands for it in messages; getenv
+// gives the value of an environment variable (STATE_DIRECTORY is the only one)
+// and may be nil. The Config is to be used only if the Problems have not
+// failed; all that is wrong is reported at once.
+func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Config, Problems) {
+	rep := &reporter{file: name}
+	r := &reader{
+		source: newSource(src, rep),
+		c: &Config{
+			File:        name,
+			WKPFStrict:  true,
+			OfflinkMTU:  1280,
+			Workers:     -1,
+			ICMPErrors:  translate.ErrorsTAYGA,
+			Offload:     true,
+			LeaseTime:   DefaultLease,
+			DormantTime: DefaultDormant,
+		},
+		at: make(map[string]int),
+	}
+	r.read()
+	if !r.bad {
+		r.check(getenv)
+	}
+	return r.c, rep.done()
+}
+
+// Load reads the file at path.
+func Load(path string, getenv func(string) (string, bool)) (*Config, Problems) {
+	f, err := open(path)
+	if err != nil {
+		return &Config{File: path}, Problems{{File: path, Text: err.Error()}}
+	}
+	defer f.Close()
+	return Read(f, path, getenv)
+}
+
+// tunDevice takes a device's name: what the kernel takes, but for patterns,
+// which would give another device on every start.
+func (r *reader) tunDevice(words []string) error {
+	name := words[0]
+	switch {
+	case len(name) > 15:
+		return fmt.Errorf("%s is longer than 15 characters", show(name))
+	case name == "." || name == ".." || strings.ContainsAny(name, "/:"):
+		return fmt.Errorf("%s is no name for a device", show(name))
+	case strings.Contains(name, "%"):
+		return fmt.Errorf("%s is a pattern: name one device", show(name))
+	}
+	r.c.TunDevice = name
+	return nil
+}
+
+func (r *reader) ipv4Addr(words []string) error {
+	a, err := addr4(words[0])
+	if err != nil {
+		return err
+	}
+	warning, err := checkUnicast(a)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		r.warn("%s", warning)
+	}
+	r.c.IPv4 = a
+	return nil
+}
+
+func (r *reader) ipv6Addr(words []string) error {
+	a, err := addr6(words[0])
+	if err != nil {
+		return err
+	}
+	if _, err := checkUnicast(a); err != nil {
+		return err
+	}
+	r.c.IPv6 = a
+	return nil
+}
+
+func (r *reader) prefix(words []string) error {
+	p, err := prefix(words[0], addr6, needed)
+	if err == nil {
+		err = r.addPrefix(p)
+	}
+	if err != nil {
+		r.badTable = true
+	}
+	return err
+}
+
+// addPrefix checks an RFC 6052 prefix and takes it up.
+func (r *reader) addPrefix(p netip.Prefix) error {
+	switch p.Bits() {
+	case 32, 40, 48, 56, 64, 96:
+	default:
+		return fmt.Errorf("length %d not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96", p.Bits())
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+	}
+	if _, err := checkUnicast(p.Addr()); err != nil {
+		return err
+	}
+	if a := p.Addr().As16(); a[8] != 0 {
+		r.warn("bits 64 to 71 of %s are not zero, against RFC 6052 §2.2", p)
+	}
+	for i, q := range r.c.Prefixes {
+		if p.Overlaps(q) {
+			return fmt.Errorf("%s overlaps prefix %s on line %d", p, q, r.prefixLines[i])
+		}
+	}
+	r.c.Prefixes = append(r.c.Prefixes, p)
+	r.prefixLines = append(r.prefixLines, r.line)
+	return nil
+}
+
+func (r *reader) addMap(words []string) error {
+	m, warnings, err := parseMap(words)
+	if err != nil {
+		r.badTable = true
+		return err
+	}
+	for _, w := range warnings {
+		r.warn("%s", w)
+	}
+	// A map of all of IPv4 into a /96 is how TAYGA 0.9.2 lets a prefix be
+	// written too.
+	if m.IPv4.Bits() == 0 && m.IPv6.Bits() == 96 {
+		return r.addPrefix(m.IPv6)
+	}
+	r.c.Maps = append(r.c.Maps, Map{Map: m, File: r.file, Line: r.line})
+	return nil
+}
+
+func (r *reader) mapFile(words []string) error {
+	r.c.MapFile = words[0]
+	return nil
+}
+
+func (r *reader) dynamicPool(words []string) error {
+	p, err := prefix(words[0], addr4, needed)
+	switch {
+	case err != nil:
+		return err
+	case p.Bits() == 32:
+		return fmt.Errorf("length 32 leaves no address to give out: use 31 or less")
+	case p != p.Masked():
+		return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+	}
+	if p.Addr().IsUnspecified() && p.Bits() >= 8 {
+		// Only TAYGA 0.9.2 takes these, and nobody routes them.
+		r.warn("%s lies in 0.0.0.0/8: packets with such an address are not translated", p)
+	} else if warning, err := checkUnicast(p.Addr()); err != nil {
+		return err
+	} else if warning != "" {
+		r.warn("%s", warning)
+	}
+	for _, q := range []netip.Prefix{loopback4, multicast4} {
+		if p.Overlaps(q) {
+			return fmt.Errorf("%s holds %s, which no host can have", p, q)
+		}
+	}
+	for i, q := range r.c.Pools {
+		if p.Overlaps(q) {
+			return fmt.Errorf("%s overlaps dynamic-pool %s on line %d", p, q, r.poolLines[i])
+		}
+	}
+	r.c.Pools = append(r.c.Pools, p)
+	r.poolLines = append(r.poolLines, r.line)
+	return nil
+}
+
+func (r *reader) dataDir(words []string) error {
+	if !strings.HasPrefix(words[0], "/") {
+		return fmt.Errorf("%s is not an absolute path: begin it with a /", show(words[0]))
+	}
+	r.c.DataDir = words[0]
+	return nil
+}
+
+func (r *reader) strictFragHdr([]string) error {
+	r.warn("has no effect: RFC 7915 gives a Fragment Header to fragments only; the line can go")
+	return nil
+}
+
+func (r *reader) wkpfStrict(words []string) (err error) {
+	r.c.WKPFStrict, err = boolean(words[0])
+	return err
+}
+
+// udpCksumMode goes by the first letters, as TAYGA does.
+func (r *reader) udpCksumMode(words []string) error {
+	word := strings.ToLower(words[0])
+	switch {
+	case strings.HasPrefix(word, "dr"):
+		r.c.UDPZero = translate.UDPZeroDrop
+	case strings.HasPrefix(word, "calc"):
+		r.c.UDPZero = translate.UDPZeroCompute
+	case strings.HasPrefix(word, "forw"), strings.HasPrefix(word, "fwd"):
+		r.c.UDPZero = translate.UDPZeroForward
+	default:
+		return fmt.Errorf("%s is none of drop, calc, fwd", show(words[0]))
+	}
+	return nil
+}
+
+func (r *reader) log(words []string) error {
+	names := []string{"drop", "reject", "icmp", "self", "dyn"}
+	kinds := []Log{LogDrop, LogReject, LogICMP, LogSelf, LogDyn}
+	for _, w := range words {
+		kind, err := choice(w, names, kinds)
+		if err != nil {
+			return err
+		}
+		r.c.Log |= kind
+	}
+	return nil
+}
+
+func (r *reader) offlinkMTU(words []string) (err error) {
+	r.c.OfflinkMTU, err = number(words[0], 1280, 65535)
+	return err
+}
+
+func (r *reader) workers(words []string) (err error) {
+	r.c.Workers, err = number(words[0], 0, MaxWorkers)
+	return err
+}
+
+func (r *reader) tunUp(words []string) (err error) {
+	if strings.EqualFold(words[0], "up") {
+		r.warn("up taken for yes: TAYGA itself knows only yes and no")
+		r.c.TunUp = true
+		return nil
+	}
+	r.c.TunUp, err = boolean(words[0])
+	return err
+}
+
+func (r *reader) tunIP(words []string) error {
+	p, err := prefix(words[0], addr, whole)
+	if err != nil {
+		return err
+	}
+	r.c.TunIPs = append(r.c.TunIPs, p)
+	return nil
+}
+
+// tunRoute takes a destination. Bits behind the length of an IPv4 route are
+// refused by the kernel; those of an IPv6 route it clears.
+func (r *reader) tunRoute(words []string) error {
+	p, err := prefix(words[0], addr, whole)
+	if err != nil {
+		return err
+	}
+	if p != p.Masked() {
+		if p.Addr().Is4() {
+			return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+		}
+		r.warn("%s taken for %s", p, p.Masked())
+	}
+	r.c.TunRoutes = append(r.c.TunRoutes, p.Masked())
+	return nil
+}
+
+func (r *reader) icmpErrors(words []string) (err error) {
+	r.c.ICMPErrors, err = choice(words[0], []string{"tayga", "rfc7915"},
+		[]translate.ICMPErrors{translate.ErrorsTAYGA, translate.ErrorsRFC7915})
+	return err
+}
+
+func (r *reader) icmpNodeAddress(words []string) (err error) {
+	r.c.NodeAddress, err = boolean(words[0])
+	return err
+}
+
+func (r *reader) icmpPool(words []string) error {
+	const most = 256
+	for _, w := range words {
+		a, err := addr(w)
+		if err != nil {
+			return err
+		}
+		if warning, err := checkUnicast(a); err != nil {
+			return err
+		} else if warning != "" {
+			return fmt.Errorf("%s", warning)
+		}
+		pool := &r.c.ICMPPool6
+		if a.Is4() {
+			pool = &r.c.ICMPPool4
+		}
+		if len(*pool) == most {
+			return fmt.Errorf("more than %d addresses of one family", most)
+		}
+		*pool = append(*pool, a)
+	}
+	return nil
+}
+
+func (r *reader) hairpin(words []string) (err error) {
+	r.c.Hairpin, err = choice(words[0], []string{"off", "simple", "intrinsic"},
+		[]translate.Hairpin{translate.HairpinOff, translate.HairpinSimple, translate.HairpinIntrinsic})
+	return err
+}
+
+func (r *reader) offload(words []string) (err error) {
+	r.c.Offload, err = boolean(words[0])
+	return err
+}
+
+func (r *reader) poolClients(words []string) error {
+	for _, w := range words {
+		p, err := prefix(w, addr6, whole)
+		if err != nil {
+			return err
+		}
+		if p != p.Masked() {
+			return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+		}
+		r.c.PoolClients = append(r.c.PoolClients, p)
+	}
+	return nil
+}
+
+func (r *reader) poolLimit(words []string) error {
+	bits, err := number(strings.TrimPrefix(words[0], "/"), 1, 128)
+	if err != nil {
+		return fmt.Errorf("length: %w", err)
+	}
+	leases, err := number(words[1], 1, 1<<30)
+	if err != nil {
+		return fmt.Errorf("number of leases: %w", err)
+	}
+	for _, l := range r.c.PoolLimits {
+		if l.Bits == bits {
+			return fmt.Errorf("a limit for /%d was given before", bits)
+		}
+	}
+	r.c.PoolLimits = append(r.c.PoolLimits, PoolLimit{Bits: bits, Leases: leases})
+	return nil
+}
+
+func (r *reader) poolLease(words []string) (err error) {
+	r.c.LeaseTime, err = duration(words[0])
+	return err
+}
+
+func (r *reader) poolDormant(words []string) (err error) {
+	r.c.DormantTime, err = duration(words[0])
+	return err
+}

@@ -1,0 +1,124 @@
+package taygaconf
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// parseMap reads the two words of a map: RFC 7757 §3.1. Bits behind a length
+// are cleared with a warning; in TAYGA such a map is there and never matches.
+func parseMap(words []string) (m translate.Map, warnings []string, err error) {
+	if m.IPv4, err = prefix(words[0], addr4, whole); err != nil {
+		return m, nil, err
+	}
+	if m.IPv6, err = prefix(words[1], addr6, whole); err != nil {
+		return m, nil, err
+	}
+	have, room := 32-m.IPv4.Bits(), 128-m.IPv6.Bits()
+	if have > room {
+		return m, nil, fmt.Errorf("%d bits behind %s do not fit the %d bits behind %s: make the IPv6 length /%d or less (RFC 7757 §3.2)",
+			have, m.IPv4, room, m.IPv6, 128-have)
+	}
+	if m.IPv4 != m.IPv4.Masked() || m.IPv6 != m.IPv6.Masked() {
+		warnings = append(warnings, fmt.Sprintf("bits behind the length ignored: taken for %s %s", m.IPv4.Masked(), m.IPv6.Masked()))
+	}
+	m.IPv4, m.IPv6 = m.IPv4.Masked(), m.IPv6.Masked()
+	if m.IPv4.Bits() > 0 || m.IPv6.Bits() != 96 { // see addMap for the exception
+		warning, err := checkUnicast(m.IPv4.Addr())
+		if err != nil {
+			return m, nil, err
+		}
+		if warning != "" {
+			warnings = append(warnings, warning)
+		}
+	}
+	if _, err := checkUnicast(m.IPv6.Addr()); err != nil {
+		return m, nil, err
+	}
+	return m, warnings, nil
+}
+
+// ReadMaps reads a map-file: lines with the directive map and nothing else,
+// under the rules and limits of tayga.conf. It returns the maps of all good
+// lines; a line that conflicts with c is not a good one. Of two lines of the
+// file that conflict with each other the later wins, as in TAYGA.
+func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
+	rep := &reporter{file: name}
+	s := newSource(src, rep)
+	var maps []Map
+	at4, at6 := make(map[netip.Prefix]int), make(map[netip.Prefix]int) // index into maps
+	for words := s.next(); words != nil; words = s.next() {
+		m, warnings, err := mapLine(words)
+		if err != nil {
+			rep.errorf(s.line, "map", "%v", err)
+			continue
+		}
+		if side, o, found := c.taken.by(m); found {
+			rep.errorf(s.line, "map", "%s is taken by %s", side, o.from(name))
+			continue
+		}
+		for _, w := range warnings {
+			rep.warnf(s.line, "map", "%s", w)
+		}
+		i4, found4 := at4[m.IPv4]
+		i6, found6 := at6[m.IPv6]
+		if found4 || found6 {
+			for _, i := range both(i4, found4, i6, found6) {
+				old := maps[i]
+				rep.warnf(s.line, "map", "replaces %s on line %d", old.Map, old.Line)
+				delete(at4, old.IPv4)
+				delete(at6, old.IPv6)
+				maps[i].Line = 0 // gone
+			}
+		}
+		at4[m.IPv4], at6[m.IPv6] = len(maps), len(maps)
+		maps = append(maps, Map{Map: m, File: name, Line: s.line})
+	}
+	kept := maps[:0]
+	for _, m := range maps {
+		if m.Line > 0 {
+			kept = append(kept, m)
+		}
+	}
+	return kept, rep.done()
+}
+
+// both lists the indices that were found, each once.
+func both(i int, foundI bool, j int, foundJ bool) []int {
+	switch {
+	case foundI && foundJ && i != j:
+		return []int{i, j}
+	case foundI:
+		return []int{i}
+	}
+	return []int{j}
+}
+
+func mapLine(words []string) (translate.Map, []string, error) {
+	if !strings.EqualFold(words[0], "map") {
+		return translate.Map{}, nil, fmt.Errorf("%s is not map, the only directive of a map-file", show(words[0]))
+	}
+	if len(words) != 3 {
+		return translate.Map{}, nil, fmt.Errorf("write an IPv4 and an IPv6 address or prefix behind it, and nothing else")
+	}
+	m, warnings, err := parseMap(words[1:])
+	if err == nil && m.IPv4.Bits() == 0 && m.IPv6.Bits() == 96 {
+		err = fmt.Errorf("%s is a prefix: write prefix %s in tayga.conf", m, m.IPv6)
+	}
+	return m, warnings, err
+}
+
+// LoadMaps reads the map-file at path. The error is about the file as a whole.
+func (c *Config) LoadMaps(path string) ([]Map, Problems, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	defer f.Close()
+	maps, problems := c.ReadMaps(f, path)
+	return maps, problems, nil
+}
