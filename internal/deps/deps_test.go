@@ -1,0 +1,82 @@
+// Package deps pins what may import what.
+package deps
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/steppe-nat64/steppe"
+
+// Who may import which modules, and why no others: translate and pool go into
+// other people's programs, so they bring next to nothing; the reasons for each
+// module are in ARCHITECTURE.md. A package not listed here may import anything
+// of ours, as long as nothing listed imports it.
+var allowed = map[string][]string{
+	"translate": {"github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
+	"pool":      {"github.com/hashicorp/golang-lru/v2"},
+	"tun":       {module + "/translate", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
+}
+
+func TestImports(t *testing.T) {
+	for pkg, want := range allowed {
+		for _, dep := range deps(t, "./"+pkg) {
+			if dep == module+"/"+pkg || !strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") {
+				continue // itself, or the standard library
+			}
+			if !hasPrefix(dep, want) {
+				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// TestBans: what serves tests does not reach users, and nobody formats or logs
+// on the packet path.
+func TestBans(t *testing.T) {
+	for _, pkg := range []string{"./translate", "./pool", "./tun", "./cmd/tayga"} {
+		for _, dep := range deps(t, pkg) {
+			for ban, why := range map[string]string{
+				"github.com/google/gopacket":    "it decodes packets for tests",
+				"github.com/stretchr/testify":   "it is for tests",
+				module + "/internal/netlab":     "it is the laboratory",
+				module + "/internal/packettest": "it builds packets for tests",
+				module + "/internal/refxlat":    "it judges the translator",
+				"testing":                       "programs are not tests",
+			} {
+				if dep == ban || strings.HasPrefix(dep, ban+"/") {
+					t.Errorf("%s imports %s: %s", pkg, dep, why)
+				}
+			}
+		}
+	}
+	for _, pkg := range []string{"./translate", "./pool"} {
+		for _, dep := range deps(t, pkg) {
+			switch dep {
+			case "log", "log/slog", "net", "net/http", "os/exec":
+				t.Errorf("%s imports %s: it neither logs nor talks to the network", pkg, dep)
+			}
+		}
+	}
+}
+
+func deps(t *testing.T, pkg string) []string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", pkg)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list -deps %s: %v", pkg, err)
+	}
+	return strings.Fields(string(out))
+}
+
+func hasPrefix(dep string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if dep == p || strings.HasPrefix(dep, p+"/") {
+			return true
+		}
+	}
+	return false
+}
