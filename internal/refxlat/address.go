@@ -1,0 +1,202 @@
+package refxlat
+
+import (
+	"net/netip"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+var wellKnown = netip.MustParsePrefix("64:ff9b::/96")
+
+func prefixes(list ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+var (
+	illegalPrefixes4 = prefixes("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32")
+	illegalPrefixes6 = prefixes("::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
+	classE           = prefixes("240.0.0.0/4")
+	neverUnicast4    = prefixes("224.0.0.0/4", "255.255.255.255/32")
+
+	// RFC 6052 §3.1 forbids to join these with the well-known prefix.
+	nonGlobal4 = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8",
+		"169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
+		"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"224.0.0.0/4", "240.0.0.0/4")
+)
+
+func in(a netip.Addr, list []netip.Prefix) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// illegal4 reports whether a may be neither source nor destination: RFC 7915
+// §4.1, RFC 1812 §5.3.7.
+func (x *Xlat) illegal4(a netip.Addr) bool {
+	return in(a, illegalPrefixes4) || in(a, classE) && !x.cfg.AllowClassE
+}
+
+func illegal6(a netip.Addr) bool { return in(a, illegalPrefixes6) }
+
+// how an address was mapped.
+type how int
+
+const (
+	unmapped how = iota
+	byMap        // RFC 7757
+	byPool       // Dynamic
+	byPrefix     // RFC 6052
+)
+
+// mapping is the counterpart of an address in the other family.
+type mapping struct {
+	addr   netip.Addr
+	how    how
+	prefix netip.Prefix // for byPrefix
+	// nonGlobal means that the well-known prefix meets an IPv4 address that it
+	// must not meet, and nobody has allowed it.
+	nonGlobal bool
+}
+
+// way says how IPv4 addresses are mapped to IPv6.
+type way struct {
+	prefix netip.Prefix // the RFC 6052 prefix to compose with; invalid if none
+	simple bool         // simple hairpinning, RFC 7757 §4.2.1
+}
+
+// usual is the way of packets that come from IPv4.
+func (x *Xlat) usual() way {
+	w := way{simple: x.cfg.Hairpin == translate.HairpinSimple}
+	if len(x.tab.Prefixes) > 0 {
+		w.prefix = x.tab.Prefixes[0]
+	}
+	return w
+}
+
+// to6 maps an IPv4 address: the longest match among explicit maps and pools,
+// otherwise the prefix of w.
+func (x *Xlat) to6(a netip.Addr, w way) mapping {
+	if m, covered := x.explicit6(a); covered {
+		return m
+	}
+	return x.compose6(a, w.prefix)
+}
+
+// explicit6 maps an IPv4 address by the longest match among explicit maps and
+// pools. covered is true for a pool address that is not lent, too.
+func (x *Xlat) explicit6(a netip.Addr) (m mapping, covered bool) {
+	longest := -1
+	for _, pool := range x.tab.Pools {
+		if pool.Contains(a) && pool.Bits() > longest {
+			longest = pool.Bits()
+			m = mapping{}
+			if x.dyn != nil {
+				if host, ok := x.dyn.Host(a.As4()); ok {
+					m = mapping{addr: netip.AddrFrom16(host), how: byPool}
+				}
+			}
+		}
+	}
+	for _, e := range x.tab.Maps {
+		if e.IPv4.Contains(a) && e.IPv4.Bits() >= longest {
+			longest = e.IPv4.Bits()
+			m = mapping{addr: swapPrefix(a, e.IPv4, e.IPv6), how: byMap}
+		}
+	}
+	return m, longest >= 0
+}
+
+// compose6 maps an IPv4 address with an RFC 6052 prefix.
+func (x *Xlat) compose6(a netip.Addr, prefix netip.Prefix) mapping {
+	if !prefix.IsValid() {
+		return mapping{}
+	}
+	b, v4 := prefix.Addr().As16(), a.As4()
+	at := prefix.Bits() / 8
+	for _, octet := range v4 {
+		if at == 8 {
+			at++ // the u octet, RFC 6052 §2.2
+		}
+		b[at] = octet
+		at++
+	}
+	return mapping{netip.AddrFrom16(b), byPrefix, prefix, x.forbidden(prefix, a)}
+}
+
+func (x *Xlat) forbidden(prefix netip.Prefix, a netip.Addr) bool {
+	return prefix == wellKnown && in(a, nonGlobal4) && !x.cfg.AllowPrivate
+}
+
+// static4 maps an IPv6 address by the longest match among explicit maps,
+// otherwise by the longest RFC 6052 prefix. The u octet and the suffix may be
+// anything.
+func (x *Xlat) static4(a netip.Addr) mapping {
+	var m mapping
+	longest := -1
+	for _, e := range x.tab.Maps {
+		if e.IPv6.Contains(a) && e.IPv6.Bits() > longest {
+			longest = e.IPv6.Bits()
+			m = mapping{addr: swapPrefix(a, e.IPv6, e.IPv4), how: byMap}
+		}
+	}
+	if m.how == byMap {
+		return m
+	}
+	for _, p := range x.tab.Prefixes {
+		if !p.Contains(a) || p.Bits() <= longest {
+			continue
+		}
+		longest = p.Bits()
+		b := a.As16()
+		var v4 [4]byte
+		at := p.Bits() / 8
+		for i := range v4 {
+			if at == 8 {
+				at++
+			}
+			v4[i] = b[at]
+			at++
+		}
+		v := netip.AddrFrom4(v4)
+		m = mapping{v, byPrefix, p, x.forbidden(p, v)}
+	}
+	return m
+}
+
+// host4 maps the address of an IPv6 host: as static4, otherwise by its lease,
+// which lend makes if there is none.
+func (x *Xlat) host4(a netip.Addr, lend bool) mapping {
+	m := x.static4(a)
+	if m.how != unmapped || x.dyn == nil {
+		return m
+	}
+	ask := x.dyn.Addr
+	if lend {
+		ask = x.dyn.Assign
+	}
+	if v4, ok := ask(a.As16()); ok {
+		return mapping{addr: netip.AddrFrom4(v4), how: byPool}
+	}
+	return mapping{}
+}
+
+// swapPrefix replaces the prefix of a, RFC 7757 §3.3: the bits behind from go
+// right behind to, as many as there is room for, and zeros follow.
+func swapPrefix(a netip.Addr, from, to netip.Prefix) netip.Addr {
+	src, dst := a.AsSlice(), to.Masked().Addr().AsSlice()
+	for i, j := from.Bits(), to.Bits(); i < len(src)*8 && j < len(dst)*8; i, j = i+1, j+1 {
+		if src[i/8]>>(7-i%8)&1 != 0 {
+			dst[j/8] |= 1 << (7 - j%8)
+		}
+	}
+	v, _ := netip.AddrFromSlice(dst)
+	return v
+}

@@ -1,0 +1,194 @@
+package refxlat
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// from6 judges an IPv6 packet: RFC 7915 §5.
+func (x *Xlat) from6(b []byte) (outcome, error) {
+	p, ok := read6(b)
+	if !ok || p.size > len(b) {
+		return outcome{}, drop(translate.BadHeader)
+	}
+	if illegal6(p.dst) {
+		return outcome{}, drop(translate.IllegalDestination)
+	}
+	if illegal6(p.src) {
+		return outcome{}, drop(translate.IllegalSource)
+	}
+	if err := p.walk(); err != nil {
+		return outcome{}, err
+	}
+	if err := p.checkFragment(); err != nil {
+		return outcome{}, err
+	}
+	if err := checkProtocol6(p); err != nil {
+		return outcome{}, err
+	}
+	if p.dst == x.cfg.IPv6 {
+		return x.self6(p)
+	}
+	if err := x.check6(p); err != nil {
+		return outcome{}, err
+	}
+	isError := p.proto == icmp6 && p.data[0] < 128
+	if isError && !icmpRight(p) {
+		return outcome{}, drop(translate.ICMPChecksum)
+	}
+	o, err := x.outer4(p, isError)
+	if err != nil {
+		return outcome{}, err
+	}
+	if isError {
+		return x.errorFrom6(p, o)
+	}
+	if hairpin, covered := x.explicit6(o.dst.addr); covered && o.dst.how == byPrefix && x.cfg.Hairpin == translate.HairpinIntrinsic {
+		return x.hairpin(p, o, hairpin)
+	}
+	return x.send4(p, o.src, o.dst.addr)
+}
+
+// checkProtocol6 refuses fragmented ICMPv6, and ICMPv4 over IPv6.
+func checkProtocol6(p packet) error {
+	switch {
+	case p.proto == icmp6 && p.fragment():
+		return drop(translate.FragmentedICMP)
+	case p.proto == icmp6 && len(p.data) < 8:
+		return drop(translate.ShortTransport)
+	case p.proto == icmp4:
+		return drop(translate.NoProtocol)
+	}
+	return nil
+}
+
+// check6 looks at what follows the headers, at Routing headers and the hop
+// limit.
+func (x *Xlat) check6(p packet) error {
+	if err := p.checkTransport(); err != nil {
+		return err
+	}
+	if p.proto == icmp6 {
+		word := binary.BigEndian.Uint32(p.data[4:])
+		if _, _, ok := types6to4(p.data[0], p.data[1]); !ok {
+			return drop(translate.ICMPType)
+		}
+		if p.data[0] == 4 && p.data[1] == 0 {
+			if _, ok := pointer6to4(word); !ok {
+				return drop(translate.ICMPPointer)
+			}
+		}
+		if p.data[0] == 2 && word < 88 {
+			return drop(translate.ICMPMTU)
+		}
+	}
+	if p.routingAt != 0 {
+		return tell(translate.SourceRoute, 4, 0, uint32(p.routingAt+3))
+	}
+	if p.ttl <= 1 {
+		return tell(translate.HopLimit, 3, 0, 0)
+	}
+	return nil
+}
+
+// outer are the IPv4 addresses of an IPv6 packet.
+type outer struct {
+	src      netip.Addr
+	dst      mapping
+	borrowed bool // src is no mapping, but one of ours: RFC 6791
+}
+
+// outer4 maps the addresses of the IPv6 packet p.
+func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
+	_, _, dstCode, srcCode := x.codes()
+	d := x.static4(p.dst)
+	switch {
+	case d.how == unmapped:
+		return outer{}, tell(translate.NoDestination, 1, dstCode, 0)
+	case x.illegal4(d.addr):
+		return outer{}, drop(translate.IllegalDestination)
+	case d.nonGlobal:
+		return outer{}, tell(translate.NonGlobal, 1, dstCode, 0)
+	}
+	s := x.static4(p.src)
+	if s.how == byPrefix && x.cfg.RefuseEmbeddedSource {
+		return outer{}, drop(translate.EmbeddedSource)
+	}
+	s = x.host4(p.src, !isError)
+	switch {
+	case s.how != unmapped && x.illegal4(s.addr):
+		return outer{}, drop(translate.IllegalSource)
+	case isError && s.nonGlobal && !x.tayga():
+		return outer{}, drop(translate.NonGlobal)
+	case isError && (s.nonGlobal || s.how == unmapped):
+		src, ok := firstOf(x.cfg.ICMPPool4, x.cfg.IPv4)
+		if !ok {
+			return outer{}, drop(translate.ICMPSource)
+		}
+		return outer{src, d, true}, nil
+	case s.nonGlobal:
+		return outer{}, tell(translate.NonGlobal, 1, srcCode, 0)
+	case s.how == unmapped:
+		return outer{}, tell(translate.NoSource, 1, srcCode, 0)
+	}
+	return outer{s.addr, d, false}, nil
+}
+
+// send4 writes p as IPv4, in pieces if it is too large and the IPv6 host can do
+// nothing about it: RFC 7915 §5.1.1.
+func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
+	q := x.turn4(p, src, dst)
+	q.ttl--
+	if p.proto == icmp6 {
+		q.data[0], q.data[1], _ = types6to4(p.data[0], p.data[1])
+	}
+	carry(p, q)
+	if q.size <= x.cfg.MTU4 {
+		return forward(write4(q)), nil
+	}
+	if p.hasFrag || p.size <= 1280 {
+		return outcome{translate.Split, translate.Translated, cut(q, x.cfg.MTU4-20)}, nil
+	}
+	return outcome{}, tell(translate.TooBig, 2, 0, uint32(max(1280, x.cfg.MTU4+20)))
+}
+
+// hairpin sends p back into IPv6 at once, because another IPv6 host stands
+// behind its IPv4 destination: RFC 7757 §4.2.2. d is that host.
+func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
+	_, _, dstCode, srcCode := x.codes()
+	if d.how == unmapped {
+		return outcome{}, tell(translate.NoDestination, 1, dstCode, 0)
+	}
+	s := x.compose6(o.src, o.dst.prefix)
+	if s.addr == p.src && d.addr == p.dst {
+		return outcome{}, drop(translate.HairpinLoop)
+	}
+	if err := x.checkUDPZero(p); err != nil {
+		return outcome{}, err
+	}
+	if s.nonGlobal {
+		return outcome{}, tell(translate.NonGlobal, 1, srcCode, 0)
+	}
+	q := x.turn6(x.turn4(p, o.src, o.dst.addr), s.addr, d.addr)
+	q.ttl--
+	if p.udpWithoutChecksum() && x.cfg.UDPZero == translate.UDPZeroCompute {
+		computeUDP(q)
+	} else {
+		carry(p, q)
+	}
+	pkt := write6(q)
+	if len(pkt) > x.cfg.MTU6 {
+		return outcome{}, tell(translate.TooBig, 2, 0, uint32(x.cfg.MTU6))
+	}
+	return outcome{translate.Forward, translate.Hairpinned, [][]byte{pkt}}, nil
+}
+
+// self6 answers an IPv6 packet to the translator itself.
+func (x *Xlat) self6(p packet) (outcome, error) {
+	if p.proto != icmp6 {
+		return outcome{}, tell(translate.SelfProtocol, 4, 1, uint32(p.protoAt))
+	}
+	return answerEcho(p, 128, 129)
+}

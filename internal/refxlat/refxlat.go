@@ -1,0 +1,126 @@
+// Package refxlat is the slow, obvious, allocating twin of package translate:
+// the judge of the fast code in tests and fuzzing. It is written for the eye,
+// one rule after the other, and takes nothing from translate but types and
+// constants: tables are linear lists, packets are structs, every sum is a loop
+// over a slice.
+//
+// What it leaves out: rate limits (errors are unlimited, or off), offloads,
+// flow labels other than zero, and random choice (an ICMP pool gives its first
+// address). Where the translator generates an IPv4 Identification the twin
+// writes 0; packettest.Equal knows.
+package refxlat
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Xlat is a translator. It keeps no state, so its methods may be called at the
+// same time as far as its Dynamic allows.
+type Xlat struct {
+	cfg translate.Config
+	tab translate.TableConfig
+	dyn translate.Dynamic
+}
+
+// New returns a translator. dyn may be nil. It refuses flow labels and mappings
+// that cannot be; the rest of cfg and tab is expected to be what translate.New
+// and translate.NewTable accept.
+func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic) (*Xlat, error) {
+	if cfg.FlowLabels {
+		return nil, errors.New("refxlat: flow labels are not supported")
+	}
+	if cfg.MTU4 == 0 {
+		cfg.MTU4 = 1500
+	}
+	if cfg.MTU6 == 0 {
+		cfg.MTU6 = 1500
+	}
+	if cfg.LowestIPv6MTU == 0 {
+		cfg.LowestIPv6MTU = 1280
+	}
+	x := &Xlat{cfg: cfg, dyn: dyn}
+	for _, p := range tab.Prefixes {
+		if !p.Addr().Is6() || !slices.Contains([]int{32, 40, 48, 56, 64, 96}, p.Bits()) {
+			return nil, fmt.Errorf("refxlat: %s is no RFC 6052 prefix", p)
+		}
+		x.tab.Prefixes = append(x.tab.Prefixes, p.Masked())
+	}
+	for _, m := range tab.Maps {
+		if !m.IPv4.Addr().Is4() || !m.IPv6.Addr().Is6() || 32-m.IPv4.Bits() > 128-m.IPv6.Bits() {
+			return nil, fmt.Errorf("refxlat: %s to %s is no map", m.IPv4, m.IPv6)
+		}
+		x.tab.Maps = append(x.tab.Maps, translate.Map{IPv4: m.IPv4.Masked(), IPv6: m.IPv6.Masked()})
+	}
+	for _, p := range tab.Pools {
+		if !p.Addr().Is4() {
+			return nil, fmt.Errorf("refxlat: %s is no IPv4 pool", p)
+		}
+		x.tab.Pools = append(x.tab.Pools, p.Masked())
+	}
+	return x, nil
+}
+
+// Translate judges pkt, which it neither changes nor keeps. out is empty for
+// Drop, holds one packet for Forward and Reply, and the fragments in order for
+// Split.
+func (x *Xlat) Translate(pkt []byte) (out [][]byte, res translate.Result) {
+	pkt = slices.Clone(pkt)
+	o, err := x.judge(pkt)
+	if err == nil {
+		return o.packets, translate.Result{Verdict: o.verdict, Reason: o.reason}
+	}
+	var no *refusal
+	if !errors.As(err, &no) {
+		panic(err) // nothing else is ever returned
+	}
+	if answer := x.originate(pkt, no); answer != nil {
+		return [][]byte{answer}, translate.Result{Verdict: translate.Reply, Reason: no.reason}
+	}
+	return nil, translate.Result{Verdict: translate.Drop, Reason: no.reason}
+}
+
+func (x *Xlat) judge(pkt []byte) (outcome, error) {
+	if len(pkt) > 0 && pkt[0]>>4 == 4 {
+		return x.from4(pkt)
+	}
+	if len(pkt) > 0 && pkt[0]>>4 == 6 {
+		return x.from6(pkt)
+	}
+	return outcome{}, drop(translate.BadHeader)
+}
+
+// outcome is what becomes of a packet that is not refused.
+type outcome struct {
+	verdict translate.Verdict
+	reason  translate.Reason
+	packets [][]byte
+}
+
+func forward(pkt []byte) outcome {
+	return outcome{translate.Forward, translate.Translated, [][]byte{pkt}}
+}
+
+// refusal is what becomes of the others. If tell is set, the source is told by
+// an ICMP error, as far as that is allowed.
+type refusal struct {
+	reason translate.Reason
+	tell   *notice
+}
+
+// notice is an ICMP error without its quote, in the family of the bad packet.
+type notice struct {
+	typ, code uint8
+	word      uint32 // MTU or pointer where the type has one
+}
+
+func (r *refusal) Error() string { return r.reason.String() }
+
+func drop(reason translate.Reason) error { return &refusal{reason: reason} }
+
+func tell(reason translate.Reason, typ, code uint8, word uint32) error {
+	return &refusal{reason, &notice{typ, code, word}}
+}
