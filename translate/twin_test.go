@@ -1,0 +1,98 @@
+package translate_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/refxlat"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// A twins pair translates the same packets fast and slowly.
+type twins struct {
+	w    *translate.Worker
+	ref  *refxlat.Xlat
+	more []translate.Packet
+}
+
+func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig, dyn translate.Dynamic) *twins {
+	t.Helper()
+	tab, err := translate.NewTable(tc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := translate.New(cfg, tab, dyn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := refxlat.New(cfg, tc, dyn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more := []translate.Packet{{Buf: make([]byte, translate.Headroom+65535+translate.Tailroom)}}
+	return &twins{tr.NewWorker(), ref, more}
+}
+
+// compare translates pkt both ways and describes the difference, if any.
+func (x *twins) compare(t testing.TB, pkt []byte) string {
+	t.Helper()
+	p := packettest.Buffer(pkt)
+	res := x.w.Translate(&p)
+	packettest.CheckGuards(t, &p, pkt)
+	var got [][]byte
+	for p.Result.Verdict == translate.Split {
+		x.w.Fragment(&p, x.more)
+		got = append(got, append([]byte(nil), x.more[0].Bytes()...))
+	}
+	if p.Result.Verdict != translate.Drop {
+		got = append(got, p.Bytes())
+	}
+	want, wantRes := x.ref.Translate(pkt)
+	if res != wantRes {
+		return fmt.Sprintf("%v (%v), the twin says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+	}
+	if d := packettest.EqualAll(want, got); d != "" {
+		return fmt.Sprintf("%s\nin %x", d, pkt)
+	}
+	return ""
+}
+
+// TestTwinsOnMutatedGoldens: every prefix of each golden packet, and each golden
+// packet with every single octet set to 0x00, to 0xff and inverted.
+func TestTwinsOnMutatedGoldens(t *testing.T) {
+	goldens, err := packettest.Goldens()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range goldens {
+		t.Run(g.ID, func(t *testing.T) {
+			cfg, err := g.Apply(packettest.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := newTwins(t, cfg, packettest.TableConfig(), nil)
+			try := func(pkt []byte, what string, at int) {
+				t.Helper()
+				if d := x.compare(t, pkt); d != "" {
+					t.Errorf("%s %d: %s", what, at, d)
+				}
+			}
+			for _, pkt := range [][]byte{g.In, g.Out} {
+				for n := range len(pkt) + 1 {
+					try(pkt[:n], "cut to", n)
+				}
+				b := make([]byte, len(pkt))
+				for i := range pkt {
+					for _, v := range []byte{0x00, 0xff, ^pkt[i]} {
+						copy(b, pkt)
+						b[i] = v
+						try(b, fmt.Sprintf("octet set to %#x:", v), i)
+						packettest.FixHeader(b)
+						try(b, fmt.Sprintf("octet set to %#x, header checksum mended:", v), i)
+					}
+				}
+			}
+		})
+	}
+}
