@@ -24,10 +24,7 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 		r.missing("tun-device", "tun-device nat64", "")
 	}
 	r.checkDevice()
-	if r.c.DormantTime < r.c.LeaseTime {
-		r.errorf(r.later("dynamic-pool-lease", "dynamic-pool-dormant"), "dynamic-pool-dormant",
-			"%v is shorter than the %v of dynamic-pool-lease", r.c.DormantTime, r.c.LeaseTime)
-	}
+	r.checkPool()
 }
 
 // missing reports that the file ended without a directive.
@@ -175,6 +172,22 @@ func embed(p netip.Prefix, a netip.Addr) netip.Addr {
 	v6, v4 := p.Addr().As16(), a.As4()
 	copy(v6[12:], v4[:])
 	return netip.AddrFrom16(v6)
+}
+
+// checkPool judges the directives about leases.
+func (r *reader) checkPool() {
+	if r.c.Forget < r.c.Hold {
+		r.errorf(r.later("dynamic-pool-hold", "dynamic-pool-forget"), "dynamic-pool-forget",
+			"%v is shorter than the %v for which a lease is held", r.c.Forget, r.c.Hold)
+	}
+	if _, given := r.at["dynamic-pool"]; given {
+		return
+	}
+	for _, d := range []string{"dynamic-pool-clients", "dynamic-pool-max-per-prefix", "dynamic-pool-hold", "dynamic-pool-forget"} {
+		if line, given := r.at[d]; given {
+			r.warnf(line, d, "has no effect without a dynamic-pool")
+		}
+	}
 }
 
 // checkDevice warns of what the kernel may refuse.

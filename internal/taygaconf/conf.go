@@ -23,8 +23,8 @@ import (
 
 // Times of TAYGA for leases of the dynamic pool.
 const (
-	DefaultLease   = 124 * time.Minute   // held this long after the last packet
-	DefaultDormant = 14 * 24 * time.Hour // and remembered this long
+	DefaultHold   = 124 * time.Minute   // held this long after the last packet
+	DefaultForget = 14 * 24 * time.Hour // and remembered this long after it
 )
 
 // MaxWorkers is the largest number of workers that can be asked for.
@@ -65,9 +65,9 @@ type Config struct {
 	NodeAddress bool
 	Offload     bool           // ask the device for offloads
 	PoolClients []netip.Prefix // who may lease; empty: everybody
-	PoolLimits  []PoolLimit
-	LeaseTime   time.Duration // a lease is held this long after the last packet
-	DormantTime time.Duration // and its host remembered this long
+	PoolQuota   PoolQuota      // the zero value is no limit
+	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
+	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
 
 	taken taken // what maps of other files may not take
 }
@@ -79,8 +79,8 @@ type Map struct {
 	Line int
 }
 
-// A PoolLimit bounds how many leases the hosts of one client prefix may hold.
-type PoolLimit struct {
+// A PoolQuota bounds how many leases the hosts of one client prefix may hold.
+type PoolQuota struct {
 	Bits   int // length of the client prefix, 1 to 128
 	Leases int // at least 1
 }

@@ -29,20 +29,20 @@ func TestDefaults(t *testing.T) {
 	}
 	c.taken = taken{}
 	want := &Config{
-		File:        "tayga.conf",
-		TunDevice:   "nat64",
-		IPv4:        netip.MustParseAddr("192.168.255.1"),
-		IPv6:        netip.MustParseAddr("2001:db8:1:ffff::c0a8:ff01"),
-		Prefixes:    []netip.Prefix{netip.MustParsePrefix("2001:db8:1:ffff::/96")},
-		WKPFStrict:  true,
-		UDPZero:     translate.UDPZeroDrop,
-		OfflinkMTU:  1280,
-		Workers:     -1,
-		ICMPErrors:  translate.ErrorsTAYGA,
-		Hairpin:     translate.HairpinIntrinsic,
-		Offload:     true,
-		LeaseTime:   7440 * time.Second,
-		DormantTime: 14 * 24 * time.Hour,
+		File:       "tayga.conf",
+		TunDevice:  "nat64",
+		IPv4:       netip.MustParseAddr("192.168.255.1"),
+		IPv6:       netip.MustParseAddr("2001:db8:1:ffff::c0a8:ff01"),
+		Prefixes:   []netip.Prefix{netip.MustParsePrefix("2001:db8:1:ffff::/96")},
+		WKPFStrict: true,
+		UDPZero:    translate.UDPZeroDrop,
+		OfflinkMTU: 1280,
+		Workers:    -1,
+		ICMPErrors: translate.ErrorsTAYGA,
+		Hairpin:    translate.HairpinIntrinsic,
+		Offload:    true,
+		Hold:       7440 * time.Second,
+		Forget:     14 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -79,10 +79,9 @@ icmp-pool   192.0.2.10
 hairpin     simple
 offload     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
-dynamic-pool-max-per-prefix 64 16
-dynamic-pool-max-per-prefix /48 200
-dynamic-pool-lease 2h
-dynamic-pool-dormant 30d
+dynamic-pool-max-per-prefix /64 16
+dynamic-pool-hold 2h
+dynamic-pool-forget 30d
 `), "tayga.conf", func(string) (string, bool) { return "ignored, there is a data-dir", true })
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -129,9 +128,9 @@ dynamic-pool-dormant 30d
 		ICMPPool6:   addrs("2001:db8::9"),
 		NodeAddress: true,
 		PoolClients: prefixes("2001:db8:c::/48", "fd00::/8"),
-		PoolLimits:  []PoolLimit{{Bits: 64, Leases: 16}, {Bits: 48, Leases: 200}},
-		LeaseTime:   2 * time.Hour,
-		DormantTime: 30 * 24 * time.Hour,
+		PoolQuota:   PoolQuota{Bits: 64, Leases: 16},
+		Hold:        2 * time.Hour,
+		Forget:      30 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -196,8 +195,14 @@ log drop drop drop drop drop drop drop drop drop drop
 		{"device-pattern", "tun-device nat%d\nipv4-addr 192.168.255.1\nprefix 2001:db8::/96\n", []string{
 			`tayga.conf:1: tun-device: "nat%d" is a pattern: name one device`,
 		}},
-		{"dormant-shorter-than-lease", minimal + "dynamic-pool-dormant 1h\n", []string{
-			`tayga.conf:4: dynamic-pool-dormant: 1h0m0s is shorter than the 2h4m0s of dynamic-pool-lease`,
+		{"pool-too-large", minimal + "dynamic-pool 128.0.0.0/2\n", []string{
+			`tayga.conf:4: dynamic-pool: 128.0.0.0/2 is too large: use a length of 4 to 31`,
+		}},
+		{"forgotten-before-dormant", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool-forget 1h\n", []string{
+			`tayga.conf:5: dynamic-pool-forget: 1h0m0s is shorter than the 2h4m0s for which a lease is held`,
+		}},
+		{"leases-without-pool", minimal + "dynamic-pool-hold 1h\n", []string{
+			`tayga.conf:4: dynamic-pool-hold: warning: has no effect without a dynamic-pool`,
 		}},
 		{"control-characters-quoted", minimal + "log \x1b[31m\xff\n", []string{
 			`tayga.conf:4: log: "\x1b[31m\xff" is none of drop, reject, icmp, self, dyn`,
@@ -217,10 +222,11 @@ log drop drop drop drop drop drop drop drop drop drop
 		{"prefix-bits-64-to-71", "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\n", []string{
 			`tayga.conf:3: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
 		}},
-		{"lease-limits", minimal + "dynamic-pool-max-per-prefix 129 1\ndynamic-pool-max-per-prefix 64 0\ndynamic-pool-max-per-prefix 64 1\ndynamic-pool-max-per-prefix 64 2\n", []string{
-			`tayga.conf:4: dynamic-pool-max-per-prefix: length: "129" is not a number from 1 to 128`,
+		{"quota", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool-max-per-prefix 129 1\n", []string{
+			`tayga.conf:5: dynamic-pool-max-per-prefix: length: "129" is not a number from 1 to 128`,
+		}},
+		{"quota-zero", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool-max-per-prefix 64 0\n", []string{
 			`tayga.conf:5: dynamic-pool-max-per-prefix: number of leases: "0" is not a number from 1 to 1073741824`,
-			`tayga.conf:7: dynamic-pool-max-per-prefix: a limit for /64 was given before`,
 		}},
 	}
 	for _, test := range tests {

@@ -46,9 +46,9 @@ var directives = map[string]directive{
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
 	"offload":                     {1, 1, true, (*reader).offload},
 	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
-	"dynamic-pool-max-per-prefix": {2, 2, false, (*reader).poolLimit},
-	"dynamic-pool-lease":          {1, 1, true, (*reader).poolLease},
-	"dynamic-pool-dormant":        {1, 1, true, (*reader).poolDormant},
+	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
+	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
+	"dynamic-pool-forget":         {1, 1, true, (*reader).poolForget},
 }
 
 // A reader fills in a Config from the lines of a file.
@@ -113,14 +113,14 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 	r := &reader{
 		source: newSource(src, rep),
 		c: &Config{
-			File:        name,
-			WKPFStrict:  true,
-			OfflinkMTU:  1280,
-			Workers:     -1,
-			ICMPErrors:  translate.ErrorsTAYGA,
-			Offload:     true,
-			LeaseTime:   DefaultLease,
-			DormantTime: DefaultDormant,
+			File:       name,
+			WKPFStrict: true,
+			OfflinkMTU: 1280,
+			Workers:    -1,
+			ICMPErrors: translate.ErrorsTAYGA,
+			Offload:    true,
+			Hold:       DefaultHold,
+			Forget:     DefaultForget,
 		},
 		at: make(map[string]int),
 	}
@@ -267,6 +267,9 @@ func (r *reader) dynamicPool(words []string) error {
 		if p.Overlaps(q) {
 			return fmt.Errorf("%s holds %s, which no host can have", p, q)
 		}
+	}
+	if p.Bits() < 4 {
+		return fmt.Errorf("%s is too large: use a length of 4 to 31", p)
 	}
 	for i, q := range r.c.Pools {
 		if p.Overlaps(q) {
@@ -431,7 +434,7 @@ func (r *reader) poolClients(words []string) error {
 	return nil
 }
 
-func (r *reader) poolLimit(words []string) error {
+func (r *reader) poolQuota(words []string) error {
 	bits, err := number(strings.TrimPrefix(words[0], "/"), 1, 128)
 	if err != nil {
 		return fmt.Errorf("length: %w", err)
@@ -440,21 +443,16 @@ func (r *reader) poolLimit(words []string) error {
 	if err != nil {
 		return fmt.Errorf("number of leases: %w", err)
 	}
-	for _, l := range r.c.PoolLimits {
-		if l.Bits == bits {
-			return fmt.Errorf("a limit for /%d was given before", bits)
-		}
-	}
-	r.c.PoolLimits = append(r.c.PoolLimits, PoolLimit{Bits: bits, Leases: leases})
+	r.c.PoolQuota = PoolQuota{Bits: bits, Leases: leases}
 	return nil
 }
 
-func (r *reader) poolLease(words []string) (err error) {
-	r.c.LeaseTime, err = duration(words[0])
+func (r *reader) poolHold(words []string) (err error) {
+	r.c.Hold, err = duration(words[0])
 	return err
 }
 
-func (r *reader) poolDormant(words []string) (err error) {
-	r.c.DormantTime, err = duration(words[0])
+func (r *reader) poolForget(words []string) (err error) {
+	r.c.Forget, err = duration(words[0])
 	return err
 }
