@@ -41,6 +41,14 @@ func newPrefix6052(p netip.Prefix) (prefix6052, error) {
 	}, nil
 }
 
+// prefix returns p as it was given.
+func (p *prefix6052) prefix() netip.Prefix {
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:8], p.hi)
+	binary.BigEndian.PutUint64(a[8:], p.lo)
+	return netip.PrefixFrom(netip.AddrFrom16(a), int(p.bits))
+}
+
 // mask64 returns a mask of the n highest bits; n may lie outside 0 to 64.
 func mask64(n int) uint64 {
 	return ^(^uint64(0) >> uint(min(max(n, 0), 64)))

@@ -145,10 +145,16 @@ func (t *Table) addPool(p netip.Prefix) error {
 
 // Warnings returns a line for everything in the table that is allowed and
 // probably not meant: maps that overlap (RFC 7757 §5; the longest match wins on
-// each side by itself) and hosts numbered from the well-known prefix (RFC 6052
-// §3.1).
+// each side by itself), hosts numbered from the well-known prefix (RFC 6052
+// §3.1), and prefixes around the well-known one, which as a /96 has no other
+// length and keeps its guard to itself (RFC 6052 §2.2).
 func (t *Table) Warnings() []string {
 	var lines []string
+	for _, p := range t.prefixes {
+		if pfx := p.prefix(); !p.wellKnown && pfx.Overlaps(wellKnown) {
+			lines = append(lines, fmt.Sprintf("prefix %s: is not the well-known prefix, which has length 96, and is not guarded like it (RFC 6052 §2.2)", pfx))
+		}
+	}
 	for _, m := range t.maps {
 		for _, side := range []struct {
 			tree *bart.Fast[entry]

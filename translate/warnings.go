@@ -1,0 +1,44 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Warnings returns a line for everything in configuration and tables that is
+// allowed and probably not meant: what Table.Warnings finds in the table now in
+// use; addresses in ICMPPool4 that other networks drop as private (RFC 6791
+// §3.1); and simple hairpinning with the map of a CLAT, whose host would then
+// appear under a translation prefix instead of its own address (RFC 7757 §4.2.1,
+// RFC 6877 §6.3).
+func (t *Translator) Warnings() []string {
+	tab := t.state.Load().tab
+	lines := tab.Warnings()
+	for _, a := range t.cfg.ICMPPool4 {
+		for _, p := range notRouted {
+			if p.Contains(a) {
+				lines = append(lines, fmt.Sprintf("ICMP pool: errors from %s may be dropped on their way, %s is private (RFC 6791 §3.1)", a, p))
+			}
+		}
+	}
+	if t.cfg.Hairpin == HairpinSimple {
+		for _, m := range tab.maps {
+			if m.IPv4.Overlaps(clatHosts) {
+				lines = append(lines, fmt.Sprintf("map %s: looks like a CLAT, whose host simple hairpinning hides (RFC 7757 §4.2.1)", m))
+			}
+		}
+	}
+	return lines
+}
+
+// notRouted are the addresses that RFC 6791 §3.1 wants no error to come from:
+// RFC 1918 and RFC 6598.
+var notRouted = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+}
+
+// clatHosts are the IPv4 addresses of hosts behind a CLAT: RFC 7335 §4.
+var clatHosts = netip.MustParsePrefix("192.0.0.0/29")
