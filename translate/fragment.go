@@ -15,10 +15,17 @@ import "encoding/binary"
 //	send(p)
 //
 // Buf of each packet in more must hold Headroom octets and a packet as large as
-// the next hop takes; Fragment panics if it is shorter. Of a packet that was not
-// judged Split nothing is cut. It allocates nothing.
+// the next hop takes, and for super-packets more must be at least MaxPieces long;
+// Fragment panics if they are shorter. Of a packet that was not judged Split
+// nothing is cut. It allocates nothing.
 func (w *Worker) Fragment(p *Packet, more []Packet) int {
 	n := 0
+	if p.Result.Verdict == Split && p.Offload.GSOType != GSONone {
+		n = w.segment(p, more)
+		if p.Offload.GSOType != GSONone {
+			return n
+		}
+	}
 	for n < len(more) && p.Result.Verdict == Split {
 		if p.Buf[p.Off]>>4 == 6 {
 			w.cut6(p, &more[n])

@@ -31,7 +31,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 	if h.frag {
 		hdrLen += lenFrag
 	}
-	if hdrLen+h.dataLen > w.s.mtu6 {
+	if hdrLen+h.wireLen() > w.s.mtu6 {
 		return w.refuse6(p, h, TooBig, icmp6TooBig, 0, uint32(w.s.mtu6))
 	}
 
@@ -42,7 +42,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 	case h.proto == protoICMPv6:
 		update(data[2:], delta)
 	default:
-		fixTransport(data, h.proto, delta)
+		h.fixChecksum(data, delta)
 	}
 	at := p.Off + h.hdrLen
 	next := h.proto
@@ -53,6 +53,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 	}
 	put6(p.Buf[at-hdrLen:], w.bothTOS().apply(h.tos), label, hdrLen-len6+h.dataLen, next, h.ttl-1, &newSrc, &newDst)
 	p.window(at-hdrLen, hdrLen+h.dataLen)
+	p.Offload = h.offload(&p.Offload, hdrLen, GSOTCPv6)
 	return Result{Forward, Hairpinned}
 }
 

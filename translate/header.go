@@ -67,12 +67,13 @@ type header struct {
 	off8 uint16 // fragment offset in units of 8 octets
 	id   uint32 // identification
 
+	partial bool // the checksum covers the pseudo-header only: Offload
+	l4Len   int  // of a super-packet: length of its transport header
+	gso     int  // of a super-packet: payload of each segment; 0 for others
+
 	nextOff int // IPv6: where the octet that names proto lies
 	routing int // IPv6: where the first Routing header with segments left begins, or 0
 }
-
-// carriesHeader reports whether the data begins with a transport header.
-func (h *header) carriesHeader() bool { return h.off8 == 0 }
 
 // read4 reads the IPv4 header in front of b. It checks what concerns the header
 // alone; the data may be cut short.

@@ -183,8 +183,9 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst *[16]byte, dst4 [4]byt
 
 	n := m.end - m.at
 	outer := header{dataLen: n}
-	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, w.ident(src4, dst4, protoICMPv4), outer.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
+	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, w.ident(src4, dst4, protoICMPv4, 1), outer.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
 	p.window(m.at-len4, len4+n)
+	p.Offload = Offload{}
 	return Result{Forward, Translated}
 }
 
@@ -206,6 +207,7 @@ func (w *Worker) writeError6(p *Packet, h *header, e *icmpError, at int, next ui
 	putICMP(p.Buf[m.at:m.end], typ, code, rest|uint32(m.length)<<24, sum16(src)+sum16(dst)+pseudo6(n))
 	put6(p.Buf[m.at-len6:], tos.apply(h.tos), 0, n, protoICMPv6, h.ttl-1, src, dst)
 	p.window(m.at-len6, len6+n)
+	p.Offload = Offload{}
 }
 
 // rest4to6 is the second word of the ICMPv6 error that an ICMPv4 error becomes,

@@ -39,16 +39,18 @@ type identBlocks [identBuckets]struct {
 	left uint16
 }
 
-// ident returns the identification for a new packet.
-func (w *Worker) ident(src, dst [4]byte, proto uint8) uint16 {
-	b := &w.ids[w.t.ids.bucket(src, dst, proto)]
-	if b.left == 0 {
-		b.next = uint16(w.t.ids.next[w.t.ids.bucket(src, dst, proto)].Add(identBlock) - identBlock)
-		b.left = identBlock
+// ident returns the first of n identifications in a row for new packets.
+func (w *Worker) ident(src, dst [4]byte, proto uint8, n int) uint16 {
+	i := w.t.ids.bucket(src, dst, proto)
+	b := &w.ids[i]
+	if n > int(b.left) {
+		take := uint32(max(n, identBlock))
+		b.next = uint16(w.t.ids.next[i].Add(take) - take)
+		b.left = uint16(take)
 	}
 	id := b.next
-	b.next++
-	b.left--
+	b.next += uint16(n)
+	b.left -= uint16(n)
 	return id
 }
 

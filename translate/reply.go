@@ -33,7 +33,7 @@ func (w *Worker) spend() bool {
 
 // refuse4 answers an IPv4 packet with an ICMPv4 error, or drops it where no
 // error may be sent: RFC 1812 §4.3.2.7. The error is put in front of the packet,
-// of which nothing is changed. rest is the second word of the ICMP header.
+// which is quoted as it came. rest is the second word of the ICMP header.
 func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
 	src := (*hdr4)(b).src()
@@ -42,11 +42,12 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 		h.proto == protoICMPv4 && !isEcho || !w.spend() {
 		return drop(why)
 	}
+	h.settle(p)
 	n := lenICMP + min(h.hdrLen+h.dataLen, maxError4-len4-lenICMP)
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, 0)
 	at -= len4
-	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.own4, src, protoICMPv4, 1), 0, ownTTL, protoICMPv4, w.t.own4, src)
 	p.window(at, len4+n)
 	return Result{Reply, why}
 }
@@ -61,6 +62,7 @@ func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest
 		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend() {
 		return drop(why)
 	}
+	h.settle(p)
 	n := lenICMP + min(h.hdrLen+h.dataLen, maxError6-len6-lenICMP)
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, sum16(&w.t.own6)+sum16(&src)+pseudo6(n))
@@ -137,11 +139,12 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	if fold(sum(data)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
+	h.settle(p)
 	src := (*hdr4)(p.Bytes()).src()
 	data[0] = icmp4EchoReply
 	update(data[2:], minus(icmp4Echo<<8))
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.own4, src, protoICMPv4, 1), 0, ownTTL, protoICMPv4, w.t.own4, src)
 	p.window(at, len4+h.dataLen)
 	return Result{Reply, EchoReply}
 }
@@ -158,6 +161,7 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 	if fold(sum(data)+sum16(&src)+sum16(&w.t.own6)+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
+	h.settle(p)
 	data[0] = icmp6EchoReply
 	update(data[2:], 1<<8)
 	at := p.Off + h.hdrLen - len6

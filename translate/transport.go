@@ -59,7 +59,7 @@ func (h *header) udpZero(mode UDPZero, data []byte) Reason {
 // hasNoChecksum reports whether data begins with the header of a UDP packet
 // without checksum.
 func (h *header) hasNoChecksum(data []byte) bool {
-	return h.proto == protoUDP && h.off8 == 0 && data[6]|data[7] == 0
+	return h.proto == protoUDP && h.off8 == 0 && data[6]|data[7] == 0 && !h.partial
 }
 
 func udpLen(data []byte) int { return int(binary.BigEndian.Uint16(data[4:])) }

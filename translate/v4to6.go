@@ -32,6 +32,11 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if why := h.protocol4(); why != ok {
 		return drop(why)
 	}
+	if p.Offload != (Offload{}) {
+		if why := h.readOffload(&p.Offload, data, GSOTCPv4); why != ok {
+			return drop(why)
+		}
+	}
 	if dst == w.t.own4 {
 		return w.self4(p, &h, data)
 	}
@@ -149,12 +154,12 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 		grow += lenFrag
 	}
 	if h.df {
-		if h.hdrLen+h.dataLen+grow > w.s.mtu6 {
+		if h.hdrLen+h.wireLen()+grow > w.s.mtu6 {
 			return false, w.s.mtu6 - grow
 		}
 		return false, 0
 	}
-	return len4+grow+h.dataLen > w.s.cut6, 0
+	return len4+grow+h.wireLen() > w.s.cut6, 0
 }
 
 // write6 replaces the IPv4 header by an IPv6 header and mends the transport
@@ -172,10 +177,13 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst [4]byte, src
 				setUDP6(data, src6, dst6)
 			}
 		default:
-			fixTransport(data, h.proto, addrs+minus4(src)+minus4(dst))
+			h.fixChecksum(data, addrs+minus4(src)+minus4(dst))
 		}
 	}
 
+	if cut && h.gso == 0 {
+		h.complete(data)
+	}
 	at := p.Off + h.hdrLen // where the data begins; it stays there
 	tc := w.t.cfg.TOS4to6.apply(h.tos)
 	label := w.flowLabel(src6, dst6, next, h, data)
@@ -183,9 +191,11 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst [4]byte, src
 		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id)
 		put6(p.Buf[at-lenFrag-len6:], tc, label, lenFrag+h.dataLen, protoFragment, h.ttl-1, src6, dst6)
 		p.window(at-lenFrag-len6, len6+lenFrag+h.dataLen)
+		p.Offload = h.offload(&p.Offload, len6+lenFrag, GSOTCPv6)
 	} else {
 		put6(p.Buf[at-len6:], tc, label, h.dataLen, next, h.ttl-1, src6, dst6)
 		p.window(at-len6, len6+h.dataLen)
+		p.Offload = h.offload(&p.Offload, len6, GSOTCPv6)
 	}
 	if cut {
 		return Result{Split, Translated}

@@ -29,6 +29,11 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if why := h.protocol6(); why != ok {
 		return drop(why)
 	}
+	if p.Offload != (Offload{}) {
+		if why := h.readOffload(&p.Offload, data, GSOTCPv6); why != ok {
+			return drop(why)
+		}
+	}
 	if dst == w.t.own6 {
 		return w.self6(p, &h, data)
 	}
@@ -126,11 +131,11 @@ func (h *header) transport6(data []byte) Reason {
 // that has a Fragment Header may be cut again by anybody once it is IPv4. RFC
 // 7915 §1.4, §5.1.1; RFC 8200 §5.
 func (w *Worker) size6(h *header) (cut bool, mtu int) {
-	n := len4 + h.dataLen
-	if n <= w.s.mtu4 {
+	n := len4 + h.wireLen()
+	if n <= w.s.mtu4 && len4+h.dataLen <= maxLen {
 		return false, 0
 	}
-	if (h.fh || h.hdrLen+h.dataLen <= minMTU6) && n <= maxLen {
+	if (h.fh || h.hdrLen+h.wireLen() <= minMTU6) && len4+h.dataLen <= maxLen {
 		return true, 0
 	}
 	return false, max(minMTU6, w.s.mtu4+len6-len4)
@@ -164,20 +169,24 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst *[16]byte, s
 			proto = protoICMPv4
 			echo4(data, sum16(src)+sum16(dst), h.dataLen)
 		} else {
-			fixTransport(data, h.proto, addrs+minus(sum16(src)+sum16(dst)))
+			h.fixChecksum(data, addrs+minus(sum16(src)+sum16(dst)))
 		}
+	}
+	if cut && h.gso == 0 {
+		h.complete(data)
 	}
 	id := uint16(h.id)
 	if !h.fh {
-		id = w.ident(src4, dst4, proto)
+		id = w.ident(src4, dst4, proto, h.segments())
 	}
-	word := h.fragWord4(h.dataLen)
+	word := h.fragWord4(h.wireLen())
 	if cut {
 		word &^= flagDF
 	}
 	at := p.Off + h.hdrLen - len4
 	put4(p.Buf[at:], w.t.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, src4, dst4)
 	p.window(at, len4+h.dataLen)
+	p.Offload = h.offload(&p.Offload, len4, GSOTCPv4)
 	if cut {
 		return Result{Split, Translated}
 	}

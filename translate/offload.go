@@ -1,0 +1,132 @@
+package translate
+
+import "encoding/binary"
+
+// Super-packets: a kernel that is asked for it hands over TCP and UDP packets of
+// up to 64 KiB that it has not cut into segments yet, with a checksum that covers
+// the pseudo-header only. Such a packet is translated as one. What its Offload
+// says about the headers is moved along; it is cut only where no header would be
+// right for all segments.
+
+// maxUDPSegments is how many datagrams the kernel makes of one packet at most
+// (UDP_MAX_SEGMENTS).
+const maxUDPSegments = 128
+
+// readOffload reads what o says about the packet with the given data. A
+// description that contradicts the packet is refused, since the kernel would cut
+// or checksum the wrong octets by it. tcp is the family's GSO type.
+func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
+	gso := o.GSOType &^ GSOECN
+	if o.Flags&OffloadNeedsCsum == 0 {
+		if gso != GSONone {
+			return BadOffload
+		}
+		return ok
+	}
+	if h.frag || h.proto != protoTCP && h.proto != protoUDP ||
+		int(o.CsumStart) != h.hdrLen || int(o.CsumOffset) != checksumOffset(h.proto) ||
+		len(data) < minTransport(h.proto) {
+		return BadOffload
+	}
+	h.partial = true
+	switch {
+	case gso == GSONone:
+		return ok
+	case o.GSOSize == 0 || h.fh:
+		return BadOffload
+	case gso == tcp && h.proto == protoTCP:
+		h.l4Len = int(data[12]>>4) * 4
+		if h.l4Len < minTransport(protoTCP) || h.l4Len > len(data) {
+			return BadOffload
+		}
+	case gso == GSOUDPL4 && h.proto == protoUDP:
+		h.l4Len = minTransport(protoUDP)
+		if len(data)-h.l4Len > int(o.GSOSize)*maxUDPSegments {
+			return BadOffload
+		}
+	default:
+		return BadOffload
+	}
+	h.gso = int(o.GSOSize)
+	return ok
+}
+
+// wireLen is the length of the data of the largest packet that goes on the wire.
+func (h *header) wireLen() int {
+	if h.gso == 0 {
+		return h.dataLen
+	}
+	return min(h.dataLen, h.l4Len+h.gso)
+}
+
+// segments is how many packets go on the wire.
+func (h *header) segments() int {
+	if h.gso == 0 {
+		return 1
+	}
+	return max(1, (h.dataLen-h.l4Len+h.gso-1)/h.gso)
+}
+
+// offload describes the packet that h becomes behind an IP header of hdrLen
+// octets. tcp is the GSO type of the new family.
+func (h *header) offload(o *Offload, hdrLen int, tcp uint8) Offload {
+	if !h.partial {
+		return Offload{}
+	}
+	n := Offload{
+		Flags:      OffloadNeedsCsum,
+		CsumStart:  uint16(hdrLen),
+		CsumOffset: o.CsumOffset,
+	}
+	if h.gso != 0 {
+		n.GSOType, n.GSOSize, n.HdrLen = GSOUDPL4, o.GSOSize, uint16(hdrLen+h.l4Len)
+		if h.proto == protoTCP {
+			n.GSOType = tcp | o.GSOType&GSOECN
+		}
+	}
+	return n
+}
+
+// fixChecksum adds delta, the change of the pseudo-header, to the checksum in
+// data, complete or partial. A partial one is the sum itself, not its complement.
+func (h *header) fixChecksum(data []byte, delta uint64) {
+	if !h.partial {
+		fixTransport(data, h.proto, delta)
+		return
+	}
+	c := data[checksumOffset(h.proto):]
+	binary.BigEndian.PutUint16(c, fold(uint64(binary.BigEndian.Uint16(c))+delta))
+}
+
+// complete finishes a partial checksum, which fragments cannot have.
+func (h *header) complete(data []byte) {
+	if h.partial {
+		finishChecksum(data, nil, h.proto, uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])))
+		h.partial = false
+	}
+}
+
+// settle turns a packet with offloads into the plain packet that would have been
+// the first on the wire, so that an ICMP error can quote it.
+func (h *header) settle(p *Packet) {
+	p.Offload = Offload{}
+	if !h.partial {
+		return
+	}
+	b := p.Bytes()
+	data := b[h.hdrLen:][:h.dataLen]
+	n := h.wireLen()
+	pseudo := uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])) + minus(uint64(h.dataLen)) + uint64(n)
+	if h.gso != 0 {
+		segmentHeader(data[:h.l4Len], h.proto, n-h.l4Len, n == h.dataLen)
+	}
+	finishChecksum(data[:n], nil, h.proto, pseudo)
+	h.dataLen, h.partial, h.gso = n, false, 0
+	if b[0]>>4 == 4 {
+		binary.BigEndian.PutUint16(b[2:], uint16(h.hdrLen+n))
+		b[10], b[11] = 0, 0
+		binary.BigEndian.PutUint16(b[10:], ^headerSum4(b, h.hdrLen))
+	} else {
+		binary.BigEndian.PutUint16(b[4:], uint16(h.hdrLen-len6+n))
+	}
+}
