@@ -12,6 +12,37 @@ const (
 	maxLen  = 65535 // RFC 791 §3.1: Total Length
 )
 
+// On the packet path addresses are integers, which fit registers; arrays would
+// travel through memory.
+type (
+	addr4 uint32
+	addr6 struct{ hi, lo uint64 }
+)
+
+func make4(b [4]byte) addr4 { return addr4(binary.BigEndian.Uint32(b[:])) }
+
+func make6(b [16]byte) addr6 {
+	return addr6{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+func (a addr4) array() (b [4]byte) {
+	binary.BigEndian.PutUint32(b[:], uint32(a))
+	return b
+}
+
+func (a addr6) array() (b [16]byte) {
+	binary.BigEndian.PutUint64(b[:8], a.hi)
+	binary.BigEndian.PutUint64(b[8:], a.lo)
+	return b
+}
+
+// sum is the sum of the address's 16-bit words; see fold. For IPv6 it fits 34
+// bits.
+func (a addr4) sum() uint64 { return uint64(a) }
+func (a addr6) sum() uint64 {
+	return a.hi>>32 + a.hi&0xffffffff + a.lo>>32 + a.lo&0xffffffff
+}
+
 // scope4 is what an IPv4 address may be used for.
 type scope4 uint8
 
@@ -24,39 +55,35 @@ const (
 )
 
 // class4 sorts an IPv4 address: RFC 1812 §5.3.7, RFC 6890.
-func class4(a [4]byte) scope4 {
-	switch {
-	case a[0]-1 < 126: // 1 to 126, by far the most frequent
+func class4(a addr4) scope4 {
+	switch o := a >> 24; {
+	case o-1 < 126: // 1 to 126, by far the most frequent
 		return unicast
-	case a[0] == 0, a[0] == 127:
+	case o == 0, o == 127:
 		return invalid
-	case a[0] < 224:
+	case o < 224:
 		return unicast
-	case a[0] < 240:
+	case o < 240:
 		return multicast
-	case a == [4]byte{255, 255, 255, 255}:
+	case a == 0xffffffff:
 		return broadcast
 	}
 	return reserved
 }
 
 // illegal4 reports whether no translated packet may have the address a.
-func (c *Config) illegal4(a [4]byte) bool {
+func (c *Config) illegal4(a addr4) bool {
 	s := class4(a)
 	return s != unicast && (s != reserved || !c.AllowClassE)
 }
 
 // illegal6 reports whether no translated packet may have the address a: ::,
 // ::1, ::ffff:0:0/96, fe80::/10 and ff00::/8 (RFC 7915 §5.1).
-func illegal6(a [16]byte) bool {
-	if a[0] >= 0xfe {
-		return a[0] == 0xff || a[1]&0xc0 == 0x80
+func illegal6(a addr6) bool {
+	if a.hi >= 0xfe<<56 {
+		return a.hi>>56 == 0xff || a.hi>>54&3 == 2
 	}
-	if a[0] != 0 || binary.BigEndian.Uint64(a[:8]) != 0 {
-		return false
-	}
-	low := binary.BigEndian.Uint64(a[8:])
-	return low <= 1 || low>>32 == 0xffff
+	return a.hi == 0 && (a.lo <= 1 || a.lo>>32 == 0xffff)
 }
 
 // nonGlobal lists the IPv4 addresses that the well-known prefix must not
@@ -89,13 +116,12 @@ var nonGlobalOctet = func() (t [256]bool) {
 }()
 
 // isNonGlobal reports whether a is on the list above.
-func isNonGlobal(a [4]byte) bool {
-	if !nonGlobalOctet[a[0]] {
+func isNonGlobal(a addr4) bool {
+	if !nonGlobalOctet[a>>24] {
 		return false
 	}
-	v := binary.BigEndian.Uint32(a[:])
 	for _, n := range nonGlobal {
-		if v&n.mask == n.prefix {
+		if uint32(a)&n.mask == n.prefix {
 			return true
 		}
 	}

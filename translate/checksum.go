@@ -42,15 +42,6 @@ func sum8(b []byte) uint64 {
 	return v>>32 + v&0xffffffff
 }
 
-// sum16 adds up an IPv6 address; the sum fits 34 bits.
-func sum16(a *[16]byte) uint64 { return sum8(a[:8]) + sum8(a[8:]) }
-
-// sum4 adds up an IPv4 address.
-func sum4(a [4]byte) uint64 { return uint64(binary.BigEndian.Uint32(a[:])) }
-
-// minus4 is −sum4(a).
-func minus4(a [4]byte) uint64 { return uint64(^binary.BigEndian.Uint32(a[:])) }
-
 // minus is −s for a sum s.
 func minus(s uint64) uint64 { return uint64(^fold(s)) }
 

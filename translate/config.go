@@ -133,12 +133,12 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for _, a := range c.ICMPPool4 {
-		if !a.Is4() || class4(a.As4()) != unicast {
+		if !a.Is4() || class4(make4(a.As4())) != unicast {
 			return c, fmt.Errorf("translate: ICMPPool4: %s is not a unicast IPv4 address", a)
 		}
 	}
 	for _, a := range c.ICMPPool6 {
-		if !a.Is6() || illegal6(a.As16()) {
+		if !a.Is6() || illegal6(make6(a.As16())) {
 			return c, fmt.Errorf("translate: ICMPPool6: %s is not a unicast IPv6 address", a)
 		}
 	}

@@ -80,7 +80,7 @@ const (
 // address of the node that sent the error: RFC 6791 §4. It returns ext itself if
 // that is no structure that can be read, holds such an object already (RFC 5837
 // §4.5), or leaves no room. The result lives in w until the next call.
-func (w *Worker) addNode(ext []byte, node *[16]byte) []byte {
+func (w *Worker) addNode(ext []byte, node addr6) []byte {
 	s := w.node[:]
 	if len(ext) == 0 {
 		binary.BigEndian.PutUint32(s, 2<<28)
@@ -96,7 +96,7 @@ func (w *Worker) addNode(ext []byte, node *[16]byte) []byte {
 	binary.BigEndian.PutUint16(o, lenNode)
 	o[2], o[3] = classIfInfo, nodeCType
 	binary.BigEndian.PutUint32(o[4:], afiIPv6<<16)
-	copy(o[8:], node[:])
+	*(*[16]byte)(o[8:]) = node.array()
 	s = s[:n+lenNode]
 	if n == lenStructure {
 		binary.BigEndian.PutUint16(s[2:], ^fold(sum(s)))

@@ -7,7 +7,7 @@ package translate
 // hairpin sends a packet back into IPv6 whose IPv4 destination belongs to an
 // IPv6 host. pfx is the prefix under which the host was addressed; the source
 // gets an address under it, so that answers come back through the translator.
-func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, src4, dst4 [4]byte, pfx *prefix6052) Result {
+func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4, dst4 addr4, pfx *prefix6052) Result {
 	newDst, how := w.from4(dst4, false, pfx)
 	if !how.mapped() {
 		return w.unmapped6(p, h, how, NoDestination)
@@ -16,7 +16,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 	if !how.mapped() {
 		return w.unmapped6(p, h, how, NoSource)
 	}
-	if newSrc == *src && newDst == *dst {
+	if newSrc == src && newDst == dst {
 		return drop(HairpinLoop)
 	}
 	noChecksum := h.hasNoChecksum(data)
@@ -35,10 +35,10 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 		return w.refuse6(p, h, TooBig, icmp6TooBig, 0, uint32(w.s.mtu6))
 	}
 
-	switch delta := sum16(&newSrc) + sum16(&newDst) + minus(sum16(src)+sum16(dst)); {
+	switch delta := newSrc.sum() + newDst.sum() + minus(src.sum()+dst.sum()); {
 	case h.off8 != 0:
 	case noChecksum:
-		setUDP6(data, &newSrc, &newDst)
+		setUDP6(data, newSrc, newDst)
 	case h.proto == protoICMPv6:
 		update(data[2:], delta)
 	default:
@@ -46,12 +46,12 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 	}
 	at := p.Off + h.hdrLen
 	next := h.proto
-	label := w.flowLabel(&newSrc, &newDst, next, h, data)
+	label := w.flowLabel(newSrc, newDst, next, h, data)
 	if h.frag {
 		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id&0xffff)
 		next = protoFragment
 	}
-	put6(p.Buf[at-hdrLen:], w.bothTOS().apply(h.tos), label, hdrLen-len6+h.dataLen, next, h.ttl-1, &newSrc, &newDst)
+	put6(p.Buf[at-hdrLen:], w.bothTOS().apply(h.tos), label, hdrLen-len6+h.dataLen, next, h.ttl-1, newSrc, newDst)
 	p.window(at-hdrLen, hdrLen+h.dataLen)
 	p.Offload = h.offload(&p.Offload, hdrLen, GSOTCPv6)
 	return Result{Forward, Hairpinned}
@@ -59,7 +59,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst *[16]byte, 
 
 // hairpinError sends an ICMPv6 error back into IPv6 that quotes a hairpinned
 // packet: qsrc4 belongs to the host that sent it.
-func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, src4, dst4, qsrc4, qdst4 [4]byte, pfx *prefix6052) Result {
+func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, src4, dst4, qsrc4, qdst4 addr4, pfx *prefix6052) Result {
 	newDst, how := w.from4(dst4, false, pfx)
 	switch {
 	case how == notGlobal:
@@ -96,7 +96,7 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 	if e.q.off8 == 0 {
 		v := (*hdr6)(e.quote)
 		qsrc, qdst := v.src(), v.dst()
-		delta := sum16(&newQsrc) + sum16(&newQdst) + minus(sum16(&qsrc)+sum16(&qdst))
+		delta := newQsrc.sum() + newQdst.sum() + minus(qsrc.sum()+qdst.sum())
 		if data := e.data(); e.q.proto != protoICMPv6 {
 			fixTransport(data, e.q.proto, delta)
 		} else if len(data) >= 4 {
@@ -104,7 +104,7 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 		}
 	}
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen
-	w.writeError6(p, h, e, at, e.q.proto, &newQsrc, &newQdst, typ, code, rest, w.bothTOS(), &newSrc, &newDst)
+	w.writeError6(p, h, e, at, e.q.proto, newQsrc, newQdst, typ, code, rest, w.bothTOS(), newSrc, newDst)
 	return Result{Forward, Hairpinned}
 }
 

@@ -35,8 +35,8 @@ type hdr4 [len4]byte
 func (v *hdr4) len() int         { return int(v[0]&15) * 4 }
 func (v *hdr4) totalLen() int    { return int(binary.BigEndian.Uint16(v[2:])) }
 func (v *hdr4) fragWord() uint16 { return binary.BigEndian.Uint16(v[6:]) }
-func (v *hdr4) src() [4]byte     { return [4]byte(v[12:16]) }
-func (v *hdr4) dst() [4]byte     { return [4]byte(v[16:20]) }
+func (v *hdr4) src() addr4       { return addr4(binary.BigEndian.Uint32(v[12:])) }
+func (v *hdr4) dst() addr4       { return addr4(binary.BigEndian.Uint32(v[16:])) }
 
 // Bits of the IPv4 fragment word. Below them are 13 bits of offset.
 const (
@@ -49,8 +49,8 @@ type hdr6 [len6]byte
 
 func (v *hdr6) trafficClass() uint8 { return v[0]<<4 | v[1]>>4 }
 func (v *hdr6) payloadLen() int     { return int(binary.BigEndian.Uint16(v[4:])) }
-func (v *hdr6) src() [16]byte       { return [16]byte(v[8:24]) }
-func (v *hdr6) dst() [16]byte       { return [16]byte(v[24:40]) }
+func (v *hdr6) src() addr6          { return make6([16]byte(v[8:24])) }
+func (v *hdr6) dst() addr6          { return make6([16]byte(v[24:40])) }
 
 // header is what an IP header says in either family, addresses aside. Outer
 // and quoted packets are read into it, and written from it.
@@ -191,7 +191,7 @@ func isExtension(proto uint8) bool {
 
 // put4 writes an IPv4 header without options into b. length is that of the
 // data, word the flags and fragment offset.
-func put4(b []byte, tos uint8, length int, id, word uint16, ttl, proto uint8, src, dst [4]byte) {
+func put4(b []byte, tos uint8, length int, id, word uint16, ttl, proto uint8, src, dst addr4) {
 	v := (*hdr4)(b)
 	total := len4 + length
 	v[0], v[1] = 0x45, tos
@@ -200,20 +200,22 @@ func put4(b []byte, tos uint8, length int, id, word uint16, ttl, proto uint8, sr
 	binary.BigEndian.PutUint16(v[6:], word)
 	v[8], v[9] = ttl, proto
 	s := 0x4500 + uint64(tos) + uint64(total) + uint64(id) + uint64(word) +
-		uint64(ttl)<<8 + uint64(proto) + sum4(src) + sum4(dst)
+		uint64(ttl)<<8 + uint64(proto) + src.sum() + dst.sum()
 	binary.BigEndian.PutUint16(v[10:], ^fold(s))
-	*(*[4]byte)(v[12:]) = src
-	*(*[4]byte)(v[16:]) = dst
+	binary.BigEndian.PutUint32(v[12:], uint32(src))
+	binary.BigEndian.PutUint32(v[16:], uint32(dst))
 }
 
 // put6 writes an IPv6 header into b. length is the Payload Length.
-func put6(b []byte, tc uint8, label uint32, length int, next, hopLimit uint8, src, dst *[16]byte) {
+func put6(b []byte, tc uint8, label uint32, length int, next, hopLimit uint8, src, dst addr6) {
 	v := (*hdr6)(b)
 	binary.BigEndian.PutUint32(v[0:], 6<<28|uint32(tc)<<20|label)
 	binary.BigEndian.PutUint16(v[4:], uint16(length))
 	v[6], v[7] = next, hopLimit
-	*(*[16]byte)(v[8:]) = *src
-	*(*[16]byte)(v[24:]) = *dst
+	binary.BigEndian.PutUint64(v[8:], src.hi)
+	binary.BigEndian.PutUint64(v[16:], src.lo)
+	binary.BigEndian.PutUint64(v[24:], dst.hi)
+	binary.BigEndian.PutUint64(v[32:], dst.lo)
 }
 
 // putFrag writes a Fragment Header into b: RFC 8200 §4.5. Reserved bits are 0.

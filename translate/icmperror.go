@@ -70,7 +70,7 @@ func (e *icmpError) trim(icmp uint8, isError func(uint8) bool) Reason {
 
 // error4to6 translates an ICMPv4 error: RFC 7915 §4.2, §4.3. The outer
 // destination is mapped already.
-func (w *Worker) error4to6(p *Packet, h *header, src [4]byte, dst6 *[16]byte) Result {
+func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 	simple := w.t.cfg.Hairpin == HairpinSimple
 	first := &w.s.tab.first
@@ -101,32 +101,32 @@ func (w *Worker) error4to6(p *Packet, h *header, src [4]byte, dst6 *[16]byte) Re
 	typ, code, _ := icmpCounterpart(rules4to6[:], msg[0], msg[1])
 	rest := w.s.rest4to6(typ, code, msg, &e.q)
 	next := e.q.proto
-	addrs := sum16(&qsrc6) + sum16(&qdst6)
+	addrs := qsrc6.sum() + qdst6.sum()
 	switch {
 	case e.q.off8 != 0:
 	case next == protoICMPv4:
 		next = protoICMPv6
 		echo6(e.data(), addrs, e.q.dataLen)
 	default:
-		fixTransport(e.data(), next, addrs+minus4(qsrc)+minus4(qdst))
+		fixTransport(e.data(), next, addrs+minus(qsrc.sum()+qdst.sum()))
 	}
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen // of the quoted data, which stays
-	w.writeError6(p, h, &e, at, next, &qsrc6, &qdst6, typ, code, rest, w.t.cfg.TOS4to6, &src6, dst6)
+	w.writeError6(p, h, &e, at, next, qsrc6, qdst6, typ, code, rest, w.t.cfg.TOS4to6, src6, dst6)
 	return Result{Forward, Translated}
 }
 
 // error6to4 translates an ICMPv6 error: RFC 7915 §5.2, §5.3.
-func (w *Worker) error6to4(p *Packet, h *header, src, dst *[16]byte, dst4 [4]byte) Result {
+func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 
-	src4, how, pfx := w.from6(*src)
+	src4, how, pfx := w.from6(src)
 	switch {
 	case how == illegal:
 		return drop(IllegalSource)
 	case pfx != nil && w.t.cfg.RefuseEmbeddedSource:
 		return drop(EmbeddedSource)
-	case how == unmapped && w.t.dyn != nil:
-		if a, held := w.t.dyn.Addr(*src); held {
+	case how == unmapped:
+		if a, held := w.t.addr(src); held {
 			src4, how = a, byLease
 		}
 	}
@@ -162,14 +162,14 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst *[16]byte, dst4 [4]byt
 		e.ext = w.addNode(e.ext, src)
 	}
 	proto := e.q.proto
-	addrs := sum16(&qsrc) + sum16(&qdst)
+	addrs := qsrc.sum() + qdst.sum()
 	switch {
 	case e.q.off8 != 0:
 	case proto == protoICMPv6:
 		proto = protoICMPv4
 		echo4(e.data(), addrs, e.q.dataLen)
 	default:
-		fixTransport(e.data(), proto, sum4(qsrc4)+sum4(qdst4)+minus(addrs))
+		fixTransport(e.data(), proto, qsrc4.sum()+qdst4.sum()+minus(addrs))
 	}
 
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen
@@ -190,7 +190,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst *[16]byte, dst4 [4]byt
 }
 
 // writeError6 writes an ICMPv6 error around the quoted data at at.
-func (w *Worker) writeError6(p *Packet, h *header, e *icmpError, at int, next uint8, qsrc, qdst *[16]byte, typ, code uint8, rest uint32, tos TOS, src, dst *[16]byte) {
+func (w *Worker) writeError6(p *Packet, h *header, e *icmpError, at int, next uint8, qsrc, qdst addr6, typ, code uint8, rest uint32, tos TOS, src, dst addr6) {
 	inner := len6
 	if e.q.frag {
 		inner += lenFrag
@@ -204,7 +204,7 @@ func (w *Worker) writeError6(p *Packet, h *header, e *icmpError, at int, next ui
 	}
 	m := e.fit(p.Buf, at, inner, len6, maxError6, 8)
 	n := m.end - m.at
-	putICMP(p.Buf[m.at:m.end], typ, code, rest|uint32(m.length)<<24, sum16(src)+sum16(dst)+pseudo6(n))
+	putICMP(p.Buf[m.at:m.end], typ, code, rest|uint32(m.length)<<24, src.sum()+dst.sum()+pseudo6(n))
 	put6(p.Buf[m.at-len6:], tos.apply(h.tos), 0, n, protoICMPv6, h.ttl-1, src, dst)
 	p.window(m.at-len6, len6+n)
 	p.Offload = Offload{}
@@ -240,10 +240,10 @@ func (s *state) rest6to4(msg []byte, q *header) uint32 {
 }
 
 // quoted6 maps an address of a quoted IPv6 packet. It lends nothing.
-func (w *Worker) quoted6(a [16]byte) (v4 [4]byte, pfx *prefix6052, found bool) {
+func (w *Worker) quoted6(a addr6) (v4 addr4, pfx *prefix6052, found bool) {
 	v4, how, pfx := w.from6(a)
-	if how == unmapped && w.t.dyn != nil {
-		v4, held := w.t.dyn.Addr(a)
+	if how == unmapped {
+		v4, held := w.t.addr(a)
 		return v4, nil, held
 	}
 	return v4, pfx, how.mapped()

@@ -40,7 +40,7 @@ type identBlocks [identBuckets]struct {
 }
 
 // ident returns the first of n identifications in a row for new packets.
-func (w *Worker) ident(src, dst [4]byte, proto uint8, n int) uint16 {
+func (w *Worker) ident(src, dst addr4, proto uint8, n int) uint16 {
 	i := w.t.ids.bucket(src, dst, proto)
 	b := &w.ids[i]
 	if n > int(b.left) {
@@ -55,8 +55,8 @@ func (w *Worker) ident(src, dst [4]byte, proto uint8, n int) uint16 {
 }
 
 // bucket is a keyed hash: two multiplications of 64 to 128 bits, folded.
-func (s *identSpace) bucket(src, dst [4]byte, proto uint8) uint32 {
-	hi, lo := bits.Mul64(sum4(src)<<32^sum4(dst)^s.key[1], s.key[0])
+func (s *identSpace) bucket(src, dst addr4, proto uint8) uint32 {
+	hi, lo := bits.Mul64(uint64(src)<<32^uint64(dst)^s.key[1], s.key[0])
 	hi, lo = bits.Mul64(hi^lo^uint64(proto), s.key[0]^s.key[1]|1)
 	return uint32(hi^lo) % identBuckets
 }

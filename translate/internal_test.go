@@ -52,14 +52,12 @@ func TestSum(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 200_000 {
-		var old, now [16]byte
-		binary.NativeEndian.PutUint64(old[:], r.Uint64())
-		binary.NativeEndian.PutUint64(now[:], r.Uint64())
+		old, now := addr6{r.Uint64(), r.Uint64()}, addr6{r.Uint64(), r.Uint64()}
 		rest := r.Uint64N(0x10000)
 		var c [2]byte
-		binary.BigEndian.PutUint16(c[:], ^fold(sum16(&old)+rest))
-		update(c[:], sum16(&now)+minus(sum16(&old)))
-		if got, want := binary.BigEndian.Uint16(c[:]), ^fold(sum16(&now)+rest); got != want {
+		binary.BigEndian.PutUint16(c[:], ^fold(old.sum()+rest))
+		update(c[:], now.sum()+minus(old.sum()))
+		if got, want := binary.BigEndian.Uint16(c[:]), ^fold(now.sum()+rest); got != want {
 			t.Fatalf("update gives %#x, recomputation %#x", got, want)
 		}
 	}
@@ -92,7 +90,7 @@ func TestClass4(t *testing.T) {
 		case in(a, "240.0.0.0/4"):
 			want = reserved
 		}
-		if got := class4(a4); got != want {
+		if got := class4(make4(a4)); got != want {
 			t.Fatalf("class4(%s) = %d, want %d", a, got, want)
 		}
 		far := false
@@ -103,17 +101,17 @@ func TestClass4(t *testing.T) {
 		} {
 			far = far || in(a, pfx)
 		}
-		if isNonGlobal(a4) != far {
+		if isNonGlobal(make4(a4)) != far {
 			t.Fatalf("isNonGlobal(%s) = %v", a, !far)
 		}
 	}
 	for _, edge := range []string{"100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.0.3.0", "198.17.255.255", "198.20.0.0", "192.88.99.1"} {
-		if isNonGlobal(netip.MustParseAddr(edge).As4()) {
+		if isNonGlobal(make4(netip.MustParseAddr(edge).As4())) {
 			t.Errorf("%s counts as non-global", edge)
 		}
 	}
 	for _, inside := range []string{"100.64.0.0", "100.127.255.255", "172.16.0.0", "172.31.255.255", "192.0.0.9", "198.19.255.255"} {
-		if !isNonGlobal(netip.MustParseAddr(inside).As4()) {
+		if !isNonGlobal(make4(netip.MustParseAddr(inside).As4())) {
 			t.Errorf("%s counts as global", inside)
 		}
 	}
@@ -125,7 +123,7 @@ func TestIllegal6(t *testing.T) {
 		"fe80::1": true, "febf::1": true, "fec0::1": false, "fe7f::1": false,
 		"ff02::1": true, "fd00::1": false, "2001:db8::1": false, "0:0:0:1::1": false, "64:ff9b::1": false,
 	} {
-		if got := illegal6(netip.MustParseAddr(a).As16()); got != want {
+		if got := illegal6(make6(netip.MustParseAddr(a).As16())); got != want {
 			t.Errorf("illegal6(%s) = %v", a, got)
 		}
 	}
@@ -208,17 +206,17 @@ func TestTableAgainstLinear(t *testing.T) {
 				a6 = model[r.IntN(len(model))].IPv6.Addr()
 			}
 			want6, found := model.to6(a4)
-			v6, how := w.from4(a4.As4(), false, &tab.first)
-			if how.mapped() != found || found && netip.AddrFrom16(v6) != want6 {
-				t.Fatalf("%s maps to %s (%v), want %s (%v)\n%v", a4, netip.AddrFrom16(v6), how, want6, found, model)
+			v6, how := w.from4(make4(a4.As4()), false, &tab.first)
+			if how.mapped() != found || found && netip.AddrFrom16(v6.array()) != want6 {
+				t.Fatalf("%s maps to %s (%v), want %s (%v)\n%v", a4, netip.AddrFrom16(v6.array()), how, want6, found, model)
 			}
 			want4, found := model.to4(a6)
-			v4, how, _ := w.from6(a6.As16())
+			v4, how, _ := w.from6(make6(a6.As16()))
 			if how == illegal {
 				how = byMap
 			}
-			if how.mapped() != found || found && netip.AddrFrom4(v4) != want4 {
-				t.Fatalf("%s maps to %s (%v), want %s (%v)\n%v", a6, netip.AddrFrom4(v4), how, want4, found, model)
+			if how.mapped() != found || found && netip.AddrFrom4(v4.array()) != want4 {
+				t.Fatalf("%s maps to %s (%v), want %s (%v)\n%v", a6, netip.AddrFrom4(v4.array()), how, want4, found, model)
 			}
 		}
 	}

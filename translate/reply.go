@@ -38,7 +38,7 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	b := p.Bytes()
 	src := (*hdr4)(b).src()
 	isEcho := h.proto == protoICMPv4 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
-	if w.t.own4 == [4]byte{} || h.off8 != 0 || class4(src) != unicast ||
+	if w.t.own4 == 0 || h.off8 != 0 || class4(src) != unicast ||
 		h.proto == protoICMPv4 && !isEcho || !w.spend() {
 		return drop(why)
 	}
@@ -58,16 +58,16 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
 	src := (*hdr6)(b).src()
-	if w.t.own6 == [16]byte{} || h.off8 != 0 ||
+	if w.t.own6 == (addr6{}) || h.off8 != 0 ||
 		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend() {
 		return drop(why)
 	}
 	h.settle(p)
 	n := lenICMP + min(h.hdrLen+h.dataLen, maxError6-len6-lenICMP)
 	at := p.Off - lenICMP
-	putICMP(p.Buf[at:at+n], typ, code, rest, sum16(&w.t.own6)+sum16(&src)+pseudo6(n))
+	putICMP(p.Buf[at:at+n], typ, code, rest, w.t.own6.sum()+src.sum()+pseudo6(n))
 	at -= len6
-	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, &w.t.own6, &src)
+	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, w.t.own6, src)
 	p.window(at, len6+n)
 	return Result{Reply, why}
 }
@@ -158,14 +158,14 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 		return drop(SelfICMP)
 	}
 	src := (*hdr6)(p.Bytes()).src()
-	if fold(sum(data)+sum16(&src)+sum16(&w.t.own6)+pseudo6(h.dataLen)) != 0xffff {
+	if fold(sum(data)+src.sum()+w.t.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 	h.settle(p)
 	data[0] = icmp6EchoReply
 	update(data[2:], 1<<8)
 	at := p.Off + h.hdrLen - len6
-	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, &w.t.own6, &src)
+	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, w.t.own6, src)
 	p.window(at, len6+h.dataLen)
 	return Result{Reply, EchoReply}
 }

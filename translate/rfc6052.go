@@ -1,17 +1,16 @@
 package translate
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 )
 
 // prefix6052 is an RFC 6052 prefix made ready for the packet path.
 type prefix6052 struct {
-	hi, lo    uint64 // the prefix, in two halves
-	mhi, mlo  uint64 // its mask
-	bits      uint8  // 32, 40, 48, 56, 64 or 96
-	wellKnown bool   // 64:ff9b::/96: not for non-global IPv4 addresses
+	addr      addr6 // the prefix
+	mask      addr6
+	bits      uint8 // 32, 40, 48, 56, 64 or 96
+	wellKnown bool  // 64:ff9b::/96: not for non-global IPv4 addresses
 }
 
 // newPrefix6052 checks p against RFC 6052 §2.2.
@@ -31,22 +30,19 @@ func newPrefix6052(p netip.Prefix) (prefix6052, error) {
 	if a[8] != 0 {
 		return prefix6052{}, fmt.Errorf("translate: prefix %s: bits 64 to 71 are not zero (RFC 6052 §2.2)", p)
 	}
-	if illegal6(a) || p.Bits() == 96 && a == [16]byte{} {
+	if illegal6(make6(a)) || p.Bits() == 96 && a == [16]byte{} {
 		return prefix6052{}, fmt.Errorf("translate: prefix %s: not a unicast prefix", p)
 	}
 	return prefix6052{
-		hi: binary.BigEndian.Uint64(a[:8]), lo: binary.BigEndian.Uint64(a[8:]),
-		mhi: mask64(p.Bits()), mlo: mask64(p.Bits() - 64),
+		addr: make6(a),
+		mask: addr6{mask64(p.Bits()), mask64(p.Bits() - 64)},
 		bits: uint8(p.Bits()), wellKnown: p == wellKnown,
 	}, nil
 }
 
 // prefix returns p as it was given.
 func (p *prefix6052) prefix() netip.Prefix {
-	var a [16]byte
-	binary.BigEndian.PutUint64(a[:8], p.hi)
-	binary.BigEndian.PutUint64(a[8:], p.lo)
-	return netip.PrefixFrom(netip.AddrFrom16(a), int(p.bits))
+	return netip.PrefixFrom(netip.AddrFrom16(p.addr.array()), int(p.bits))
 }
 
 // mask64 returns a mask of the n highest bits; n may lie outside 0 to 64.
@@ -54,46 +50,39 @@ func mask64(n int) uint64 {
 	return ^(^uint64(0) >> uint(min(max(n, 0), 64)))
 }
 
-// contains reports whether the address hi:lo lies inside the prefix.
-func (p *prefix6052) contains(hi, lo uint64) bool {
-	return (hi^p.hi)&p.mhi|(lo^p.lo)&p.mlo == 0
+// contains reports whether a lies inside the prefix.
+func (p *prefix6052) contains(a addr6) bool {
+	return (a.hi^p.addr.hi)&p.mask.hi|(a.lo^p.addr.lo)&p.mask.lo == 0
 }
 
 // embed composes the IPv4-embedded IPv6 address of a, RFC 6052 §2.3. Bits 64
 // to 71 and the suffix are zero.
-func (p *prefix6052) embed(a [4]byte) (v6 [16]byte) {
-	v := uint64(binary.BigEndian.Uint32(a[:]))
-	hi, lo := p.hi, p.lo
+func (p *prefix6052) embed(a addr4) addr6 {
+	v, v6 := uint64(a), p.addr
 	switch p.bits {
 	case 96:
-		lo |= v
+		v6.lo |= v
 	case 64:
-		lo |= v << 24
+		v6.lo |= v << 24
 	default: // the address straddles bits 64 to 71
 		below := uint(p.bits) - 32 // bits of v that lie behind the gap
-		hi |= v >> below
-		lo |= v << (64 - below) >> 8
+		v6.hi |= v >> below
+		v6.lo |= v << (64 - below) >> 8
 	}
-	binary.BigEndian.PutUint64(v6[:8], hi)
-	binary.BigEndian.PutUint64(v6[8:], lo)
 	return v6
 }
 
-// extract returns the IPv4 address in the address hi:lo. Bits 64 to 71 and the
-// suffix are not looked at: RFC 6052 §2.2, §2.3.
-func (p *prefix6052) extract(hi, lo uint64) (a [4]byte) {
-	var v uint32
+// extract returns the IPv4 address in a. Bits 64 to 71 and the suffix are not
+// looked at: RFC 6052 §2.2, §2.3.
+func (p *prefix6052) extract(a addr6) addr4 {
 	switch p.bits {
 	case 96:
-		v = uint32(lo)
+		return addr4(a.lo)
 	case 64:
-		v = uint32(lo >> 24)
-	default:
-		below := uint(p.bits) - 32
-		v = uint32(hi<<below) | uint32(lo<<8>>(64-below))
+		return addr4(a.lo >> 24)
 	}
-	binary.BigEndian.PutUint32(a[:], v)
-	return a
+	below := uint(p.bits) - 32
+	return addr4(a.hi<<below) | addr4(a.lo<<8>>(64-below))
 }
 
 // Embed composes the IPv4-embedded IPv6 address of v4 with prefix, whose length
@@ -107,7 +96,7 @@ func Embed(prefix netip.Prefix, v4 netip.Addr) (netip.Addr, error) {
 	if !v4.Is4() {
 		return netip.Addr{}, fmt.Errorf("translate: %s is not an IPv4 address", v4)
 	}
-	return netip.AddrFrom16(p.embed(v4.As4())), nil
+	return netip.AddrFrom16(p.embed(make4(v4.As4())).array()), nil
 }
 
 // Extract returns the IPv4 address embedded in v6 under prefix, ignoring bits
@@ -121,11 +110,5 @@ func Extract(prefix netip.Prefix, v6 netip.Addr) (netip.Addr, error) {
 	if !prefix.Contains(v6) {
 		return netip.Addr{}, fmt.Errorf("translate: %s is outside %s", v6, prefix)
 	}
-	a := v6.As16()
-	return netip.AddrFrom4(p.extract(halves(a))), nil
-}
-
-// halves returns the two 64-bit halves of an address.
-func halves(a [16]byte) (hi, lo uint64) {
-	return binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(a[8:])
+	return netip.AddrFrom4(p.extract(make6(v6.As16())).array()), nil
 }

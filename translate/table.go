@@ -2,7 +2,6 @@ package translate
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,10 +47,10 @@ type Table struct {
 
 // entry is a Map made ready for the packet path, or a pool.
 type entry struct {
-	hi, lo uint64 // IPv6 prefix
-	v4     uint32 // IPv4 prefix
-	suffix uint32 // mask of the bits behind the IPv4 prefix
-	shift  uint8  // how far left these bits stand in the IPv6 address
+	v6     addr6 // IPv6 prefix
+	v4     addr4 // IPv4 prefix
+	suffix addr4 // mask of the bits behind the IPv4 prefix
+	shift  uint8 // how far left these bits stand in the IPv6 address
 	pool   bool
 }
 
@@ -113,13 +112,12 @@ func (t *Table) addMap(m Map) error {
 	if _, taken := t.to4.Get(p6); taken {
 		return fmt.Errorf("translate: map %s: %s is mapped already", m, p6)
 	}
-	a4 := p4.Addr().As4()
 	e := entry{
-		v4:     binary.BigEndian.Uint32(a4[:]),
-		suffix: uint32(1<<bits4 - 1),
+		v6:     make6(p6.Addr().As16()),
+		v4:     make4(p4.Addr().As4()),
+		suffix: addr4(1<<bits4 - 1),
 		shift:  uint8(bits6 - bits4),
 	}
-	e.hi, e.lo = halves(p6.Addr().As16())
 	t.to6.Insert(p4, e)
 	t.to4.Insert(p6, e)
 	return nil
@@ -173,32 +171,26 @@ func (t *Table) Warnings() []string {
 	return lines
 }
 
-// v6 maps an IPv4 address that the entry covers: RFC 7757 §3.3.1.
-func (e *entry) v6(a [4]byte) (v6 [16]byte) {
-	s := uint64(binary.BigEndian.Uint32(a[:]) & e.suffix)
-	hi, lo := e.hi, e.lo
+// to6 maps an IPv4 address that the entry covers: RFC 7757 §3.3.1.
+func (e *entry) to6(a addr4) addr6 {
+	s, v6 := uint64(a&e.suffix), e.v6
 	if e.shift < 64 {
-		lo |= s << e.shift
-		hi |= s >> (64 - e.shift)
+		v6.lo |= s << e.shift
+		v6.hi |= s >> (64 - e.shift)
 	} else {
-		hi |= s << (e.shift - 64)
+		v6.hi |= s << (e.shift - 64)
 	}
-	binary.BigEndian.PutUint64(v6[:8], hi)
-	binary.BigEndian.PutUint64(v6[8:], lo)
 	return v6
 }
 
-// v4of maps an IPv6 address that the entry covers; surplus bits at its end are
+// to4 maps an IPv6 address that the entry covers; surplus bits at its end are
 // thrown away: RFC 7757 §3.3.2.
-func (e *entry) v4of(hi, lo uint64) (a [4]byte) {
-	var s uint64
+func (e *entry) to4(a addr6) addr4 {
+	s := a.hi >> (e.shift - 64)
 	if e.shift < 64 {
-		s = lo>>e.shift | hi<<(64-e.shift)
-	} else {
-		s = hi >> (e.shift - 64)
+		s = a.lo>>e.shift | a.hi<<(64-e.shift)
 	}
-	binary.BigEndian.PutUint32(a[:], e.v4|uint32(s)&e.suffix)
-	return a
+	return e.v4 | addr4(s)&e.suffix
 }
 
 // How an address was mapped, or why it was not.
@@ -219,12 +211,12 @@ func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
 // from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. With
 // embedOnly nothing else does, as hairpinning wants for some addresses: RFC 7757
 // §4.2.1.
-func (w *Worker) from4(a [4]byte, embedOnly bool, p *prefix6052) (v6 [16]byte, how how) {
+func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how how) {
 	t := w.s.tab
 	if t.to6 != nil && !embedOnly {
-		if e, found := t.to6.Lookup(netip.AddrFrom4(a)); found {
+		if e, found := t.to6.Lookup(netip.AddrFrom4(a.array())); found {
 			if !e.pool {
-				return e.v6(a), byMap
+				return e.to6(a), byMap
 			}
 			if host, held := w.t.host(a); held {
 				return host, byLease
@@ -236,7 +228,7 @@ func (w *Worker) from4(a [4]byte, embedOnly bool, p *prefix6052) (v6 [16]byte, h
 }
 
 // embed composes an IPv4-embedded address and guards the well-known prefix.
-func (w *Worker) embed(p *prefix6052, a [4]byte) (v6 [16]byte, how how) {
+func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how how) {
 	if p.bits == 0 {
 		return v6, unmapped
 	}
@@ -248,18 +240,17 @@ func (w *Worker) embed(p *prefix6052, a [4]byte) (v6 [16]byte, how how) {
 
 // covers4 reports whether an explicit map or a pool covers a: the question that
 // intrinsic hairpinning asks, RFC 7757 §4.2.2.
-func (t *Table) covers4(a [4]byte) bool {
-	return t.to6 != nil && t.to6.Contains(netip.AddrFrom4(a))
+func (t *Table) covers4(a addr4) bool {
+	return t.to6 != nil && t.to6.Contains(netip.AddrFrom4(a.array()))
 }
 
 // from6 maps an IPv6 address into IPv4 by explicit map or prefix. pfx is the
 // prefix if it was byPrefix.
-func (w *Worker) from6(a [16]byte) (v4 [4]byte, how how, pfx *prefix6052) {
+func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
 	t := w.s.tab
-	hi, lo := halves(a)
 	if t.to4 != nil {
-		if e, found := t.to4.Lookup(netip.AddrFrom16(a)); found {
-			v4 = e.v4of(hi, lo)
+		if e, found := t.to4.Lookup(netip.AddrFrom16(a.array())); found {
+			v4 = e.to4(a)
 			if w.t.cfg.illegal4(v4) {
 				return v4, illegal, nil
 			}
@@ -268,10 +259,10 @@ func (w *Worker) from6(a [16]byte) (v4 [4]byte, how how, pfx *prefix6052) {
 	}
 	for i := range t.prefixes {
 		p := &t.prefixes[i]
-		if !p.contains(hi, lo) {
+		if !p.contains(a) {
 			continue
 		}
-		v4 = p.extract(hi, lo)
+		v4 = p.extract(a)
 		switch {
 		case w.t.cfg.illegal4(v4):
 			return v4, illegal, p

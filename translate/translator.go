@@ -13,10 +13,10 @@ import (
 // methods may be called at any time from any goroutine.
 type Translator struct {
 	cfg        Config
-	own4       [4]byte // cfg.IPv4, or 0.0.0.0, which no packet may have
-	own6       [16]byte
-	sources4   [][4]byte // for errors from sources without a mapping: RFC 6791
-	sources6   [][16]byte
+	own4       addr4 // cfg.IPv4, or 0.0.0.0, which no packet may have
+	own6       addr6
+	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
+	sources6   []addr6
 	errorCost  time.Duration // budget that an originated error takes
 	errorLimit time.Duration // budget that can be saved up
 	dyn        Dynamic
@@ -48,23 +48,23 @@ func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
 	}
 	t := &Translator{cfg: cfg, dyn: dyn}
 	if cfg.IPv4.IsValid() {
-		t.own4 = cfg.IPv4.As4()
-		t.sources4 = [][4]byte{t.own4}
+		t.own4 = make4(cfg.IPv4.As4())
+		t.sources4 = []addr4{t.own4}
 	}
 	if cfg.IPv6.IsValid() {
-		t.own6 = cfg.IPv6.As16()
-		t.sources6 = [][16]byte{t.own6}
+		t.own6 = make6(cfg.IPv6.As16())
+		t.sources6 = []addr6{t.own6}
 	}
 	if len(cfg.ICMPPool4) > 0 {
 		t.sources4 = nil
 		for _, a := range cfg.ICMPPool4 {
-			t.sources4 = append(t.sources4, a.As4())
+			t.sources4 = append(t.sources4, make4(a.As4()))
 		}
 	}
 	if len(cfg.ICMPPool6) > 0 {
 		t.sources6 = nil
 		for _, a := range cfg.ICMPPool6 {
-			t.sources6 = append(t.sources6, a.As16())
+			t.sources6 = append(t.sources6, make6(a.As16()))
 		}
 	}
 	if cfg.ErrorRate > 0 && cfg.ErrorRate < UnlimitedErrors {
@@ -107,11 +107,30 @@ func (t *Translator) SetMTU(mtu4, mtu6 int) error {
 }
 
 // host asks the pool who holds a.
-func (t *Translator) host(a [4]byte) (host [16]byte, held bool) {
+func (t *Translator) host(a addr4) (host addr6, held bool) {
 	if t.dyn == nil {
 		return host, false
 	}
-	return t.dyn.Host(a)
+	h, held := t.dyn.Host(a.array())
+	return make6(h), held
+}
+
+// addr asks the pool what host holds.
+func (t *Translator) addr(host addr6) (a addr4, held bool) {
+	if t.dyn == nil {
+		return a, false
+	}
+	v4, held := t.dyn.Addr(host.array())
+	return make4(v4), held
+}
+
+// assign asks the pool for an address for host.
+func (t *Translator) assign(host addr6) (a addr4, lent bool) {
+	if t.dyn == nil {
+		return a, false
+	}
+	v4, lent := t.dyn.Assign(host.array())
+	return make4(v4), lent
 }
 
 // A Worker translates packets for one goroutine at a time. It owns counters,

@@ -58,7 +58,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return w.unmapped4(p, &h, how, NoDestination)
 	}
 	if isError {
-		return w.error4to6(p, &h, src, &dst6)
+		return w.error4to6(p, &h, src, dst6)
 	}
 	src6, how := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, &w.s.tab.first)
 	if !how.mapped() {
@@ -69,13 +69,13 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if mtu != 0 {
 		return w.refuse4(p, &h, TooBig, icmp4Unreachable, 4, uint32(mtu))
 	}
-	return w.write6(p, &h, data, src, dst, &src6, &dst6, cut)
+	return w.write6(p, &h, data, src, dst, src6, dst6, cut)
 }
 
 // illegalSource4 reports whether no packet may come from src. An ICMP error may
 // come from any address that looks like a host's, so that traceroute stays
 // useful: RFC 7915 §4.1.
-func (t *Translator) illegalSource4(src [4]byte, isError bool) bool {
+func (t *Translator) illegalSource4(src addr4, isError bool) bool {
 	if isError {
 		c := class4(src)
 		return c == multicast || c == broadcast
@@ -164,10 +164,10 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 
 // write6 replaces the IPv4 header by an IPv6 header and mends the transport
 // checksum. It is the end of the road: all has been judged.
-func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst [4]byte, src6, dst6 *[16]byte, cut bool) Result {
+func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst addr4, src6, dst6 addr6, cut bool) Result {
 	next := h.proto
 	if h.off8 == 0 {
-		addrs := sum16(src6) + sum16(dst6)
+		addrs := src6.sum() + dst6.sum()
 		switch {
 		case h.proto == protoICMPv4:
 			next = protoICMPv6
@@ -177,7 +177,7 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst [4]byte, src
 				setUDP6(data, src6, dst6)
 			}
 		default:
-			h.fixChecksum(data, addrs+minus4(src)+minus4(dst))
+			h.fixChecksum(data, addrs+minus(src.sum()+dst.sum()))
 		}
 	}
 

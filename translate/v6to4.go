@@ -48,7 +48,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if h.ttl <= 1 {
 		return w.refuse6(p, &h, HopLimit, icmp6TimeExceeded, 0, 0)
 	}
-	if isError && fold(sum(data)+sum16(&src)+sum16(&dst)+pseudo6(len(data))) != 0xffff {
+	if isError && fold(sum(data)+src.sum()+dst.sum()+pseudo6(len(data))) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 
@@ -57,32 +57,32 @@ func (w *Worker) v6to4(p *Packet) Result {
 		return w.unmapped6(p, &h, how, NoDestination)
 	}
 	if isError {
-		return w.error6to4(p, &h, &src, &dst, dst4)
+		return w.error6to4(p, &h, src, dst, dst4)
 	}
 	src4, how := w.source6(src)
 	if !how.mapped() {
 		return w.unmapped6(p, &h, how, NoSource)
 	}
 	if pfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
-		return w.hairpin(p, &h, data, &src, &dst, src4, dst4, pfx)
+		return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
 	}
 
 	cut, mtu := w.size6(&h)
 	if mtu != 0 {
 		return w.refuse6(p, &h, TooBig, icmp6TooBig, 0, uint32(mtu))
 	}
-	return w.write4(p, &h, data, &src, &dst, src4, dst4, cut)
+	return w.write4(p, &h, data, src, dst, src4, dst4, cut)
 }
 
 // source6 maps the source of a packet that is no ICMP error, and lends it an
 // IPv4 address if it has none.
-func (w *Worker) source6(src [16]byte) (v4 [4]byte, how how) {
+func (w *Worker) source6(src addr6) (v4 addr4, how how) {
 	v4, how, pfx := w.from6(src)
 	if pfx != nil && w.t.cfg.RefuseEmbeddedSource {
 		return v4, embedded
 	}
-	if how == unmapped && w.t.dyn != nil {
-		if v4, lent := w.t.dyn.Assign(src); lent {
+	if how == unmapped {
+		if v4, lent := w.t.assign(src); lent {
 			return v4, byLease
 		}
 	}
@@ -161,15 +161,14 @@ func (h *header) fragWord4(n int) (word uint16) {
 
 // write4 replaces the IPv6 header and its extension headers by an IPv4 header
 // and mends the transport checksum.
-func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst *[16]byte, src4, dst4 [4]byte, cut bool) Result {
+func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst addr6, src4, dst4 addr4, cut bool) Result {
 	proto := h.proto
 	if h.off8 == 0 {
-		addrs := sum4(src4) + sum4(dst4)
 		if h.proto == protoICMPv6 {
 			proto = protoICMPv4
-			echo4(data, sum16(src)+sum16(dst), h.dataLen)
+			echo4(data, src.sum()+dst.sum(), h.dataLen)
 		} else {
-			h.fixChecksum(data, addrs+minus(sum16(src)+sum16(dst)))
+			h.fixChecksum(data, src4.sum()+dst4.sum()+minus(src.sum()+dst.sum()))
 		}
 	}
 	if cut && h.gso == 0 {

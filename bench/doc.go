@@ -1,0 +1,2 @@
+// Package bench holds what is measured about steppe, and how.
+package bench
