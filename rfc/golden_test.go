@@ -3,13 +3,13 @@ package rfc
 import (
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/packettest"
 )
 
 // TestGoldenPackets translates the golden packets, each of which was computed
 // and verified without this translator.
 func TestGoldenPackets(t *testing.T) {
-	all, err := packettest.Goldens()
+	all, err := pt.Goldens()
 	if err != nil {
 		t.Fatal(err)
 	}

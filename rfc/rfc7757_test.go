@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -50,7 +50,7 @@ const h4wkp = "64:ff9b::c633:6404"
 // to6 sends a packet to v4 and checks that it arrives at v6.
 func (x *xlat) to6(v4, v6 string) {
 	x.t.Helper()
-	b := x.forward(packettest.IP(between("198.51.100.4", v4), ping))
+	b := x.forward(pt.IP(between("198.51.100.4", v4), ping))
 	if got := b[24:40]; string(got) != string(addr(v6).AsSlice()) {
 		x.t.Errorf("%s becomes %x, want %s", v4, got, v6)
 	}
@@ -59,7 +59,7 @@ func (x *xlat) to6(v4, v6 string) {
 // to4 sends a packet from v6 and checks that it seems to come from v4.
 func (x *xlat) to4(v6, v4 string) {
 	x.t.Helper()
-	b := x.forward(packettest.IP(between(v6, h4wkp), ping))
+	b := x.forward(pt.IP(between(v6, h4wkp), ping))
 	if got := b[12:16]; string(got) != string(addr(v4).AsSlice()) {
 		x.t.Errorf("%s becomes %d, want %s", v6, got, v4)
 	}
@@ -124,14 +124,14 @@ func TestRFC7757Table(t *testing.T) {
 	})
 	row(t, "7757-3.2-03", func(t *testing.T) {
 		x := eamXlat(t, nil)
-		b := x.forward(packettest.IP(between("2001:db8:bbbb::b", h4wkp), ping))
+		b := x.forward(pt.IP(between("2001:db8:bbbb::b", h4wkp), ping))
 		wantEnds(t, b, "192.0.2.2 > 198.51.100.4")
-		b = x.forward(packettest.IP(between("2001:db8:bbbb::b", h4wkp),
-			packettest.ICMP(1, 4, 0, packettest.IP(between(h4wkp, "2001:db8:bbbb::b"), ping))))
+		b = x.forward(pt.IP(between("2001:db8:bbbb::b", h4wkp),
+			pt.ICMP(1, 4, 0, pt.IP(between(h4wkp, "2001:db8:bbbb::b"), ping))))
 		wantEnds(t, b, "192.0.2.2 > 198.51.100.4")
 		wantEnds(t, b[28:], "198.51.100.4 > 192.0.2.2")
-		b = x.forward(packettest.IP(between("198.51.100.4", "192.0.2.2"),
-			packettest.ICMP(3, 3, 0, packettest.IP(between("192.0.2.2", "198.51.100.4"), ping))))
+		b = x.forward(pt.IP(between("198.51.100.4", "192.0.2.2"),
+			pt.ICMP(3, 3, 0, pt.IP(between("192.0.2.2", "198.51.100.4"), ping))))
 		wantEnds(t, b, h4wkp+" > 2001:db8:bbbb::b")
 		wantEnds(t, b[48:], "2001:db8:bbbb::b > "+h4wkp)
 	})
@@ -191,12 +191,12 @@ func TestRFC7757Table(t *testing.T) {
 	})
 	row(t, "7757-3.3-01", func(t *testing.T) {
 		x := eamXlat(t, func(s *settings) { s.AllowPrivate = false })
-		b := x.forward(packettest.IP(between("64:ff9b::1", "64:ff9b::808:808"), ping))
+		b := x.forward(pt.IP(between("64:ff9b::1", "64:ff9b::808:808"), ping))
 		wantEnds(t, b, "192.0.2.225 > 8.8.8.8")
-		b = x.forward(packettest.IP(between("8.8.8.8", "192.0.2.225"), ping))
+		b = x.forward(pt.IP(between("8.8.8.8", "192.0.2.225"), ping))
 		wantEnds(t, b, "64:ff9b::808:808 > 64:ff9b::1")
 		// Its neighbour outside of the map is 0.0.0.2 under the prefix.
-		if why := x.none(packettest.IP(between("64:ff9b::2", "64:ff9b::808:808"), ping)); why != translate.IllegalSource {
+		if why := x.none(pt.IP(between("64:ff9b::2", "64:ff9b::808:808"), ping)); why != translate.IllegalSource {
 			t.Error(why)
 		}
 	})
@@ -239,16 +239,16 @@ func TestRFC7757Table(t *testing.T) {
 	row(t, "7757-5-03", func(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.Prefixes, s.Maps = nil, figure2() })
 		// 8.8.8.8 lies in bits 40 to 71 of 2001:db8:ff08:808:800::.
-		b := x.forward(packettest.IP(between("2001:db8:ffc6:3364:4000::", "2001:db8:ff08:808:800::"), ping))
+		b := x.forward(pt.IP(between("2001:db8:ffc6:3364:4000::", "2001:db8:ff08:808:800::"), ping))
 		wantEnds(t, b, "198.51.100.64 > 8.8.8.8")
-		b = x.forward(packettest.IP(between("8.8.8.8", "198.51.100.64"), ping))
+		b = x.forward(pt.IP(between("8.8.8.8", "198.51.100.64"), ping))
 		wantEnds(t, b, "2001:db8:ff08:808:800:: > 2001:db8::abcd")
 	})
 	row(t, "7757-6-01", func(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.Prefixes = prefixes("64:ff9b::/96") })
-		in := packettest.IP(between("8.8.8.8", "192.0.2.6"), ping)
+		in := pt.IP(between("8.8.8.8", "192.0.2.6"), ping)
 		out := x.forward(in)
-		wantPacket(t, out, packettest.IP(packettest.Header{Src: addr("64:ff9b::808:808"), Dst: packettest.M6, TTL: 63}, ping))
+		wantPacket(t, out, pt.IP(pt.Header{Src: addr("64:ff9b::808:808"), Dst: pt.M6, TTL: 63}, ping))
 		if be16(in, 20+6) == be16(out, 40+6) {
 			t.Error("checksum has not changed")
 		}
@@ -381,20 +381,20 @@ func TestRFC7757Hairpin(t *testing.T) {
 	row(t, "7757-4.2.1-01", func(t *testing.T) {
 		figure8.simple(t)
 		x := eamXlat(t, func(s *settings) { s.Hairpin = translate.HairpinSimple })
-		for _, p := range []packettest.Payload{ping, packettest.EchoRequest(1, 2, nil), packettest.TCP(1, 2, nil)} {
-			b := x.forward(packettest.IP(between("192.0.2.1", "192.0.2.2"), p))
+		for _, p := range []pt.Payload{ping, pt.EchoRequest(1, 2, nil), pt.TCP(1, 2, nil)} {
+			b := x.forward(pt.IP(between("192.0.2.1", "192.0.2.2"), p))
 			wantEnds(t, b, "64:ff9b::c000:201 > 2001:db8:bbbb::b")
 		}
 		x = eamXlat(t, func(s *settings) { s.Hairpin = translate.HairpinOff })
-		b := x.forward(packettest.IP(between("192.0.2.1", "192.0.2.2"), ping))
+		b := x.forward(pt.IP(between("192.0.2.1", "192.0.2.2"), ping))
 		wantEnds(t, b, "2001:db8:aaaa:: > 2001:db8:bbbb::b")
 	})
 	row(t, "7757-4.2.1-02", figure9.simple)
 	row(t, "7757-4.2.1-03", func(t *testing.T) {
 		figure10.simple(t)
 		x := eamXlat(t, func(s *settings) { s.Hairpin = translate.HairpinSimple })
-		b := x.forward(packettest.IP(between("192.0.2.24", "192.0.2.1"),
-			packettest.ICMP(3, 1, 0, packettest.IP(between("192.0.2.1", "192.0.2.2"), ping))))
+		b := x.forward(pt.IP(between("192.0.2.24", "192.0.2.1"),
+			pt.ICMP(3, 1, 0, pt.IP(between("192.0.2.1", "192.0.2.2"), ping))))
 		wantEnds(t, b, "2001:db8:cccc::8 > 2001:db8:aaaa::")
 		wantEnds(t, b[48:], "2001:db8:aaaa:: > 64:ff9b::c000:202")
 	})
@@ -406,14 +406,14 @@ func TestRFC7757Hairpin(t *testing.T) {
 			"64:ff9b::c000:2f8": "192.0.2.1 > 192.0.2.248", // by prefix, but not in a map
 			"2001:db8:bbbb::b":  "192.0.2.1 > 192.0.2.2",   // in a map, but not by prefix
 		} {
-			wantEnds(t, x.forward(packettest.IP(between("2001:db8:aaaa::", in), ping)), out)
+			wantEnds(t, x.forward(pt.IP(between("2001:db8:aaaa::", in), ping)), out)
 		}
 	})
 	row(t, "7757-4.2.2-02", func(t *testing.T) {
 		figure9.intrinsic(t)
 		// An error about a packet whose source was in a map is no hairpin.
-		b := eamXlat(t, nil).forward(packettest.IP(between("2001:db8::1234", "64:ff9b::c000:201"),
-			packettest.ICMP(1, 0, 0, packettest.IP(between("2001:db8:aaaa::", "2001:db8:bbbb::b"), ping))))
+		b := eamXlat(t, nil).forward(pt.IP(between("2001:db8::1234", "64:ff9b::c000:201"),
+			pt.ICMP(1, 0, 0, pt.IP(between("2001:db8:aaaa::", "2001:db8:bbbb::b"), ping))))
 		wantEnds(t, b, "198.51.100.1 > 192.0.2.1")
 		wantEnds(t, b[28:], "192.0.2.1 > 192.0.2.2")
 	})

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/packettest"
 )
 
 var (
@@ -24,8 +24,8 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 }
 
 // between is the header of a packet from src to dst; DF is set in IPv4.
-func between(src, dst string) packettest.Header {
-	return packettest.Header{Src: addr(src), Dst: addr(dst), DF: true}
+func between(src, dst string) pt.Header {
+	return pt.Header{Src: addr(src), Dst: addr(dst), DF: true}
 }
 
 // ends shows the addresses of the packet b, or of one quoted: "src > dst".
@@ -47,7 +47,7 @@ func wantEnds(t *testing.T, b []byte, want string) {
 // Identification of 0 in want stands for one that is generated.
 func wantPacket(t *testing.T, got, want []byte) {
 	t.Helper()
-	if diff := packettest.Equal(want, got); diff != "" {
+	if diff := pt.Equal(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -81,9 +81,9 @@ func be16(b []byte, at int) uint16 { return binary.BigEndian.Uint16(b[at:]) }
 func be32(b []byte, at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
 
 // golden returns the golden packet with the given id and a translator for it.
-func golden(t *testing.T, id string) (packettest.Golden, *xlat) {
+func golden(t *testing.T, id string) (pt.Golden, *xlat) {
 	t.Helper()
-	all, err := packettest.Goldens()
+	all, err := pt.Goldens()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func golden(t *testing.T, id string) (packettest.Golden, *xlat) {
 }
 
 // goldenXlat makes the translator that a golden packet asks for.
-func goldenXlat(t *testing.T, g *packettest.Golden) *xlat {
+func goldenXlat(t *testing.T, g *pt.Golden) *xlat {
 	t.Helper()
 	return newXlat(t, func(s *settings) {
 		var err error
