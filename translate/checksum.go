@@ -77,7 +77,7 @@ func fixTransport(data []byte, proto uint8, delta uint64) {
 		update(c, delta)
 		return
 	}
-	if c[0]|c[1] == 0 {
+	if proto == protoUDP && c[0]|c[1] == 0 {
 		return // no checksum: RFC 768
 	}
 	update(c, delta)

@@ -106,18 +106,21 @@ func (w *Worker) addNode(ext []byte, node addr6) []byte {
 	return s
 }
 
-// acceptsNode reports whether ext is an extension structure without Interface
-// Information Object of role 0.
+// acceptsNode reports whether ext is a sound extension structure, RFC 4884 §7 and
+// §8, without Interface Information Object of role 0.
 func acceptsNode(ext []byte) bool {
-	if len(ext) < lenStructure || ext[0]>>4 != 2 {
+	if len(ext) <= lenStructure || ext[0]>>4 != 2 {
 		return false
+	}
+	if ext[2]|ext[3] != 0 && fold(sum(ext)) != 0xffff {
+		return false // a new checksum would hide that it is damaged
 	}
 	for o := ext[lenStructure:]; len(o) > 0; {
 		if len(o) < 4 {
 			return false
 		}
 		n := int(binary.BigEndian.Uint16(o))
-		if n < 4 || n > len(o) {
+		if n < 4 || n%4 != 0 || n > len(o) {
 			return false
 		}
 		if o[2] == classIfInfo && o[3]&roleMask == 0 {

@@ -76,7 +76,8 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
 	first := &w.s.tab.first
 
 	// In a hairpin the router that complains may be the host that was sought.
-	sought := simple && len(msg) >= lenICMP+len4 && src == (*hdr4)(msg[lenICMP:]).dst()
+	sought := simple && len(msg) >= lenICMP+len4 && msg[lenICMP]>>4 == 4 &&
+		src == (*hdr4)(msg[lenICMP:]).dst()
 	src6, how := w.from4(src, sought, first)
 	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
 		return drop(why)
@@ -173,17 +174,17 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 	}
 
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen
-	id := uint16(0) // what a router saw is not known any more
-	if e.q.fh {
-		id = uint16(e.q.id)
-	}
-	put4(p.Buf[at-len4:], w.t.cfg.TOS6to4.apply(e.q.tos), e.q.dataLen, id, e.q.fragWord4(e.q.dataLen), e.q.ttl, proto, qsrc4, qdst4)
+	// Without a Fragment Header q.id is 0: what the router saw is not known.
+	put4(p.Buf[at-len4:], w.t.cfg.TOS6to4.apply(e.q.tos), e.q.dataLen, uint16(e.q.id), e.q.fragWord4(e.q.dataLen), e.q.ttl, proto, qsrc4, qdst4)
 	m := e.fit(p.Buf, at, len4, len4, maxError4, 4)
 	putICMP(p.Buf[m.at:m.end], typ, code, rest|uint32(m.length)<<16, 0)
 
 	n := m.end - m.at
-	outer := header{dataLen: n}
-	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, w.ident(src4, dst4, protoICMPv4, 1), outer.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
+	id := uint16(h.id)
+	if !h.fh {
+		id = w.ident(src4, dst4, protoICMPv4, 1)
+	}
+	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, id, h.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
 	p.window(m.at-len4, len4+n)
 	p.Offload = Offload{}
 	return Result{Forward, Translated}
