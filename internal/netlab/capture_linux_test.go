@@ -12,6 +12,7 @@ import (
 	"github.com/google/gopacket/pcapgo"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 )
 
 // TestCapture captures on both sides of the router while all kinds of traffic
@@ -135,8 +136,8 @@ func TestCaptureErrors(t *testing.T) {
 	require.NoError(t, err)
 	link, err := x.a.link("eth0")
 	require.NoError(t, err)
-	require.NoError(t, x.a.nl.LinkSetDown(link)) // no reason to stop
-	require.NoError(t, x.a.nl.LinkDel(link))
+	require.NoError(t, x.a.netlink(func(nl *netlink.Handle) error { return nl.LinkSetDown(link) })) // no reason to stop
+	require.NoError(t, x.a.netlink(func(nl *netlink.Handle) error { return nl.LinkDel(link) }))
 	_, err = c.Stop()
 	assert.NoError(t, err)
 }

@@ -17,11 +17,13 @@ import (
 type Host struct {
 	lab  *Lab
 	name string
-	nl   *netlink.Handle
 	jobs chan func() // run by the thread that was born into the namespace
 
 	mu sync.RWMutex
 	ns int // the namespace; -1 before it exists and after it was closed
+
+	nlMu sync.Mutex
+	nl   *netlink.Handle // nil like ns is -1
 }
 
 var errClosed = errors.New("host is closed")
@@ -68,12 +70,8 @@ func (h *Host) start() error {
 	if err != nil {
 		return fmt.Errorf("open netlink: %w", err)
 	}
-	lo, err := h.nl.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find lo: %w", err)
-	}
-	if err := h.nl.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("set lo up: %w", err)
+	if err := h.setUp("lo"); err != nil {
+		return err
 	}
 	for _, s := range hostSysctls {
 		err := h.sysctl(s.key, s.value)
@@ -143,15 +141,29 @@ func (h *Host) live(born chan<- error) {
 // came later, so the lab cleans them up earlier. What is left are processes that
 // turned into daemons.
 func (h *Host) close() {
+	h.nlMu.Lock()
+	defer h.nlMu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	killResidents(h.ns)
 	if h.nl != nil {
 		h.nl.Close()
+		h.nl = nil
 	}
 	close(h.jobs)
 	unix.Close(h.ns)
 	h.ns = -1
+}
+
+// netlink runs f with a netlink socket in the namespace. A closed handle would
+// open a new socket wherever the calling thread is, so f must not keep it.
+func (h *Host) netlink(f func(*netlink.Handle) error) error {
+	h.nlMu.Lock()
+	defer h.nlMu.Unlock()
+	if h.nl == nil {
+		return errClosed
+	}
+	return f(h.nl)
 }
 
 // onThread runs f in the thread that was born into the namespace.

@@ -26,6 +26,7 @@ type Lab struct {
 	err   error // the first failure of setting up
 	hosts []*Host
 
+	close   sync.Once
 	mu      sync.Mutex
 	closed  bool
 	cleanup []func() // run by Close, last one first
@@ -74,16 +75,18 @@ func (l *Lab) Err() error { return l.err }
 
 // Close ends all processes of the lab, closes its sockets and captures and gives
 // up its namespaces, which the kernel then removes together with their links.
-// It waits for the processes, not for the kernel's removal. Calling it again
-// does nothing.
+// It waits for the processes, not for the kernel's removal. It may be called at
+// any time once the lab is set up; what is going on then ends with an error.
 func (l *Lab) Close() {
-	l.mu.Lock()
-	todo := l.cleanup
-	l.cleanup, l.closed = nil, true
-	l.mu.Unlock()
-	for _, f := range slices.Backward(todo) {
-		f()
-	}
+	l.close.Do(func() {
+		l.mu.Lock()
+		todo := l.cleanup
+		l.cleanup, l.closed = nil, true
+		l.mu.Unlock()
+		for _, f := range slices.Backward(todo) {
+			f()
+		}
+	})
 }
 
 // atClose runs f when the lab closes, or at once if it has closed already.

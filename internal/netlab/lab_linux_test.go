@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -125,6 +126,7 @@ func TestTeardown(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond, "somebody is left in a namespace, or this process holds one open")
 
 	assert.ErrorIs(t, x.a.Do(func() error { return nil }), errClosed)
+	assert.ErrorIs(t, x.a.WaitRunning("lo", time.Second), errClosed, "whose lo?")
 	assert.ErrorIs(t, x.a.Command("true").Run(), errClosed)
 	lab.Close()
 }
@@ -326,6 +328,6 @@ func TestWaitRunning(t *testing.T) {
 	require.NoError(t, x.a.WaitRunning("eth0", time.Second))
 	link, err := x.r.link("eth0")
 	require.NoError(t, err)
-	require.NoError(t, x.r.nl.LinkSetDown(link))
+	require.NoError(t, x.r.netlink(func(nl *netlink.Handle) error { return nl.LinkSetDown(link) }))
 	assert.ErrorContains(t, x.a.WaitRunning("eth0", 20*time.Millisecond), "wait for eth0: still ")
 }

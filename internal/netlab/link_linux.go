@@ -35,7 +35,8 @@ func veth(a *Host, aName string, b *Host, bName string, mtu int) error {
 	pair := netlink.NewVeth(attrs)
 	pair.PeerName, pair.PeerMTU = bName, uint32(mtu)
 	pair.PeerNamespace = netlink.NsFd(b.ns)
-	if err := a.nl.LinkAdd(pair); err != nil {
+	err := a.netlink(func(nl *netlink.Handle) error { return nl.LinkAdd(pair) })
+	if err != nil {
 		return err
 	}
 	ends := []struct {
@@ -76,7 +77,11 @@ func (h *Host) waitAddr(ifname string, wanted func(net.IP) bool) error {
 		if err != nil {
 			return false, err
 		}
-		addrs, err := h.nl.AddrList(link, netlink.FAMILY_V6)
+		var addrs []netlink.Addr
+		err = h.netlink(func(nl *netlink.Handle) (err error) {
+			addrs, err = nl.AddrList(link, netlink.FAMILY_V6)
+			return err
+		})
 		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
 			return wanted(a.IP) && a.Flags&unix.IFA_F_TENTATIVE == 0
 		}), err
@@ -99,7 +104,8 @@ func (h *Host) setUp(ifname string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.nl.LinkSetUp(link); err != nil {
+	err = h.netlink(func(nl *netlink.Handle) error { return nl.LinkSetUp(link) })
+	if err != nil {
 		return fmt.Errorf("set %s up: %w", ifname, err)
 	}
 	return nil
@@ -113,7 +119,8 @@ func (h *Host) MTU(ifname string, mtu int) {
 		if err != nil {
 			return err
 		}
-		if err := h.nl.LinkSetMTU(link, mtu); err != nil {
+		err = h.netlink(func(nl *netlink.Handle) error { return nl.LinkSetMTU(link, mtu) })
+		if err != nil {
 			return fmt.Errorf("set the MTU of %s to %d: %w", ifname, mtu, err)
 		}
 		return nil
@@ -162,7 +169,11 @@ func poll(timeout time.Duration, cond func() (bool, error)) (bool, error) {
 }
 
 func (h *Host) link(ifname string) (netlink.Link, error) {
-	link, err := h.nl.LinkByName(ifname)
+	var link netlink.Link
+	err := h.netlink(func(nl *netlink.Handle) (err error) {
+		link, err = nl.LinkByName(ifname)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", ifname, err)
 	}
@@ -191,7 +202,8 @@ func (h *Host) addAddr(ifname, prefix string) error {
 		return err
 	}
 	addr := netlink.Addr{IPNet: ipNet(p)}
-	if err := h.nl.AddrAdd(link, &addr); err != nil || p.Addr().Is4() {
+	err = h.netlink(func(nl *netlink.Handle) error { return nl.AddrAdd(link, &addr) })
+	if err != nil || p.Addr().Is4() {
 		return err
 	}
 	return h.waitAddr(ifname, addr.IP.Equal)
@@ -268,7 +280,7 @@ func (h *Host) addRoute(r Route) error {
 		}
 		nr.Src = src.AsSlice()
 	}
-	return h.nl.RouteAdd(&nr)
+	return h.netlink(func(nl *netlink.Handle) error { return nl.RouteAdd(&nr) })
 }
 
 // parsePrefix reads a prefix, or a single address as a prefix of full length.
