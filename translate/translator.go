@@ -31,6 +31,7 @@ type Translator struct {
 // state is what may change while workers run. It is replaced whole; workers
 // load it once per batch.
 type state struct {
+	generation uint64 // counts up from 1
 	tab        *Table
 	mtu4, mtu6 int
 	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
@@ -78,7 +79,11 @@ func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
 
 // setState is called with mu held, or before t is known to others.
 func (t *Translator) setState(tab *Table, mtu4, mtu6 int) {
-	t.state.Store(&state{tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)})
+	generation := uint64(1)
+	if s := t.state.Load(); s != nil {
+		generation = s.generation + 1
+	}
+	t.state.Store(&state{generation: generation, tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)})
 }
 
 // SetTable replaces the tables while workers run. A worker takes the new ones
@@ -141,11 +146,15 @@ type Worker struct {
 
 	t      *Translator
 	s      *state // loaded once per batch
+	stamp  uint64 // of s and the current second
 	ids    identBlocks
 	rnd    rand.PCG
 	source int // last index chosen from sources4 or sources6
 
+	flows4, flows6 []flow
+
 	now    time.Duration // last Tick
+	second int64         // seconds of now, counted from 1; 0 before the first Tick
 	budget time.Duration // for originated errors: errorCost each
 
 	node [maxNodeStruct]byte // an extension structure being built
@@ -156,7 +165,12 @@ type Worker struct {
 // NewWorker returns a worker for one goroutine. Workers are kept for as long as
 // the Translator lives, since their counters go into Stats.
 func (t *Translator) NewWorker() *Worker {
-	w := &Worker{t: t, s: t.state.Load(), budget: t.errorLimit}
+	w := &Worker{
+		t: t, budget: t.errorLimit,
+		flows4: make([]flow, flowSlots),
+		flows6: make([]flow, flowSlots),
+	}
+	w.restamp()
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,10 +180,12 @@ func (t *Translator) NewWorker() *Worker {
 
 // Tick tells the worker the time, as a reading of any monotonic clock, and so
 // refills its error budget. A worker that is never told the time originates no
-// more than Config.ErrorBurst errors. Call it once per batch.
+// more than Config.ErrorBurst errors. Between two seconds of that clock a worker
+// may remember what Dynamic answered. Call it once per batch.
 func (w *Worker) Tick(now time.Duration) {
 	passed := min(max(now-w.now, 0), w.t.errorLimit)
 	w.now = now
+	w.second = int64(now/time.Second) + 1
 	w.budget = min(w.budget+passed, w.t.errorLimit)
 }
 
@@ -178,7 +194,7 @@ func (w *Worker) Tick(now time.Duration) {
 // p's window, Headroom and Tailroom; it panics if the buffer lacks them. A
 // dropped packet is left as it came.
 func (w *Worker) Translate(p *Packet) Result {
-	w.s = w.t.state.Load()
+	w.restamp()
 	w.judge(p)
 	w.counts.publish()
 	return p.Result
@@ -187,7 +203,7 @@ func (w *Worker) Translate(p *Packet) Result {
 // TranslateBatch does what Translate does for each packet of ps, and is cheaper:
 // it loads the tables and publishes the counters once.
 func (w *Worker) TranslateBatch(ps []Packet) {
-	w.s = w.t.state.Load()
+	w.restamp()
 	for i := range ps {
 		w.judge(&ps[i])
 	}

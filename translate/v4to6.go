@@ -20,11 +20,15 @@ func (w *Worker) v4to6(p *Packet) Result {
 	src, dst := (*hdr4)(b).src(), (*hdr4)(b).dst()
 	isError := h.proto == protoICMPv4 && !h.frag && len(data) >= lenICMP && isError4(data[0])
 
-	if w.t.cfg.illegal4(dst) {
-		return drop(IllegalDestination)
-	}
-	if w.t.illegalSource4(src, isError) {
-		return drop(IllegalSource)
+	f := w.flow4(src, dst)
+	known := !isError && f.is4(src, dst, w.stamp)
+	if !known {
+		if w.t.cfg.illegal4(dst) {
+			return drop(IllegalDestination)
+		}
+		if w.t.illegalSource4(src, isError) {
+			return drop(IllegalSource)
+		}
 	}
 	if h.badFragment() {
 		return drop(BadFragment)
@@ -53,23 +57,27 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return drop(ICMPChecksum)
 	}
 
-	dst6, how := w.from4(dst, false, &w.s.tab.first)
-	if !how.mapped() {
-		return w.unmapped4(p, &h, how, NoDestination)
-	}
-	if isError {
-		return w.error4to6(p, &h, src, dst6)
-	}
-	src6, how := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, &w.s.tab.first)
-	if !how.mapped() {
-		return w.unmapped4(p, &h, how, NoSource)
+	if !known {
+		dst6, how := w.from4(dst, false, &w.s.tab.first)
+		if !how.mapped() {
+			return w.unmapped4(p, &h, how, NoDestination)
+		}
+		if isError {
+			return w.error4to6(p, &h, src, dst6)
+		}
+		src6, how2 := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, &w.s.tab.first)
+		if !how2.mapped() {
+			return w.unmapped4(p, &h, how2, NoSource)
+		}
+		delta := src6.sum() + dst6.sum() + minus(src.sum()+dst.sum())
+		w.keep(f, src6, dst6, src, dst, delta, how == byLease || how2 == byLease)
 	}
 
 	cut, mtu := w.size4(&h)
 	if mtu != 0 {
 		return w.refuse4(p, &h, TooBig, icmp4Unreachable, 4, uint32(mtu))
 	}
-	return w.write6(p, &h, data, src, dst, src6, dst6, cut)
+	return w.write6(p, &h, data, f, cut)
 }
 
 // illegalSource4 reports whether no packet may come from src. An ICMP error may
@@ -164,20 +172,19 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 
 // write6 replaces the IPv4 header by an IPv6 header and mends the transport
 // checksum. It is the end of the road: all has been judged.
-func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst addr4, src6, dst6 addr6, cut bool) Result {
+func (w *Worker) write6(p *Packet, h *header, data []byte, f *flow, cut bool) Result {
 	next := h.proto
 	if h.off8 == 0 {
-		addrs := src6.sum() + dst6.sum()
 		switch {
 		case h.proto == protoICMPv4:
 			next = protoICMPv6
-			echo6(data, addrs, h.dataLen)
+			echo6(data, f.src6.sum()+f.dst6.sum(), h.dataLen)
 		case h.hasNoChecksum(data):
 			if w.t.cfg.UDPZero == UDPZeroCompute {
-				setUDP6(data, src6, dst6)
+				setUDP6(data, f.src6, f.dst6)
 			}
 		default:
-			h.fixChecksum(data, addrs+minus(src.sum()+dst.sum()))
+			h.fixChecksum(data, uint64(f.delta))
 		}
 	}
 
@@ -186,14 +193,14 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, src, dst addr4, src6,
 	}
 	at := p.Off + h.hdrLen // where the data begins; it stays there
 	tc := w.t.cfg.TOS4to6.apply(h.tos)
-	label := w.flowLabel(src6, dst6, next, h, data)
+	label := w.flowLabel(f.src6, f.dst6, next, h, data)
 	if h.frag || cut {
 		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id)
-		put6(p.Buf[at-lenFrag-len6:], tc, label, lenFrag+h.dataLen, protoFragment, h.ttl-1, src6, dst6)
+		put6(p.Buf[at-lenFrag-len6:], tc, label, lenFrag+h.dataLen, protoFragment, h.ttl-1, f.src6, f.dst6)
 		p.window(at-lenFrag-len6, len6+lenFrag+h.dataLen)
 		p.Offload = h.offload(&p.Offload, len6+lenFrag, GSOTCPv6)
 	} else {
-		put6(p.Buf[at-len6:], tc, label, h.dataLen, next, h.ttl-1, src6, dst6)
+		put6(p.Buf[at-len6:], tc, label, h.dataLen, next, h.ttl-1, f.src6, f.dst6)
 		p.window(at-len6, len6+h.dataLen)
 		p.Offload = h.offload(&p.Offload, len6, GSOTCPv6)
 	}

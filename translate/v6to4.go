@@ -13,11 +13,15 @@ func (w *Worker) v6to4(p *Packet) Result {
 	}
 	b = b[:n] // octets behind the payload are the link's padding
 	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
-	if illegal6(dst) {
-		return drop(IllegalDestination)
-	}
-	if illegal6(src) {
-		return drop(IllegalSource)
+	f := w.flow6(src, dst)
+	known := f.is6(src, dst, w.stamp)
+	if !known {
+		if illegal6(dst) {
+			return drop(IllegalDestination)
+		}
+		if illegal6(src) {
+			return drop(IllegalSource)
+		}
 	}
 	if why := h.read6(b); why != ok {
 		return drop(why)
@@ -52,26 +56,30 @@ func (w *Worker) v6to4(p *Packet) Result {
 		return drop(ICMPChecksum)
 	}
 
-	dst4, how, pfx := w.from6(dst)
-	if !how.mapped() {
-		return w.unmapped6(p, &h, how, NoDestination)
-	}
-	if isError {
-		return w.error6to4(p, &h, src, dst, dst4)
-	}
-	src4, how := w.source6(src)
-	if !how.mapped() {
-		return w.unmapped6(p, &h, how, NoSource)
-	}
-	if pfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
-		return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
+	if !known || isError {
+		dst4, how, pfx := w.from6(dst)
+		if !how.mapped() {
+			return w.unmapped6(p, &h, how, NoDestination)
+		}
+		if isError {
+			return w.error6to4(p, &h, src, dst, dst4)
+		}
+		src4, how := w.source6(src)
+		if !how.mapped() {
+			return w.unmapped6(p, &h, how, NoSource)
+		}
+		if pfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
+			return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
+		}
+		delta := src4.sum() + dst4.sum() + minus(src.sum()+dst.sum())
+		w.keep(f, src, dst, src4, dst4, delta, how == byLease)
 	}
 
 	cut, mtu := w.size6(&h)
 	if mtu != 0 {
 		return w.refuse6(p, &h, TooBig, icmp6TooBig, 0, uint32(mtu))
 	}
-	return w.write4(p, &h, data, src, dst, src4, dst4, cut)
+	return w.write4(p, &h, data, f, cut)
 }
 
 // source6 maps the source of a packet that is no ICMP error, and lends it an
@@ -161,14 +169,14 @@ func (h *header) fragWord4(n int) (word uint16) {
 
 // write4 replaces the IPv6 header and its extension headers by an IPv4 header
 // and mends the transport checksum.
-func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst addr6, src4, dst4 addr4, cut bool) Result {
+func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Result {
 	proto := h.proto
 	if h.off8 == 0 {
 		if h.proto == protoICMPv6 {
 			proto = protoICMPv4
-			echo4(data, src.sum()+dst.sum(), h.dataLen)
+			echo4(data, f.src6.sum()+f.dst6.sum(), h.dataLen)
 		} else {
-			h.fixChecksum(data, src4.sum()+dst4.sum()+minus(src.sum()+dst.sum()))
+			h.fixChecksum(data, uint64(f.delta))
 		}
 	}
 	if cut && h.gso == 0 {
@@ -176,14 +184,14 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, src, dst addr6, src4,
 	}
 	id := uint16(h.id)
 	if !h.fh {
-		id = w.ident(src4, dst4, proto, h.segments())
+		id = w.ident(f.src4, f.dst4, proto, h.segments())
 	}
 	word := h.fragWord4(h.wireLen())
 	if cut {
 		word &^= flagDF
 	}
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], w.t.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, src4, dst4)
+	put4(p.Buf[at:], w.t.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, f.src4, f.dst4)
 	p.window(at, len4+h.dataLen)
 	p.Offload = h.offload(&p.Offload, len4, GSOTCPv4)
 	if cut {
