@@ -149,7 +149,7 @@ func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
 		return forward(write4(q)), nil
 	}
 	if p.hasFrag || p.size <= 1280 {
-		return outcome{translate.Split, translate.Translated, cut(q, x.cfg.MTU4-20)}, nil
+		return outcome{translate.Split, translate.Translated, cut(q, x.cfg.MTU4-20, x.cfg.MTU4-20)}, nil
 	}
 	return outcome{}, tell(translate.TooBig, 2, 0, uint32(max(1280, x.cfg.MTU4+20)))
 }

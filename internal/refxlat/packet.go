@@ -269,18 +269,23 @@ func write(p packet) []byte {
 }
 
 // cut writes p as fragments with at most room octets of data each, all but the
-// last with a multiple of 8. p may be a fragment itself: RFC 7915 §4.1.
-func cut(p packet, room int) [][]byte {
-	room = room / 8 * 8
+// last with a multiple of 8, and the last with no more than last. p may be a
+// fragment itself: RFC 7915 §4.1.
+func cut(p packet, room, last int) [][]byte {
 	var out [][]byte
-	for at := 0; at < len(p.data); at += room {
+	for at := 0; at < len(p.data); {
+		n := len(p.data) - at
+		if n > last {
+			n = room / 8 * 8
+		}
 		q := p
 		q.df = false
 		q.off8 = p.off8 + at/8
-		q.more = p.more || at+room < len(p.data)
-		q.data = p.data[at:min(at+room, len(p.data))]
-		q.length = len(q.data)
+		q.more = p.more || at+n < len(p.data)
+		q.data = p.data[at : at+n]
+		q.length = n
 		out = append(out, write(q))
+		at += n
 	}
 	return out
 }

@@ -384,6 +384,8 @@ func TestCutting4to6(t *testing.T) {
 	x = fixture(t, with(func(c *translate.Config) { c.LowestIPv6MTU, c.MTU6 = 1480, 1300 }))
 	pieces, _ := x.Translate(pt.IP(h, pt.UDP(1, 2, make([]byte, 1432))))
 	require.Len(t, pieces[0], 1296)
+	pieces, _ = x.Translate(pt.IP(h, pt.UDP(1, 2, make([]byte, 1248+1250-8))))
+	require.Len(t, pieces, 3, "the last piece too is at most a multiple of 8")
 	require.Len(t, forwarded(t, fixture(t), pt.IP(pt.From4(), pt.UDP(1, 2, make([]byte, 1452)))), 1500)
 }
 
@@ -402,6 +404,9 @@ func TestCutting6to4(t *testing.T) {
 	whole, err := pt.Reassemble(pieces)
 	require.NoError(t, err)
 	require.Equal(t, pt.IP(pt.Header{Src: pt.M4, Dst: pt.H4, TTL: 63}, p), whole)
+
+	pieces, _ = x.Translate(pt.IP(pt.From6(), pt.UDP(1, 2, make([]byte, 552+556-8))))
+	require.Len(t, pieces, 2, "the last piece fills the MTU")
 
 	pieces, res = x.Translate(pt.IP(pt.From6(), pt.Fragment(0x1234beef, 10, true, pt.Raw(17, make([]byte, 1440)))))
 	require.Equal(t, translate.Split, res.Verdict)
