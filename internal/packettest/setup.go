@@ -1,0 +1,144 @@
+package packettest
+
+import (
+	"net/netip"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Pool is the IPv4 prefix whose addresses Leases lends.
+var Pool = netip.MustParsePrefix("203.0.113.64/26")
+
+var (
+	leaseHosts = netip.MustParsePrefix("2001:db8:77::/112")    // hold their addresses
+	askHosts   = netip.MustParsePrefix("2001:db8:77::1:0/112") // get theirs when they ask
+)
+
+// Leases is a translate.Dynamic without state, so that the order of questions
+// does not matter: 2001:db8:77::0 to ::f hold 203.0.113.64 to .79, and
+// 2001:db8:77::1:0 to ::1:f are lent .80 to .95 by Assign, which the other
+// methods know nothing of.
+type Leases struct{}
+
+// Assign implements translate.Dynamic.
+func (l Leases) Assign(host [16]byte) (addr [4]byte, ok bool) {
+	if a := netip.AddrFrom16(host); askHosts.Contains(a) && host[14] == 0 && host[15] < 16 {
+		return [4]byte{203, 0, 113, 80 + host[15]}, true
+	}
+	return l.Addr(host)
+}
+
+// Addr implements translate.Dynamic.
+func (Leases) Addr(host [16]byte) (addr [4]byte, ok bool) {
+	if a := netip.AddrFrom16(host); leaseHosts.Contains(a) && host[14] == 0 && host[15] < 16 {
+		return [4]byte{203, 0, 113, 64 + host[15]}, true
+	}
+	return addr, false
+}
+
+// Host implements translate.Dynamic.
+func (Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
+	if a := netip.AddrFrom4(addr); !Pool.Contains(a) || addr[3] >= 80 {
+		return host, false
+	}
+	host = leaseHosts.Addr().As16()
+	host[15] = addr[3] - 64
+	return host, true
+}
+
+// A Setup is a translator's configuration to compare or to fuzz under.
+type Setup struct {
+	Name    string // lower case, words joined by hyphens
+	Config  translate.Config
+	Table   translate.TableConfig
+	Dynamic translate.Dynamic
+}
+
+// Setups returns setups that together use every option but flow labels, rate
+// limits and ICMP pools of more than one address, whose outcome is not
+// determined by the packet. The first is the fixture of the golden packets. All
+// but the first have several maps, a pool with Leases, and the prefix P unless
+// the name says otherwise.
+func Setups() []Setup {
+	all := []Setup{{"golden", Config(), TableConfig(), Leases{}}}
+	add := func(name string, f func(c *translate.Config, t *translate.TableConfig)) {
+		s := Setup{name, Config(), TableConfig(), Leases{}}
+		s.Table.Maps = append(s.Table.Maps,
+			mapOf("192.0.2.16/28", "2001:db8:cccc::/124"),
+			mapOf("192.0.2.128/26", "2001:db8:dddd::/64"),  // longer IPv6 suffix
+			mapOf("192.0.2.0/24", "2001:db8:f00::/120"),    // around the others
+			mapOf("203.0.113.70/32", "2001:db8:70::7/128"), // inside the pool
+			mapOf("203.0.113.0/24", "2001:db8:71::/56"),    // around the pool
+			mapOf("198.51.100.9/32", "2001:db8:64::9/128"), // inside the prefix
+		)
+		s.Table.Pools = []netip.Prefix{Pool}
+		if f != nil {
+			f(&s.Config, &s.Table)
+		}
+		all = append(all, s)
+	}
+	prefixes := func(list ...string) func(*translate.Config, *translate.TableConfig) {
+		return func(_ *translate.Config, t *translate.TableConfig) {
+			t.Prefixes = nil
+			for _, p := range list {
+				t.Prefixes = append(t.Prefixes, netip.MustParsePrefix(p))
+			}
+		}
+	}
+	with := func(f func(c *translate.Config)) func(*translate.Config, *translate.TableConfig) {
+		return func(c *translate.Config, _ *translate.TableConfig) { f(c) }
+	}
+
+	add("maps-and-pool", nil)
+	add("tayga-codes", with(func(c *translate.Config) { c.ICMPErrors = translate.ErrorsTAYGA }))
+	add("hairpin-simple", with(func(c *translate.Config) { c.Hairpin = translate.HairpinSimple }))
+	add("hairpin-off", with(func(c *translate.Config) { c.Hairpin = translate.HairpinOff }))
+	add("udp-zero-compute", with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroCompute }))
+	add("udp-zero-forward", with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroForward }))
+	add("node-address", with(func(c *translate.Config) { c.NodeAddress = true }))
+	add("embedded-source-refused", with(func(c *translate.Config) { c.RefuseEmbeddedSource = true }))
+	add("class-e", with(func(c *translate.Config) { c.AllowClassE = true }))
+	add("errors-off", with(func(c *translate.Config) { c.ErrorRate = -1 }))
+	add("no-own-addresses", with(func(c *translate.Config) {
+		c.IPv4, c.IPv6, c.ICMPPool4 = netip.Addr{}, netip.Addr{}, nil
+	}))
+	add("tos-overridden", with(func(c *translate.Config) {
+		c.TOS4to6, c.TOS6to4 = translate.TOS{Override: true}, translate.TOS{Override: true, Value: 0x28}
+	}))
+	add("small-ipv4-mtu", with(func(c *translate.Config) { c.MTU4 = 577 }))
+	add("smallest-mtus", with(func(c *translate.Config) { c.MTU4, c.MTU6 = 68, 1280 }))
+	add("large-mtus", with(func(c *translate.Config) { c.MTU4, c.MTU6, c.LowestIPv6MTU = 9000, 9000, 1480 }))
+	add("lowest-mtu-above-next-hop", with(func(c *translate.Config) { c.MTU6, c.LowestIPv6MTU = 1397, 1500 }))
+	add("well-known-prefix", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		c.NodeAddress = true
+	})
+	add("well-known-prefix-private", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		c.AllowPrivate = true
+	})
+	add("well-known-prefix-tayga", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		c.ICMPErrors = translate.ErrorsTAYGA
+	})
+	add("well-known-prefix-simple", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		c.Hairpin = translate.HairpinSimple
+	})
+	add("prefix-32", prefixes("2001:db8::/32"))
+	add("prefix-40", prefixes("2001:db8:100::/40"))
+	add("prefix-48", prefixes("2001:db8:122::/48"))
+	add("prefix-56", prefixes("2001:db8:122:300::/56"))
+	add("prefix-64", prefixes("2001:db8:122:344::/64"))
+	add("prefixes", prefixes("2001:db8::/32", "2001:db8:64::/96", "64:ff9b::/96", "2001:db8:122:300::/56"))
+	add("no-prefix", func(c *translate.Config, t *translate.TableConfig) {
+		t.Prefixes = nil
+		t.Maps = append(t.Maps, mapOf("198.51.100.0/25", "2001:db8:64::c633:6400/121"))
+		c.ICMPPool6 = []netip.Addr{R6}
+	})
+	return all
+}
+
+func mapOf(v4, v6 string) translate.Map {
+	return translate.Map{IPv4: netip.MustParsePrefix(v4), IPv6: netip.MustParsePrefix(v6)}
+}
