@@ -12,13 +12,16 @@ import (
 // nobody should learn from the values of one destination what goes to another.
 //
 // So there are many counters, and a secret hash of (source, destination,
-// protocol) chooses one: a pair sees all 65,536 values before one repeats. The
-// counters are shared by all workers, as packets of one pair may be on several;
-// a worker takes identBlock values at a time, so the shared line is rarely
-// touched.
+// protocol) chooses one: a pair on one worker sees all 65,536 values before one
+// repeats. The counters are shared by all workers, as packets of one pair may be
+// on several; a worker takes identBlock values at a time, so the shared line is
+// rarely written to. It throws away what is left of a block when others have
+// taken identStale values since, so that a worker with little to do does not
+// send what they sent last: no value repeats within identStale others.
 const (
 	identBuckets = 2048
 	identBlock   = 32
+	identStale   = 1 << 15
 )
 
 type identSpace struct {
@@ -35,22 +38,22 @@ func (s *identSpace) init() {
 
 // identBlocks is what a worker has taken from an identSpace.
 type identBlocks [identBuckets]struct {
-	next uint16
-	left uint16
+	next uint32 // as in identSpace; the low half is the identification
+	left uint32
 }
 
 // ident returns the first of n identifications in a row for new packets.
 func (w *Worker) ident(src, dst addr4, proto uint8, n int) uint16 {
 	i := w.t.ids.bucket(src, dst, proto)
-	b := &w.ids[i]
-	if n > int(b.left) {
+	b, shared := &w.ids[i], &w.t.ids.next[i]
+	if n > int(b.left) || shared.Load()-b.next > identStale {
 		take := uint32(max(n, identBlock))
-		b.next = uint16(w.t.ids.next[i].Add(take) - take)
-		b.left = uint16(take)
+		b.next = shared.Add(take) - take
+		b.left = take
 	}
-	id := b.next
-	b.next += uint16(n)
-	b.left -= uint16(n)
+	id := uint16(b.next)
+	b.next += uint32(n)
+	b.left -= uint32(n)
 	return id
 }
 
