@@ -22,7 +22,7 @@ func (e *icmpError) open4(msg []byte) Reason {
 	if e.q.read4(e.quote) != ok || e.q.protocol4() == NoProtocol {
 		return ICMPQuote
 	}
-	return e.trim(protoICMPv4, isError4)
+	return e.trim(protoICMPv4, icmp4Echo, icmp4EchoReply, isError4)
 }
 
 // open6 takes an ICMPv6 error apart: RFC 7915 §5.3.
@@ -33,7 +33,7 @@ func (e *icmpError) open6(msg []byte) Reason {
 	if e.q.read6(e.quote) != ok || e.q.routing != 0 || e.q.proto == protoICMPv4 {
 		return ICMPQuote
 	}
-	return e.trim(protoICMPv6, isError6)
+	return e.trim(protoICMPv6, icmp6Echo, icmp6EchoReply, isError6)
 }
 
 // split finds the extension by the length of the quote in octets, 0 if there is
@@ -49,9 +49,9 @@ func (e *icmpError) split(msg []byte, length int) Reason {
 	return ok
 }
 
-// trim cuts the padding off the quote and looks at a quoted ICMP message: only
-// one level of errors is translated.
-func (e *icmpError) trim(icmp uint8, isError func(uint8) bool) Reason {
+// trim cuts the padding off the quote and looks at a quoted ICMP message: of
+// those only request and reply, the two types of Echo, are translated.
+func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) Reason {
 	e.quote = e.quote[:min(len(e.quote), e.q.hdrLen+e.q.dataLen)]
 	if e.q.proto != icmp {
 		return ok
@@ -62,7 +62,7 @@ func (e *icmpError) trim(icmp uint8, isError func(uint8) bool) Reason {
 		return ICMPQuote
 	case isError(data[0]):
 		return ICMPQuotedError
-	case data[0] != icmp4Echo && data[0] != icmp4EchoReply && data[0] != icmp6Echo && data[0] != icmp6EchoReply:
+	case data[0] != request && data[0] != reply:
 		return ICMPQuote
 	}
 	return ok
