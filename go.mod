@@ -13,5 +13,7 @@ require (
 
 require (
 	github.com/gaissmai/bart v0.30.0 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
+	github.com/songgao/water v0.0.0-20200317203138-2b4b6d7c09d8 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 )

@@ -1,0 +1,196 @@
+package tun
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// openLink opens the sockets that look after the device's link. They belong to
+// the network namespace of the thread that opened the device.
+func (d *Device) openLink() (err error) {
+	if d.ctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		if d.ctl, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return fmt.Errorf("tun: socket: %w", err)
+		}
+	}
+	v, err := d.get(unix.SIOCGIFINDEX)
+	if err != nil {
+		return err
+	}
+	d.index = int(v)
+	d.route, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("tun: netlink socket: %w", err)
+	}
+	if err := unix.Bind(d.route, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+		return fmt.Errorf("tun: bind netlink socket: %w", err)
+	}
+	return nil
+}
+
+// get and set are ioctls that carry one number.
+func (d *Device) get(req uint) (uint32, error) {
+	ifr, err := unix.NewIfreq(d.name)
+	if err == nil {
+		err = unix.IoctlIfreq(d.ctl, req, ifr)
+	}
+	if err != nil {
+		return 0, d.linkError(err)
+	}
+	return ifr.Uint32(), nil
+}
+
+func (d *Device) set(req uint, fill func(*unix.Ifreq)) error {
+	ifr, err := unix.NewIfreq(d.name)
+	if err == nil {
+		fill(ifr)
+		err = unix.IoctlIfreq(d.ctl, req, ifr)
+	}
+	if err != nil {
+		return d.linkError(err)
+	}
+	return nil
+}
+
+func (d *Device) linkError(err error) error {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
+		err = ErrGone
+	}
+	return fmt.Errorf("tun: link %s: %w", d.name, err)
+}
+
+// Link returns the device's state now.
+func (d *Device) Link() (Link, error) {
+	if err := d.enter(&d.mu); err != nil {
+		return Link{}, err
+	}
+	defer d.mu.Unlock()
+	mtu, err := d.get(unix.SIOCGIFMTU)
+	if err != nil {
+		return Link{}, err
+	}
+	flags, err := d.get(unix.SIOCGIFFLAGS)
+	if err != nil {
+		return Link{}, err
+	}
+	return Link{MTU: int(mtu), Up: flags&unix.IFF_UP != 0}, nil
+}
+
+// SetMTU sets the device's MTU in octets.
+func (d *Device) SetMTU(mtu int) error {
+	if err := d.enter(&d.mu); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	return d.set(unix.SIOCSIFMTU, func(r *unix.Ifreq) { r.SetUint32(uint32(mtu)) })
+}
+
+// SetUp sets the device up or down.
+func (d *Device) SetUp(up bool) error {
+	if err := d.enter(&d.mu); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	flags, err := d.get(unix.SIOCGIFFLAGS)
+	if err != nil {
+		return err
+	}
+	if up {
+		flags |= unix.IFF_UP
+	} else {
+		flags &^= unix.IFF_UP
+	}
+	return d.set(unix.SIOCSIFFLAGS, func(r *unix.Ifreq) { r.SetUint16(uint16(flags)) })
+}
+
+// Watch calls f for the device's state now and after every change of it, until
+// the device is gone or closed; then it returns, with ErrClosed in the latter
+// case. f is called by the calling goroutine. Only one Watch runs at a time.
+func (d *Device) Watch(f func(Link)) error {
+	if err := d.enter(&d.watching); err != nil {
+		return err
+	}
+	defer d.watching.Unlock()
+	last, err := d.Link()
+	if errors.Is(err, ErrGone) {
+		f(Link{Gone: true})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f(last)
+	buf := make([]byte, 1<<16)
+	fds := []unix.PollFd{{Fd: int32(d.route), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("tun: watch %s: %w", d.name, err)
+		}
+		if d.closed.Load() {
+			return fmt.Errorf("tun: %s: %w", d.name, ErrClosed)
+		}
+		n, _, err := unix.Recvfrom(d.route, buf, 0)
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			continue
+		case err != nil && !errors.Is(err, unix.ENOBUFS): // ENOBUFS: messages were lost
+			return fmt.Errorf("tun: watch %s: %w", d.name, err)
+		case err == nil && !mentions(buf[:n], d.index):
+			continue
+		}
+		// Messages may be late; the device itself is asked what holds now.
+		now, err := d.linkByIndex()
+		if err != nil {
+			return err
+		}
+		if now != last {
+			f(now)
+			last = now
+		}
+		if now.Gone {
+			return nil
+		}
+	}
+}
+
+// linkByIndex is Link for the device that was opened, and not for a later one
+// that took its name.
+func (d *Device) linkByIndex() (Link, error) {
+	if err := d.enter(&d.mu); err != nil {
+		return Link{}, err
+	}
+	index, err := d.get(unix.SIOCGIFINDEX)
+	d.mu.Unlock()
+	if errors.Is(err, ErrGone) || err == nil && int(index) != d.index {
+		return Link{Gone: true}, nil
+	}
+	if err != nil {
+		return Link{}, err
+	}
+	l, err := d.Link()
+	if errors.Is(err, ErrGone) {
+		return Link{Gone: true}, nil
+	}
+	return l, err
+}
+
+// mentions reports whether a batch of route netlink messages speaks of the link
+// with the given index.
+func mentions(b []byte, index int) bool {
+	for len(b) >= unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
+		n := int(binary.NativeEndian.Uint32(b))
+		typ := binary.NativeEndian.Uint16(b[4:])
+		if n < unix.SizeofNlMsghdr || n > len(b) {
+			return true // not understood: better look
+		}
+		if (typ == unix.RTM_NEWLINK || typ == unix.RTM_DELLINK) && n >= unix.SizeofNlMsghdr+unix.SizeofIfInfomsg &&
+			int(int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr+4:]))) == index {
+			return true
+		}
+		b = b[min(len(b), (n+3)&^3):]
+	}
+	return false
+}

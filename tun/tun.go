@@ -1,0 +1,108 @@
+// Package tun moves packets between the kernel and translate.Packet buffers
+// through a TUN device.
+//
+//	d, err := tun.Open(tun.Config{Name: "nat64", Queues: 2})
+//	…
+//	for _, q := range d.Queues() {
+//		go func() {
+//			ps := tun.NewPackets(64)
+//			for {
+//				n, err := q.Read(ps) // blocks for the first, drains the rest
+//				…
+//				_, err = q.Write(ps[:n])
+//			}
+//		}()
+//	}
+//
+// A Queue belongs to one goroutine at a time for reading and one for writing.
+// Where the kernel grants it, packets come as super-packets of up to 64 KiB with
+// partial checksums, described by Packet.Offload (struct virtio_net_hdr); a
+// reader has to be ready for them unless it asked for plain packets.
+//
+// Linux has multiple queues and offloads; macOS one queue of plain packets;
+// elsewhere Open returns errors.ErrUnsupported.
+package tun
+
+import (
+	"errors"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Config says which device to open, and how.
+type Config struct {
+	// Name of the device, 1 to 15 octets. A device of that name is attached to,
+	// however it was made; else one is made, which is gone again after Close.
+	Name string
+	// Queues is how many queues to open, 1 to 64; 0 means 1. A device that was
+	// made for a single queue gives one, whatever is asked.
+	Queues int
+	// Plain asks for plain packets: no offload.
+	Plain bool
+	// NoTSO, NoUSO leave out an offload: TCP or UDP segmentation.
+	NoTSO, NoUSO bool
+}
+
+// Errors that callers branch on. They come wrapped.
+var (
+	// ErrGone: somebody deleted the device.
+	ErrGone = errors.New("device is gone")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("device is closed")
+	// ErrBusy: another process has the device.
+	ErrBusy = errors.New("device is in use")
+)
+
+// Features are the offloads that the kernel has granted. The zero value is plain
+// packets.
+type Features struct {
+	Checksum bool // checksums may be partial
+	TSO      bool // TCP super-packets
+	USO      bool // UDP super-packets
+}
+
+// String lists the features, "none" if there are none.
+func (f Features) String() string {
+	s := ""
+	for _, x := range []struct {
+		on   bool
+		name string
+	}{{f.Checksum, "checksum"}, {f.TSO, "tso"}, {f.USO, "uso"}} {
+		if x.on {
+			if s != "" {
+				s += " "
+			}
+			s += x.name
+		}
+	}
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// Link is the state of a device.
+type Link struct {
+	MTU  int
+	Up   bool
+	Gone bool // deleted; the rest is void
+}
+
+// Headroom is the offset at which Read puts packets: room for translation, and
+// for the virtio-net header in front of the packet that translation leaves.
+const Headroom = translate.Headroom + virtioLen
+
+// maxPacket is the size of the largest packet that a device hands over.
+const maxPacket = 65535
+
+// NewPackets returns n packets with buffers for Read: Headroom, the largest
+// packet, translate.Tailroom.
+func NewPackets(n int) []translate.Packet {
+	const size = Headroom + maxPacket + translate.Tailroom
+	ps := make([]translate.Packet, n)
+	buf := make([]byte, n*size)
+	for i := range ps {
+		ps[i].Buf = buf[i*size : (i+1)*size : (i+1)*size]
+	}
+	return ps
+}

@@ -1,0 +1,426 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Device is an open TUN device. All methods may be called at any time.
+type Device struct {
+	name     string
+	features Features
+	queues   []*Queue
+	lock     int // abstract socket that keeps other daemons of ours away
+	ctl      int // socket for ioctls, in the namespace of the device
+	route    int // route netlink socket, for Watch
+	wake     int // eventfd that is readable once the device is closed
+	index    int
+
+	closed   atomic.Bool
+	mu       sync.Mutex // held while ctl is used
+	watching sync.Mutex // held while route is used
+}
+
+// Queue is one queue of a device. One goroutine may read while another writes.
+type Queue struct {
+	d       *Device
+	fd      int
+	virtio  bool
+	poll    [2]unix.PollFd
+	refused atomic.Uint64
+	rd, wr  sync.Mutex // held while fd is read or written: nobody else's line
+}
+
+// Open makes or attaches to the device. On any error nothing is left behind.
+func Open(c Config) (d *Device, err error) {
+	if c.Name == "" || len(c.Name) >= unix.IFNAMSIZ {
+		return nil, fmt.Errorf("tun: device name %q: want 1 to %d octets", c.Name, unix.IFNAMSIZ-1)
+	}
+	if c.Queues < 0 || c.Queues > 64 {
+		return nil, fmt.Errorf("tun: %d queues: want 1 to 64", c.Queues)
+	}
+	d = &Device{name: c.Name, lock: -1, ctl: -1, route: -1, wake: -1}
+	defer func() {
+		if err != nil {
+			d.release()
+		}
+	}()
+	if err := d.claim(); err != nil {
+		return nil, err
+	}
+	if err := d.attachAll(c); err != nil {
+		return nil, err
+	}
+	if d.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("tun: eventfd: %w", err)
+	}
+	for _, q := range d.queues {
+		q.poll = [2]unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
+	}
+	if err := d.openLink(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// claim takes a lock on the device's name. The kernel lets any number of
+// programs attach to a device with multiple queues, and would deal the packets
+// out among them. An abstract socket is bound to the network namespace, as the
+// device is, and is gone when the process is.
+func (d *Device) claim() (err error) {
+	d.lock, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("tun: socket: %w", err)
+	}
+	err = unix.Bind(d.lock, &unix.SockaddrUnix{Name: "@steppe-tun/" + d.name})
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("tun: attach %s: %w (stop the other process first)", d.name, ErrBusy)
+	}
+	if err != nil {
+		return fmt.Errorf("tun: lock %s: %w", d.name, err)
+	}
+	return nil
+}
+
+// attachAll opens the queues, asking for multiple queues unless the device was
+// made for one, and for the best offloads that the kernel grants.
+func (d *Device) attachAll(c Config) error {
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_MULTI_QUEUE)
+	if !c.Plain {
+		flags |= unix.IFF_VNET_HDR
+	}
+	q, err := attach(d.name, flags)
+	if errors.Is(err, unix.EINVAL) {
+		flags &^= unix.IFF_MULTI_QUEUE
+		q, err = attach(d.name, flags)
+	}
+	if errors.Is(err, unix.EINVAL) && !c.Plain {
+		flags = flags&^unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE
+		if q, err = attach(d.name, flags); errors.Is(err, unix.EINVAL) {
+			flags &^= unix.IFF_MULTI_QUEUE
+			q, err = attach(d.name, flags)
+		}
+	}
+	if err != nil {
+		return explain(d.name, err)
+	}
+	q.d = d
+	d.queues = []*Queue{q}
+	if flags&unix.IFF_VNET_HDR != 0 {
+		d.features = grant(q.fd, c)
+	}
+	for flags&unix.IFF_MULTI_QUEUE != 0 && len(d.queues) < c.Queues {
+		q, err := attach(d.name, flags)
+		if err != nil {
+			return explain(d.name, err)
+		}
+		q.d = d
+		d.queues = append(d.queues, q)
+	}
+	return nil
+}
+
+// attach opens one queue of the named device.
+func attach(name string, flags uint16) (*Queue, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}
+	}
+	ifr, err := unix.NewIfreq(name)
+	if err == nil {
+		ifr.SetUint16(flags)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &Queue{fd: fd, virtio: flags&unix.IFF_VNET_HDR != 0}, nil
+}
+
+// explain turns an error of attach into a sentence that says what to do.
+func explain(name string, err error) error {
+	var path *os.PathError
+	switch {
+	case errors.As(err, &path) && errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("tun: %w (load the tun module, or give the container the device)", err)
+	case errors.As(err, &path) && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)):
+		return fmt.Errorf("tun: %w (the kernel has no TUN driver: load the tun module)", err)
+	case errors.As(err, &path) && errors.Is(err, unix.EPERM):
+		return fmt.Errorf("tun: %w (the container may not use the device: allow it)", err)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("tun: attach %s: %w (run as root or with CAP_NET_ADMIN)", name, err)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("tun: attach %s: %w (stop the other process first)", name, ErrBusy)
+	case errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("tun: attach %s: %w (an interface of that name that is no TUN device?)", name, err)
+	}
+	return fmt.Errorf("tun: attach %s: %w", name, err)
+}
+
+// Offload flags of TUNSETOFFLOAD, linux/if_tun.h. The last two came with 6.2.
+const (
+	tunFCsum   = 0x01
+	tunFTSO4   = 0x02
+	tunFTSO6   = 0x04
+	tunFTSOECN = 0x08
+	tunFUSO4   = 0x20
+	tunFUSO6   = 0x40
+)
+
+// grant asks for offloads, fewer with every refusal. The kernel takes them for
+// the whole device.
+func grant(fd int, c Config) Features {
+	const tso, uso = tunFTSO4 | tunFTSO6 | tunFTSOECN, tunFUSO4 | tunFUSO6
+	for _, f := range []Features{{true, true, true}, {true, true, false}, {true, false, false}} {
+		f.TSO = f.TSO && !c.NoTSO
+		f.USO = f.USO && !c.NoUSO
+		bits := tunFCsum
+		if f.TSO {
+			bits |= tso
+		}
+		if f.USO {
+			bits |= uso
+		}
+		if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, bits) == nil {
+			return f
+		}
+	}
+	return Features{}
+}
+
+// Persist makes the named device stay, or go, when nobody has it open. It makes
+// the device if there is none. With stay, uid and gid may attach to it without
+// privilege; −1 leaves an owner out.
+func Persist(name string, stay bool, uid, gid int) error {
+	if name == "" || len(name) >= unix.IFNAMSIZ {
+		return fmt.Errorf("tun: device name %q: want 1 to %d octets", name, unix.IFNAMSIZ-1)
+	}
+	q, err := attach(name, unix.IFF_TUN|unix.IFF_NO_PI|unix.IFF_MULTI_QUEUE)
+	if errors.Is(err, unix.EINVAL) {
+		q, err = attach(name, unix.IFF_TUN|unix.IFF_NO_PI)
+	}
+	if err != nil {
+		return explain(name, err)
+	}
+	defer unix.Close(q.fd)
+	on := 0
+	if stay {
+		on = 1
+		if uid >= 0 {
+			if err := unix.IoctlSetInt(q.fd, unix.TUNSETOWNER, uid); err != nil {
+				return fmt.Errorf("tun: set owner of %s: %w", name, err)
+			}
+		}
+		if gid >= 0 {
+			if err := unix.IoctlSetInt(q.fd, unix.TUNSETGROUP, gid); err != nil {
+				return fmt.Errorf("tun: set group of %s: %w", name, err)
+			}
+		}
+	}
+	if err := unix.IoctlSetInt(q.fd, unix.TUNSETPERSIST, on); err != nil {
+		return fmt.Errorf("tun: set persistence of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Name returns the device's name.
+func (d *Device) Name() string { return d.name }
+
+// Index returns the device's interface index.
+func (d *Device) Index() int { return d.index }
+
+// Features returns what the kernel has granted.
+func (d *Device) Features() Features { return d.features }
+
+// Queues returns the device's queues, at least one.
+func (d *Device) Queues() []*Queue { return d.queues }
+
+// enter takes a mutex that keeps descriptors from being closed, and reused,
+// under a call.
+func (d *Device) enter(m *sync.Mutex) error {
+	m.Lock()
+	if d.closed.Load() {
+		m.Unlock()
+		return fmt.Errorf("tun: %s: %w", d.name, ErrClosed)
+	}
+	return nil
+}
+
+// Close wakes all readers and watchers, waits until they are out, and closes the
+// device. Calls after the first do nothing.
+func (d *Device) Close() error {
+	if d.closed.Swap(true) {
+		return nil
+	}
+	var one [8]byte
+	one[0], one[7] = 1, 1 // not zero in either byte order
+	_, _ = unix.Write(d.wake, one[:])
+	held := []*sync.Mutex{&d.mu, &d.watching}
+	for _, q := range d.queues {
+		held = append(held, &q.rd, &q.wr)
+	}
+	for _, m := range held {
+		m.Lock()
+	}
+	d.release()
+	for _, m := range held {
+		m.Unlock() // who comes now sees closed
+	}
+	return nil
+}
+
+func (d *Device) release() {
+	for _, q := range d.queues {
+		unix.Close(q.fd)
+	}
+	for _, fd := range []int{d.lock, d.ctl, d.route, d.wake} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// Read waits for a packet and then takes what else is there without waiting, up
+// to len(ps) packets. It sets the window, Offload and Result of each; their Buf
+// must be at least as long as those of NewPackets. An error means that the queue
+// is finished: ErrClosed or ErrGone. It allocates nothing.
+//
+// Descriptors do not block; poll waits for the queue or the eventfd of Close.
+// Under load poll is not called at all. The runtime's network poller would cost
+// a switch of goroutines for each wake-up instead.
+func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
+	if err := q.d.enter(&q.rd); err != nil {
+		return 0, err
+	}
+	defer q.rd.Unlock()
+	for len(ps) > 0 {
+		for n < len(ps) {
+			err := q.readOne(&ps[n])
+			if err == nil {
+				n++
+				continue
+			}
+			if n > 0 {
+				return n, nil
+			}
+			if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+				return 0, q.fatal("read", err)
+			}
+			break
+		}
+		if n > 0 {
+			break
+		}
+		if err := q.wait(); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// readOne reads one packet, or returns EAGAIN.
+func (q *Queue) readOne(p *translate.Packet) error {
+	at := Headroom
+	if q.virtio {
+		at -= virtioLen
+	}
+	n, err := unix.Read(q.fd, p.Buf[at:len(p.Buf)-translate.Tailroom])
+	if err != nil {
+		return err
+	}
+	p.Offload, p.Result = translate.Offload{}, translate.Result{}
+	if q.virtio {
+		if n < virtioLen {
+			n = virtioLen
+		} else {
+			p.Offload = decodeVirtio(p.Buf[at:])
+		}
+		n -= virtioLen
+	}
+	p.Off, p.Len = Headroom, n
+	return nil
+}
+
+// wait blocks until there is something to read.
+func (q *Queue) wait() error {
+	for {
+		_, err := unix.Poll(q.poll[:], -1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return q.fatal("poll", err)
+		}
+		if q.d.closed.Load() {
+			return fmt.Errorf("tun: %s: %w", q.d.name, ErrClosed)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+}
+
+// fatal wraps an error that ends the queue.
+func (q *Queue) fatal(op string, err error) error {
+	if errors.Is(err, unix.EBADFD) {
+		err = ErrGone
+	}
+	return fmt.Errorf("tun: %s %s: %w", op, q.d.name, err)
+}
+
+// Write sends the packets of ps in order, with their Offload, and returns how
+// many the kernel took. A packet that it refuses (the link is down, there is no
+// memory, the packet is malformed) is counted in Refused and left behind; the
+// others go on. An error means that the queue is finished: ErrClosed or ErrGone.
+// Write changes up to ten octets in front of each window.
+func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
+	if err := q.d.enter(&q.wr); err != nil {
+		return 0, err
+	}
+	defer q.wr.Unlock()
+	for i := range ps {
+		switch err := q.writeOne(&ps[i]); {
+		case err == nil:
+			n++
+		case errors.Is(err, unix.EBADFD), errors.Is(err, unix.EBADF):
+			return n, q.fatal("write", err)
+		default:
+			q.refused.Add(1)
+		}
+	}
+	return n, nil
+}
+
+// Refused returns how many packets the kernel would not take from Write.
+func (q *Queue) Refused() uint64 { return q.refused.Load() }
+
+func (q *Queue) writeOne(p *translate.Packet) error {
+	for {
+		err := q.write(p)
+		if err != unix.EINTR { //nolint:errorlint // a bare errno
+			return err
+		}
+	}
+}
+
+func (q *Queue) write(p *translate.Packet) error {
+	if !q.virtio {
+		_, err := unix.Write(q.fd, p.Bytes())
+		return err
+	}
+	if p.Off < virtioLen {
+		var hdr [virtioLen]byte
+		encodeVirtio(hdr[:], &p.Offload)
+		_, err := unix.Writev(q.fd, [][]byte{hdr[:], p.Bytes()})
+		return err
+	}
+	at := p.Off - virtioLen
+	encodeVirtio(p.Buf[at:], &p.Offload)
+	_, err := unix.Write(q.fd, p.Buf[at:p.Off+p.Len])
+	return err
+}

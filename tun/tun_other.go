@@ -1,0 +1,37 @@
+//go:build !linux && !darwin
+
+package tun
+
+import (
+	"errors"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Device cannot be opened on this platform.
+type Device struct{}
+
+// Queue is the queue of a Device.
+type Queue struct{}
+
+// Open returns errors.ErrUnsupported.
+func Open(Config) (*Device, error) { return nil, errors.ErrUnsupported }
+
+// Persist returns errors.ErrUnsupported.
+func Persist(name string, stay bool, uid, gid int) error { return errors.ErrUnsupported }
+
+// The methods are those of the platforms that have a device; none is ever
+// called, as there is no way to get one.
+func (*Device) Name() string           { return "" }
+func (*Device) Index() int             { return 0 }
+func (*Device) Features() Features     { return Features{} }
+func (*Device) Queues() []*Queue       { return nil }
+func (*Device) Link() (Link, error)    { return Link{}, errors.ErrUnsupported }
+func (*Device) SetMTU(int) error       { return errors.ErrUnsupported }
+func (*Device) SetUp(bool) error       { return errors.ErrUnsupported }
+func (*Device) Watch(func(Link)) error { return errors.ErrUnsupported }
+func (*Device) Close() error           { return nil }
+
+func (*Queue) Read([]translate.Packet) (int, error)  { return 0, errors.ErrUnsupported }
+func (*Queue) Write([]translate.Packet) (int, error) { return 0, errors.ErrUnsupported }
+func (*Queue) Refused() uint64                       { return 0 }
