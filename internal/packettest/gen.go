@@ -93,6 +93,9 @@ func (g *Gen) packet6() []byte {
 	if g.one(5) {
 		dst = g.compose(g.inside4()) // a hairpin
 	}
+	if g.one(12) {
+		src = g.compose(g.outside4()) // a host numbered from a prefix
+	}
 	if g.one(6) {
 		src = g.any6()
 	}

@@ -46,6 +46,17 @@ func (Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 	return host, true
 }
 
+// numbered is a Dynamic for hosts that are numbered from the prefix P: the host
+// that holds an address of Pool is the one that P makes of it. A packet to it
+// from its like would be hairpinned to what it is already.
+type numbered struct{ Leases }
+
+func (numbered) Host(addr [4]byte) (host [16]byte, ok bool) {
+	host = P.Addr().As16()
+	copy(host[12:], addr[:])
+	return host, Pool.Contains(netip.AddrFrom4(addr))
+}
+
 // A Setup is a translator's configuration to compare or to fuzz under.
 type Setup struct {
 	Name    string // lower case, words joined by hyphens
@@ -136,6 +147,8 @@ func Setups() []Setup {
 		t.Maps = append(t.Maps, mapOf("198.51.100.0/25", "2001:db8:64::c633:6400/121"))
 		c.ICMPPool6 = []netip.Addr{R6}
 	})
+	add("hosts-in-prefix", nil)
+	all[len(all)-1].Dynamic = numbered{}
 	return all
 }
 
