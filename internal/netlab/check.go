@@ -14,7 +14,7 @@ import (
 // contradict each other, lengths that are not those of the packet, IP header
 // checksums, and the checksums of TCP, UDP, ICMP and ICMPv6 wherever the whole
 // message is in the packet. Later fragments have no transport header to look at.
-// The IP header quoted in an ICMP error is checked like any other.
+// A packet quoted in an ICMP error is checked like any other, as far as it goes.
 func Check(packets []Packet) []string {
 	var bad []string
 	for i, p := range packets {
@@ -204,23 +204,34 @@ func (c *checker) icmpv6(m *layers.ICMPv6) error {
 	return checkQuote(c.payload[8:], 6)
 }
 
-// checkQuote checks the beginning of a packet that an ICMP error is about.
+// checkQuote checks the packet that an ICMP error is about: all of it if it was
+// quoted whole, else its IP header. What follows a whole one is an extension or
+// its padding: RFC 4884.
 func checkQuote(b []byte, version byte) error {
-	if len(b) < 20 || version == 6 && len(b) < 40 {
-		return fmt.Errorf("ICMP error that quotes %d octets", len(b))
-	}
-	if b[0]>>4 != version {
-		return fmt.Errorf("ICMP error that quotes IP version %d", b[0]>>4)
-	}
+	minLen, total := 20, 0
 	if version == 6 {
+		minLen = 40
+	}
+	switch {
+	case len(b) < minLen:
+		return fmt.Errorf("ICMP error that quotes %d octets", len(b))
+	case b[0]>>4 != version:
+		return fmt.Errorf("ICMP error that quotes IP version %d", b[0]>>4)
+	case version == 6:
+		total = 40 + int(binary.BigEndian.Uint16(b[4:]))
+	default:
+		total = int(binary.BigEndian.Uint16(b[2:]))
+		if n := int(b[0]&15) * 4; n < 20 || n > len(b) {
+			return fmt.Errorf("ICMP error that quotes an IPv4 header of %d octets", n)
+		} else if sum16(0, b[:n]) != 0xffff {
+			return fmt.Errorf("ICMP error that quotes an IPv4 header of checksum %04x", binary.BigEndian.Uint16(b[10:]))
+		}
+	}
+	if total < minLen || total > len(b) {
 		return nil
 	}
-	n := int(b[0]&15) * 4
-	if n < 20 || n > len(b) {
-		return fmt.Errorf("ICMP error that quotes an IPv4 header of %d octets", n)
-	}
-	if sum16(0, b[:n]) != 0xffff {
-		return fmt.Errorf("ICMP error that quotes an IPv4 header of checksum %04x", binary.BigEndian.Uint16(b[10:]))
+	if err := CheckPacket(b[:total]); err != nil {
+		return fmt.Errorf("ICMP error that quotes: %w", err)
 	}
 	return nil
 }

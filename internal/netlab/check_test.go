@@ -158,6 +158,8 @@ func TestCheckQuote(t *testing.T) {
 	badSum[10] ^= 1
 	badIHL := bytes.Clone(udp4)
 	badIHL[0] = 0x4f
+	badData := bytes.Clone(udp6)
+	badData[50] ^= 1
 	exceeded4 := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, 0)
 	exceeded6 := layers.CreateICMPv6TypeCode(layers.ICMPv6TypeTimeExceeded, 0)
 	for name, c := range map[string]struct {
@@ -170,6 +172,7 @@ func TestCheckQuote(t *testing.T) {
 		"family-4":   {false, udp6, "quotes IP version 6"},
 		"family-6":   {true, udp4, "quotes IP version 4"},
 		"checksum":   {false, badSum, "quotes an IPv4 header of checksum"},
+		"inner":      {true, badData, "ICMP error that quotes: UDP checksum"},
 		"header-cut": {false, badIHL[:28], "quotes an IPv4 header of 60 octets"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -209,11 +209,15 @@ func (o *output) String() string {
 // nft is not installed the test is skipped as where namespaces are missing.
 func (h *Host) Nft(ruleset string) {
 	h.lab.t.Helper()
-	if _, err := exec.LookPath("nft"); err != nil {
+	nft, err := exec.LookPath("nft")
+	if err != nil {
+		nft, err = exec.LookPath("/usr/sbin/nft") // not in everybody's PATH
+	}
+	if err != nil {
 		h.lab.missing(unavailable("install nftables", err))
 	}
 	h.configure(func() error {
-		c := h.Command("nft", "-f", "-")
+		c := h.Command(nft, "-f", "-")
 		c.Stdin = strings.NewReader(ruleset)
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("load nftables rules: %w", withOutput(err, string(out)))

@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,11 @@ type Lab struct {
 	t     reporter
 	err   error // the first failure of setting up
 	hosts []*Host
+
+	// ctx ends when Close begins: a connection that is being set up is not there
+	// to be closed yet.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	close   sync.Once
 	mu      sync.Mutex
@@ -51,7 +57,7 @@ func (keeper) Skipf(string, ...any) {}
 // or /dev/net/tun can't be had; with STEPPE_REQUIRE_NETNS=1 it fails the test.
 func New(t testing.TB) *Lab {
 	t.Helper()
-	l := &Lab{t: t}
+	l := newLab(t)
 	if err := available(); err != nil {
 		l.missing(err)
 	}
@@ -66,7 +72,12 @@ func Open() (*Lab, error) {
 	if err := available(); err != nil {
 		return nil, err
 	}
-	return &Lab{t: keeper{}}, nil
+	return newLab(keeper{}), nil
+}
+
+func newLab(t reporter) *Lab {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Lab{t: t, ctx: ctx, cancel: cancel}
 }
 
 // Err returns the first failure of setting up, or nil. It is always nil in a lab
@@ -79,6 +90,7 @@ func (l *Lab) Err() error { return l.err }
 // any time once the lab is set up; what is going on then ends with an error.
 func (l *Lab) Close() {
 	l.close.Do(func() {
+		l.cancel()
 		l.mu.Lock()
 		todo := l.cleanup
 		l.cleanup, l.closed = nil, true

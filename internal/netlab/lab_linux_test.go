@@ -168,12 +168,12 @@ func TestMissing(t *testing.T) {
 
 	t.Setenv(requireEnv, "")
 	var f fakeTest
-	(&Lab{t: &f}).missing(reason)
+	newLab(&f).missing(reason)
 	assert.Contains(t, f.skipped, "netlab: no network laboratory here: not permitted: run as root")
 
 	t.Setenv(requireEnv, "1")
 	f = fakeTest{}
-	(&Lab{t: &f}).missing(reason)
+	newLab(&f).missing(reason)
 	assert.Empty(t, f.skipped)
 	assert.Contains(t, f.fatal, "not permitted")
 }
@@ -187,7 +187,7 @@ func TestNewCleansUp(t *testing.T) {
 	p, err := h.Launch("sleep", "1000")
 	require.NoError(t, err)
 	h.Addr("eth7", "192.0.2.1/24")
-	assert.Equal(t, "netlab: a: add address 192.0.2.1/24 to eth7: find eth7: Link not found", f.fatal)
+	assert.Equal(t, "netlab: a: add address 192.0.2.1/24 to eth7: find eth7: no such interface", f.fatal)
 	for _, fn := range f.cleanup {
 		fn()
 	}

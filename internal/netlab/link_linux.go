@@ -17,6 +17,9 @@ import (
 // needs a millisecond or two; the rest is for machines under load.
 const settleTime = 10 * time.Second
 
+// ErrNoInterface is wrapped by errors about an interface that does not exist.
+var ErrNoInterface = errors.New("no such interface")
+
 // Link connects two hosts by a veth pair with the given interface names and MTU
 // in octets, and returns when both ends are up.
 func (l *Lab) Link(a *Host, aName string, b *Host, bName string, mtu int) {
@@ -174,6 +177,9 @@ func (h *Host) link(ifname string) (netlink.Link, error) {
 		link, err = nl.LinkByName(ifname)
 		return err
 	})
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		err = ErrNoInterface
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", ifname, err)
 	}

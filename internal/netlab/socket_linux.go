@@ -1,7 +1,6 @@
 package netlab
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"syscall"
@@ -18,7 +17,7 @@ func (h *Host) Dial(network, addr string, timeout time.Duration) (net.Conn, erro
 	err := h.Do(func() (err error) {
 		d := net.Dialer{Timeout: timeout}
 		d.SetMultipathTCP(false)
-		c, err = d.Dial(network, addr)
+		c, err = d.DialContext(h.lab.ctx, network, addr)
 		return err
 	})
 	if err != nil {
@@ -35,7 +34,7 @@ func (h *Host) Listen(network, addr string) (net.Listener, error) {
 	err := h.Do(func() (err error) {
 		var lc net.ListenConfig
 		lc.SetMultipathTCP(false) // no options in the handshake that nobody asked for
-		l, err = lc.Listen(context.Background(), network, addr)
+		l, err = lc.Listen(h.lab.ctx, network, addr)
 		return err
 	})
 	if err != nil {

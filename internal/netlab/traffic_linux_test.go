@@ -327,3 +327,37 @@ func TestSocketsOutlive(t *testing.T) {
 		assert.Equal(t, "192.0.2.2", <-got)
 	}
 }
+
+// TestCloseEndsWaiting closes a lab in which somebody waits for what will never
+// come.
+func TestCloseEndsWaiting(t *testing.T) {
+	for name, wait := range map[string]func(h *Host) error{
+		"dial": func(h *Host) error {
+			_, err := h.Dial("tcp", "192.0.2.3:80", time.Minute)
+			return err
+		},
+		"ping": func(h *Host) error {
+			_, err := h.Ping(netip.MustParseAddr("192.0.2.3"), Echo{Timeout: time.Minute})
+			return err
+		},
+		"udp": func(h *Host) error {
+			_, err := h.UDPEcho("192.0.2.3:7", UDPEcho{Sizes: []int{1}, Timeout: time.Minute, Attempts: 3})
+			return err
+		},
+		"process": func(h *Host) error { return h.Command("sleep", "1000").Run() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := New(t)
+			a, b := lab.Host("a"), lab.Host("b")
+			lab.Link(a, "eth0", b, "eth0", 1500)
+			a.Addr("eth0", "192.0.2.2/24")
+			// Not even an answer to ARP comes back.
+			b.Nft("table netdev x {\nchain x {\ntype filter hook ingress device eth0 priority 0\ndrop\n}\n}")
+			a.Sysctl("net.ipv4.neigh.eth0.mcast_solicit", "100")
+			time.AfterFunc(50*time.Millisecond, lab.Close)
+			begin := time.Now()
+			assert.Error(t, wait(a))
+			assert.Less(t, time.Since(begin), 10*time.Second)
+		})
+	}
+}
