@@ -2,7 +2,7 @@
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test build format vet lint unit fuzz netns
+.PHONY: demo test build format vet lint unit fuzz twin netns
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -37,6 +37,10 @@ unit:
 FUZZTIME ?= 1m
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+# Twenty million generated packets through translate and its slow twin.
+twin:
+	$(GO) test ./translate -run TestTwinsOnGeneratedPackets -timeout 60m -v -generated 20000000
 
 # The tests that need namespaces, ten times over.
 netns:

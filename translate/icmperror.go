@@ -122,10 +122,10 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 
 	src4, how, pfx := w.from6(src)
 	switch {
-	case how == illegal:
-		return drop(IllegalSource)
 	case pfx != nil && w.t.cfg.RefuseEmbeddedSource:
 		return drop(EmbeddedSource)
+	case how == illegal:
+		return drop(IllegalSource)
 	case how == unmapped:
 		if a, held := w.t.addr(src); held {
 			src4, how = a, byLease

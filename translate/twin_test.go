@@ -1,8 +1,10 @@
 package translate_test
 
 import (
+	"flag"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/internal/refxlat"
@@ -90,6 +92,34 @@ func TestTwinsOnMutatedGoldens(t *testing.T) {
 						try(b, fmt.Sprintf("octet set to %#x:", v), i)
 						packettest.FixHeader(b)
 						try(b, fmt.Sprintf("octet set to %#x, header checksum mended:", v), i)
+					}
+				}
+			}
+		})
+	}
+}
+
+var generated = flag.Int("generated", 30_000, "packets that TestTwinsOnGeneratedPackets compares")
+
+// TestTwinsOnGeneratedPackets: nearly valid packets of all kinds, under
+// configurations of all kinds.
+func TestTwinsOnGeneratedPackets(t *testing.T) {
+	setups := packettest.Setups()
+	for i, s := range setups {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			x := newTwins(t, s.Config, s.Table, s.Dynamic)
+			seed := uint64(i)
+			if *generated >= 1_000_000 { // worth new ground every time
+				seed = uint64(time.Now().UnixNano())
+			}
+			g := packettest.NewGen(seed, s)
+			differences := 0
+			for range *generated / len(setups) {
+				if d := x.compare(t, g.Packet()); d != "" {
+					t.Errorf("seed %d: %s", seed, d)
+					if differences++; differences == 5 {
+						break
 					}
 				}
 			}
