@@ -35,7 +35,9 @@ func (h *Host) Name() string { return h.name }
 // interface. It neither forwards nor listens to router advertisements, finds no
 // duplicate addresses, limits the rate of no ICMP message and remembers nothing
 // between TCP connections, so that a test sees what it asks for and sees it at
-// once. The name appears in errors.
+// once. (Of IPv4 packets that it has no route for, the kernel answers five at
+// once and then one a second, whatever a host is told.) The name appears in
+// errors.
 func (l *Lab) Host(name string) *Host {
 	l.t.Helper()
 	h := &Host{lab: l, name: name, ns: -1}
