@@ -8,6 +8,9 @@ import (
 
 // RFC 7915 §4.6: when to translate.
 func TestRFC7915_4_6(t *testing.T) {
+	// The kernel routes; what it sends to the translator is to be translated.
+	row(t, "7915-4.6-01", nativeRoute4)
+
 	row(t, "7915-4.6-02", func(t *testing.T) {
 		x := newXlat(t, nil)
 		x.becomes(pt.IP(pt.From4(), udp(4)), pt.IP(as6, udp(4)))
@@ -18,6 +21,8 @@ func TestRFC7915_4_6(t *testing.T) {
 
 // RFC 7915 §5.6: when to translate.
 func TestRFC7915_5_6(t *testing.T) {
+	row(t, "7915-5.6-01", nativeRoute6)
+
 	row(t, "7915-5.6-02", func(t *testing.T) {
 		x := newXlat(t, nil)
 		x.becomes(pt.IP(pt.From6(), udp(4)), pt.IP(as4, udp(4)))
