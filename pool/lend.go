@@ -1,0 +1,125 @@
+package pool
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// lend is Assign for a host that did not hold an address a moment ago.
+func (p *Pool) lend(host [16]byte) (addr [4]byte, ok bool) {
+	if !p.mayLease(netip.AddrFrom16(host)) || p.room.Load() == 0 && p.find(&host) == nil {
+		p.refused.Add(1)
+		return addr, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.lendLocked(host)
+	if !ok {
+		p.refused.Add(1)
+		return addr, false
+	}
+	binary.BigEndian.PutUint32(addr[:], a)
+	return addr, true
+}
+
+func (p *Pool) lendLocked(host [16]byte) (addr uint32, ok bool) {
+	now := p.now.Load()
+	e := p.find(&host)
+	if e != nil && e.touch(now) == held {
+		return e.addr, true // another worker was faster
+	}
+	if !p.quotaLeft(host) {
+		return 0, false
+	}
+	if e != nil {
+		p.dormant.Remove(e.addr)
+		e.word.Store(word(held, now))
+		p.room.Add(-1)
+		p.countHeld(host, 1)
+		p.tell(Reactivated, e)
+		return e.addr, true
+	}
+	if a, ok := p.free(&host); ok {
+		p.occupy(a)
+		p.tell(Assigned, p.place(host, a, held, now))
+		return a, true
+	}
+	if a, _, ok := p.dormant.GetOldest(); ok {
+		p.end(p.entryAt(a))
+		p.tell(Reassigned, p.place(host, a, held, now))
+		return a, true
+	}
+	return 0, false
+}
+
+// occupy marks a free address as taken.
+func (p *Pool) occupy(a uint32) {
+	i, off, _ := p.locate(a)
+	p.taken[i].set(off)
+	p.room.Add(-1)
+}
+
+// vacate marks an address without a lease as free.
+func (p *Pool) vacate(a uint32) {
+	i, off, _ := p.locate(a)
+	p.taken[i].unset(off)
+	p.room.Add(1)
+}
+
+// place begins a lease on an address that is marked as taken and has none. A
+// dormant one is still to be put among the others.
+func (p *Pool) place(host [16]byte, a uint32, state uint64, used uint32) *entry {
+	slot := p.makeSlot(a)
+	e := p.insert(host, a, word(state, used))
+	slot.Store(e)
+	if state == held {
+		p.countHeld(host, 1)
+	}
+	p.changes.Add(1)
+	return e
+}
+
+// end ends a lease: neither direction finds it from here on. The address stays
+// marked as taken.
+func (p *Pool) end(e *entry) {
+	p.slot(e.addr).Store(nil) // first: who finds the entry dead looks here again
+	if e.word.Swap(word(dead, 0))>>32 == held {
+		p.countHeld(e.host, -1)
+	} else {
+		p.dormant.Remove(e.addr)
+		p.room.Add(-1)
+	}
+	p.fill[p.shard(p.keys.hash(&e.host))].live--
+	p.changes.Add(1)
+}
+
+func (p *Pool) mayLease(host netip.Addr) bool {
+	for _, x := range p.clients {
+		if x.Contains(host) {
+			return true
+		}
+	}
+	return len(p.clients) == 0
+}
+
+// quotaKey returns the client prefix of a host.
+func (p *Pool) quotaKey(host [16]byte) [16]byte {
+	x, _ := netip.AddrFrom16(host).Prefix(p.quota.Len) // New checked the length
+	return x.Addr().As16()
+}
+
+func (p *Pool) quotaLeft(host [16]byte) bool {
+	return p.perNet == nil || p.perNet[p.quotaKey(host)] < p.quota.Leases
+}
+
+// countHeld counts a lease that becomes held (+1) or ceases to be (−1).
+func (p *Pool) countHeld(host [16]byte, n int) {
+	p.held += n
+	if p.perNet == nil {
+		return
+	}
+	k := p.quotaKey(host)
+	if p.perNet[k] += n; p.perNet[k] == 0 {
+		delete(p.perNet, k)
+	}
+}

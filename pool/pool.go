@@ -1,0 +1,285 @@
+// Package pool lends IPv4 addresses to IPv6 hosts. A *Pool is a
+// translate.Dynamic: which host holds which address, since when, for how long,
+// and what is remembered of it afterwards.
+//
+// The rules are those of the tayga daemon, so that a host finds the address
+// that it had under tayga:
+//
+//   - A host that has a lease, also a dormant one, gets that address again.
+//   - Otherwise the sum of its four 32-bit words, read as little-endian numbers
+//     and folded into the prefix, says where to begin; the first address from
+//     there on that is neither leased nor reserved is lent. Several prefixes
+//     are tried in order.
+//   - If there is none, the dormant lease that was used least recently is
+//     taken over.
+//   - If there is none of these either, the host is refused.
+//
+// A lease is held until the first upkeep pass (Expire) that comes Hold (7440 s)
+// after its last packet in either direction. Then it is dormant: the address
+// leads nowhere, but the host gets it back with its next packet. It is
+// forgotten Forget (14 days) after its last packet. The lowest address of a
+// prefix is never lent; the highest one is.
+//
+// # The packet path
+//
+// Assign for a host that holds an address, Addr and Host take no lock and do
+// not allocate, however many hosts there are; they may be called from any
+// number of goroutines. Lending, Expire, Reserve and Remove share one
+// lock that these never see.
+//
+// The package starts no goroutine and reads no clock. The caller tells the time
+// with Tick, about once a second, and calls Expire now and then.
+//
+// # Files
+//
+//	pool.go     configuration, the packet path
+//	entry.go    a lease and its states
+//	table.go    host → lease: seeded open addressing in shards
+//	prefix.go   address → lease: arrays; which address a host gets
+//	bitmap.go   the set of taken addresses
+//	lend.go     giving out, taking over
+//	upkeep.go   the clock, expiry, reservations
+//	lease.go    what callers see: leases, events, figures
+package pool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// Lease times that zero fields of a Config stand for: tayga's.
+const (
+	DefaultHold   = 7440 * time.Second
+	DefaultForget = 14 * 24 * time.Hour
+)
+
+// Config is what a Pool is made of. New checks it; later changes to it have no
+// effect.
+type Config struct {
+	// Prefixes are the IPv4 prefixes to lend from, tried in order: at least one,
+	// of length 4 to 31, without host bits, not overlapping.
+	Prefixes []netip.Prefix
+	// Reserved are addresses that are never lent: the translator's own, and
+	// those with explicit maps. See Reserve.
+	Reserved []netip.Prefix
+
+	// Hold is how long a lease stays held after its last packet and Forget how
+	// long it is remembered, in whole seconds; 0 means DefaultHold and
+	// DefaultForget. Hold ≤ Forget ≤ 10 years.
+	Hold, Forget time.Duration
+
+	// Clients are the IPv6 prefixes whose hosts may lease; none means all.
+	Clients []netip.Prefix
+	// MaxPerPrefix limits the addresses that hosts of one IPv6 prefix can hold
+	// at once. The zero Quota is no limit.
+	MaxPerPrefix Quota
+
+	// OnEvent, if not nil, is told what happens to leases, in order. It is
+	// called with the pool's lock held, never on the packet path of a host that
+	// holds an address: it must return soon and must not call the pool.
+	OnEvent func(Event)
+}
+
+// A Quota allows Leases held addresses, 1 or more, to each IPv6 prefix of
+// length Len, 1 to 128. Dormant leases do not count.
+type Quota struct{ Len, Leases int }
+
+// A Pool lends addresses. All its methods may be called at any time from any
+// goroutine.
+type Pool struct {
+	// Fixed by New, read by everybody.
+	spans   []span
+	tables  []atomic.Pointer[table]
+	shift   uint
+	keys    hashKeys
+	hold    uint32 // seconds
+	forget  uint32
+	clients []netip.Prefix
+	quota   Quota
+	onEvent func(Event)
+
+	// Written about once a second, read for each packet: on a line of its own.
+	_   [64]byte
+	now atomic.Uint32 // the clock of entry.word
+	_   [60]byte
+
+	room    atomic.Int64 // addresses that a newcomer could get: free and dormant
+	refused atomic.Uint64
+	changes atomic.Uint64
+
+	mu      sync.Mutex // the writer's
+	fill    []shardFill
+	taken   []*bitmap                        // a set per span: leased or reserved
+	dormant *simplelru.LRU[uint32, struct{}] // addresses, least recently used first
+	held    int                              // leases
+	perNet  map[[16]byte]int                 // held leases per client prefix, if there is a quota
+
+	upkeep   sync.Mutex // one of Expire, Reserve, Remove at a time; taken before mu
+	reserved []*bitmap  // a set per span, under upkeep
+
+	clock clock
+}
+
+// New makes a Pool whose clock starts at now.
+func New(c Config, now time.Time) (*Pool, error) {
+	p := &Pool{
+		keys:    newHashKeys(),
+		clients: append([]netip.Prefix(nil), c.Clients...),
+		quota:   c.MaxPerPrefix,
+		onEvent: c.OnEvent,
+	}
+	if err := p.setPrefixes(c.Prefixes); err != nil {
+		return nil, err
+	}
+	if err := p.setTimes(c.Hold, c.Forget); err != nil {
+		return nil, err
+	}
+	if err := checkReserved(c.Reserved); err != nil {
+		return nil, err
+	}
+	for _, x := range c.Clients {
+		if !x.IsValid() || !x.Addr().Is6() {
+			return nil, fmt.Errorf("pool: clients %s: not an IPv6 prefix", x)
+		}
+	}
+	if q := c.MaxPerPrefix; q != (Quota{}) {
+		if q.Len < 1 || q.Len > 128 || q.Leases < 1 {
+			return nil, fmt.Errorf("pool: at most %d leases per /%d: want at least 1, and a length of 1 to 128", q.Leases, q.Len)
+		}
+		p.perNet = make(map[[16]byte]int)
+	}
+
+	size := uint64(0)
+	for i := range p.spans {
+		size += p.spans[i].size()
+	}
+	p.tables, p.shift = newTables(size)
+	p.fill = make([]shardFill, len(p.tables))
+	lru, err := simplelru.NewLRU[uint32, struct{}](int(min(size, math.MaxInt)), nil) // so it never evicts by itself
+	if err != nil {
+		return nil, fmt.Errorf("pool: %w", err)
+	}
+	p.dormant = lru
+	p.reserved = p.reservations(c.Reserved)
+	p.taken = p.reservations(c.Reserved)
+	for _, t := range p.taken {
+		p.room.Add(int64(t.clear))
+	}
+	p.now.Store(epoch)
+	p.Tick(now)
+	return p, nil
+}
+
+func (p *Pool) setPrefixes(prefixes []netip.Prefix) error {
+	if len(prefixes) == 0 {
+		return errors.New("pool: no prefix to lend from")
+	}
+	for i, x := range prefixes {
+		switch {
+		case !x.IsValid() || !x.Addr().Is4():
+			return fmt.Errorf("pool: prefix %s: not an IPv4 prefix", x)
+		case x != x.Masked():
+			return fmt.Errorf("pool: prefix %s: bits set behind the prefix length (%s?)", x, x.Masked())
+		case x.Bits() < 4 || x.Bits() > 31:
+			return fmt.Errorf("pool: prefix %s: length must be 4 to 31", x)
+		}
+		for _, y := range prefixes[:i] {
+			if x.Overlaps(y) {
+				return fmt.Errorf("pool: prefix %s overlaps %s", x, y)
+			}
+		}
+		p.spans = append(p.spans, newSpan(x))
+	}
+	return nil
+}
+
+func (p *Pool) setTimes(hold, forget time.Duration) error {
+	if hold == 0 {
+		hold = DefaultHold
+	}
+	if forget == 0 {
+		forget = max(DefaultForget, hold)
+	}
+	for _, d := range []time.Duration{hold, forget} {
+		if d < time.Second || d%time.Second != 0 || d > 10*365*24*time.Hour {
+			return fmt.Errorf("pool: lease time %v: want whole seconds, at most 10 years", d)
+		}
+	}
+	if hold > forget {
+		return fmt.Errorf("pool: leases are held for %v but forgotten after %v", hold, forget)
+	}
+	p.hold, p.forget = uint32(hold/time.Second), uint32(forget/time.Second)
+	return nil
+}
+
+func checkReserved(prefixes []netip.Prefix) error {
+	for _, x := range prefixes {
+		if !x.IsValid() || !x.Addr().Is4() {
+			return fmt.Errorf("pool: reserved %s: not an IPv4 prefix", x)
+		}
+	}
+	return nil
+}
+
+// Assign returns the address that host holds, or lends one: it makes the
+// host's dormant lease held again, or else gives out an address by the rules
+// above. It reports false if host may not lease or there is nothing to lend.
+// In a pool that is exhausted that answer takes no lock either.
+func (p *Pool) Assign(host [16]byte) (addr [4]byte, ok bool) {
+	if addr, ok = p.Addr(host); ok {
+		return addr, true
+	}
+	return p.lend(host)
+}
+
+// Addr returns the address that host holds and marks the lease as used. It
+// reports false if there is none or it is dormant.
+func (p *Pool) Addr(host [16]byte) (addr [4]byte, ok bool) {
+	h := p.keys.hash(&host)
+	shard := &p.tables[p.shard(h)]
+	for {
+		e := shard.Load().find(h, &host)
+		if e == nil {
+			return addr, false
+		}
+		switch e.touch(p.now.Load()) {
+		case held:
+			binary.BigEndian.PutUint32(addr[:], e.addr)
+			return addr, true
+		case dormant:
+			return addr, false
+		}
+		// Dead or moved since it was found: there is something newer to find.
+	}
+}
+
+// Host returns the host that holds addr and marks the lease as used. It reports
+// false if nobody does: the address is free, reserved, not of this pool, or its
+// lease is dormant.
+func (p *Pool) Host(addr [4]byte) (host [16]byte, ok bool) {
+	slot := p.slot(binary.BigEndian.Uint32(addr[:]))
+	if slot == nil {
+		return host, false
+	}
+	for {
+		e := slot.Load()
+		if e == nil {
+			return host, false
+		}
+		switch e.touch(p.now.Load()) {
+		case held:
+			return e.host, true
+		case dormant:
+			return host, false
+		}
+		// Dead or moved since it was loaded; the slot was changed before that.
+	}
+}

@@ -1,0 +1,155 @@
+package pool
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// The way from host to lease is a hash table with open addressing, cut into
+// shards by the upper bits of the hash. Readers walk it without a lock while
+// the one writer, who holds Pool.mu, puts entries into empty slots. A slot is
+// filled once: a lease that ends leaves a dead entry behind, and when half of a
+// shard's slots are filled, the shard is replaced by a new table that takes
+// over the live ones. Shards bound the time that takes (a newcomer waits for
+// it) to about a millisecond where there are a million leases.
+//
+// A table is at most half full, so that a hit mostly finds its entry in the
+// first slot: what a lookup in a big table costs is its cache misses and the
+// branches that could not be foreseen.
+type table struct{ slots []entry }
+
+// shardFill is the writer's side of a shard. It lies apart from the tables that
+// readers load.
+type shardFill struct {
+	filled int // slots that are not empty
+	live   int // leases
+}
+
+const minSlots = 8
+
+// noTable is what a shard starts with: no room, one empty slot to stop at.
+var noTable = &table{slots: make([]entry, 1)}
+
+// hashKeys make the hash a secret of this process: whoever picks their own
+// addresses must not be able to pick their slots.
+type hashKeys [4]uint64
+
+func newHashKeys() hashKeys {
+	// The top-level functions are seeded by the operating system and
+	// cryptographically strong.
+	return hashKeys{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()}
+}
+
+// hash is the two folded multiplications that the Go runtime uses for keys of
+// 16 octets where it has no AES. It is several times faster here than
+// hash/maphash, being inlined.
+func (k *hashKeys) hash(host *[16]byte) uint64 {
+	a := binary.LittleEndian.Uint64(host[:8])
+	b := binary.LittleEndian.Uint64(host[8:])
+	hi, lo := bits.Mul64(a^k[0], b^k[1])
+	hi, lo = bits.Mul64(hi^lo^k[2], k[3]|1)
+	return hi ^ lo
+}
+
+// find returns the live entry of a host, or nil. The entry may have become dead
+// or moved when it is looked at.
+func (t *table) find(h uint64, host *[16]byte) *entry {
+	s := t.slots
+	for mask := uint64(len(s) - 1); ; h++ {
+		e := &s[h&mask]
+		w := e.word.Load()
+		if w == 0 {
+			return nil // a table always has an empty slot
+		}
+		if e.host == *host && w>>32 != dead {
+			return e
+		}
+	}
+}
+
+// put fills the first empty slot on the host's way.
+func (t *table) put(h uint64, host [16]byte, addr uint32, w uint64) *entry {
+	s := t.slots
+	for mask := uint64(len(s) - 1); ; h++ {
+		e := &s[h&mask]
+		if e.word.Load() == 0 {
+			e.host, e.addr = host, addr
+			e.word.Store(w) // from here on readers see it
+			return e
+		}
+	}
+}
+
+// shard returns the number of the shard for a hash. Slots are picked by the
+// lower bits.
+func (p *Pool) shard(h uint64) uint64 { return h >> p.shift }
+
+// find returns the live entry of a host, or nil.
+func (p *Pool) find(host *[16]byte) *entry {
+	h := p.keys.hash(host)
+	return p.tables[p.shard(h)].Load().find(h, host)
+}
+
+// insert adds an entry for a host that has none. Pool.mu is held.
+func (p *Pool) insert(host [16]byte, addr uint32, w uint64) *entry {
+	h := p.keys.hash(&host)
+	i := p.shard(h)
+	f := &p.fill[i]
+	if 2*(f.filled+1) > len(p.tables[i].Load().slots) {
+		p.replace(i)
+	}
+	f.filled++
+	f.live++
+	return p.tables[i].Load().put(h, host, addr, w)
+}
+
+// replace gives a shard a new table of a fitting size. Pool.mu is held, so
+// nobody ends or begins a lease meanwhile; but readers go on marking leases as
+// used, some of them in the old table until the very end.
+func (p *Pool) replace(i uint64) {
+	f := &p.fill[i]
+	n := minSlots
+	for 8*(f.live+1) > 3*n { // leave room for n/8 newcomers at least
+		n *= 2
+	}
+	t := &table{slots: make([]entry, n)}
+	old := p.tables[i].Load()
+	for j := range old.slots {
+		e := &old.slots[j]
+		if w := e.word.Load(); w>>32 == held || w>>32 == dormant {
+			p.slot(e.addr).Store(t.put(p.keys.hash(&e.host), e.host, e.addr, w))
+		}
+	}
+	p.tables[i].Store(t)
+	f.filled = f.live
+
+	// Both copies of a lease are good now. Close the old ones: a use that was
+	// marked there before is carried over, and whoever comes later is told to
+	// look again and finds the new table.
+	for j := range old.slots {
+		e := &old.slots[j]
+		if s := e.word.Load() >> 32; s != held && s != dormant {
+			continue
+		}
+		if w := e.word.Swap(word(moved, 0)); w>>32 == held {
+			e = p.slot(e.addr).Load()
+			e.refresh(e.word.Load(), uint32(w))
+		}
+	}
+}
+
+// newTables returns empty shards for a pool of so many addresses: one for small
+// pools, up to 256. shift brings a hash down to the number of its shard.
+func newTables(size uint64) (tables []atomic.Pointer[table], shift uint) {
+	n := 0
+	for n < 8 && size>>n > 4096 {
+		n++
+	}
+	tables = make([]atomic.Pointer[table], 1<<n)
+	for i := range tables {
+		tables[i].Store(noTable)
+	}
+	return tables, uint(64 - n)
+}

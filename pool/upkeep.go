@@ -1,0 +1,233 @@
+package pool
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// epoch is the pool's second in which New was called. Seconds count from there
+// by elapsed time, so a lease can be 68 years older, and a pool can grow as old.
+const epoch = 1 << 31
+
+// A clock turns the caller's time into the pool's seconds. They only go
+// forward, by as much as time went by between ticks: what matters of a lease is
+// its age, and that must survive a wall clock that is set, as it is on a router
+// that boots in 1970. Ages are turned into wall time with the last Tick's.
+type clock struct {
+	mu      sync.Mutex
+	last    time.Time
+	elapsed time.Duration // since the start of the second that held New
+}
+
+// Tick tells the pool the time. Between two calls the time stands still, so
+// call it about once a second. Time that goes back leaves the pool's clock
+// where it is. A time with a monotonic reading, as from time.Now, keeps leases
+// alive when the wall clock is set.
+func (p *Pool) Tick(now time.Time) {
+	c := &p.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.IsZero() {
+		c.elapsed = time.Duration(now.Nanosecond()) // so seconds change when the wall clock's do
+	} else if d := now.Sub(c.last); d > 0 {
+		c.elapsed += d
+	}
+	c.last = now
+	if s := epoch + uint32(c.elapsed/time.Second); s != p.now.Load() {
+		p.now.Store(s)
+	}
+}
+
+// A reading pairs the pool's clock with the wall clock.
+type reading struct {
+	now  uint32
+	wall int64 // Unix seconds
+}
+
+func (c *clock) reading(now *atomic.Uint32) reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return reading{now.Load(), c.last.Unix()}
+}
+
+// unix returns the Unix time of one of the pool's seconds.
+func (r reading) unix(used uint32) int64 { return r.wall + int64(used) - int64(r.now) }
+
+func (r reading) lease(e *entry, w uint64) Lease {
+	return Lease{
+		Host: netip.AddrFrom16(e.host),
+		Addr: bitsAddr(e.addr),
+		Used: time.Unix(r.unix(uint32(w)), 0),
+		Held: w>>32 == held,
+	}
+}
+
+// live returns the lease in a slot of the arrays, or nil.
+func live(slot *atomic.Pointer[entry]) (*entry, uint64) {
+	for {
+		e := slot.Load()
+		if e == nil {
+			return nil, 0
+		}
+		if w := e.word.Load(); w>>32 == held || w>>32 == dormant {
+			return e, w
+		}
+	}
+}
+
+// batch is how many leases a pass handles before it lets newcomers have the
+// lock.
+const batch = 256
+
+// Expire is Tick and an upkeep pass: it makes dormant the leases that have not
+// been used for Config.Hold, and forgets those that have not been used for
+// Config.Forget. It returns the numbers of both. tayga does it every 45 seconds.
+// Packets of hosts that hold an address go on meanwhile; newcomers wait for a
+// millisecond at most.
+func (p *Pool) Expire(now time.Time) (dormant, forgotten int) {
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	p.Tick(now)
+	t := p.now.Load()
+	return p.retire(t - p.hold), p.forgetAll(t - p.forget)
+}
+
+// retire makes dormant what was last used at cutoff or earlier. The least
+// recently used goes first: that keeps p.dormant in order, because the pass
+// before this one left nothing held that was used up to its own cutoff.
+func (p *Pool) retire(cutoff uint32) (n int) {
+	type idle struct{ used, addr uint32 }
+	var leases []idle
+	for i := range p.tables {
+		p.mu.Lock() // or a table that is replaced would be seen half
+		s := p.tables[i].Load().slots
+		for j := range s {
+			if w := s[j].word.Load(); w>>32 == held && uint32(w) <= cutoff {
+				leases = append(leases, idle{uint32(w), s[j].addr})
+			}
+		}
+		p.mu.Unlock()
+	}
+	slices.SortFunc(leases, func(a, b idle) int {
+		return cmp.Or(cmp.Compare(a.used, b.used), cmp.Compare(a.addr, b.addr))
+	})
+	for part := range slices.Chunk(leases, batch) {
+		p.mu.Lock()
+		for _, l := range part {
+			if e := p.entryAt(l.addr); e != nil && e.rest(cutoff) {
+				p.countHeld(e.host, -1)
+				p.dormant.Add(l.addr, struct{}{})
+				p.room.Add(1)
+				p.tell(Dormant, e)
+				n++
+			}
+		}
+		p.mu.Unlock()
+	}
+	return n
+}
+
+// forgetAll ends the dormant leases that were last used at cutoff or earlier.
+func (p *Pool) forgetAll(cutoff uint32) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		a, _, ok := p.dormant.GetOldest()
+		if !ok {
+			return n
+		}
+		e := p.entryAt(a)
+		if uint32(e.word.Load()) > cutoff {
+			return n
+		}
+		p.end(e)
+		p.vacate(a)
+		p.tell(Forgotten, e)
+		if n++; n%batch == 0 {
+			p.mu.Unlock()
+			p.mu.Lock()
+		}
+	}
+}
+
+// Reserve replaces the set of addresses that are never lent, Config.Reserved at
+// first. Leases on addresses that become reserved are ended at once, also held
+// ones: their hosts get other addresses with their next packets. What is no
+// longer reserved is lent again. It returns the number of leases that it ended.
+//
+// A prefix that is shorter than a prefix of the pool reserves nothing in it: as
+// in routing, the more specific one wins. The whole pool may be reserved;
+// nothing can be lent then.
+func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
+	if err := checkReserved(prefixes); err != nil {
+		return 0, err
+	}
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	was := p.reserved
+	p.reserved = p.reservations(prefixes)
+	n := 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.spans {
+		for off := range changedBits(was[i], p.reserved[i]) {
+			if p.setReserved(i, off, p.reserved[i].has(off)) {
+				ended++
+			}
+			if n++; n%batch == 0 {
+				p.mu.Unlock()
+				p.mu.Lock()
+			}
+		}
+	}
+	return ended, nil
+}
+
+// setReserved changes what one address is, and reports whether that ended a
+// lease.
+func (p *Pool) setReserved(i int, off uint32, reserved bool) bool {
+	a := p.spans[i].first + off
+	if !reserved {
+		p.vacate(a)
+		return false
+	}
+	e := p.entryAt(a)
+	if e == nil {
+		p.occupy(a)
+		return false
+	}
+	p.end(e)
+	p.tell(Removed, e)
+	return true
+}
+
+// Remove ends the leases for which match returns true: for instance those of
+// hosts that have got an explicit map. It returns their number.
+func (p *Pool) Remove(match func(Lease) bool) (ended int) {
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	var out []Lease
+	for l := range p.All() {
+		if match(l) {
+			out = append(out, l)
+		}
+	}
+	for part := range slices.Chunk(out, batch) {
+		p.mu.Lock()
+		for _, l := range part {
+			// Since it was looked at, the address may have gone to another host.
+			if e := p.entryAt(addrBits(l.Addr)); e != nil && e.host == l.Host.As16() {
+				p.end(e)
+				p.vacate(e.addr)
+				p.tell(Removed, e)
+				ended++
+			}
+		}
+		p.mu.Unlock()
+	}
+	return ended
+}
