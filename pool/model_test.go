@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -234,6 +235,8 @@ func runModel(t *testing.T, c Config, hosts int, seed uint64) {
 				m.reserve(t, r, p, anyAddr)
 			case 1:
 				m.remove(t, p, anyHost())
+			case 2:
+				p = m.restart(t, p, c)
 			}
 		}
 		slices.Sort(m.events) // of one call: their order is not promised
@@ -275,6 +278,24 @@ func (m *model) remove(t *testing.T, p *Pool, h netip.Addr) {
 		n++
 	}
 	require.Equal(t, n, p.Remove(func(l Lease) bool { return l.Host == h }))
+}
+
+// restart moves the leases to a new pool by way of a file.
+func (m *model) restart(t *testing.T, p *Pool, c Config) *Pool {
+	p.Expire(time.Unix(m.now, 0)) // so state follows from age, as it does after reading
+	m.expire()
+	var file bytes.Buffer
+	require.NoError(t, p.Save(&file))
+	c.Reserved = m.reserved
+	q, err := New(c, time.Unix(m.now, 0))
+	require.NoError(t, err)
+	n, err := q.Load(&file, nil, func(e *LineError) { t.Error(e) })
+	require.NoError(t, err)
+	require.Equal(t, len(m.leases), n)
+	for _, l := range m.leases {
+		m.tell(Loaded, l)
+	}
+	return q
 }
 
 // check holds the pool's books against each other.

@@ -24,7 +24,7 @@
 //
 // Assign for a host that holds an address, Addr and Host take no lock and do
 // not allocate, however many hosts there are; they may be called from any
-// number of goroutines. Lending, Expire, Reserve and Remove share one
+// number of goroutines. Lending, Expire, Load, Reserve and Remove share one
 // lock that these never see.
 //
 // The package starts no goroutine and reads no clock. The caller tells the time
@@ -40,6 +40,7 @@
 //	lend.go     giving out, taking over
 //	upkeep.go   the clock, expiry, reservations
 //	lease.go    what callers see: leases, events, figures
+//	mapfile.go  tayga's dynamic.map
 package pool
 
 import (
@@ -122,7 +123,7 @@ type Pool struct {
 	held    int                              // leases
 	perNet  map[[16]byte]int                 // held leases per client prefix, if there is a quota
 
-	upkeep   sync.Mutex // one of Expire, Reserve, Remove at a time; taken before mu
+	upkeep   sync.Mutex // one of Expire, Load, Reserve, Remove at a time; taken before mu
 	reserved []*bitmap  // a set per span, under upkeep
 
 	clock clock

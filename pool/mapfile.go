@@ -1,0 +1,340 @@
+package pool
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// The file of leases is tayga's dynamic.map: a lease a line, of IPv4 address,
+// TAB, IPv6 address, TAB and the Unix time of last use. Words that begin with
+// '#' start a comment.
+
+// maxLine is the longest line that tayga reads, in octets without the line end.
+const maxLine = 510
+
+// maxAhead is how far a lease's time may lie in the future, in seconds, and
+// still be taken as "now": clocks get corrected while a program restarts.
+const maxAhead = 300
+
+// A LineError says why Load left out a line.
+type LineError struct {
+	Line int    // counted from 1
+	Text string // the line, cut to 80 octets
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v: %q", e.Line, e.Err, e.Text) }
+
+// Unwrap returns the cause.
+func (e *LineError) Unwrap() error { return e.Err }
+
+// record is a line that was understood.
+type record struct {
+	host [16]byte
+	addr uint32
+	line int32
+	time int64 // Unix seconds, as written
+}
+
+func (r *record) error(err error) *LineError {
+	return &LineError{int(r.line), fmt.Sprintf("%s\t%s\t%d", bitsAddr(r.addr), netip.AddrFrom16(r.host), r.time), err}
+}
+
+// Load adds the leases in a dynamic.map, as tayga or Save wrote it. A lease that
+// was used less than Config.Hold ago is held at once, the others are dormant; a
+// time more than five minutes ahead of the last Tick makes a lease dormant, too,
+// since nothing is known of its age. Call it before there is traffic: a lease
+// that the pool has already is not replaced.
+//
+// A line that makes no sense, whose address cannot be lent or whose host may not
+// lease is left out, as is every line but the latest for an address or a host.
+// Each is reported to bad, in no particular order; the rest is kept. check, if
+// not nil, may refuse a lease for a reason of the caller's by returning it.
+// Neither may call methods that change the pool.
+//
+// Load returns the number of leases added. An error comes from r; what was read
+// before it is kept.
+func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) (n int, err error) {
+	if bad == nil {
+		bad = func(*LineError) {}
+	}
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	at := p.clock.reading(&p.now)
+	var records []record
+	err = eachLine(r, func(line int, text []byte, err error) {
+		rec, err := parseLine(line, text, err)
+		if err == nil && rec.line > 0 {
+			err = p.judge(&rec, at, check)
+		}
+		switch {
+		case err != nil:
+			bad(&LineError{line, string(text[:min(len(text), 80)]), err})
+		case rec.line > 0:
+			records = append(records, rec)
+		}
+	})
+
+	n, refused := p.takeAll(records, at)
+	for _, e := range refused {
+		bad(e)
+	}
+	if err != nil {
+		err = fmt.Errorf("pool: read leases: %w", err)
+	}
+	return n, err
+}
+
+// eachLine calls f for each line, without its end. A line that is too long comes
+// cut, with an error.
+func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
+	in := bufio.NewReaderSize(r, maxLine+2)
+	for line := 1; ; line++ {
+		text, err := in.ReadSlice('\n')
+		var long error
+		if err == bufio.ErrBufferFull {
+			long = fmt.Errorf("longer than %d octets", maxLine)
+			text = bytes.Clone(text)
+			for err == bufio.ErrBufferFull {
+				_, err = in.ReadSlice('\n')
+			}
+		}
+		if err != nil && err != io.EOF {
+			return err // and who knows what the line would have been
+		}
+		if len(text) > 0 {
+			f(line, bytes.TrimRight(text, "\r\n"), long)
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// parseLine reads a line. One without a lease gives a record without a line
+// number.
+func parseLine(line int, text []byte, err error) (rec record, _ error) {
+	if err != nil {
+		return rec, err
+	}
+	words := bytes.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' })
+	if i := slices.IndexFunc(words, func(w []byte) bool { return w[0] == '#' }); i >= 0 {
+		words = words[:i]
+	}
+	if len(words) == 0 {
+		return rec, nil
+	}
+	if len(words) != 3 {
+		return rec, fmt.Errorf("%d words, want address, host and time", len(words))
+	}
+	addr, err := netip.ParseAddr(string(words[0]))
+	if err != nil || !addr.Is4() {
+		return rec, errors.New("not an IPv4 address")
+	}
+	host, err := netip.ParseAddr(string(words[1]))
+	if err != nil || !host.Is6() || host.Zone() != "" {
+		return rec, errors.New("not an IPv6 address")
+	}
+	t, err := strconv.ParseUint(string(words[2]), 10, 63)
+	if err != nil || t == 0 {
+		return rec, errors.New("not a time in seconds")
+	}
+	return record{host.As16(), addrBits(addr), int32(line), int64(t)}, nil
+}
+
+// judge says why a lease cannot be, whatever else is in the file.
+func (p *Pool) judge(rec *record, at reading, check func(Lease) error) error {
+	i, off, ok := p.locate(rec.addr)
+	switch {
+	case !ok:
+		return errors.New("address is not in the pool")
+	case p.reserved[i].has(off):
+		return errors.New("address is reserved")
+	case !p.mayLease(netip.AddrFrom16(rec.host)):
+		return errors.New("host is not among the clients")
+	case check != nil:
+		return check(Lease{
+			Host: netip.AddrFrom16(rec.host),
+			Addr: bitsAddr(rec.addr),
+			Used: time.Unix(rec.time, 0),
+			Held: p.age(rec.time, at) < p.hold,
+		})
+	}
+	return nil
+}
+
+// age returns the age of a lease by the time in its line, in seconds, at most
+// Config.Forget.
+func (p *Pool) age(t int64, at reading) uint32 {
+	switch d := at.wall - t; {
+	case d < -maxAhead:
+		return p.hold
+	case d < 0:
+		return 0
+	default:
+		return uint32(min(d, int64(p.forget)))
+	}
+}
+
+// takeAll begins the leases of all lines but those that a later one overrules.
+// It keeps the lock throughout: half of a second for a million leases, before
+// there is traffic.
+func (p *Pool) takeAll(records []record, at reading) (n int, refused []*LineError) {
+	slices.SortStableFunc(records, func(a, b record) int { return cmp.Compare(b.time, a.time) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	remembered := p.dormant.Keys()
+	known := len(remembered)
+	for i := range records {
+		switch state, err := p.take(&records[i], at); {
+		case err != nil:
+			refused = append(refused, records[i].error(err))
+			continue
+		case state == dormant:
+			remembered = append(remembered, records[i].addr)
+		}
+		n++
+	}
+	slices.Reverse(remembered[known:]) // earliest use first, as the others
+	p.remember(remembered)
+	return n, refused
+}
+
+// take begins the lease of a line and returns its state. A host whose prefix
+// holds all that it may gets a dormant one.
+func (p *Pool) take(rec *record, at reading) (state uint64, err error) {
+	if p.entryAt(rec.addr) != nil {
+		return 0, errors.New("address has a later lease")
+	}
+	if p.find(&rec.host) != nil {
+		return 0, errors.New("host has a later lease")
+	}
+	state, age := held, p.age(rec.time, at)
+	if age >= p.hold || !p.quotaLeft(rec.host) {
+		state, age = dormant, max(age, p.hold)
+	}
+	p.occupy(rec.addr)
+	p.tell(Loaded, p.place(rec.host, rec.addr, state, at.now-age))
+	return state, nil
+}
+
+// remember makes p.dormant hold these addresses, by time of last use; those
+// used in the same second stay in the order given.
+func (p *Pool) remember(addrs []uint32) {
+	slices.SortStableFunc(addrs, func(a, b uint32) int {
+		return cmp.Compare(uint32(p.entryAt(a).word.Load()), uint32(p.entryAt(b).word.Load()))
+	})
+	p.room.Add(int64(len(addrs) - p.dormant.Len()))
+	p.dormant.Purge()
+	for _, a := range addrs {
+		p.dormant.Add(a, struct{}{})
+	}
+}
+
+// Save writes the leases as a dynamic.map: held ones first, then dormant ones,
+// latest use first. It takes no lock; see All for what that means to leases
+// that change meanwhile.
+func (p *Pool) Save(w io.Writer) error {
+	type item struct {
+		e    *entry
+		word uint64
+	}
+	at := p.clock.reading(&p.now)
+	var items []item
+	p.each(func(e *entry, w uint64) bool {
+		items = append(items, item{e, w})
+		return true
+	})
+	slices.SortFunc(items, func(a, b item) int {
+		return cmp.Or(
+			cmp.Compare(a.word>>32, b.word>>32), // held < dormant
+			cmp.Compare(uint32(b.word), uint32(a.word)),
+			cmp.Compare(b.e.addr, a.e.addr)) // Expire has it the other way round
+	})
+
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "### Addresses lent by a NAT64 pool: IPv4 address, IPv6 host, Unix time of last use.\n")
+	fmt.Fprintf(out, "### Read when the translator starts and replaced while it runs.\n")
+	fmt.Fprintf(out, "### Written: %s\n\n", time.Unix(at.wall, 0).UTC().Format(time.ANSIC))
+	var line []byte
+	for _, it := range items {
+		line = bitsAddr(it.e.addr).AppendTo(line[:0])
+		line = append(line, '\t')
+		line = netip.AddrFrom16(it.e.host).AppendTo(line)
+		line = append(line, '\t')
+		// A clock that says 1970 must not write what no reader takes.
+		line = strconv.AppendInt(line, max(1, at.unix(uint32(it.word))), 10)
+		line = append(line, '\n')
+		out.Write(line)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("pool: write leases: %w", err)
+	}
+	return nil
+}
+
+// ReplaceFile writes a file so that whoever opens it, also after a crash at any
+// moment, finds the old contents or the new, whole: it writes name~~ beside it,
+// syncs that to disk and renames it. write gets the new file. When ReplaceFile
+// fails before the rename, the old file is as it was and name~~ is gone. Only
+// one call at a time may replace a file.
+func ReplaceFile(name string, write func(io.Writer) error) error {
+	tmp := name + "~~"
+	// Never write through what somebody else may have put there.
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("pool: replace %s: %w", name, err)
+	}
+	err := writeSynced(tmp, write)
+	if err == nil {
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("pool: replace %s: %w", name, err)
+	}
+	if err := syncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("pool: replace %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeSynced(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// syncDir makes a rename in a directory last. Some systems and file systems
+// cannot, or need not.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
