@@ -1,0 +1,480 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// A daemon is everything that runs.
+type daemon struct {
+	o    options
+	conf *taygaconf.Config
+	log  *logger
+
+	parent   *parent    // waits until we run; may be nil
+	notifier *notifier  // systemd
+	pid      *pidFile   // may be nil
+	maps     *mapSource // may be nil
+
+	dev     device
+	queues  []queue
+	link    tun.Link // as last seen
+	trans   *translate.Translator
+	workers []*translate.Worker // one per queue, kept if the device comes back
+	leases  *leases             // may be nil
+	packets *packetLog
+}
+
+// errReported is an error about which everything has been said.
+var errReported = errors.New("reported")
+
+// serve runs the daemon until a signal ends it, and returns the exit status.
+// What goes wrong is also said on stderr, or to the parent, unless that leads
+// to the journal anyway.
+func serve(o options, p *parent, stderr io.Writer) int {
+	switch {
+	case p != nil:
+		stderr = p
+	case os.Getenv("JOURNAL_STREAM") != "":
+		stderr = io.Discard
+	}
+	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}
+	defer d.log.flush()
+
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, obeyed...)
+
+	err := d.start()
+	if err == nil {
+		err = d.run(signals)
+	}
+	d.pid.remove()
+	if err != nil && err != errReported {
+		d.log.errorf("%v", err)
+	}
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// start does what TAYGA does before its main loop, in the same order: files that
+// root may open, the device, and only then another identity.
+func (d *daemon) start() (err error) {
+	if err := d.readConfig(); err != nil {
+		return err
+	}
+	id, err := lookUp(d.o)
+	if err != nil {
+		return err
+	}
+	if err := enterDataDir(d.conf.DataDir, d.o.user == ""); err != nil {
+		return err
+	}
+	if d.o.chroot {
+		if err := checkJail(id, d.conf.DataDir); err != nil {
+			return err
+		}
+	}
+	more, err := d.readMaps()
+	if err != nil {
+		return err
+	}
+	if d.o.pidfile != "" {
+		if d.pid, err = openPidFile(d.o.pidfile, d.o.chroot); err != nil {
+			return err
+		}
+		if err := d.pid.write(); err != nil {
+			return err
+		}
+	}
+	if d.notifier, err = openNotifier(); err != nil {
+		if d.o.sink == toJournal {
+			return err
+		}
+		d.log.warningf("%v", err)
+	}
+	d.log.noticef("Starting tayga %s", version())
+
+	tab, err := translate.NewTable(tableConfig(d.conf, more))
+	if err != nil {
+		return err
+	}
+	if d.dev, d.queues, d.link, err = openDevice(d.conf); err != nil {
+		return err
+	}
+	if err := setUpLink(d.conf, d.log.infof); err != nil {
+		return err
+	}
+	if d.o.chroot {
+		if err := jail(d.conf.DataDir); err != nil {
+			return err
+		}
+	}
+	if err := id.drop(); err != nil {
+		return err
+	}
+	return d.build(tab, more)
+}
+
+// build makes the translator and the pool, and says what they are like.
+func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
+	d.packets = newPacketLog(d.conf.Log, d.log)
+	var dyn translate.Dynamic
+	if len(d.conf.Pools) > 0 {
+		p, err := pool.New(poolConfig(d.conf, more, d.packets.lease), time.Now())
+		if err != nil {
+			return err
+		}
+		d.leases = &leases{pool: p, dir: d.conf.DataDir, log: d.log}
+		dyn = p
+	}
+	if d.trans, err = translate.New(translatorConfig(d.conf, d.link.MTU), tab, dyn); err != nil {
+		return err
+	}
+	d.introduce(len(more))
+	d.leases.load(mapped6(d.conf, more))
+	return nil
+}
+
+// introduce logs the lines that tell what this daemon does. Scripts look for
+// some of them.
+func (d *daemon) introduce(more int) {
+	c := d.conf
+	d.introduceDevice()
+	d.log.infof("TAYGA's IPv4 address: %s", c.IPv4)
+	d.log.infof("TAYGA's IPv6 address: %s", c.IPv6)
+	for _, p := range c.Prefixes {
+		d.log.infof("NAT64 prefix: %s", p)
+		if p == wellKnownPrefix && c.WKPFStrict {
+			d.log.noticef("Note: %s is for public IPv4 addresses only: private ones will not pass. To change that, add wkpf-strict no or use another prefix", p)
+		}
+	}
+	for _, p := range c.Pools {
+		d.log.infof("Dynamic pool: %s", p)
+	}
+	if len(c.Pools) > 0 && c.DataDir == "" {
+		d.log.noticef("Note: without a data-dir, leases of the dynamic pool are forgotten when tayga ends")
+	}
+	if n := len(c.Maps) + more; n > 0 {
+		d.log.debugf("Static maps: %d in %s, %d in the map-file", len(c.Maps), c.File, more)
+	}
+}
+
+func (d *daemon) introduceDevice() {
+	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
+}
+
+// readConfig reads tayga.conf and reports what is wrong with it.
+func (d *daemon) readConfig() error {
+	c, problems := taygaconf.Load(d.o.configFile, os.LookupEnv)
+	d.report(problems)
+	if problems.Failed() {
+		return errReported
+	}
+	d.conf = c
+	return nil
+}
+
+func (d *daemon) report(problems taygaconf.Problems) {
+	for _, p := range problems {
+		pri := priError
+		if p.Warning {
+			pri = priWarning
+		}
+		d.log.printf(pri, "%v", p)
+	}
+}
+
+// readMaps reads the map-file, if there is one. At start, lines with errors are
+// left out.
+func (d *daemon) readMaps() ([]taygaconf.Map, error) {
+	if d.conf.MapFile == "" {
+		return nil, nil
+	}
+	var err error
+	jail := ""
+	if d.o.chroot {
+		jail = d.conf.DataDir
+	}
+	if d.maps, err = openMapSource(d.conf.MapFile, jail); err != nil {
+		return nil, err
+	}
+	maps, problems, err := d.maps.read(d.conf)
+	d.report(problems)
+	return maps, err
+}
+
+// enterDataDir changes to data-dir, or to the root if there is none. A missing
+// data-dir is made, unless it is to belong to a user other than this one.
+func enterDataDir(dir string, create bool) error {
+	if dir == "" {
+		return os.Chdir("/")
+	}
+	err := os.Chdir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if !create {
+			return fmt.Errorf("data-dir %s does not exist: make it, and give it to the user that tayga runs as", dir)
+		}
+		if err = os.Mkdir(dir, 0o777); err == nil {
+			err = os.Chdir(dir)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("data-dir: %w", err)
+	}
+	return nil
+}
+
+// obeyed are the signals that the daemon has an answer to, whatever its parent
+// thought of them.
+var obeyed = []os.Signal{
+	syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2,
+	syscall.SIGHUP, syscall.SIGUSR1,
+}
+
+// run translates packets until a signal or a failure ends it.
+func (d *daemon) run(signals <-chan os.Signal) error {
+	stop := make(chan struct{})
+	var upkeep sync.WaitGroup
+	upkeep.Go(func() { d.upkeep(stop) })
+	d.notifier.send("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), d.status())
+
+	err := d.session(signals)
+	for errors.Is(err, tun.ErrGone) {
+		d.log.errorf("Tun device %s is gone: waiting for it to come back", d.conf.TunDevice)
+		if err = d.reattach(signals); err == nil {
+			err = d.session(signals)
+		}
+	}
+	d.notifier.send("STOPPING=1")
+	close(stop)
+	upkeep.Wait()
+	d.leases.save(time.Now())
+	if err == errStopped {
+		return nil
+	}
+	return err
+}
+
+// errStopped is the end that a signal asked for.
+var errStopped = errors.New("stopped by a signal")
+
+// session translates packets for as long as the device is there. The error
+// says why it ended.
+func (d *daemon) session(signals <-chan os.Signal) error {
+	var all sync.WaitGroup
+	failed := make(chan error, len(d.queues))
+	for i, q := range d.queues {
+		if i == len(d.workers) {
+			d.workers = append(d.workers, d.trans.NewWorker())
+		}
+		p := newPump(q, d.workers[i], d.packets)
+		all.Go(func() { failed <- p.run() })
+	}
+	links := make(chan tun.Link)
+	closed := make(chan struct{})
+	all.Go(func() {
+		err := d.dev.Watch(func(l tun.Link) {
+			select {
+			case links <- l:
+			case <-closed:
+			}
+		})
+		if err != nil && !errors.Is(err, tun.ErrClosed) {
+			d.log.warningf("%v: changes of its MTU will not be noticed", err)
+		}
+	})
+	d.log.debugf("Workers: %d", len(d.queues))
+	d.log.flush()
+	d.parent.done()
+
+	err := d.obey(signals, links, failed)
+	close(closed)
+	d.dev.Close()
+	all.Wait()
+	return err
+}
+
+// obey waits for what comes from outside and returns when the session is over.
+func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-chan error) error {
+	look := time.NewTicker(refusalInterval)
+	defer look.Stop()
+	refused := uint64(0)
+	for {
+		select {
+		case <-look.C:
+			if n := d.refused(); n > refused {
+				d.log.warningf("Tun device %s: the kernel refused %d packets", d.dev.Name(), n-refused)
+				refused = n
+			}
+		case sig := <-signals:
+			if err := d.signal(sig); err != nil {
+				return err
+			}
+		case l := <-links:
+			if l.Gone {
+				return tun.ErrGone
+			}
+			d.follow(l)
+		case err := <-failed:
+			return err
+		}
+	}
+}
+
+// refusalInterval is how often it is said that the kernel does not take packets.
+const refusalInterval = 10 * time.Second
+
+// refused returns how many packets the kernel has not taken in this session.
+func (d *daemon) refused() (n uint64) {
+	for _, q := range d.queues {
+		n += q.Refused()
+	}
+	return n
+}
+
+// signal answers a signal; the error is errStopped if that is the end.
+func (d *daemon) signal(sig os.Signal) error {
+	switch sig {
+	case syscall.SIGHUP:
+		d.reload()
+	case syscall.SIGUSR1:
+		d.printStats()
+	default:
+		number, _ := sig.(syscall.Signal)
+		d.log.noticef("Exiting on signal %d", int(number))
+		return errStopped
+	}
+	return nil
+}
+
+// How long, and how often, to look for a device that was deleted.
+const (
+	absence  = time.Minute
+	glancing = 200 * time.Millisecond
+)
+
+// reattach waits until somebody has made the device again, and attaches to it.
+// A process that gave up its privileges may find that it cannot.
+func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
+	look := time.NewTicker(glancing)
+	defer look.Stop()
+	late := time.After(absence)
+	for !deviceExists(d.conf.TunDevice) {
+		select {
+		case sig := <-signals:
+			if err := d.signal(sig); err != nil {
+				return err
+			}
+		case <-late:
+			return fmt.Errorf("tun device %s did not come back", d.conf.TunDevice)
+		case <-look.C:
+		}
+	}
+	if d.dev, d.queues, d.link, err = openDevice(d.conf); err != nil {
+		return err
+	}
+	if err := setUpLink(d.conf, d.log.infof); err != nil {
+		d.dev.Close()
+		return err
+	}
+	d.introduceDevice()
+	return d.trans.SetMTU(d.link.MTU, d.link.MTU)
+}
+
+// upkeep does what has to be done once a second.
+func (d *daemon) upkeep(stop <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			d.leases.upkeep(now)
+			d.packets.refill()
+		case <-stop:
+			return
+		}
+	}
+}
+
+// follow takes note of a change of the device's link.
+func (d *daemon) follow(l tun.Link) {
+	name := d.dev.Name()
+	switch {
+	case d.link.Up && !l.Up:
+		d.log.noticef("Tun device %s is down: nothing arrives until it is up again", name)
+	case !d.link.Up && l.Up:
+		d.log.infof("Tun device %s is up", name)
+	}
+	if l.MTU != d.link.MTU {
+		if err := d.trans.SetMTU(l.MTU, l.MTU); err != nil {
+			d.log.warningf("Tun device %s has an MTU of %d now, less than the %d that IPv6 needs: going on with the one before", name, l.MTU, lowestMTU)
+		} else {
+			d.log.infof("Tun device %s has an MTU of %d now", name, l.MTU)
+		}
+	}
+	d.link = l
+}
+
+// reload reads the map-file again and swaps the tables, all or nothing.
+func (d *daemon) reload() {
+	d.log.noticef("Received SIGHUP, reloading")
+	d.notifier.send("RELOADING=1", monotonic())
+	if d.maps != nil {
+		if err := d.reloadMaps(); err != nil {
+			d.log.errorf("%v: going on with the maps as they were", err)
+		}
+	}
+	d.leases.save(time.Now())
+	d.notifier.send("READY=1", d.status())
+}
+
+func (d *daemon) reloadMaps() error {
+	more, problems, err := d.maps.read(d.conf)
+	if err != nil {
+		return err
+	}
+	d.report(problems)
+	if problems.Failed() {
+		return fmt.Errorf("map-file %s has errors", d.maps.path)
+	}
+	tab, err := translate.NewTable(tableConfig(d.conf, more))
+	if err != nil {
+		return err
+	}
+	d.trans.SetTable(tab)
+	if err := d.leases.reserve(reserved(d.conf, more), mapped6(d.conf, more)); err != nil {
+		return err
+	}
+	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
+	return nil
+}
+
+// printStats answers SIGUSR1.
+func (d *daemon) printStats() {
+	s := d.trans.Stats()
+	for _, line := range statLines(&s) {
+		d.log.noticef("%s", line)
+	}
+	if n := d.refused(); n > 0 {
+		d.log.noticef("refused by the kernel: %d packets", n)
+	}
+	d.log.noticef("%s", d.leases.stats())
+}
+
+// status is a line for systemctl status.
+func (d *daemon) status() string {
+	return fmt.Sprintf("STATUS=Translating on %s, %d workers", d.dev.Name(), len(d.queues))
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// A device is what the daemon needs of a TUN device: *tun.Device, or a test's.
+type device interface {
+	Name() string
+	Link() (tun.Link, error)
+	Watch(func(tun.Link)) error
+	Close() error
+}
+
+// A queue is what a worker needs of it: *tun.Queue, or a test's.
+type queue interface {
+	Read(ps []translate.Packet) (int, error)
+	Write(ps []translate.Packet) (int, error)
+	Refused() uint64
+}
+
+// lowestMTU is the least that an IPv6 link carries: RFC 8200 §5.
+const lowestMTU = 1280
+
+// openDevice attaches to the device, or makes it. It returns the state of its
+// link, which has an MTU that IPv6 can live with.
+func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
+	d, err := tun.Open(tun.Config{Name: c.TunDevice, Queues: workers(c), Plain: !c.Offload})
+	if err != nil {
+		return nil, nil, tun.Link{}, err
+	}
+	link, err := d.Link()
+	if err == nil && link.MTU < lowestMTU {
+		err = fmt.Errorf("tun device %s has an MTU of %d, less than the %d that IPv6 needs: ip link set %s mtu 1500",
+			c.TunDevice, link.MTU, lowestMTU, c.TunDevice)
+	}
+	if err != nil {
+		d.Close()
+		return nil, nil, tun.Link{}, err
+	}
+	var queues []queue
+	for _, q := range d.Queues() {
+		queues = append(queues, q)
+	}
+	return d, queues, link, nil
+}
+
+// deviceExists reports whether there is an interface of that name.
+func deviceExists(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
+}
+
+// makeDevice makes the device persistent, for root alone, as TAYGA does.
+func makeDevice(c *taygaconf.Config) error {
+	return tun.Persist(c.TunDevice, true, 0, 0)
+}
+
+// removeDevice lets the device go as soon as nobody has it open.
+func removeDevice(c *taygaconf.Config) error {
+	return tun.Persist(c.TunDevice, false, -1, -1)
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/steppe-nat64/steppe/pool"
+)
+
+// leaseFile holds the leases across restarts. It is addressed by its bare name:
+// the working directory is data-dir, in a jail and out of it.
+const leaseFile = "dynamic.map"
+
+// damagedFile keeps a leaseFile from which lines were left out.
+const damagedFile = "dynamic.map.damaged"
+
+const (
+	// upkeepInterval is how often idle leases are looked for, and how long after
+	// one write of the file the next may come.
+	upkeepInterval = 45 * time.Second
+	// rewriteInterval is how old the file may get although no lease began or
+	// ended, since the times in it go stale: a quarter of 14 days.
+	rewriteInterval = 302400 * time.Second
+	// damageReports is how many bad lines are reported one by one.
+	damageReports = 20
+)
+
+// leases is the pool with its file. A nil *leases is a daemon without a pool.
+type leases struct {
+	pool *pool.Pool
+	dir  string // data-dir, for messages; empty if nothing is kept
+	log  *logger
+
+	mu      sync.Mutex // one save at a time; guards what follows
+	saved   uint64     // pool.Changes of the last save
+	savedAt time.Time  // zero if not saved yet
+	retryAt time.Time  // not before, after a failure
+	expired time.Time
+}
+
+// load reads the file, if there is one. Leases of hosts that have got a fixed
+// mapping since are left out.
+func (l *leases) load(fixed *hosts6) {
+	if l == nil || l.dir == "" {
+		return
+	}
+	path := l.dir + "/" + leaseFile
+	f, err := os.Open(leaseFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return
+	case err != nil:
+		l.log.errorf("Unable to open %s: %v: starting without the leases in it", path, cause(err))
+		return
+	}
+	defer f.Close()
+	bad := 0
+	n, err := l.pool.Load(f, func(lease pool.Lease) error {
+		if fixed.contains(lease.Host) {
+			return errors.New("host has a fixed mapping")
+		}
+		return nil
+	}, func(e *pool.LineError) {
+		if bad++; bad <= damageReports {
+			l.log.warningf("%s:%d: ignored: %v: %q", path, e.Line, e.Err, e.Text)
+		}
+	})
+	if bad > damageReports {
+		l.log.warningf("%s: %d more lines ignored", path, bad-damageReports)
+	}
+	if err != nil {
+		l.log.errorf("Unable to read %s: %v", path, err)
+	}
+	if bad > 0 || err != nil {
+		l.preserve(f)
+	}
+	plural := "s"
+	if n == 1 {
+		plural = ""
+	}
+	l.log.infof("Loaded %d dynamic map%s from %s", n, plural, path)
+	l.mu.Lock()
+	l.saved = l.pool.Changes()
+	l.mu.Unlock()
+}
+
+// preserve keeps a copy of a file from which something was left out, since the
+// next save replaces it.
+func (l *leases) preserve(f *os.File) {
+	err := pool.ReplaceFile(damagedFile, func(w io.Writer) error {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		_, err := io.Copy(w, f)
+		return err
+	})
+	if err != nil {
+		l.log.warningf("Unable to keep a copy of it: %v", err)
+		return
+	}
+	l.log.warningf("A copy of it is kept in %s/%s", l.dir, damagedFile)
+}
+
+// upkeep is called about once a second.
+func (l *leases) upkeep(now time.Time) {
+	if l == nil {
+		return
+	}
+	l.pool.Tick(now)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.expired) >= upkeepInterval {
+		l.pool.Expire(now)
+		l.expired = now
+	}
+	if l.dir == "" || now.Before(l.retryAt) || now.Sub(l.savedAt) < upkeepInterval {
+		return
+	}
+	if l.pool.Changes() != l.saved || now.Sub(l.savedAt) >= rewriteInterval {
+		l.saveLocked(now)
+	}
+}
+
+// save writes the file now.
+func (l *leases) save(now time.Time) {
+	if l == nil || l.dir == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pool.Tick(now)
+	l.saveLocked(now)
+}
+
+func (l *leases) saveLocked(now time.Time) {
+	changes := l.pool.Changes()
+	if err := pool.ReplaceFile(leaseFile, l.pool.Save); err != nil {
+		l.log.errorf("Unable to open %s/%s~~ for writing: %v: trying again in %v", l.dir, leaseFile, cause(err), upkeepInterval)
+		l.retryAt = now.Add(upkeepInterval)
+		return
+	}
+	l.saved, l.savedAt = changes, now
+}
+
+// reserve makes the pool agree with maps that have changed: nobody leases an
+// address with a map, and no host that has one holds a lease.
+func (l *leases) reserve(addrs []netip.Prefix, fixed *hosts6) error {
+	if l == nil {
+		return nil
+	}
+	ended, err := l.pool.Reserve(addrs)
+	if err != nil {
+		return err
+	}
+	ended += l.pool.Remove(func(lease pool.Lease) bool { return fixed.contains(lease.Host) })
+	if ended > 0 {
+		l.log.noticef("%d leases ended because their address or host has a map now", ended)
+	}
+	return nil
+}
+
+// stats puts the pool's figures into words.
+func (l *leases) stats() string {
+	if l == nil {
+		return "no dynamic pool"
+	}
+	s := l.pool.Stats()
+	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", s.Size, s.Held, s.Dormant, s.Refused)
+}
+
+// cause strips what the message around it says already.
+func cause(err error) error {
+	var path *os.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/pool"
+)
+
+const poolConf = `tun-device nat64
+ipv4-addr 172.16.2.1
+prefix 2001:db8:64::/96
+dynamic-pool 172.16.2.0/24
+map 172.16.2.5 2001:db8:5::5
+`
+
+func confOf(t *testing.T, text string) *taygaconf.Config {
+	t.Helper()
+	c, problems := taygaconf.Read(strings.NewReader(text), "tayga.conf", nil)
+	require.False(t, problems.Failed(), problems)
+	return c
+}
+
+// newLeases makes a pool in an empty data-dir, which becomes the working
+// directory.
+func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	r := &recorder{}
+	p, err := pool.New(poolConfig(confOf(t, poolConf), nil, nil), now)
+	require.NoError(t, err)
+	return &leases{pool: p, dir: "/data", log: newLogger(r)}, r
+}
+
+func host(s string) [16]byte { return netip.MustParseAddr(s).As16() }
+
+// leaseLines returns the lines of the file that hold leases.
+func leaseLines(t *testing.T) []string {
+	t.Helper()
+	b, err := os.ReadFile(leaseFile)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	var lines []string
+	for l := range strings.Lines(string(b)) {
+		if l = strings.TrimSpace(l); l != "" && l[0] != '#' {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+func TestLeasesAreSaved(t *testing.T) {
+	now := time.Now()
+	l, _ := newLeases(t, now)
+	l.load(&hosts6{})
+	at := func(d time.Duration) time.Time { return now.Add(d) }
+
+	l.upkeep(at(time.Second))
+	assert.FileExists(t, leaseFile, "the first pass writes the file")
+	assert.Empty(t, leaseLines(t))
+
+	// The first lease after a quiet time is saved at once.
+	l.upkeep(at(100 * time.Second))
+	l.pool.Assign(host("2001:db8:77::1"))
+	l.upkeep(at(101 * time.Second))
+	require.Len(t, leaseLines(t), 1)
+	assert.Equal(t, "172.16.2.95\t2001:db8:77::1\t"+strconv.FormatInt(at(100*time.Second).Unix(), 10), leaseLines(t)[0])
+
+	// The next has to wait until 45 s after that.
+	l.pool.Assign(host("2001:db8:77::2"))
+	l.upkeep(at(145 * time.Second))
+	assert.Len(t, leaseLines(t), 1)
+	l.upkeep(at(146 * time.Second))
+	assert.Len(t, leaseLines(t), 2)
+
+	// Nothing changed: the file stays until its times are stale.
+	require.NoError(t, os.Remove(leaseFile))
+	l.upkeep(at(1000 * time.Second))
+	assert.NoFileExists(t, leaseFile)
+	l.upkeep(at(146*time.Second + rewriteInterval))
+	assert.Len(t, leaseLines(t), 2)
+}
+
+// A lease given out in the first seconds is not lost, and has a time.
+func TestEarlyLeaseIsSaved(t *testing.T) {
+	now := time.Now()
+	l, _ := newLeases(t, now)
+	l.load(&hosts6{})
+	l.pool.Assign(host("2001:db8:77::1"))
+	l.save(now)
+	require.Len(t, leaseLines(t), 1)
+	fields := strings.Fields(leaseLines(t)[0])
+	assert.Equal(t, strconv.FormatInt(now.Unix(), 10), fields[2])
+}
+
+func TestLeasesAreLoaded(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	stamp := strconv.FormatInt(now.Unix()-10, 10)
+	text := "### comment\n\n172.16.2.12\t2001:db8:1::12\t" + stamp + "\n172.16.2.255 2001:db8:1::ff " + stamp + " # kept\n"
+	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
+	l.load(mapped6(confOf(t, poolConf), nil))
+	l.log.flush()
+	assert.Equal(t, []string{"6 Loaded 2 dynamic maps from /data/dynamic.map"}, r.all())
+	assert.NoFileExists(t, damagedFile)
+	a, ok := l.pool.Assign(host("2001:db8:1::ff"))
+	assert.True(t, ok)
+	assert.Equal(t, [4]byte{172, 16, 2, 255}, a)
+}
+
+// A damaged line is named, the rest is used, and the file is kept.
+func TestDamagedLeasesArePreserved(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	stamp := strconv.FormatInt(now.Unix()-10, 10)
+	text := "172.16.2.12 2001:db8:1::12 " + stamp + "\n" +
+		"172.16.2.13 2001:db8:1::13\n" +
+		"172.16.2.5 2001:db8:1::14 " + stamp + "\n" +
+		"172.16.2.15 2001:db8:5::5 " + stamp + "\n" +
+		"172.16.2.16 2001:db8:64::1 " + stamp + "\n" +
+		"\x00\x00\x00"
+	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
+	l.load(mapped6(confOf(t, poolConf), nil))
+	l.log.flush()
+	lines := strings.Join(r.all(), "\n")
+	assert.Contains(t, lines, "/data/dynamic.map:2: ignored: ")
+	assert.Contains(t, lines, "/data/dynamic.map:3: ignored: address is reserved")
+	assert.Contains(t, lines, "/data/dynamic.map:4: ignored: host has a fixed mapping")
+	assert.Contains(t, lines, "/data/dynamic.map:5: ignored: host has a fixed mapping")
+	assert.Contains(t, lines, "/data/dynamic.map:6: ignored: ")
+	assert.Contains(t, lines, "A copy of it is kept in /data/dynamic.map.damaged")
+	assert.Contains(t, lines, "Loaded 1 dynamic map from /data/dynamic.map")
+	l.save(now)
+	assert.Len(t, leaseLines(t), 1)
+	kept, err := os.ReadFile(damagedFile)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(kept))
+}
+
+// A wrong file by that name does not fill the log.
+func TestDamageReportsAreBounded(t *testing.T) {
+	l, r := newLeases(t, time.Now())
+	require.NoError(t, os.WriteFile(leaseFile, []byte(strings.Repeat("nonsense\n", 10_000)), 0o644))
+	l.load(&hosts6{})
+	l.log.flush()
+	assert.Len(t, r.all(), damageReports+3)
+	assert.Contains(t, r.all()[damageReports], "9980 more lines ignored")
+}
+
+// A file that cannot be written is said once an interval, and tried again.
+func TestSaveFailureIsRetried(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	require.NoError(t, os.Mkdir(leaseFile, 0o755))
+	l.load(&hosts6{})
+	l.log.flush()
+	before := len(r.all())
+	for i := range 44 {
+		l.upkeep(now.Add(time.Duration(i+1) * time.Second))
+	}
+	l.log.flush()
+	assert.Len(t, r.all(), before+1)
+	assert.Contains(t, r.all()[before], "3 Unable to open /data/dynamic.map~~ for writing: ")
+	require.NoError(t, os.Remove(leaseFile))
+	l.upkeep(now.Add(46 * time.Second))
+	assert.FileExists(t, leaseFile)
+}
+
+// Without data-dir or pool there is no file.
+func TestNoLeaseFile(t *testing.T) {
+	l, _ := newLeases(t, time.Now())
+	l.dir = ""
+	l.load(&hosts6{})
+	l.upkeep(time.Now().Add(time.Hour))
+	l.save(time.Now())
+	assert.NoFileExists(t, leaseFile)
+	var none *leases
+	none.load(&hosts6{})
+	none.upkeep(time.Now())
+	none.save(time.Now())
+	assert.NoError(t, none.reserve(nil, nil))
+	assert.Equal(t, "no dynamic pool", none.stats())
+}
+
+// A reload that gives a leased address, or a host that has a lease, a map of
+// its own ends that lease and no other.
+func TestReserve(t *testing.T) {
+	l, r := newLeases(t, time.Now())
+	for _, h := range []string{"2001:db8:77::1", "2001:db8:77::2", "2001:db8:77::3"} {
+		_, ok := l.pool.Assign(host(h)) // .95, .96, .97
+		require.True(t, ok)
+	}
+	c := confOf(t, poolConf)
+	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
+	require.Empty(t, problems)
+	require.NoError(t, l.reserve(reserved(c, more), mapped6(c, more)))
+	l.log.flush()
+	assert.Contains(t, strings.Join(r.all(), "\n"), "2 leases ended")
+	_, ok := l.pool.Host([4]byte{172, 16, 2, 95})
+	assert.False(t, ok)
+	_, ok = l.pool.Host([4]byte{172, 16, 2, 96})
+	assert.False(t, ok)
+	_, ok = l.pool.Host([4]byte{172, 16, 2, 97})
+	assert.True(t, ok)
+}
+
+func TestMapped6(t *testing.T) {
+	s := mapped6(confOf(t, "tun-device t\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 64:ff9b::/96\nmap 10.0.0.0/24 2001:db8:a::/56\n"), nil)
+	for h, want := range map[string]bool{
+		"2001:db8::1": true, "2001:db8::2": false,
+		"64:ff9b::8.8.8.8": true, "64:ff9b:1::1": false,
+		"2001:db8:a:ff::9": true, "2001:db8:a:100::9": false,
+	} {
+		assert.Equal(t, want, s.contains(netip.MustParseAddr(h)), h)
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// patience is how long tests wait for what should come at once.
+const patience = 10 * time.Second
+
+// recorder is a sink that remembers.
+type recorder struct {
+	mu    sync.Mutex
+	lines []string
+	gate  chan struct{} // if not nil, each line waits for one
+}
+
+func (r *recorder) writeLine(pri priority, line string) error {
+	if r.gate != nil {
+		<-r.gate
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf("%d %s", pri, line))
+	return nil
+}
+
+func (r *recorder) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.lines...)
+}
+
+func TestLoggerKeepsOrder(t *testing.T) {
+	r := &recorder{}
+	l := newLogger(r)
+	l.infof("one %d", 1)
+	l.errorf("two\nlines\x00")
+	assert.True(t, l.try(priNotice, "three"))
+	l.flush()
+	assert.Equal(t, []string{"6 one 1", "3 two lines ", "5 three"}, r.all())
+}
+
+// A sink that hangs does not hold up whoever may not wait.
+func TestLoggerDoesNotBlockPackets(t *testing.T) {
+	r := &recorder{gate: make(chan struct{})}
+	l := newLogger(r)
+	taken := 0
+	start := time.Now()
+	for range 2 * logBacklog {
+		if l.try(priInfo, "line") {
+			taken++
+		}
+	}
+	assert.Less(t, time.Since(start), time.Second)
+	assert.InDelta(t, logBacklog, taken, 1) // one more is with the sink
+	close(r.gate)
+	l.flush()
+	assert.Len(t, r.all(), taken)
+}
+
+func TestTee(t *testing.T) {
+	var all, errs strings.Builder
+	w := tee{stream{&all}, stream{&errs}}
+	w.writeLine(priInfo, "fine")
+	w.writeLine(priWarning, "odd")
+	w.writeLine(priError, "broken")
+	assert.Equal(t, "fine\nodd\nbroken\n", all.String())
+	assert.Equal(t, "odd\nbroken\n", errs.String())
+}
+
+func listen(t *testing.T, path string) *net.UnixConn {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func receive(t *testing.T, conn *net.UnixConn) string {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	b := make([]byte, 4096)
+	n, err := conn.Read(b)
+	require.NoError(t, err)
+	return string(b[:n])
+}
+
+func TestSyslog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	conn := listen(t, path)
+	s := &syslog{sockets: []string{path + ".absent", path}}
+	require.NoError(t, s.dial())
+	require.NoError(t, s.writeLine(priNotice, "a line"))
+	// Facility daemon is 3, so 3*8 + 5.
+	assert.Regexp(t, regexp.MustCompile(fmt.Sprintf(`^<29>[A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d tayga\[%d\]: a line$`, os.Getpid())), receive(t, conn))
+
+	// The daemon is started anew: the next line finds it.
+	conn.Close()
+	os.Remove(path)
+	assert.Error(t, s.writeLine(priError, "lost"))
+	conn = listen(t, path)
+	require.NoError(t, s.writeLine(priError, "found"))
+	assert.Contains(t, receive(t, conn), ": found")
+}
+
+func TestJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j := &journal{path: path}
+	assert.Error(t, j.writeLine(priInfo, "nobody listens")) // and that is all
+	conn := listen(t, path)
+	require.NoError(t, j.writeLine(priWarning, "a line = 1"))
+	assert.Equal(t, "MESSAGE=a line = 1\nPRIORITY=4\nSYSLOG_IDENTIFIER=tayga\n", receive(t, conn))
+}
+
+func TestNotifier(t *testing.T) {
+	open := func(value string) (*notifier, error) {
+		t.Setenv("NOTIFY_SOCKET", value)
+		n, err := openNotifier()
+		_, still := os.LookupEnv("NOTIFY_SOCKET")
+		assert.False(t, still, "left for children to find")
+		return n, err
+	}
+	n, err := open("")
+	require.NoError(t, err)
+	assert.NoError(t, n.send("READY=1"))
+	assert.NoError(t, (*notifier)(nil).send("READY=1"))
+
+	path := filepath.Join(t.TempDir(), "notify")
+	_, err = open(path)
+	assert.True(t, errors.Is(err, os.ErrNotExist), err)
+	_, err = open("relative")
+	assert.ErrorContains(t, err, "neither a path nor an abstract name")
+
+	conn := listen(t, path)
+	n, err = open(path)
+	require.NoError(t, err)
+	require.NoError(t, n.send("READY=1", "STATUS=fine"))
+	assert.Equal(t, "READY=1\nSTATUS=fine", receive(t, conn))
+
+	name := fmt.Sprintf("@tayga-test-%d", os.Getpid())
+	conn = listen(t, name)
+	n, err = open(name)
+	require.NoError(t, err)
+	require.NoError(t, n.send("RELOADING=1", monotonic()))
+	assert.Regexp(t, `^RELOADING=1\nMONOTONIC_USEC=[1-9]\d+$`, receive(t, conn))
+}

@@ -1,0 +1,127 @@
+// Command tayga translates packets between IPv6 and IPv4 networks on a TUN
+// device: NAT64, SIIT, CLAT. It takes the place of the TAYGA daemon: the same
+// command line, the same tayga.conf, the same files and log lines.
+//
+//	main.go       the command line comes in, the exit status goes out
+//	options.go    getopt_long
+//	daemon.go     the life of the daemon, in TAYGA's order
+//	detach.go     into the background
+//	device.go     the TUN device; link_linux.go its addresses and routes
+//	pump.go       the packets' loop
+//	wire.go       from a tayga.conf to translate, pool and tun
+//	privileges.go user, group and jail; pidfile.go
+//	leases.go     the dynamic pool and its dynamic.map
+//	mapfile.go    maps that are read again on SIGHUP
+//	log.go        log sinks; syslog.go, journal.go
+//	packetlog.go  lines about packets; stats.go counters
+//	notify.go     systemd
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// release is the version of a release, set by the linker.
+var release string
+
+// version returns the version of this program, and whose it is.
+func version() string {
+	v := release
+	if v == "" {
+		v = "devel"
+		if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+			v = info.Main.Version
+		}
+	}
+	return v + " (steppe)"
+}
+
+var wellKnownPrefix = netip.MustParsePrefix("64:ff9b::/96")
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without its globals.
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parseOptions(args)
+	if err != nil {
+		complain(stderr, err)
+		fmt.Fprintln(stderr, "Try 'tayga --help' for more information.")
+		return 1
+	}
+	switch {
+	case o.help:
+		io.WriteString(stderr, usageText)
+		return 0
+	case o.version:
+		fmt.Fprintf(stdout, "tayga %s\n", version())
+		return 0
+	case o.check:
+		return check(o, stdout)
+	case o.mktun || o.rmtun:
+		return manageDevice(o, stdout, stderr)
+	}
+	p := findParent()
+	if !o.foreground && p == nil {
+		return detach(args, stderr)
+	}
+	return serve(o, p, stderr)
+}
+
+func complain(w io.Writer, err error) { fmt.Fprintf(w, "tayga: %v\n", err) }
+
+// check reads the configuration and says what is wrong with it.
+func check(o options, w io.Writer) int {
+	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
+	if !problems.Failed() && c.MapFile != "" {
+		path := c.MapFile
+		if !filepath.IsAbs(path) { // it counts from where the daemon will be
+			path = filepath.Join("/", c.DataDir, path)
+		}
+		_, more, err := c.LoadMaps(path)
+		if err != nil {
+			more = append(more, taygaconf.Problem{File: c.File, Directive: "map-file", Text: err.Error()})
+		}
+		problems = append(problems, more...)
+	}
+	for _, p := range problems {
+		fmt.Fprintln(w, p)
+	}
+	if problems.Failed() {
+		return 1
+	}
+	fmt.Fprintf(w, "%s: OK\n", o.configFile)
+	return 0
+}
+
+// manageDevice makes the device persistent or removes it. It needs a complete
+// tayga.conf, although all it takes from there is the name.
+func manageDevice(o options, stdout, stderr io.Writer) int {
+	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
+	for _, p := range problems {
+		fmt.Fprintln(stdout, p)
+	}
+	if problems.Failed() {
+		return 1
+	}
+	if o.user != "" || o.group != "" || o.chroot {
+		fmt.Fprintln(stderr, "tayga: --user, --group and --chroot make no sense with --mktun and --rmtun")
+		return 1
+	}
+	act, done := makeDevice, "Created"
+	if o.rmtun {
+		act, done = removeDevice, "Removed"
+	}
+	if err := act(c); err != nil {
+		fmt.Fprintln(stdout, err)
+		return 1
+	}
+	fmt.Fprintf(stdout, "%s persistent tun device %s\n", done, c.TunDevice)
+	return 0
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// A mapSource is the map-file, which is read at start and on every SIGHUP, when
+// the process may be in a jail.
+type mapSource struct {
+	path string   // as written, for messages
+	name string   // as opened, counted from dir
+	dir  *os.File // nil: the working directory, which is data-dir and the jail's root
+}
+
+// openMapSource finds a map-file. A relative path counts from the working
+// directory. The name of a file inside the jail is made relative to it; the
+// directory of one outside is held open, which leaves that directory within the
+// process's reach.
+func openMapSource(path, jail string) (*mapSource, error) {
+	m := &mapSource{path: path, name: path}
+	if !filepath.IsAbs(path) || jail == "" {
+		return m, nil
+	}
+	rel, err := filepath.Rel(jail, filepath.Clean(path))
+	if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		m.name = rel
+		return m, nil
+	}
+	if m.dir, err = os.Open(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("map-file: %w", err)
+	}
+	m.name = filepath.Base(path)
+	return m, nil
+}
+
+// read reads the file. The error is about the file as a whole, the problems
+// are about its lines.
+func (m *mapSource) read(c *taygaconf.Config) ([]taygaconf.Map, taygaconf.Problems, error) {
+	dir := unix.AT_FDCWD
+	if m.dir != nil {
+		dir = int(m.dir.Fd())
+	}
+	fd, err := unix.Openat(dir, m.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
+	}
+	f := os.NewFile(uintptr(fd), m.name)
+	defer f.Close()
+	if fi, err := f.Stat(); err == nil && fi.IsDir() {
+		return nil, nil, fmt.Errorf("map-file %s: is a directory", m.path)
+	}
+	maps, problems := c.ReadMaps(f, m.path)
+	return maps, problems, nil
+}

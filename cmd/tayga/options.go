@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// defaultConfig is where tayga.conf is unless -c says otherwise.
+const defaultConfig = "/etc/tayga.conf"
+
+// sink is where the log goes.
+type sink uint8
+
+const (
+	toSyslog sink = iota
+	toStdout
+	toJournal
+)
+
+// options is the command line. The zero value of each field but configFile is
+// what holds when its option is not given.
+type options struct {
+	configFile string
+	sink       sink
+	foreground bool
+	user       string
+	group      string
+	chroot     bool
+	pidfile    string
+	mktun      bool
+	rmtun      bool
+	check      bool
+	help       bool
+	version    bool
+}
+
+// An option is one name of the command line. TAYGA reads its own with GNU
+// getopt_long, and so does this table: short options in bundles, arguments
+// attached or behind, long options by any beginning that fits one of them only.
+type option struct {
+	long  string
+	short byte // 0: none
+	arg   bool
+	set   func(o *options, arg string)
+}
+
+// taygaOptions are those of TAYGA, all versions together.
+var taygaOptions = []option{
+	{"config", 'c', true, func(o *options, arg string) { o.configFile = arg }},
+	{"debug", 'd', false, func(o *options, _ string) { o.sink, o.foreground = toStdout, true }},
+	{"nodetach", 'n', false, func(o *options, _ string) { o.foreground = true }},
+	{"user", 'u', true, func(o *options, arg string) { o.user = arg }},
+	{"group", 'g', true, func(o *options, arg string) { o.group = arg }},
+	{"chroot", 'r', false, func(o *options, _ string) { o.chroot = true }},
+	{"pidfile", 'p', true, func(o *options, arg string) { o.pidfile = arg }},
+	{"mktun", 0, false, func(o *options, _ string) { o.mktun = true }},
+	{"rmtun", 0, false, func(o *options, _ string) { o.rmtun = true }},
+	{"syslog", 0, false, func(o *options, _ string) { o.sink = toSyslog }},
+	{"stdout", 0, false, func(o *options, _ string) { o.sink = toStdout }},
+	{"journal", 0, false, func(o *options, _ string) { o.sink = toJournal }},
+	{"help", 'h', false, func(o *options, _ string) { o.help = true }},
+	// TAYGA takes --s for --syslog, although --stdout begins with it too.
+	{"s", 0, false, func(o *options, _ string) { o.sink = toSyslog }},
+}
+
+// ourOptions are our own. They are looked at only if none of TAYGA's fits, so
+// that --ch goes on to mean --chroot.
+var ourOptions = []option{
+	{"check", 0, false, func(o *options, _ string) { o.check = true }},
+	{"version", 'V', false, func(o *options, _ string) { o.version = true }},
+}
+
+// parseOptions reads the command line without the program's name. Words that
+// are neither options nor their arguments are ignored, wherever they stand:
+// clatd passes an empty one. An error is worded as getopt's.
+func parseOptions(args []string) (options, error) {
+	o := options{configFile: defaultConfig}
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		var err error
+		switch {
+		case word == "--":
+			return o, nil
+		case strings.HasPrefix(word, "--"):
+			args, err = parseLong(&o, word[2:], args)
+		case strings.HasPrefix(word, "-") && len(word) > 1:
+			args, err = parseShort(&o, word[1:], args)
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+	if o.mktun && o.rmtun {
+		return o, fmt.Errorf("--mktun and --rmtun cannot be given together")
+	}
+	return o, nil
+}
+
+// parseLong reads the long option in word, and its argument from rest if it is
+// not attached. It returns what it leaves of rest.
+func parseLong(o *options, word string, rest []string) ([]string, error) {
+	name, arg, attached := strings.Cut(word, "=")
+	opt, err := findLong(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case attached && !opt.arg:
+		return nil, fmt.Errorf("option '--%s' doesn't allow an argument", opt.long)
+	case opt.arg && !attached && len(rest) == 0:
+		return nil, fmt.Errorf("option '--%s' requires an argument", opt.long)
+	case opt.arg && !attached:
+		arg, rest = rest[0], rest[1:]
+	}
+	opt.set(o, arg)
+	return rest, nil
+}
+
+// findLong finds the option that name is, or begins.
+func findLong(name string) (*option, error) {
+	var found []*option
+	for _, table := range [][]option{taygaOptions, ourOptions} {
+		for i := range table {
+			if table[i].long == name {
+				return &table[i], nil
+			}
+			if strings.HasPrefix(table[i].long, name) {
+				found = append(found, &table[i])
+			}
+		}
+		if len(found) > 0 {
+			break
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("unrecognized option '--%s'", name)
+	case 1:
+		return found[0], nil
+	}
+	s := fmt.Sprintf("option '--%s' is ambiguous; possibilities:", name)
+	for _, opt := range found {
+		s += fmt.Sprintf(" '--%s'", opt.long)
+	}
+	return nil, fmt.Errorf("%s", s)
+}
+
+// parseShort reads the bundle of short options in word.
+func parseShort(o *options, word string, rest []string) ([]string, error) {
+	for i := 0; i < len(word); i++ {
+		opt := findShort(word[i])
+		switch {
+		case opt == nil:
+			return nil, fmt.Errorf("invalid option -- '%c'", word[i])
+		case !opt.arg:
+			opt.set(o, "")
+			continue
+		case i+1 < len(word):
+			opt.set(o, word[i+1:])
+		case len(rest) > 0:
+			opt.set(o, rest[0])
+			rest = rest[1:]
+		default:
+			return nil, fmt.Errorf("option requires an argument -- '%c'", word[i])
+		}
+		break
+	}
+	return rest, nil
+}
+
+func findShort(c byte) *option {
+	for _, table := range [][]option{taygaOptions, ourOptions} {
+		for i := range table {
+			if table[i].short == c {
+				return &table[i]
+			}
+		}
+	}
+	return nil
+}
+
+const usageText = `Usage: tayga [OPTION]...
+Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
+
+  -c, --config FILE    read FILE instead of ` + defaultConfig + `
+      --check          report what is wrong with the configuration, and end
+      --mktun          make the TUN device persistent, and end
+      --rmtun          remove the persistent TUN device, and end
+
+  -d, --debug          stay in the foreground and log to standard output
+  -n, --nodetach       stay in the foreground
+      --syslog         log to syslog (the default)
+      --stdout         log to standard output
+      --journal        log to the systemd journal, and tell systemd when ready
+
+  -p, --pidfile FILE   write the process id to FILE
+  -u, --user NAME      run as this user once the device is attached
+  -g, --group NAME     run as this group once the device is attached
+  -r, --chroot         confine the process to data-dir
+
+  -h, --help           print this text, and end
+  -V, --version        print the version, and end
+
+See tayga(8) and tayga.conf(5).
+`

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestParseOptions(t *testing.T) {
+	with := func(set func(*options)) options {
+		o := options{configFile: defaultConfig}
+		set(&o)
+		return o
+	}
+	none := func(*options) {}
+	debug := func(o *options) { o.sink, o.foreground = toStdout, true }
+	tests := []struct {
+		args string // words joined by |
+		want options
+		err  string
+	}{
+		{"", with(none), ""},
+		{"-d", with(debug), ""},
+		{"--debug", with(debug), ""},
+		{"-n", with(func(o *options) { o.foreground = true }), ""},
+		{"-c|F", with(func(o *options) { o.configFile = "F" }), ""},
+		{"-cF", with(func(o *options) { o.configFile = "F" }), ""},
+		{"-c=F", with(func(o *options) { o.configFile = "=F" }), ""},
+		{"--config|F", with(func(o *options) { o.configFile = "F" }), ""},
+		{"--config=F", with(func(o *options) { o.configFile = "F" }), ""},
+		{"--config=", with(func(o *options) { o.configFile = "" }), ""},
+		{"--config|--mktun", with(func(o *options) { o.configFile = "--mktun" }), ""},
+		{"-dnc|F", with(func(o *options) { debug(o); o.configFile = "F" }), ""},
+		{"-ndcF", with(func(o *options) { debug(o); o.configFile = "F" }), ""},
+		{"-c|A|-c|B", with(func(o *options) { o.configFile = "B" }), ""},
+		{"-unobody|-g|nogroup|-r|-p/run/t", with(func(o *options) {
+			o.user, o.group, o.chroot, o.pidfile = "nobody", "nogroup", true, "/run/t"
+		}), ""},
+		{"--user=u|--group|g|--chroot|--pidfile=p", with(func(o *options) {
+			o.user, o.group, o.chroot, o.pidfile = "u", "g", true, "p"
+		}), ""},
+		{"--mktun", with(func(o *options) { o.mktun = true }), ""},
+		{"--rmtun", with(func(o *options) { o.rmtun = true }), ""},
+		{"--help", with(func(o *options) { o.help = true }), ""},
+		{"-h", with(func(o *options) { o.help = true }), ""},
+		{"--version", with(func(o *options) { o.version = true }), ""},
+		{"-V", with(func(o *options) { o.version = true }), ""},
+		{"--check", with(func(o *options) { o.check = true }), ""},
+
+		// The last log sink wins.
+		{"-d|--syslog", with(func(o *options) { o.foreground = true }), ""},
+		{"--journal|--stdout", with(func(o *options) { o.sink = toStdout }), ""},
+		{"--stdout|--journal", with(func(o *options) { o.sink = toJournal }), ""},
+
+		// Words without a dash are ignored, and options behind them still count.
+		{"--config|F|--nodetach|", with(func(o *options) { o.configFile, o.foreground = "F", true }), ""},
+		{"|-d|word|-|-cF", with(func(o *options) { debug(o); o.configFile = "F" }), ""},
+		{"--|-d", with(none), ""},
+
+		// Beginnings.
+		{"--d", with(debug), ""},
+		{"--no", with(func(o *options) { o.foreground = true }), ""},
+		{"--p|F", with(func(o *options) { o.pidfile = "F" }), ""},
+		{"--u=nobody", with(func(o *options) { o.user = "nobody" }), ""},
+		{"--j", with(func(o *options) { o.sink = toJournal }), ""},
+		{"--h", with(func(o *options) { o.help = true }), ""},
+		{"--co=F", with(func(o *options) { o.configFile = "F" }), ""},
+		{"--ch", with(func(o *options) { o.chroot = true }), ""},
+		{"--che", with(func(o *options) { o.check = true }), ""},
+		{"--j|--s", with(none), ""},
+		{"--st", with(func(o *options) { o.sink = toStdout }), ""},
+		{"--v", with(func(o *options) { o.version = true }), ""},
+		{"--c|F", options{}, "option '--c' is ambiguous; possibilities: '--config' '--chroot'"},
+
+		{"--frob", options{}, "unrecognized option '--frob'"},
+		{"--frob=1", options{}, "unrecognized option '--frob'"},
+		{"--Config=F", options{}, "unrecognized option '--Config'"},
+		{"-x", options{}, "invalid option -- 'x'"},
+		{"-dx", options{}, "invalid option -- 'x'"},
+		{"-c", options{}, "option requires an argument -- 'c'"},
+		{"-dc", options{}, "option requires an argument -- 'c'"},
+		{"--config", options{}, "option '--config' requires an argument"},
+		{"--co", options{}, "option '--config' requires an argument"},
+		{"--nodetach=1", options{}, "option '--nodetach' doesn't allow an argument"},
+		{"--no=1", options{}, "option '--nodetach' doesn't allow an argument"},
+		{"--mktun|--rmtun", options{}, "--mktun and --rmtun cannot be given together"},
+		{"--rmtun|--mktun", options{}, "--mktun and --rmtun cannot be given together"},
+	}
+	for _, test := range tests {
+		t.Run(test.args, func(t *testing.T) {
+			var args []string
+			if test.args != "" {
+				args = strings.Split(test.args, "|")
+			}
+			got, err := parseOptions(args)
+			if test.err != "" {
+				assert.EqualError(t, err, test.err)
+				return
+			}
+			assert.NoError(t, err)
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+// Every option stands in the usage text.
+func TestUsageNamesEveryOption(t *testing.T) {
+	for _, opt := range append(taygaOptions, ourOptions...) {
+		if opt.long != "s" {
+			assert.Contains(t, usageText, "--"+opt.long)
+		}
+		if opt.short != 0 {
+			assert.Contains(t, usageText, " -"+string(opt.short)+", ")
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Kinds of events in the order in which they give a line its name.
+var logKinds = [...]struct {
+	kind taygaconf.Log
+	name string
+}{
+	{taygaconf.LogSelf, "SELF"},
+	{taygaconf.LogDrop, "DROP"},
+	{taygaconf.LogReject, "REJECT"},
+	{taygaconf.LogICMP, "ICMP"},
+	{taygaconf.LogDyn, "DYN"},
+}
+
+// linesPerSecond is how many lines of one kind are written in a second. Whoever
+// sends the packets must not be able to fill the disk.
+const linesPerSecond = 50
+
+// A limiter lets a number of lines through from one refill to the next and
+// counts the others. It is asked before a line is made.
+type limiter struct {
+	left       atomic.Int64
+	suppressed atomic.Uint64
+}
+
+func (l *limiter) allow() bool {
+	if l.left.Load() > 0 && l.left.Add(-1) >= 0 {
+		return true
+	}
+	l.suppressed.Add(1)
+	return false
+}
+
+// refill is called once a second. It returns how many lines were kept back
+// since the last time.
+func (l *limiter) refill() uint64 {
+	l.left.Store(linesPerSecond)
+	return l.suppressed.Swap(0)
+}
+
+// A packetLog writes the lines that the directive log asks for. Its methods may
+// be called by all workers at once.
+type packetLog struct {
+	kinds  taygaconf.Log
+	log    *logger
+	limits [len(logKinds)]limiter
+}
+
+func newPacketLog(kinds taygaconf.Log, log *logger) *packetLog {
+	l := &packetLog{kinds: kinds, log: log}
+	l.refill()
+	return l
+}
+
+// refill lets lines through again and says how many there would have been.
+func (l *packetLog) refill() {
+	for i := range l.limits {
+		if n := l.limits[i].refill(); n > 0 {
+			l.log.noticef("%s: %d more lines suppressed", logKinds[i].name, n)
+		}
+	}
+}
+
+// allow returns the name of a line about an event of these kinds, if there is
+// to be one, and its limiter.
+func (l *packetLog) allow(kinds taygaconf.Log) (name string, limit *limiter) {
+	kinds &= l.kinds
+	if kinds == 0 {
+		return "", nil
+	}
+	for i := range logKinds {
+		if kinds&logKinds[i].kind == 0 {
+			continue
+		}
+		if !l.limits[i].allow() {
+			return "", nil
+		}
+		return logKinds[i].name, &l.limits[i]
+	}
+	return "", nil
+}
+
+// batch logs what is to be logged about packets that have been judged and not
+// yet sent.
+func (l *packetLog) batch(ps []translate.Packet) {
+	for i := range ps {
+		e := &events[ps[i].Result.Reason]
+		if e.kinds&l.kinds != 0 {
+			l.packet(&ps[i], e)
+		}
+	}
+}
+
+func (l *packetLog) packet(p *translate.Packet, e *event) {
+	b := briefOf(p)
+	if b.v6 && b.dst.IsMulticast() && e.kinds == taygaconf.LogDrop {
+		return // the kernel's own chatter: router solicitations, listener reports
+	}
+	name, limit := l.allow(e.kinds)
+	if limit == nil {
+		return
+	}
+	pri := priInfo
+	if e.kinds&(taygaconf.LogDrop|taygaconf.LogReject) != 0 {
+		pri = priNotice
+	}
+	if !l.log.try(pri, b.line(name, e.text)) {
+		limit.suppressed.Add(1)
+	}
+}
+
+// lease logs what became of a lease. It is called with the pool's lock held.
+func (l *packetLog) lease(e pool.Event) {
+	if e.Kind == pool.Forgotten {
+		return // as in TAYGA: the address led nowhere for days
+	}
+	name, limit := l.allow(taygaconf.LogDyn)
+	if limit == nil {
+		return
+	}
+	if !l.log.try(priInfo, name+": ["+e.Kind.String()+"] ["+e.Addr.String()+"]->["+e.Host.String()+"]") {
+		limit.suppressed.Add(1)
+	}
+}
+
+// A brief is what a line says about a packet.
+type brief struct {
+	v6       bool
+	src, dst netip.Addr
+	length   int   // without the IPv6 header
+	proto    uint8 // behind extension headers; 0 if unknown
+}
+
+// line forms the line as TAYGA does.
+func (b *brief) line(name, why string) string {
+	s := make([]byte, 0, 160)
+	s = append(s, name...)
+	s = append(s, ": [v"...)
+	if b.v6 {
+		s = append(s, '6')
+	} else {
+		s = append(s, '4')
+	}
+	s = append(s, "] ["...)
+	s = b.src.AppendTo(s)
+	s = append(s, "]->["...)
+	s = b.dst.AppendTo(s)
+	s = append(s, "] ("...)
+	s = strconv.AppendInt(s, int64(b.length), 10)
+	s = append(s, " bytes) (proto "...)
+	s = strconv.AppendUint(s, uint64(b.proto), 10)
+	s = append(s, ") "...)
+	return string(append(s, why...))
+}
+
+// Lengths of headers.
+const (
+	header4 = 20
+	header6 = 40
+	icmpLen = 8
+)
+
+// briefOf tells who sent what to whom, from what is left of the packet after
+// its verdict: itself if it was dropped, or the answer to it, which quotes it
+// or has its addresses swapped.
+func briefOf(p *translate.Packet) brief {
+	b := p.Bytes()
+	answer := p.Result.Verdict == translate.Reply
+	if answer && p.Result.Reason != translate.EchoReply {
+		skip := header4 + icmpLen
+		if len(b) > 0 && b[0]>>4 == 6 {
+			skip = header6 + icmpLen
+		}
+		b = b[min(skip, len(b)):]
+	}
+	brief := parseBrief(b)
+	if answer && p.Result.Reason == translate.EchoReply {
+		brief.src, brief.dst = brief.dst, brief.src
+	}
+	return brief
+}
+
+// parseBrief reads an IP header, or as much as there is of it.
+func parseBrief(b []byte) brief {
+	switch {
+	case len(b) >= header4 && b[0]>>4 == 4:
+		return brief{
+			src:    netip.AddrFrom4([4]byte(b[12:16])),
+			dst:    netip.AddrFrom4([4]byte(b[16:20])),
+			length: int(binary.BigEndian.Uint16(b[2:])),
+			proto:  b[9],
+		}
+	case len(b) >= header6 && b[0]>>4 == 6:
+		return brief{
+			v6:     true,
+			src:    netip.AddrFrom16([16]byte(b[8:24])),
+			dst:    netip.AddrFrom16([16]byte(b[24:40])),
+			length: int(binary.BigEndian.Uint16(b[4:])),
+			proto:  transport6(b[6], b[header6:]),
+		}
+	}
+	v6 := len(b) > 0 && b[0]>>4 == 6
+	none := netip.IPv4Unspecified()
+	if v6 {
+		none = netip.IPv6Unspecified()
+	}
+	return brief{v6: v6, src: none, dst: none, length: len(b)}
+}
+
+// transport6 walks the extension headers in b, of which the first is of type
+// next, to the protocol behind them. It returns 0 if it does not get there.
+func transport6(next uint8, b []byte) uint8 {
+	for range 8 {
+		n := 8
+		switch next {
+		case 0, 43, 60: // Hop-by-Hop Options, Routing, Destination Options
+			if len(b) < 8 {
+				return 0
+			}
+			n = (int(b[1]) + 1) * 8
+		case 44: // Fragment
+		default:
+			return next
+		}
+		if len(b) < n {
+			return 0
+		}
+		next, b = b[0], b[n:]
+	}
+	return 0
+}
+
+// An event is what the log says about a reason.
+type event struct {
+	kinds taygaconf.Log
+	text  string
+}
+
+// events is by reason. Reasons without kinds are not logged.
+var events = [translate.NumReasons]event{
+	translate.BadHeader:          {taygaconf.LogDrop, "invalid IP header"},
+	translate.BadHeaderChecksum:  {taygaconf.LogDrop, "wrong header checksum"},
+	translate.IllegalSource:      {taygaconf.LogDrop, "source address not allowed"},
+	translate.IllegalDestination: {taygaconf.LogDrop, "destination address not allowed"},
+	translate.NonGlobal:          {taygaconf.LogReject, "private address in the well-known prefix"},
+	translate.EmbeddedSource:     {taygaconf.LogDrop, "source address inside the prefix"},
+	translate.BadFragment:        {taygaconf.LogDrop, "impossible fragment"},
+	translate.TinyFragment:       {taygaconf.LogDrop, "first fragment without transport header"},
+	translate.FragmentedICMP:     {taygaconf.LogDrop, "fragmented ICMP message"},
+	translate.FragmentChain:      {taygaconf.LogDrop, "extension header behind a fragment header"},
+	translate.BadExtensionHeader: {taygaconf.LogDrop, "extension header cut short"},
+	translate.NoProtocol:         {taygaconf.LogDrop, "protocol cannot be translated"},
+	translate.ShortTransport:     {taygaconf.LogDrop, "transport header cut short"},
+	translate.UDPZeroChecksum:    {taygaconf.LogDrop, "UDP checksum missing"},
+	translate.ICMPType:           {taygaconf.LogDrop, "ICMP type or code cannot be translated"},
+	translate.ICMPPointer:        {taygaconf.LogDrop, "ICMP parameter problem pointer cannot be translated"},
+	translate.ICMPMTU:            {taygaconf.LogDrop, "packet too big with an MTU too small to be true"},
+	translate.ICMPChecksum:       {taygaconf.LogDrop, "wrong ICMP checksum"},
+	translate.ICMPQuote:          {taygaconf.LogDrop, "packet quoted in ICMP error cannot be translated"},
+	translate.ICMPQuotedError:    {taygaconf.LogDrop, "ICMP error about an ICMP error"},
+	translate.ICMPExtension:      {taygaconf.LogDrop, "ICMP extension beyond the message"},
+	translate.ICMPSource:         {taygaconf.LogDrop, "source of ICMP error cannot be mapped"},
+	translate.SelfICMP:           {taygaconf.LogSelf | taygaconf.LogDrop, "ICMP to this translator, not an echo request"},
+	translate.HairpinLoop:        {taygaconf.LogDrop, "packet would come back"},
+	translate.BadOffload:         {taygaconf.LogDrop, "offload contradicts the packet"},
+
+	translate.HopLimit:      {taygaconf.LogICMP, "time exceeded in transit"},
+	translate.TooBig:        {taygaconf.LogICMP, "packet too big"},
+	translate.SourceRoute:   {taygaconf.LogReject, "source route or routing header with segments left"},
+	translate.NoDestination: {taygaconf.LogReject, "no mapping for the destination"},
+	translate.NoSource:      {taygaconf.LogReject, "no mapping for the source"},
+	translate.SelfProtocol:  {taygaconf.LogSelf | taygaconf.LogReject, "no such service on this translator"},
+
+	translate.EchoReply: {taygaconf.LogSelf, "echo request answered"},
+}

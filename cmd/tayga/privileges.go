@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// identity is what the process turns into once it holds the device. Negative
+// numbers stay as they are.
+type identity struct {
+	uid, gid int
+	userName string
+}
+
+// lookUp finds the user and the group of the options by name; a number is a
+// name too.
+func lookUp(o options) (identity, error) {
+	id := identity{uid: -1, gid: -1, userName: o.user}
+	if o.user != "" {
+		u, err := user.Lookup(o.user)
+		if err != nil {
+			return id, fmt.Errorf("unknown user %s", o.user)
+		}
+		if id.uid, err = strconv.Atoi(u.Uid); err != nil {
+			return id, fmt.Errorf("user %s: %w", o.user, err)
+		}
+	}
+	if o.group != "" {
+		g, err := user.LookupGroup(o.group)
+		if err != nil {
+			return id, fmt.Errorf("unknown group %s", o.group)
+		}
+		if id.gid, err = strconv.Atoi(g.Gid); err != nil {
+			return id, fmt.Errorf("group %s: %w", o.group, err)
+		}
+	}
+	return id, nil
+}
+
+// checkJail says what --chroot is of no use without.
+func checkJail(id identity, dataDir string) error {
+	switch {
+	case dataDir == "":
+		return errors.New("--chroot needs a data-dir to confine the process to")
+	case id.uid < 0:
+		return errors.New("--chroot needs --user: root can leave the directory again")
+	case id.uid == 0:
+		return errors.New("--chroot needs another user than root, who can leave the directory again")
+	}
+	return nil
+}
+
+// jail confines the process to a directory, which becomes its root.
+func jail(dir string) error {
+	if err := syscall.Chroot(dir); err != nil {
+		return fmt.Errorf("chroot to %s: %w", dir, err)
+	}
+	if err := syscall.Chdir("/"); err != nil {
+		return fmt.Errorf("change to the new root %s: %w", dir, err)
+	}
+	return nil
+}
+
+// drop gives up the present identity of the whole process, for good: saved ids
+// go too, and all capabilities with the root user. What is open stays open.
+func (id identity) drop() error {
+	if id.gid >= 0 {
+		if err := syscall.Setgroups([]int{id.gid}); err != nil {
+			return fmt.Errorf("set the supplementary groups: %w", err)
+		}
+		if err := syscall.Setgid(id.gid); err != nil {
+			return fmt.Errorf("set the group id to %d: %w", id.gid, err)
+		}
+	}
+	if id.uid >= 0 {
+		if err := syscall.Setuid(id.uid); err != nil {
+			return fmt.Errorf("set the user id to %d: %w", id.uid, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// A pump is one worker: it moves packets from a queue of the device through
+// the translator and back to the same queue. Everything it touches on the way
+// is its own, and made once.
+type pump struct {
+	queue  queue
+	worker *translate.Worker
+	log    *packetLog
+	begin  time.Time
+	batch  []translate.Packet // as they come in
+	pieces []translate.Packet // what is cut from packets that are too large
+}
+
+// Packets per batch, and pieces that are cut before they are sent. A batch is
+// as large as it has to be for the costs per batch not to show; a packet of
+// 64 KiB makes 47 pieces of 1,448 octets.
+const (
+	batchSize  = 64
+	piecesSize = 16
+)
+
+// newPump makes the buffers for a queue.
+func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
+	return &pump{
+		queue:  q,
+		worker: w,
+		log:    log,
+		begin:  time.Now(),
+		batch:  tun.NewPackets(batchSize),
+		pieces: tun.NewPackets(piecesSize),
+	}
+}
+
+// run pumps until the queue is closed, or returns what is wrong with it.
+func (p *pump) run() error {
+	for {
+		n, err := p.queue.Read(p.batch)
+		if n > 0 {
+			p.worker.Tick(time.Since(p.begin))
+			p.translate(p.batch[:n])
+		}
+		if errors.Is(err, tun.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// translate turns a batch round. Packets leave in the order in which they came.
+func (p *pump) translate(batch []translate.Packet) {
+	p.worker.TranslateBatch(batch)
+	if p.log.kinds != 0 {
+		p.log.batch(batch)
+	}
+	sent := 0
+	for i := range batch {
+		switch batch[i].Result.Verdict {
+		case translate.Drop:
+			p.send(batch[sent:i])
+			sent = i + 1
+		case translate.Split:
+			p.send(batch[sent:i])
+			sent = i // what is left of the packet goes with those behind it
+			p.split(&batch[i])
+		}
+	}
+	p.send(batch[sent:])
+}
+
+// split sends all of a large packet but its last piece.
+func (p *pump) split(big *translate.Packet) {
+	for big.Result.Verdict == translate.Split {
+		n := p.worker.Fragment(big, p.pieces)
+		p.send(p.pieces[:n])
+	}
+}
+
+// send writes packets. What the kernel refuses is counted by the queue, and a
+// queue that is finished says so at the next Read.
+func (p *pump) send(ps []translate.Packet) {
+	if len(ps) > 0 {
+		p.queue.Write(ps)
+	}
+}

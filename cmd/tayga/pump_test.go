@@ -1,0 +1,319 @@
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// memDevice is a TUN device without a kernel: a queue of batches in, packets
+// out. It needs no privilege and runs anywhere.
+type memDevice struct {
+	in    chan [][]byte // a batch each; nil: the device is gone
+	out   chan []byte
+	links chan tun.Link
+	mtu   int
+
+	once   sync.Once
+	closed chan struct{}
+}
+
+func newMemDevice() *memDevice {
+	return &memDevice{
+		in:     make(chan [][]byte),
+		out:    make(chan []byte, 1000),
+		links:  make(chan tun.Link),
+		mtu:    1500,
+		closed: make(chan struct{}),
+	}
+}
+
+func (d *memDevice) Name() string            { return "mem0" }
+func (d *memDevice) Link() (tun.Link, error) { return tun.Link{MTU: d.mtu, Up: true}, nil }
+func (d *memDevice) Refused() uint64         { return 0 }
+
+func (d *memDevice) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return nil
+}
+
+func (d *memDevice) Watch(f func(tun.Link)) error {
+	for {
+		select {
+		case l := <-d.links:
+			f(l)
+		case <-d.closed:
+			return tun.ErrClosed
+		}
+	}
+}
+
+func (d *memDevice) Read(ps []translate.Packet) (int, error) {
+	select {
+	case batch := <-d.in:
+		if batch == nil {
+			return 0, tun.ErrGone
+		}
+		for i, b := range batch {
+			p := &ps[i]
+			p.Off, p.Len = tun.Headroom, copy(p.Buf[tun.Headroom:], b)
+			p.Offload, p.Result = translate.Offload{}, translate.Result{}
+		}
+		return len(batch), nil
+	case <-d.closed:
+		return 0, tun.ErrClosed
+	}
+}
+
+func (d *memDevice) Write(ps []translate.Packet) (int, error) {
+	for i := range ps {
+		d.out <- append([]byte(nil), ps[i].Bytes()...)
+	}
+	return len(ps), nil
+}
+
+// next returns the next packet that leaves, in a well-formed state.
+func (d *memDevice) next(t *testing.T) []byte {
+	t.Helper()
+	select {
+	case b := <-d.out:
+		require.NoError(t, packettest.Check(b))
+		return b
+	case <-time.After(patience):
+		t.Fatal("nothing comes out")
+		return nil
+	}
+}
+
+// inMemory makes a daemon over a memDevice.
+func inMemory(t *testing.T, conf string) (*daemon, *memDevice, *recorder) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	dev, r := newMemDevice(), &recorder{}
+	d := &daemon{conf: confOf(t, conf), log: newLogger(r), dev: dev, queues: []queue{dev}}
+	d.link, _ = dev.Link()
+	tab, err := translate.NewTable(tableConfig(d.conf, nil))
+	require.NoError(t, err)
+	require.NoError(t, d.build(tab, nil))
+	return d, dev, r
+}
+
+// inBackground runs the daemon in the background.
+func (d *daemon) inBackground() (signals chan os.Signal, ended chan error) {
+	signals, ended = make(chan os.Signal), make(chan error, 1)
+	go func() { ended <- d.run(signals) }()
+	return signals, ended
+}
+
+var (
+	client   = netip.MustParseAddr("2001:db8:77::1") // is lent 172.16.2.95
+	server4  = netip.MustParseAddr("198.51.99.1")
+	server6  = netip.MustParseAddr("2001:db8:64::198.51.99.1")
+	lent     = netip.MustParseAddr("172.16.2.95")
+	fromHost = packettest.Header{Src: client, Dst: server6}
+	toHost   = packettest.Header{Src: server4, Dst: lent}
+)
+
+// The whole daemon between two hosts that know one family each.
+func TestDaemonInMemory(t *testing.T) {
+	d, dev, r := inMemory(t, poolConf+"data-dir /data\nlog dyn self\n")
+	signals, ended := d.inBackground()
+
+	dev.in <- [][]byte{packettest.IP(fromHost, packettest.UDP(1000, 53, []byte("question")))}
+	out := dev.next(t)
+	want := packettest.IP(packettest.Header{Src: lent, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("question")))
+	assert.Empty(t, packettest.Equal(want, out))
+
+	dev.in <- [][]byte{packettest.IP(toHost, packettest.UDP(53, 1000, []byte("answer")))}
+	want = packettest.IP(packettest.Header{Src: server6, Dst: client, TTL: 63}, packettest.UDP(53, 1000, []byte("answer")))
+	assert.Equal(t, want, dev.next(t))
+
+	// Echo requests to both of its own addresses.
+	own4, own6 := d.conf.IPv4, d.conf.IPv6
+	dev.in <- [][]byte{
+		packettest.IP(packettest.Header{Src: server4, Dst: own4}, packettest.EchoRequest(1, 2, []byte("ping"))),
+		packettest.IP(packettest.Header{Src: client, Dst: own6}, packettest.EchoRequest(1, 2, []byte("ping"))),
+	}
+	assert.Empty(t, packettest.Equal(packettest.IP(packettest.Header{Src: own4, Dst: server4}, packettest.EchoReply(1, 2, []byte("ping"))), dev.next(t)))
+	assert.Equal(t, packettest.IP(packettest.Header{Src: own6, Dst: client}, packettest.EchoReply(1, 2, []byte("ping"))), dev.next(t))
+
+	signals <- syscall.SIGUSR1
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+	d.log.flush()
+	lines := r.all()
+	assert.Contains(t, lines, "6 DYN: [assigned] [172.16.2.95]->[2001:db8:77::1]")
+	assert.Contains(t, lines, "6 SELF: [v4] [198.51.99.1]->[172.16.2.1] (32 bytes) (proto 1) echo request answered")
+	assert.Contains(t, lines, "5 6to4 forward translated: 1 packets, 56 octets")
+	assert.Contains(t, lines, "5 4to6 reply echo-reply: 1 packets, 32 octets")
+	assert.Contains(t, lines, "5 dynamic pool: 253 addresses, 1 held, 0 dormant, 0 requests refused")
+	assert.Equal(t, "5 Exiting on signal 15", lines[len(lines)-1])
+	require.Len(t, leaseLines(t), 1, "the lease is saved")
+}
+
+// Packets leave in the order in which they came, although some are dropped and
+// others cut into pieces.
+func TestOrderInABatch(t *testing.T) {
+	d, dev, _ := inMemory(t, poolConf)
+	d.leases.pool.Assign(client.As16())
+	signals, ended := d.inBackground()
+	mark := func(port uint16) []byte {
+		return packettest.IP(toHost, packettest.UDP(53, port, []byte("mark")))
+	}
+	big := packettest.IP(packettest.Header{Src: server4, Dst: lent, ID: 7}, packettest.UDP(53, 2000, packettest.Bytes(60000, 1)))
+	broken := mark(9)
+	broken[10] ^= 1 // header checksum
+	dev.in <- [][]byte{broken, mark(1), broken, big, mark(2), broken, mark(3), broken}
+
+	var order []string
+	var pieces [][]byte
+	for len(order) < 3 {
+		b := dev.next(t)
+		if b[6] == 44 {
+			assert.LessOrEqual(t, len(b), 1280)
+			pieces = append(pieces, b)
+			continue
+		}
+		if len(pieces) > 0 && len(order) == 1 {
+			order = append(order, "pieces")
+		}
+		order = append(order, string('0'+rune(b[43])))
+	}
+	assert.Equal(t, []string{"1", "pieces", "2"}, order)
+	whole, err := packettest.Reassemble(pieces)
+	require.NoError(t, err)
+	assert.Equal(t, packettest.IP(packettest.Header{Src: server6, Dst: client, TTL: 63}, packettest.UDP(53, 2000, packettest.Bytes(60000, 1))), whole)
+	assert.EqualValues(t, 3, dev.next(t)[43])
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+}
+
+// A change of the device's MTU is followed at once.
+func TestMTUIsFollowed(t *testing.T) {
+	d, dev, r := inMemory(t, poolConf)
+	d.leases.pool.Assign(client.As16())
+	signals, ended := d.inBackground()
+	packet := packettest.IP(packettest.Header{Src: server4, Dst: lent, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
+
+	dev.in <- [][]byte{packet}
+	assert.Equal(t, byte(6), dev.next(t)[0]>>4, "forwarded")
+
+	dev.links <- tun.Link{MTU: 1400, Up: true}
+	dev.links <- tun.Link{MTU: 1400} // down: by then the one before has been seen to
+	dev.links <- tun.Link{MTU: 1400, Up: true}
+	dev.in <- [][]byte{packet}
+	answer := dev.next(t)
+	assert.Equal(t, byte(4), answer[0]>>4)
+	assert.Equal(t, []byte{3, 4}, answer[20:22], "fragmentation needed")
+	assert.Equal(t, []byte{0, 0, 1380 >> 8, 1380 & 255}, answer[24:28], "next-hop MTU")
+
+	dev.links <- tun.Link{MTU: 1200, Up: true} // too small: the one before stays
+	dev.links <- tun.Link{MTU: 1200, Up: true}
+	dev.in <- [][]byte{packet}
+	assert.Equal(t, []byte{0, 0, 1380 >> 8, 1380 & 255}, dev.next(t)[24:28])
+
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+	d.log.flush()
+	assert.Contains(t, r.all(), "6 Tun device mem0 has an MTU of 1400 now")
+	assert.Contains(t, r.all(), "5 Tun device mem0 is down: nothing arrives until it is up again")
+	assert.Contains(t, r.all(), "6 Tun device mem0 is up")
+	assert.Contains(t, r.all(), "4 Tun device mem0 has an MTU of 1200 now, less than the 1280 that IPv6 needs: going on with the one before")
+}
+
+// A device that is deleted ends the session once, without a flood of lines.
+func TestDeviceGone(t *testing.T) {
+	for name, vanish := range map[string]func(*memDevice){
+		"read":  func(d *memDevice) { d.in <- nil },
+		"watch": func(d *memDevice) { d.links <- tun.Link{Gone: true} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, dev, _ := inMemory(t, poolConf)
+			go vanish(dev)
+			err := d.session(nil)
+			assert.True(t, errors.Is(err, tun.ErrGone), err)
+			select {
+			case <-dev.closed:
+			default:
+				t.Error("not closed")
+			}
+		})
+	}
+}
+
+// A queue that fails for another reason ends the daemon, with the reason.
+func TestQueueFails(t *testing.T) {
+	d, _, _ := inMemory(t, poolConf)
+	d.queues = []queue{brokenQueue{}}
+	_, ended := d.inBackground()
+	assert.EqualError(t, <-ended, "tun: read mem0: input/output error")
+}
+
+type brokenQueue struct{ queue }
+
+func (brokenQueue) Read([]translate.Packet) (int, error) {
+	return 0, errors.New("tun: read mem0: input/output error")
+}
+func (brokenQueue) Refused() uint64 { return 0 }
+
+// nullQueue is there for what it does not do.
+type nullQueue struct{ sent int }
+
+func (q *nullQueue) Read([]translate.Packet) (int, error) { return 0, tun.ErrClosed }
+func (q *nullQueue) Refused() uint64                      { return 0 }
+func (q *nullQueue) Write(ps []translate.Packet) (int, error) {
+	q.sent += len(ps)
+	return len(ps), nil
+}
+
+// No packet costs an allocation, whatever becomes of it.
+func TestPumpAllocatesNothing(t *testing.T) {
+	c := confOf(t, poolConf)
+	lessees, err := pool.New(poolConfig(c, nil, nil), time.Now())
+	require.NoError(t, err)
+	lessees.Assign(client.As16())
+	tab, err := translate.NewTable(tableConfig(c, nil))
+	require.NoError(t, err)
+	tr, err := translate.New(translatorConfig(c, 1500), tab, lessees)
+	require.NoError(t, err)
+	for name, kinds := range map[string]taygaconf.Log{"log=none": 0, "log=all": taygaconf.LogDrop | taygaconf.LogReject | taygaconf.LogICMP | taygaconf.LogSelf} {
+		t.Run(name, func(t *testing.T) {
+			q := &nullQueue{}
+			p := newPump(q, tr.NewWorker(), newPacketLog(kinds, newLogger(&recorder{})))
+			for i := range p.log.limits {
+				p.log.limits[i].left.Store(0) // lines are allowed to allocate
+			}
+			broken := packettest.IP(toHost, packettest.UDP(1, 2, nil))
+			broken[10] ^= 1 // header checksum
+			packets := [][]byte{
+				packettest.IP(fromHost, packettest.TCP(1, 2, []byte("x"))),
+				packettest.IP(toHost, packettest.UDP(1, 2, packettest.Bytes(4000, 1))),
+				broken,
+				packettest.IP(packettest.Header{Src: server4, Dst: c.IPv4}, packettest.EchoRequest(1, 2, nil)),
+				packettest.IP(packettest.Header{Src: server4, Dst: netip.MustParseAddr("172.16.2.200")}, packettest.UDP(1, 2, nil)),
+			}
+			run := func() {
+				for i, b := range packets {
+					p.batch[i].Off, p.batch[i].Len = tun.Headroom, copy(p.batch[i].Buf[tun.Headroom:], b)
+				}
+				p.worker.Tick(time.Since(p.begin))
+				p.translate(p.batch[:len(packets)])
+			}
+			assert.Zero(t, testing.AllocsPerRun(50, run))
+			assert.Greater(t, q.sent, 50*5)
+		})
+	}
+}
