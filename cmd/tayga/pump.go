@@ -20,13 +20,9 @@ type pump struct {
 	pieces []translate.Packet // what is cut from packets that are too large
 }
 
-// Packets per batch, and pieces that are cut before they are sent. A batch is
-// as large as it has to be for the costs per batch not to show; a packet of
-// 64 KiB makes 47 pieces of 1,448 octets.
-const (
-	batchSize  = 64
-	piecesSize = 16
-)
+// Packets per batch. It is as large as it has to be for the costs per batch not
+// to show.
+const batchSize = 64
 
 // newPump makes the buffers for a queue.
 func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
@@ -36,7 +32,7 @@ func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
 		log:    log,
 		begin:  time.Now(),
 		batch:  tun.NewPackets(batchSize),
-		pieces: tun.NewPackets(piecesSize),
+		pieces: tun.NewPackets(translate.MaxPieces),
 	}
 }
 
