@@ -262,7 +262,7 @@ func carried(t *testing.T, ext []byte) {
 // the same as if there had never been a structure.
 func lengthAndStructureTogether(t *testing.T) {
 	x := newXlat(t, nil)
-	exts := [][]byte{pt.MPLS(), pt.Extension(pt.Object(0xf7, 1, pt.Bytes(392, 3))), pt.Extension(pt.Object(0xf7, 1, make([]byte, 1200)))}
+	exts := [][]byte{pt.MPLS(), pt.Extension(pt.Object(0xf7, 1, pt.Bytes(392, 3))), pt.Extension(pt.Object(0xf7, 1, pt.Bytes(396, 3))), pt.Extension(pt.Object(0xf7, 1, make([]byte, 1200)))}
 	check := func(head, hdr, unit, at int, bare, extended, ext []byte) {
 		t.Helper()
 		b := x.forward(extended)

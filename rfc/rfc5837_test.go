@@ -82,6 +82,8 @@ func TestRFC5837(t *testing.T) {
 			{0x20, 0, 0, 0, 0, 3, 1, 1},       // object shorter than its header
 			{0x20, 0, 0, 0, 0, 4, 1, 1, 0, 0}, // octets left over
 			{0x20, 0},                         // structure header cut short
+			{0x20, 0, 0xdf, 0xff},             // no object
+			{0x20, 0, 1, 2, 0, 4, 1, 1},       // wrong checksum, which must not become right
 		} {
 			out, res := x.send(timeExceeded(ext))
 			is(t, "verdict", res.Verdict, translate.Forward)
