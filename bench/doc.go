@@ -1,2 +1,10 @@
-// Package bench holds what is measured about steppe, and how.
+// Package bench holds what is measured about steppe, and how. README.md beside
+// it says how to read the figures.
+//
+//	translate_test.go      a packet through translate: by direction, protocol, size, kind
+//	flow_test.go           the same by number of flows
+//	table_test.go          lookups among explicit maps, and building a table
+//	pool_test.go           lookups among leases
+//	traffic_test.go        the packets of these benchmarks
+//	hosts_test.go          and the hosts
 package bench
