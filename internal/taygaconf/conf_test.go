@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -134,6 +135,28 @@ dynamic-pool-forget 30d
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+// The configurations that TAYGA's documentation and other programs use.
+func TestDocumentedDeployments(t *testing.T) {
+	for name, text := range map[string]string{
+		"nat64-dynamic":      "tun-device nat64\nipv4-addr 192.168.240.1\nipv6-addr 2001:db8:beef:6464::1\nprefix 64:ff9b::/96\ndynamic-pool 192.168.240.0/20\ndata-dir /var/lib/tayga\nlog drop reject icmp self\n",
+		"nat64-static":       "tun-device nat64\nipv4-addr 192.0.2.0\nipv6-addr 2001:db8:0:6464::1\nmap 203.0.113.0/24 fd64::/120\nprefix 64:ff9b::/96\n",
+		"clat-masquerade":    "tun-device clat\nipv4-addr 192.0.0.2\nipv6-addr fd64::1\nmap 192.0.0.1 fd64::2\nprefix 64:ff9b::/96\n",
+		"clat-proxy-nd":      "tun-device clat\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:feed::6\nmap 192.0.0.1 2001:db8:feed::7\nprefix 64:ff9b::/96\n",
+		"clat-routed":        "tun-device clat\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:abcd::65\nmap 192.0.0.1 2001:db8:abcd::64\nprefix 64:ff9b::/96\n",
+		"siit-border-router": "tun-device nat64\nipv4-addr 192.51.0.0\nipv6-addr 2001:db8:beef:6464::1\nprefix 64:ff9b::/96\nmap 192.51.0.1 2001:db8:beef::1\nmap 192.51.0.33 2001:db8:beef::33\nmap 192.51.0.64/29 2001:db8:beef::420/125\n",
+		// No version of TAYGA accepts its own example: ipv6-addr lies inside the map.
+		"siit-edge-relay":           "tun-device siit\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:beef::420\nprefix 64:ff9b::/96\nmap 192.51.0.64/29 2001:db8:beef::420/125\n",
+		"siit-edge-relay-on-a-node": "tun-device siit\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:beef::1679\nprefix 64:ff9b::/96\nmap 192.51.0.27 2001:db8:beef::ff92\n",
+		"container-nat64":           "tun-device nat64\nwkpf-strict no\nipv4-addr 192.168.240.1\nprefix 64:ff9b::/96\ndynamic-pool 192.168.240.0/20\nlog drop reject icmp self dyn\ndata-dir /app\n",
+		"openwrt":                   "tun-device tayga-wan\nipv4-addr 192.168.1.1\nipv6-addr fd00::1\nprefix 2001:db8:64::/96\ndynamic-pool 192.168.64.0/24\ndata-dir /var/run/tayga/wan\n",
+		"clatd":                     "tun-device clat\nprefix 64:ff9b::/96\nipv4-addr 192.0.0.2\nmap 192.0.0.1 2001:db8:f00::464\n",
+	} {
+		if _, problems := read(text); len(problems) > 0 {
+			t.Errorf("%s: %v", name, problems)
+		}
 	}
 }
 
@@ -432,8 +455,8 @@ func TestReadMaps(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte("\ufeff" + minimal + "map 0.0.0.0/0 2001:db8::/96"))
-	for _, v := range vectors {
-		f.Add([]byte(minimal + v.added))
+	for _, v := range vectors.All {
+		f.Add([]byte(minimal + v.Added))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, problems := Read(strings.NewReader(string(b)), "f", nil)
