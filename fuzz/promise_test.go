@@ -1,0 +1,402 @@
+package fuzz
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// An upper is what a plain reader finds behind the IP headers of a packet.
+type upper struct {
+	src, dst netip.Addr
+	ttl      uint8
+	proto    uint8
+	off8     int
+	more     bool
+	fh       bool   // IPv6: there is a Fragment Header
+	hdr      int    // octets in front of data
+	data     []byte // up to the end that the IP header names
+}
+
+func (u *upper) fragment() bool { return u.off8 != 0 || u.more }
+
+// open reads a packet, hostile or not. ok is false where the headers make no
+// sense or are not all there.
+func open(pkt []byte) (u upper, ok bool) {
+	switch {
+	case len(pkt) >= 20 && pkt[0]>>4 == 4:
+		n, total := int(pkt[0]&15)*4, int(binary.BigEndian.Uint16(pkt[2:]))
+		if n < 20 || total < n || total > len(pkt) {
+			return u, false
+		}
+		word := binary.BigEndian.Uint16(pkt[6:])
+		return upper{
+			src: netip.AddrFrom4([4]byte(pkt[12:])), dst: netip.AddrFrom4([4]byte(pkt[16:])),
+			ttl: pkt[8], proto: pkt[9], off8: int(word & 0x1fff), more: word&0x2000 != 0,
+			hdr: n, data: pkt[n:total],
+		}, true
+	case len(pkt) >= 40 && pkt[0]>>4 == 6:
+		end := 40 + int(binary.BigEndian.Uint16(pkt[4:]))
+		if end > len(pkt) {
+			return u, false
+		}
+		u = upper{
+			src: netip.AddrFrom16([16]byte(pkt[8:])), dst: netip.AddrFrom16([16]byte(pkt[24:])),
+			ttl: pkt[7], proto: pkt[6], hdr: 40,
+		}
+		for {
+			u.data = pkt[u.hdr:end]
+			n := 8
+			switch u.proto {
+			case 0, 43, 60:
+				if len(u.data) >= 2 {
+					n = (int(u.data[1]) + 1) * 8
+				}
+			case 44:
+			default:
+				return u, true
+			}
+			if n > len(u.data) {
+				return u, false
+			}
+			if u.proto == 44 {
+				word := binary.BigEndian.Uint16(u.data[2:])
+				u.fh, u.off8, u.more = true, int(word>>3), word&1 != 0
+				u.proto, u.data, u.hdr = u.data[0], u.data[8:], u.hdr+8
+				return u, true
+			}
+			u.proto, u.hdr = u.data[0], u.hdr+n
+		}
+	}
+	return u, false
+}
+
+// sums reports whether the packet has a checksum over all of its data, as far as
+// we can know, and whether it is right.
+func (u *upper) sums() (known, right bool) {
+	if u.fragment() {
+		return false, false
+	}
+	covered := u.data
+	pseudo := packettest.Pseudo(u.src, u.dst, u.proto, len(u.data))
+	switch u.proto {
+	case 6:
+		known = len(u.data) >= 20
+	case 17:
+		known = len(u.data) >= 8 && (u.data[6] != 0 || u.data[7] != 0)
+	case 33:
+		known = len(u.data) >= 12 && u.data[5]&15 == 0
+	case 136:
+		known = len(u.data) >= 8 && u.data[4] == 0 && u.data[5] == 0
+	case 1:
+		known, pseudo = len(u.data) >= 8, nil
+	case 58:
+		known = len(u.data) >= 8
+	}
+	return known, known && packettest.Sum(pseudo, covered) == 0xffff
+}
+
+// isError reports whether the packet is an ICMP error of its family, RFC 1812
+// §4.3.2.7, RFC 4443 §2.1.
+func (u *upper) isError() bool {
+	switch {
+	case u.off8 != 0 || len(u.data) == 0:
+		return false
+	case u.proto == 1 && u.src.Is4():
+		return slices.Contains([]uint8{3, 4, 5, 11, 12}, u.data[0])
+	}
+	return u.proto == 58 && u.src.Is6() && u.data[0] < 128
+}
+
+// parse lets gopacket decode a packet of ours, and says what is wrong with its
+// headers. Unlike packettest.Check it does not look into the payload, which may
+// be anything if the packet that came was malformed.
+func parse(pkt []byte) error {
+	u, ok := open(pkt)
+	if !ok {
+		return errors.New("headers make no sense")
+	}
+	for _, a := range []netip.Addr{u.src, u.dst} {
+		switch {
+		case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a.Is4In6(),
+			a.Is6() && a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
+			a.Is4() && a.As4()[0] == 0:
+			return fmt.Errorf("%s → %s", u.src, u.dst)
+		}
+	}
+	if u.src.Is4() {
+		var ip layers.IPv4
+		if err := ip.DecodeFromBytes(pkt, gopacket.NilDecodeFeedback); err != nil {
+			return err
+		}
+		switch {
+		case ip.IHL != 5 || int(ip.Length) != len(pkt):
+			return fmt.Errorf("IHL %d, Total Length %d of %d octets", ip.IHL, ip.Length, len(pkt))
+		case packettest.Sum(pkt[:20]) != 0xffff:
+			return errors.New("header checksum is wrong")
+		case ip.Flags&layers.IPv4EvilBit != 0, ip.Flags&layers.IPv4DontFragment != 0 && u.fragment():
+			return fmt.Errorf("flags are %s", ip.Flags)
+		}
+	} else {
+		var ip layers.IPv6
+		if err := ip.DecodeFromBytes(pkt, gopacket.NilDecodeFeedback); err != nil && len(pkt) > 40 {
+			return err
+		}
+		switch {
+		case int(ip.Length)+40 != len(pkt):
+			return fmt.Errorf("Payload Length %d of %d octets", ip.Length, len(pkt))
+		case u.fh && (u.hdr != 48 || pkt[41] != 0 || pkt[43]&6 != 0):
+			return fmt.Errorf("Fragment Header %x", pkt[40:48])
+		case u.fh && !u.fragment():
+			return errors.New("atomic fragment: RFC 8021")
+		}
+	}
+	if u.more && (len(u.data) == 0 || len(u.data)%8 != 0) || u.fragment() && u.off8*8+len(u.data) > 65535 {
+		return fmt.Errorf("fragment of %d octets at %d, more=%t", len(u.data), u.off8*8, u.more)
+	}
+	return nil
+}
+
+// keeps fails the test if out, which pkt has become, breaks a promise that can be
+// told without the twin.
+func (x *rig) keeps(t *testing.T, pkt []byte, out [][]byte, res translate.Result) {
+	t.Helper()
+	in, opened := open(pkt)
+	if res.Reason == translate.NotJudged {
+		t.Error("not judged")
+	}
+	if (res.Verdict == translate.Drop) != (len(out) == 0) || res.Verdict != translate.Split && len(out) > 1 {
+		t.Errorf("%v, and %d packets leave", res.Verdict, len(out))
+	}
+	if len(out) == 0 {
+		return
+	}
+	if !opened {
+		t.Fatalf("%v (%v) of a packet that cannot be read", res.Verdict, res.Reason)
+	}
+	for _, b := range out {
+		if err := parse(b); err != nil {
+			t.Errorf("%v (%v): %v\nout %x", res.Verdict, res.Reason, err, b)
+			return
+		}
+		if err := x.wellFormed(pkt, b); err != nil {
+			t.Errorf("%v (%v): well-formed in, out: %v\nout %x", res.Verdict, res.Reason, err, b)
+		}
+	}
+	if res.Verdict != translate.Reply {
+		x.keepsTranslated(t, &in, out, res)
+		return
+	}
+	if res.Reason == translate.EchoReply {
+		if to, _ := open(out[0]); to.src != in.dst || to.dst != in.src || in.isError() {
+			t.Errorf("Echo Reply %s → %s to %s → %s", to.src, to.dst, in.src, in.dst)
+		}
+		return
+	}
+	if err := mayTell(pkt, &in, out[0]); err != nil {
+		t.Errorf("error about a packet (%v): %v", res.Reason, err)
+	}
+}
+
+// wellFormed reports what is wrong with out if nothing is wrong with in.
+func (x *rig) wellFormed(in, out []byte) error {
+	if packettest.Check(in) != nil {
+		return nil
+	}
+	err := packettest.Check(out)
+	if errors.Is(err, packettest.ErrNoChecksum) && x.Config.UDPZero == translate.UDPZeroForward {
+		return nil
+	}
+	return err
+}
+
+// keepsTranslated holds what is promised of packets that go on.
+func (x *rig) keepsTranslated(t *testing.T, in *upper, out [][]byte, res translate.Result) {
+	t.Helper()
+	var to upper
+	for _, b := range out {
+		to, _ = open(b)
+		if to.src.Is4() == in.src.Is4() && res.Reason != translate.Hairpinned {
+			t.Errorf("%v (%v) from %s to %s", res.Verdict, res.Reason, in.src, to.src)
+		}
+		if to.ttl+1 != in.ttl {
+			t.Errorf("hop limit %d became %d", in.ttl, to.ttl)
+		}
+		limit := x.Config.MTU6
+		if to.src.Is4() {
+			limit = x.Config.MTU4
+			if to.isError() {
+				limit = max(limit, 576) // what every host takes: RFC 1812 §4.3.2.3
+			}
+		}
+		if len(b) > limit {
+			t.Errorf("%d octets leave for an MTU of %d", len(b), limit)
+		}
+	}
+	if len(out) > 1 && !in.fragment() {
+		whole, err := packettest.Reassemble(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, _ = open(whole)
+	}
+	if known, right := in.sums(); known && !to.fragment() {
+		if _, still := to.sums(); still != right {
+			t.Errorf("checksum right: %t, and out: %t", right, still)
+		}
+	}
+}
+
+// mayTell says why the ICMP error out must not be sent about the packet pkt: RFC
+// 1812 §4.3.2.7, RFC 4443 §2.4.
+func mayTell(pkt []byte, in *upper, out []byte) error {
+	to, _ := open(out)
+	least, limit := 28, 576
+	if to.src.Is6() {
+		least, limit = 48, 1280
+	}
+	switch {
+	case in.isError():
+		return errors.New("is an ICMP error itself")
+	case in.off8 != 0:
+		return errors.New("is not a first fragment")
+	case in.src.IsMulticast(), in.src.IsUnspecified(), in.src.IsLoopback(), in.src.Is4() && in.src.As4()[0]&0xf0 == 0xf0:
+		return fmt.Errorf("comes from %s", in.src)
+	case in.dst.IsMulticast(), in.dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Errorf("goes to %s", in.dst)
+	case !to.isError() || to.dst != in.src:
+		return fmt.Errorf("the answer is no error for %s: %x", in.src, out)
+	case len(out) > limit:
+		return fmt.Errorf("the answer has %d octets", len(out))
+	case !slices.Equal(out[least:], pkt[:min(len(out)-least, len(pkt))]):
+		return fmt.Errorf("the answer quotes something else: %x", out[least:])
+	}
+	if _, right := to.sums(); !right {
+		return errors.New("the answer's checksum is wrong")
+	}
+	return nil
+}
+
+// translate sends pkt through the translator and cuts it if need be. Octets
+// around the packet are set to around, which must not matter.
+func (x *rig) translate(t *testing.T, pkt []byte, around byte) ([][]byte, translate.Result) {
+	t.Helper()
+	p := packettest.Buffer(pkt)
+	for i := range p.Buf {
+		if around != 0xa5 && (i < p.Off || i >= p.Off+p.Len) {
+			p.Buf[i] = around
+		}
+	}
+	res := x.w.Translate(&p)
+	if res != p.Result {
+		t.Errorf("result %v, and in the packet %v", res, p.Result)
+	}
+	if around == 0xa5 {
+		packettest.CheckGuards(t, &p, pkt)
+	}
+	return x.finish(t, &p), res
+}
+
+// finish cuts what was judged Split and returns the packets that leave.
+func (x *rig) finish(t *testing.T, p *translate.Packet) (out [][]byte) {
+	t.Helper()
+	for p.Result.Verdict == translate.Split {
+		if x.w.Fragment(p, x.more) != 1 {
+			t.Fatal("nothing cut from a packet that is too large")
+		}
+		out = append(out, slices.Clone(x.more[0].Bytes()))
+	}
+	if p.Result.Verdict != translate.Drop {
+		out = append(out, slices.Clone(p.Bytes()))
+	}
+	return out
+}
+
+// judge translates pkt twice, the second time with its pair of addresses
+// remembered and other octets around it, holds both against the twin, and checks
+// what is promised of any packet.
+func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
+	t.Helper()
+	want, wantRes := x.ref.Translate(pkt)
+	out, res := x.translate(t, pkt, 0xa5)
+	for i, around := range []byte{0xa5, 0} {
+		if i > 0 {
+			out, res = x.translate(t, pkt, around)
+		}
+		if res != wantRes {
+			t.Fatalf("%s, time %d: %v (%v), the twin says %v (%v)\nin %x", x.Name, i+1, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+		}
+		if d := packettest.EqualAll(want, out); d != "" {
+			t.Fatalf("%s, time %d: %v (%v): %s\nin %x", x.Name, i+1, res.Verdict, res.Reason, d, pkt)
+		}
+	}
+	x.keeps(t, pkt, out, res)
+	return out, res
+}
+
+// What mend puts right in a packet from the fuzzer.
+const (
+	mendLength    = 1 << iota // length field of the IP header
+	mendTransport             // checksum of TCP, UDP and their like
+	mendICMP                  // checksum of ICMP
+)
+
+// mend makes b a packet of one family, with what the bits of what say put right.
+// The checksum of the IPv4 header always is: wrong ones have nothing behind them
+// to find. b is changed in place.
+func mend(b []byte, is4 bool, what uint8) []byte {
+	if len(b) == 0 {
+		return b
+	}
+	b[0] = b[0]&15 | 0x60
+	if is4 {
+		b[0] = b[0]&15 | 0x40
+	}
+	if what&mendLength != 0 {
+		switch {
+		case is4 && len(b) >= 4:
+			binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+		case !is4 && len(b) >= 40:
+			binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+		}
+	}
+	if u, ok := open(b); ok && u.off8 == 0 {
+		mendSum(&u, what)
+	}
+	packettest.FixHeader(b)
+	return b
+}
+
+// mendSum makes a transport checksum right.
+func mendSum(u *upper, what uint8) {
+	at, bit := map[uint8]int{6: 16, 17: 6, 33: 6, 136: 6, 1: 2, 58: 2}[u.proto], uint8(mendTransport)
+	pseudo := packettest.Pseudo(u.src, u.dst, u.proto, len(u.data))
+	if u.proto == 1 || u.proto == 58 {
+		bit = mendICMP
+	}
+	if u.proto == 1 {
+		pseudo = nil
+	}
+	if at == 0 || what&bit == 0 || len(u.data) < at+2 {
+		return
+	}
+	c := u.data[at:][:2]
+	if u.proto == 17 && c[0] == 0 && c[1] == 0 {
+		return // means none
+	}
+	c[0], c[1] = 0, 0
+	v := ^packettest.Sum(pseudo, u.data)
+	if v == 0 && u.proto != 1 && u.proto != 58 {
+		v = 0xffff
+	}
+	binary.BigEndian.PutUint16(c, v)
+}
