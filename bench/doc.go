@@ -7,4 +7,7 @@
 //	pool_test.go           lookups among leases
 //	traffic_test.go        the packets of these benchmarks
 //	hosts_test.go          and the hosts
+//	e2e_linux_test.go      real traffic through gateways in turn
+//	load_linux_test.go     that traffic: TCP, UDP, requests; socket_linux_test.go its sockets
+//	lab_linux_test.go      the laboratory it runs in
 package bench

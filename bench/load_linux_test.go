@@ -1,0 +1,296 @@
+package bench
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A load is traffic of one kind, and what is measured about it.
+type load struct {
+	name  string // key=value, as in the name of a benchmark
+	unit  string // of the figure that counts
+	lower bool   // less of it is better
+	run   func(x *lab, w *way, d time.Duration) (sample, error)
+}
+
+// A sample is a measurement: figures by unit.
+type sample map[string]float64
+
+// loads are what BenchmarkE2E puts on a gateway. Octets of TCP and UDP are those
+// of payload.
+var loads = []load{
+	tcpLoad("6to4", 1), tcpLoad("4to6", 1),
+	tcpLoad("6to4", 4), tcpLoad("4to6", 4),
+	udpLoad("6to4", 64), udpLoad("4to6", 64),
+	udpLoad("6to4", 1400), udpLoad("4to6", 1400),
+	{name: "load=request/size=1", unit: "p50-ns", lower: true, run: (*lab).requests},
+}
+
+func tcpLoad(dir string, streams int) load {
+	return load{
+		name: fmt.Sprintf("load=tcp/dir=%s/streams=%d", dir, streams),
+		unit: "bit/s",
+		run: func(x *lab, w *way, d time.Duration) (sample, error) {
+			return x.tcp(w, dir, streams, d)
+		},
+	}
+}
+
+func udpLoad(dir string, size int) load {
+	return load{
+		name: fmt.Sprintf("load=udp/dir=%s/size=%d", dir, size),
+		unit: "packets/s",
+		run: func(x *lab, w *way, d time.Duration) (sample, error) {
+			return x.udp(w, dir, size, d)
+		},
+	}
+}
+
+// warmUp is how long a load runs before it is measured: a TCP connection takes a
+// while to find its rate.
+const warmUp = 300 * time.Millisecond
+
+// A window is what happened between two moments.
+type window struct {
+	counted []float64 // how far each counter moved
+	seconds float64
+	cpu     time.Duration // what the translator took
+}
+
+// observe waits until the load is warm, and then looks at counters for a time of
+// d or a little more. The first of them has to move.
+func observe(w *way, d time.Duration, counters ...*atomic.Uint64) (o window, err error) {
+	for end := time.Now().Add(stuck); counters[0].Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return o, fmt.Errorf("%s: nothing arrives", w.name)
+		}
+	}
+	time.Sleep(warmUp)
+	before := make([]uint64, len(counters))
+	cpu0, err := w.cpu()
+	if err != nil {
+		return o, err
+	}
+	begin := time.Now()
+	for i, c := range counters {
+		before[i] = c.Load()
+	}
+	time.Sleep(d)
+	o.seconds = time.Since(begin).Seconds()
+	for i, c := range counters {
+		o.counted = append(o.counted, float64(c.Load()-before[i]))
+	}
+	cpu1, err := w.cpu()
+	if err == nil && o.counted[0] == 0 {
+		err = fmt.Errorf("%s: it has stopped", w.name)
+	}
+	o.cpu = cpu1 - cpu0
+	return o, err
+}
+
+// tcp measures goodput: what arrives at the readers.
+func (x *lab) tcp(w *way, dir string, streams int, d time.Duration) (sample, error) {
+	var received atomic.Uint64
+	var all sync.WaitGroup
+	var pairs []pair
+	defer func() {
+		for _, p := range pairs {
+			p.shutdown()
+		}
+		all.Wait()
+		for _, p := range pairs {
+			p.close()
+		}
+	}()
+	for range streams {
+		p, err := x.connect(w)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, p)
+		from, to := p.client, p.server
+		if dir == "4to6" {
+			from, to = to, from
+		}
+		all.Go(func() { flood(from) })
+		all.Go(func() { drain(to, &received) })
+	}
+	o, err := observe(w, d, &received)
+	if err != nil {
+		return nil, err
+	}
+	s := sample{"bit/s": o.counted[0] * 8 / o.seconds}
+	if w.process != nil {
+		s["cpu-s/GB"] = o.cpu.Seconds() / (o.counted[0] / 1e9)
+	}
+	return s, nil
+}
+
+// ioSize is the size of reads and writes of TCP.
+const ioSize = 256 << 10
+
+// flood writes until the connection is shut down.
+func flood(fd int) {
+	buf := make([]byte, ioSize)
+	for {
+		if _, err := write(fd, buf); err != nil {
+			return
+		}
+	}
+}
+
+// drain reads until the connection is shut down.
+func drain(fd int, octets *atomic.Uint64) {
+	buf := make([]byte, ioSize)
+	for {
+		n, err := read(fd, buf)
+		if n <= 0 || err != nil {
+			return
+		}
+		octets.Add(uint64(n))
+	}
+}
+
+// udp measures datagrams that arrive, of a sender that sends as fast as it can.
+func (x *lab) udp(w *way, dir string, size int, d time.Duration) (sample, error) {
+	from, to, dst := x.client, x.server, w.server
+	if dir == "4to6" {
+		from, to, dst = to, from, w.client
+	}
+	in, err := to.ListenPacket("udp", ":5002")
+	if err != nil {
+		return nil, err
+	}
+	rx, err := blocking(in)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(rx)
+	out, err := from.Dial("udp", netip.AddrPortFrom(dst, 5002).String(), stuck)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := blocking(out)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(tx)
+	// Room for what arrives while the reader does not run.
+	if err := unix.SetsockoptInt(rx, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
+		return nil, err
+	}
+
+	var sent, received atomic.Uint64
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	all.Go(func() { sprayUDP(tx, size, &sent, &stop) })
+	all.Go(func() { countUDP(rx, size, &received, &stop) })
+	o, err := observe(w, d, &received, &sent)
+	stop.Store(true)
+	all.Wait()
+	if err != nil {
+		return nil, err
+	}
+	s := sample{
+		"packets/s": o.counted[0] / o.seconds,
+		"bit/s":     o.counted[0] / o.seconds * 8 * float64(size),
+		"sent/s":    o.counted[1] / o.seconds,
+	}
+	if w.process != nil {
+		s["cpu-ns/packet"] = float64(o.cpu) / o.counted[0]
+	}
+	return s, nil
+}
+
+// batchUDP is the number of datagrams per system call.
+const batchUDP = 64
+
+// sprayUDP sends datagrams until it is told to stop.
+func sprayUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
+	m := newMessages(batchUDP, size)
+	for !stop.Load() {
+		k, _ := m.send(fd) // errors are those of earlier datagrams, or of full queues
+		n.Add(uint64(k))
+	}
+}
+
+// countUDP counts datagrams until it is told to stop and there are no more.
+func countUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
+	moment := unix.NsecToTimeval((50 * time.Millisecond).Nanoseconds())
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &moment)
+	m := newMessages(batchUDP, size)
+	for {
+		k, err := m.receive(fd)
+		n.Add(uint64(k))
+		if err != nil && stop.Load() {
+			return
+		}
+	}
+}
+
+// requests measures how long a request of one octet takes to its answer of one
+// octet, one after the other on one TCP connection.
+func (x *lab) requests(w *way, d time.Duration) (sample, error) {
+	p, err := x.connect(w)
+	if err != nil {
+		return nil, err
+	}
+	var all sync.WaitGroup
+	defer func() {
+		p.shutdown()
+		all.Wait()
+		p.close()
+	}()
+	for _, fd := range []int{p.client, p.server} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			return nil, err
+		}
+	}
+	all.Go(func() { echo(p.server) })
+
+	took := make([]time.Duration, 0, 1<<20)
+	var buf [1]byte
+	begin := time.Now()
+	for len(took) < cap(took) {
+		at := time.Now()
+		if at.Sub(begin) > warmUp+d {
+			break
+		}
+		if _, err := write(p.client, buf[:]); err != nil {
+			return nil, fmt.Errorf("%s: request: %w", w.name, err)
+		}
+		if n, err := read(p.client, buf[:]); n != 1 {
+			return nil, fmt.Errorf("%s: no answer: %w", w.name, err)
+		}
+		if at.Sub(begin) > warmUp {
+			took = append(took, time.Since(at))
+		}
+	}
+	if len(took) == 0 {
+		return nil, fmt.Errorf("%s: no request was answered in time", w.name)
+	}
+	slices.Sort(took)
+	return sample{
+		"p50-ns": float64(took[len(took)/2]),
+		"p99-ns": float64(took[len(took)*99/100]),
+	}, nil
+}
+
+// echo sends single octets back until the connection is shut down.
+func echo(fd int) {
+	var buf [1]byte
+	for {
+		if n, err := read(fd, buf[:]); n != 1 || err != nil {
+			return
+		}
+		if _, err := write(fd, buf[:]); err != nil {
+			return
+		}
+	}
+}
