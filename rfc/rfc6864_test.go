@@ -2,6 +2,7 @@ package rfc
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -19,8 +20,9 @@ func TestRFC6864(t *testing.T) {
 				once(t, seen, identification(x.w, pt.From6()))
 			}
 		})
-		t.Run("several-workers", severalWorkers)
-		t.Run("workers-that-take-turns", workersThatTakeTurns)
+		t.Run("workers-in-turn", workersInTurn)
+		t.Run("workers-at-once", workersAtOnce)
+		t.Run("workers-in-bursts", workersInBursts)
 		t.Run("worker-that-slept", workerThatSlept)
 		t.Run("destinations", identificationsOfDestinations)
 		t.Run("incoming", func(t *testing.T) {
@@ -54,15 +56,27 @@ func once(t *testing.T, seen []bool, id uint16) {
 	seen[id] = true
 }
 
-// severalWorkers has the packets of one pair on four workers at the same time.
-func severalWorkers(t *testing.T) {
+// workersInTurn has the packets of one pair on four workers, one after the other.
+func workersInTurn(t *testing.T) {
+	x := newXlat(t, nil)
+	workers := []*translate.Worker{x.w, x.NewWorker(), x.NewWorker(), x.NewWorker()}
+	seen := make([]bool, 1<<16)
+	for i := range 1 << 16 {
+		once(t, seen, identification(workers[i%4], pt.From6()))
+	}
+}
+
+// workersAtOnce has the packets of one pair on four workers at the same time.
+// Those that fall behind the others throw away what they have in stock: 31 values
+// at most, each time that the others have taken 4096.
+func workersAtOnce(t *testing.T) {
 	x := newXlat(t, nil)
 	ids := make([][]uint16, 4)
 	var running sync.WaitGroup
 	for i := range ids {
 		w := x.NewWorker()
 		running.Go(func() {
-			for range 1 << 16 / len(ids) {
+			for range 60000 / len(ids) {
 				ids[i] = append(ids[i], identification(w, pt.From6()))
 			}
 		})
@@ -74,19 +88,26 @@ func severalWorkers(t *testing.T) {
 	}
 }
 
-// workersThatTakeTurns has the packets of one pair on three workers, one of
-// which gets a tenth of them. What each of them has in stock is missing before
-// the values begin anew, but no more.
-func workersThatTakeTurns(t *testing.T) {
+// workersInBursts has the packets of one pair on eight workers in bursts of all
+// sizes, long enough for the values to begin anew several times.
+func workersInBursts(t *testing.T) {
 	x := newXlat(t, nil)
-	workers := []*translate.Worker{x.w, x.NewWorker(), x.NewWorker()}
-	seen := make([]bool, 1<<16)
-	for i := range 1<<16 - 32*len(workers) {
-		w := workers[i%2]
-		if i%10 == 0 {
-			w = workers[2]
+	workers := []*translate.Worker{x.w}
+	for range 7 {
+		workers = append(workers, x.NewWorker())
+	}
+	rnd := rand.New(rand.NewPCG(6864, 4))
+	last := make([]int, 1<<16) // the packet that had the identification, from 1
+	for n := 0; n < 200000; {
+		w := workers[rnd.IntN(len(workers))]
+		for range 1 << rnd.IntN(13) {
+			n++
+			id := identification(w, pt.From6())
+			if last[id] != 0 && n-last[id] < 56000 {
+				t.Fatalf("identification %04x repeated after %d packets", id, n-last[id])
+			}
+			last[id] = n
 		}
-		once(t, seen, identification(w, pt.From6()))
 	}
 }
 
@@ -101,10 +122,10 @@ func workerThatSlept(t *testing.T) {
 	for range 1 << 16 {
 		sent = append(sent, identification(x.w, pt.From6()))
 	}
-	lately := sent[len(sent)/2:]
+	lately := sent[len(sent)-60000:]
 	for range 64 {
 		if id := identification(sleeper, pt.From6()); slices.Contains(lately, id) {
-			t.Fatalf("identification %04x repeated within 32,768 packets", id)
+			t.Fatalf("identification %04x repeated within 60,000 packets", id)
 		}
 	}
 }
