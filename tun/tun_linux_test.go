@@ -1,0 +1,539 @@
+package tun
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+const (
+	single = unix.IFF_TUN | unix.IFF_NO_PI
+	multi  = single | unix.IFF_MULTI_QUEUE
+)
+
+func TestOpenAndClose(t *testing.T) {
+	lab(t)
+	d, err := Open(Config{Name: "nat64"})
+	require.NoError(t, err)
+	require.Equal(t, "nat64", d.Name())
+	require.Positive(t, d.Index())
+	require.Len(t, d.Queues(), 1)
+	l, err := d.Link()
+	require.NoError(t, err)
+	require.Equal(t, Link{MTU: 1500}, l)
+
+	require.NoError(t, d.SetMTU(1400))
+	require.NoError(t, d.SetUp(true))
+	l, err = d.Link()
+	require.NoError(t, err)
+	require.Equal(t, Link{MTU: 1400, Up: true}, l)
+	require.NoError(t, d.SetUp(false))
+	l, err = d.Link()
+	require.NoError(t, err)
+	require.Equal(t, Link{MTU: 1400}, l)
+	require.Error(t, d.SetMTU(10), "less than IPv4 can do with")
+
+	require.NoError(t, d.Close())
+	require.NoError(t, d.Close(), "again")
+	require.False(t, exists(t, "nat64"), "nobody made it persistent")
+	_, err = d.Link()
+	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, d.SetMTU(1400), ErrClosed)
+	require.ErrorIs(t, d.SetUp(true), ErrClosed)
+	require.ErrorIs(t, d.Watch(func(Link) {}), ErrClosed)
+}
+
+// TestAttach opens what others have left behind.
+func TestAttach(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		flags        uint16
+		queues, want int
+	}{
+		{"single-queue", single, 1, 1},
+		{"single-queue-asked-for-four", single, 4, 1},
+		{"single-queue-with-packet-information", unix.IFF_TUN, 1, 1},
+		{"multi-queue", multi, 1, 1},
+		{"multi-queue-asked-for-four", multi, 4, 4},
+		{"multi-queue-with-virtio-header", multi | unix.IFF_VNET_HDR, 2, 2},
+	} {
+		for _, plain := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/plain=%v", tt.name, plain), func(t *testing.T) {
+				lab(t)
+				leaveBehind(t, "nat64", tt.flags)
+				d := open(t, Config{Name: "nat64", Queues: tt.queues, Plain: plain})
+				require.Len(t, d.Queues(), tt.want)
+				if plain {
+					require.Equal(t, Features{}, d.Features())
+				}
+				d.Close()
+				require.True(t, exists(t, "nat64"), "it was persistent before")
+				open(t, Config{Name: "nat64", Queues: tt.queues, Plain: plain}) // and once more
+			})
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		c    Config
+		want string
+	}{
+		{"no-name", Config{}, `tun: device name "": want 1 to 15 octets`},
+		{"long-name", Config{Name: "abcdefghijklmnop"}, `tun: device name "abcdefghijklmnop": want 1 to 15 octets`},
+		{"queues", Config{Name: "x", Queues: 65}, "tun: 65 queues: want 1 to 64"},
+		{"fewer-queues-than-none", Config{Name: "x", Queues: -1}, "tun: -1 queues: want 1 to 64"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(tt.c)
+			require.EqualError(t, err, tt.want)
+		})
+	}
+}
+
+// TestExplain looks at the sentences for what goes wrong most.
+func TestExplain(t *testing.T) {
+	file := func(err error) error { return &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err} }
+	for _, tt := range []struct {
+		err  error
+		is   error
+		want string
+	}{
+		{file(unix.ENOENT), fs.ErrNotExist, "tun: open /dev/net/tun: no such file or directory (load the tun module, or give the container the device)"},
+		{file(unix.ENODEV), unix.ENODEV, "tun: open /dev/net/tun: no such device (the kernel has no TUN driver: load the tun module)"},
+		{file(unix.EPERM), fs.ErrPermission, "tun: open /dev/net/tun: operation not permitted (the container may not use the device: allow it)"},
+		{file(unix.EACCES), fs.ErrPermission, "tun: attach nat64: open /dev/net/tun: permission denied (run as root or with CAP_NET_ADMIN)"},
+		{unix.EPERM, fs.ErrPermission, "tun: attach nat64: operation not permitted (run as root or with CAP_NET_ADMIN)"},
+		{unix.EBUSY, ErrBusy, "tun: attach nat64: device is in use (stop the other process first)"},
+		{unix.EINVAL, unix.EINVAL, "tun: attach nat64: invalid argument (an interface of that name that is no TUN device?)"},
+		{unix.ENOMEM, unix.ENOMEM, "tun: attach nat64: cannot allocate memory"},
+	} {
+		err := explain("nat64", tt.err)
+		require.EqualError(t, err, tt.want)
+		require.ErrorIs(t, err, tt.is)
+	}
+}
+
+func TestPersist(t *testing.T) {
+	for _, flags := range []uint16{0, single, multi} {
+		t.Run(fmt.Sprintf("left-behind=%#x", flags), func(t *testing.T) {
+			lab(t)
+			if flags != 0 {
+				leaveBehind(t, "nat64", flags)
+			}
+			require.NoError(t, Persist("nat64", true, 0, 0))
+			require.True(t, exists(t, "nat64"))
+			require.NoError(t, Persist("nat64", true, -1, -1), "again")
+			require.NoError(t, Persist("nat64", false, -1, -1))
+			require.False(t, exists(t, "nat64"))
+			require.NoError(t, Persist("nat64", false, -1, -1), "what is not there can be removed")
+			require.False(t, exists(t, "nat64"))
+		})
+	}
+	t.Run("in-use", func(t *testing.T) {
+		lab(t)
+		otherProgram(t, "nat64", single)
+		require.ErrorIs(t, Persist("nat64", true, 0, 0), ErrBusy)
+	})
+	t.Run("stays-after-close", func(t *testing.T) {
+		lab(t)
+		require.NoError(t, Persist("nat64", true, -1, -1))
+		d := open(t, Config{Name: "nat64"})
+		d.Close()
+		require.True(t, exists(t, "nat64"))
+	})
+	require.ErrorContains(t, Persist("", true, 0, 0), `tun: device name ""`)
+}
+
+// TestPersistOwner has the owner attach without privilege, and a stranger fail.
+func TestPersistOwner(t *testing.T) {
+	lab(t)
+	const owner, stranger = 12345, 12346
+	require.NoError(t, Persist("nat64", true, owner, -1))
+	attachAs := func(uid uintptr) error {
+		// Only the test's thread changes its effective user, and loses its
+		// capabilities with it; /dev/net/tun is opened before that.
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		require.NoError(t, err)
+		defer unix.Close(fd)
+		ifr, err := unix.NewIfreq("nat64")
+		require.NoError(t, err)
+		ifr.SetUint16(multi)
+		same := ^uintptr(0)
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, same, uid, same)
+		require.Zero(t, errno)
+		defer unix.RawSyscall(unix.SYS_SETRESUID, same, 0, same)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}
+	require.NoError(t, attachAs(owner))
+	require.ErrorIs(t, attachAs(stranger), unix.EPERM)
+}
+
+// TestRead has the kernel send datagrams and reads them in order, in batches,
+// with nothing written outside their windows.
+func TestRead(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
+			lab(t)
+			d := open(t, Config{Name: "nat64", Plain: plain})
+			setUp(t, d)
+			s, q := socket(t, 1000), d.Queues()[0]
+			const count = 5
+			for i := range count {
+				require.NoError(t, unix.Sendto(s, []byte{'n', byte('0' + i)}, 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+			}
+			ps := NewPackets(3)
+			seen := 0
+			for _, want := range []int{3, 2} {
+				for i := range ps {
+					for k := range ps[i].Buf {
+						ps[i].Buf[k] = 0xa5
+					}
+					ps[i].Result = translate.Result{Verdict: translate.Forward, Reason: 1}
+				}
+				n, err := q.Read(ps)
+				require.NoError(t, err)
+				require.Equal(t, want, n, "what is there and fits, without waiting")
+				for _, p := range ps[:n] {
+					b := finish(t, p)
+					require.Equal(t, Headroom, p.Off)
+					require.Zero(t, p.Result)
+					require.Equal(t, plain, p.Offload == translate.Offload{}, "%+v", p.Offload)
+					require.Equal(t, []byte{'n', byte('0' + seen)}, b[28:])
+					require.Equal(t, peer, netip.AddrFrom4([4]byte(b[16:20])))
+					seen++
+
+					front := Headroom - virtioLen
+					if plain {
+						front = Headroom
+					}
+					rest := append(bytes.Clone(p.Buf[:front]), p.Buf[p.Off+p.Len:]...)
+					require.Equal(t, len(rest), bytes.Count(rest, []byte{0xa5}), "octets outside the window")
+				}
+			}
+			n, err := q.Read(nil)
+			require.NoError(t, err)
+			require.Zero(t, n, "no room, no wait")
+		})
+	}
+}
+
+// finish returns the packet with its UDP checksum completed, and checks it.
+func finish(t *testing.T, p translate.Packet) []byte {
+	t.Helper()
+	b := bytes.Clone(p.Bytes())
+	if p.Offload.Flags&translate.OffloadNeedsCsum != 0 {
+		start := int(p.Offload.CsumStart)
+		at := start + int(p.Offload.CsumOffset)
+		require.Equal(t, [2]int{20, 26}, [2]int{start, at})
+		binary.BigEndian.PutUint16(b[at:], ^uint16(sum(0, b[start:])))
+	}
+	require.Equal(t, uint32(0xffff), sum(0, b[:20]), "IPv4 header checksum")
+	require.Equal(t, uint32(0xffff), sum(sum(uint32(17+len(b)-20), b[12:20]), b[20:]), "UDP checksum")
+	return b
+}
+
+// TestWrite gives the kernel datagrams, with room for the virtio-net header in
+// front of the packet and without.
+func TestWrite(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		for _, off := range []int{Headroom, virtioLen, virtioLen - 1, 0} {
+			t.Run(fmt.Sprintf("plain=%v/off=%d", plain, off), func(t *testing.T) {
+				lab(t)
+				d := open(t, Config{Name: "nat64", Plain: plain})
+				setUp(t, d)
+				s, q := socket(t, 1000), d.Queues()[0]
+				ps := NewPackets(4)
+				for i := range ps {
+					raw := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), false, []byte{'n', byte('0' + i)})
+					ps[i].Off, ps[i].Len = off, copy(ps[i].Buf[off:], raw)
+				}
+				n, err := q.Write(ps)
+				require.NoError(t, err)
+				require.Equal(t, len(ps), n)
+				for i := range ps {
+					require.Equal(t, string([]byte{'n', byte('0' + i)}), receive(t, s))
+				}
+				require.Zero(t, q.Refused())
+			})
+		}
+	}
+}
+
+func receive(t *testing.T, s int) string {
+	t.Helper()
+	b := make([]byte, 1<<16)
+	n, _, err := unix.Recvfrom(s, b, 0)
+	require.NoError(t, err)
+	return string(b[:n])
+}
+
+// TestOffloads moves super-packets of UDP both ways.
+func TestOffloads(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	t.Logf("granted: %s", d.Features())
+	require.True(t, d.Features().Checksum)
+	require.True(t, d.Features().TSO)
+	if !d.Features().USO {
+		t.Skip("this kernel has no UDP segmentation offload for TUN devices (it came with 6.2)")
+	}
+	s, q := socket(t, 1000), d.Queues()[0]
+
+	payload := bytes.Repeat([]byte("0123456789"), 300)
+	require.NoError(t, unix.SetsockoptInt(s, unix.SOL_UDP, unix.UDP_SEGMENT, 1000))
+	require.NoError(t, unix.Sendto(s, payload, 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	ps := NewPackets(4)
+	n, err := q.Read(ps)
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "whole")
+	o := ps[0].Offload
+	require.Equal(t, uint8(translate.GSOUDPL4), o.GSOType)
+	require.Equal(t, uint16(1000), o.GSOSize)
+	require.Equal(t, payload, ps[0].Bytes()[28:])
+
+	raw := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), true, payload)
+	ps[0].Len = copy(ps[0].Buf[ps[0].Off:], raw)
+	ps[0].Offload = translate.Offload{Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOUDPL4,
+		HdrLen: 28, GSOSize: 1000, CsumStart: 20, CsumOffset: 6}
+	n, err = q.Write(ps[:1])
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	for i := range 3 {
+		require.Equal(t, string(payload[i*1000:][:1000]), receive(t, s))
+	}
+}
+
+// TestRefused counts what the kernel does not take; the queue goes on.
+func TestRefused(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	s, q := socket(t, 1000), d.Queues()[0]
+	good := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), false, []byte("good"))
+	ps := NewPackets(3)
+	for i := range ps {
+		ps[i].Off, ps[i].Len = Headroom, copy(ps[i].Buf[Headroom:], good)
+	}
+	ps[1].Bytes()[0] = 0x95 // no such version
+	n, err := q.Write(ps)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	require.Equal(t, uint64(1), q.Refused())
+	require.Equal(t, "good", receive(t, s))
+	require.Equal(t, "good", receive(t, s))
+
+	require.NoError(t, d.SetUp(false))
+	n, err = q.Write(ps[:1])
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, uint64(2), q.Refused())
+
+	require.NoError(t, d.SetUp(true))
+	n, err = q.Write(ps[:1])
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "the link is back, and so is the queue")
+}
+
+// within fails the test, saying where all goroutines are, if f does not return.
+func within(t *testing.T, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { f(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		panic(what + " did not return")
+	}
+}
+
+func TestCloseWakes(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64", Queues: 3})
+	var wg sync.WaitGroup
+	for i, q := range d.Queues() {
+		wg.Go(func() {
+			if _, err := q.Read(NewPackets(1)); !errors.Is(err, ErrClosed) || err.Error() != "tun: nat64: device is closed" {
+				t.Errorf("reader %d: %v", i, err)
+			}
+		})
+	}
+	watching := make(chan Link, 8)
+	wg.Go(func() {
+		if err := d.Watch(func(l Link) { watching <- l }); !errors.Is(err, ErrClosed) {
+			t.Errorf("watcher: %v", err)
+		}
+	})
+	<-watching
+	time.Sleep(10 * time.Millisecond) // until the readers are likely to wait, too
+	within(t, "Close", func() { d.Close() })
+	within(t, "a reader or watcher", wg.Wait)
+	_, err := d.Queues()[0].Read(NewPackets(1))
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = d.Queues()[0].Write(NewPackets(1))
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+// TestDeleted: whoever uses a device that somebody deletes is told so, once a
+// call, and does not spin.
+func TestDeleted(t *testing.T) {
+	for _, persistent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("persistent=%v", persistent), func(t *testing.T) {
+			lab(t)
+			if persistent {
+				require.NoError(t, Persist("nat64", true, -1, -1))
+			}
+			d := open(t, Config{Name: "nat64", Queues: 2})
+			setUp(t, d)
+			var wg sync.WaitGroup
+			for i, q := range d.Queues() {
+				wg.Go(func() {
+					if _, err := q.Read(NewPackets(1)); !errors.Is(err, ErrGone) {
+						t.Errorf("reader %d: %v", i, err)
+					}
+				})
+			}
+			var last Link
+			watching := make(chan Link, 8)
+			wg.Go(func() {
+				if err := d.Watch(func(l Link) { last = l; watching <- l }); err != nil {
+					t.Errorf("watcher: %v", err)
+				}
+			})
+			<-watching
+			time.Sleep(10 * time.Millisecond)
+			deleteLink(t, d.Index())
+			within(t, "a reader or watcher", wg.Wait)
+			require.True(t, last.Gone)
+
+			ps := NewPackets(1)
+			_, err := d.Queues()[1].Read(ps)
+			require.EqualError(t, err, "tun: read nat64: device is gone")
+			_, err = d.Queues()[1].Write(ps)
+			require.ErrorIs(t, err, ErrGone)
+			_, err = d.Link()
+			require.ErrorIs(t, err, ErrGone)
+			require.ErrorIs(t, d.SetUp(true), ErrGone)
+			require.ErrorIs(t, d.SetMTU(1400), ErrGone)
+
+			// The name is free for a new device, which is not the old one.
+			d.Close()
+			again := open(t, Config{Name: "nat64"})
+			require.NotEqual(t, d.Index(), again.Index())
+		})
+	}
+}
+
+func TestWatch(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	other := open(t, Config{Name: "other"})
+	links := make(chan Link, 64)
+	go d.Watch(func(l Link) { links <- l })
+	next := func() Link {
+		t.Helper()
+		select {
+		case l := <-links:
+			return l
+		case <-time.After(20 * time.Second):
+			t.Fatal("no news of the link")
+			panic("unreachable")
+		}
+	}
+	require.Equal(t, Link{MTU: 1500}, next(), "as it is, at once")
+	require.NoError(t, d.SetMTU(1400))
+	require.Equal(t, Link{MTU: 1400}, next())
+	require.NoError(t, other.SetMTU(1300))
+	require.NoError(t, other.SetUp(true))
+	other.Close()
+	require.NoError(t, d.SetUp(true))
+	require.Equal(t, Link{MTU: 1400, Up: true}, next(), "and nothing of others")
+	require.NoError(t, d.SetMTU(9000))
+	require.Equal(t, Link{MTU: 9000, Up: true}, next())
+	require.NoError(t, d.SetUp(false))
+	require.Equal(t, Link{MTU: 9000}, next())
+	deleteLink(t, d.Index())
+	require.Equal(t, Link{Gone: true}, next())
+}
+
+// TestMentions walks messages that are cut or lie about their length.
+func TestMentions(t *testing.T) {
+	message := func(typ uint16, index int32, size int) []byte {
+		b := make([]byte, size)
+		binary.NativeEndian.PutUint32(b, uint32(size))
+		binary.NativeEndian.PutUint16(b[4:], typ)
+		if size >= unix.SizeofNlMsghdr+8 {
+			binary.NativeEndian.PutUint32(b[unix.SizeofNlMsghdr+4:], uint32(index))
+		}
+		return b
+	}
+	const full = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
+	lies := message(unix.RTM_NEWLINK, 7, full)
+	binary.NativeEndian.PutUint32(lies, 1<<31)
+	none := message(unix.RTM_NEWLINK, 7, full)
+	binary.NativeEndian.PutUint32(none, 0)
+	for _, tt := range []struct {
+		name string
+		b    []byte
+		want bool
+	}{
+		{"ours", message(unix.RTM_NEWLINK, 7, full), true},
+		{"ours-deleted", message(unix.RTM_DELLINK, 7, full), true},
+		{"another", message(unix.RTM_NEWLINK, 8, full), false},
+		{"another-kind", message(unix.RTM_NEWADDR, 7, full), false},
+		{"ours-second-after-padding", append(message(unix.RTM_NEWLINK, 8, full+5), append(make([]byte, 3), message(unix.RTM_NEWLINK, 7, full)...)...), true},
+		{"empty", nil, false},
+		{"cut", message(unix.RTM_NEWLINK, 7, full)[:full-1], false},
+		{"short", append(message(unix.RTM_NEWLINK, 7, unix.SizeofNlMsghdr), make([]byte, 64)...), true},
+		{"length-beyond-the-end", lies, true},
+		{"length-zero", none, true},
+	} {
+		require.Equal(t, tt.want, mentions(tt.b, 7), tt.name)
+	}
+}
+
+// TestNoAllocations has the kernel answer an echo request.
+func TestNoAllocations(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	q := d.Queues()[0]
+	echo := udp4(netip.AddrPortFrom(peer, 0), netip.AddrPortFrom(ours, 0), false, make([]byte, 56))
+	echo[9], echo[20], echo[22], echo[23] = 1, 8, 0, 0
+	for i := range 4 {
+		echo[24+i] = 0
+	}
+	binary.BigEndian.PutUint16(echo[10:], 0)
+	binary.BigEndian.PutUint16(echo[10:], ^uint16(sum(0, echo[:20])))
+	binary.BigEndian.PutUint16(echo[22:], ^uint16(sum(0, echo[20:])))
+	out, in := NewPackets(1), NewPackets(4)
+	got := 0
+	allocs := testing.AllocsPerRun(200, func() {
+		out[0].Off, out[0].Len, out[0].Offload = Headroom, copy(out[0].Buf[Headroom:], echo), translate.Offload{}
+		if n, err := q.Write(out); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		n, err := q.Read(in)
+		if err != nil {
+			t.Error(err)
+		}
+		got += n
+	})
+	require.Zero(t, allocs)
+	require.Equal(t, 201, got, "one answer each, warm-up included")
+	require.Equal(t, byte(0), in[0].Bytes()[20], "echo reply")
+}
