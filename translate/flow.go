@@ -1,6 +1,6 @@
 package translate
 
-import "math/bits"
+import "math/rand/v2"
 
 // flow is a pair of addresses that may be translated, and what they become. A
 // worker remembers the last pairs that it resolved, so that the common packet
@@ -13,9 +13,22 @@ type flow struct {
 	_          uint32
 }
 
-// flowSlots is a power of two. With 64 octets a slot, both directions take
-// 128 KiB a worker.
-const flowSlots = 1024
+// With 64 octets a slot, both directions take 128 KiB a worker. The hash that
+// picks a slot is a sum of products with secret odd factors; its upper bits count.
+const (
+	flowBits  = 10
+	flowSlots = 1 << flowBits
+	flowShift = 64 - flowBits
+)
+
+type flowKeys [4]uint64
+
+func newFlowKeys() (k flowKeys) {
+	for i := range k {
+		k[i] = rand.Uint64() | 1
+	}
+	return k
+}
 
 // restamp is called at the start of a batch. Flows are void once the state has
 // changed; and after a second by Tick, so that Dynamic sees which leases are in
@@ -27,17 +40,14 @@ func (w *Worker) restamp() {
 
 // flow4 is the slot for a pair of IPv4 addresses.
 func (w *Worker) flow4(src, dst addr4) *flow {
-	v := uint64(src)<<32 | uint64(dst)
-	hi, lo := bits.Mul64(v^w.t.ids.key[1], w.t.ids.key[0])
-	return &w.flows4[(hi^lo)%flowSlots]
+	k := &w.flowKeys
+	return &w.flows4[(uint64(src)*k[0]+uint64(dst)*k[1])>>flowShift]
 }
 
 // flow6 is the slot for a pair of IPv6 addresses.
 func (w *Worker) flow6(src, dst addr6) *flow {
-	key := &w.t.ids.key
-	a, b := bits.Mul64(src.hi^key[1], src.lo^key[0])
-	c, d := bits.Mul64(dst.hi^key[0]^b, dst.lo^key[1]^a)
-	return &w.flows6[(c^d)%flowSlots]
+	k := &w.flowKeys
+	return &w.flows6[(src.hi*k[0]+src.lo*k[1]+dst.hi*k[2]+dst.lo*k[3])>>flowShift]
 }
 
 func (f *flow) is4(src, dst addr4, stamp uint64) bool {

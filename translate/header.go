@@ -75,8 +75,9 @@ type header struct {
 	routing int // IPv6: where the first Routing header with segments left begins, or 0
 }
 
-// read4 reads the IPv4 header in front of b. It checks what concerns the header
-// alone; the data may be cut short.
+// read4 reads the IPv4 header in front of b into h, which must be zero: a whole
+// struct assigned at once would cost more than all the rest. It checks what
+// concerns the header alone; the data may be cut short.
 func (h *header) read4(b []byte) Reason {
 	if len(b) < len4 || b[0]>>4 != 4 {
 		return BadHeader
@@ -87,14 +88,13 @@ func (h *header) read4(b []byte) Reason {
 		return BadHeader
 	}
 	w := v.fragWord()
-	*h = header{
-		tos: v[1], ttl: v[8], proto: v[9],
-		hdrLen: n, dataLen: total - n,
-		more: w&flagMF != 0, df: w&flagDF != 0, off8: w & 0x1fff,
-		id: uint32(binary.BigEndian.Uint16(v[4:])),
+	h.tos, h.ttl, h.proto = v[1], v[8], v[9]
+	h.hdrLen, h.dataLen = n, total-n
+	h.df = w&flagDF != 0
+	h.id = uint32(binary.BigEndian.Uint16(v[4:]))
+	if w&(flagMF|0x1fff) != 0 {
+		h.frag, h.fh, h.more, h.off8 = true, true, w&flagMF != 0, w&0x1fff
 	}
-	h.frag = w&(flagMF|0x1fff) != 0
-	h.fh = h.frag
 	return ok
 }
 
@@ -117,19 +117,17 @@ func (h *header) badFragment() bool {
 		int(h.off8)*8+h.dataLen > maxLen
 }
 
-// read6 reads the IPv6 header in front of b and walks its extension headers,
-// RFC 7915 §5.1. b may end before the payload does, but not inside the chain.
+// read6 reads the IPv6 header in front of b into h, which must be zero, and walks
+// its extension headers, RFC 7915 §5.1. b may end before the payload does, but not
+// inside the chain.
 func (h *header) read6(b []byte) Reason {
 	if len(b) < len6 || b[0]>>4 != 6 {
 		return BadHeader
 	}
 	v := (*hdr6)(b)
 	end := len6 + v.payloadLen()
-	*h = header{
-		tos: v.trafficClass(), ttl: v[7], proto: v[6],
-		hdrLen: len6, dataLen: end - len6,
-		nextOff: 6,
-	}
+	h.tos, h.ttl, h.proto = v.trafficClass(), v[7], v[6]
+	h.hdrLen, h.dataLen, h.nextOff = len6, end-len6, 6
 	switch h.proto {
 	case protoTCP, protoUDP, protoICMPv6:
 		return ok

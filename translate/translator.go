@@ -151,7 +151,8 @@ type Worker struct {
 	rnd    rand.PCG
 	source int // last index chosen from sources4 or sources6
 
-	flows4, flows6 []flow
+	flows4, flows6 *[flowSlots]flow
+	flowKeys       flowKeys
 
 	now    time.Duration // last Tick
 	second int64         // seconds of now, counted from 1; 0 before the first Tick
@@ -167,8 +168,9 @@ type Worker struct {
 func (t *Translator) NewWorker() *Worker {
 	w := &Worker{
 		t: t, budget: t.errorLimit,
-		flows4: make([]flow, flowSlots),
-		flows6: make([]flow, flowSlots),
+		flows4:   new([flowSlots]flow),
+		flows6:   new([flowSlots]flow),
+		flowKeys: newFlowKeys(),
 	}
 	w.restamp()
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
