@@ -401,6 +401,13 @@ func TestDetachReportsFailure(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
 	b.gone(pid)
 	assert.FileExists(t, b.dir+"/new/dynamic.map")
+
+	// A relative pid file counts from data-dir.
+	_, errs, status = b.tayga("-c", b.conf, "-p", "pid")
+	require.Equal(t, 0, status, errs)
+	pid = b.pid(b.dir + "/new/pid")
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	b.gone(pid)
 }
 
 // openDir makes the test's directories passable for other users, as far as they

@@ -63,10 +63,13 @@ func poolConfig(c *taygaconf.Config, more []taygaconf.Map, onEvent func(pool.Eve
 	}
 }
 
-// reserved lists the IPv4 addresses that are no host's to lease: the own one
+// reserved lists the IPv4 addresses that are no host's to lease: the own ones
 // and those with maps.
 func reserved(c *taygaconf.Config, more []taygaconf.Map) []netip.Prefix {
 	list := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
+	for _, a := range c.ICMPPool4 {
+		list = append(list, netip.PrefixFrom(a, 32))
+	}
 	for _, maps := range [][]taygaconf.Map{c.Maps, more} {
 		for _, m := range maps {
 			list = append(list, m.IPv4)
