@@ -32,6 +32,7 @@ func TestRFC1191(t *testing.T) {
 		}
 		x = newXlat(t, nil)
 		is(t, "MTU", be32(x.forward(error6(2, 0, 88, pt.IP(sent6, ping))), 24), 68)
+		is(t, "MTU", be32(x.forward(error6(2, 0, 88, pt.IP(sent6, pt.Fragment(7, 0, false, ping)))), 24), 68)
 		x.none(error6(2, 0, 87, pt.IP(sent6, ping)))
 	})
 	row(t, "1191-7-01", func(t *testing.T) {

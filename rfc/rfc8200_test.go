@@ -86,7 +86,9 @@ func TestRFC8200Fragment(t *testing.T) {
 		x := newXlat(t, nil)
 		for _, more := range []bool{true, false} {
 			for _, off8 := range []uint16{0, 10} {
-				x.drop(frag6(off8, more, pt.DestOpts(8, pt.Raw(17, pt.Bytes(16, 1)))), translate.FragmentChain)
+				for _, next := range []uint8{0, 43, 44, 51, 60, 135, 139, 140} {
+					x.drop(frag6(off8, more, pt.Raw(next, pt.Bytes(24, 0))), translate.FragmentChain)
+				}
 			}
 		}
 		// A first fragment has the whole transport header.
