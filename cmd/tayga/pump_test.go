@@ -17,37 +17,30 @@ import (
 	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
+	"github.com/steppe-nat64/steppe/tun/tuntest"
 )
 
-// memDevice is a TUN device without a kernel: a queue of batches in, packets
-// out. It needs no privilege and runs anywhere.
+// memDevice is a TUN device without a kernel. It needs no privilege and runs
+// anywhere.
 type memDevice struct {
-	in    chan [][]byte // a batch each; nil: the device is gone
-	out   chan []byte
-	links chan tun.Link
-	mtu   int
-
-	once   sync.Once
-	closed chan struct{}
+	*tuntest.Queue                // the daemon's end
+	kernel         *tuntest.Queue // the test's end
+	links          chan tun.Link
+	once           sync.Once
+	closed         chan struct{}
 }
 
 func newMemDevice() *memDevice {
-	return &memDevice{
-		in:     make(chan [][]byte),
-		out:    make(chan []byte, 1000),
-		links:  make(chan tun.Link),
-		mtu:    1500,
-		closed: make(chan struct{}),
-	}
+	ours, kernel := tuntest.Pair(0)
+	return &memDevice{Queue: ours, kernel: kernel, links: make(chan tun.Link), closed: make(chan struct{})}
 }
 
 func (d *memDevice) Name() string            { return "mem0" }
-func (d *memDevice) Link() (tun.Link, error) { return tun.Link{MTU: d.mtu, Up: true}, nil }
-func (d *memDevice) Refused() uint64         { return 0 }
+func (d *memDevice) Link() (tun.Link, error) { return tun.Link{MTU: 1500, Up: true}, nil }
 
 func (d *memDevice) Close() error {
 	d.once.Do(func() { close(d.closed) })
-	return nil
+	return d.Queue.Close()
 }
 
 func (d *memDevice) Watch(f func(tun.Link)) error {
@@ -61,41 +54,28 @@ func (d *memDevice) Watch(f func(tun.Link)) error {
 	}
 }
 
-func (d *memDevice) Read(ps []translate.Packet) (int, error) {
-	select {
-	case batch := <-d.in:
-		if batch == nil {
-			return 0, tun.ErrGone
-		}
-		for i, b := range batch {
-			p := &ps[i]
-			p.Off, p.Len = tun.Headroom, copy(p.Buf[tun.Headroom:], b)
-			p.Offload, p.Result = translate.Offload{}, translate.Result{}
-		}
-		return len(batch), nil
-	case <-d.closed:
-		return 0, tun.ErrClosed
+// give sends packets to the daemon, as one batch.
+func (d *memDevice) give(t *testing.T, packets ...[]byte) {
+	t.Helper()
+	ps := tun.NewPackets(len(packets))
+	for i, b := range packets {
+		ps[i].Off, ps[i].Len = tun.Headroom, copy(ps[i].Buf[tun.Headroom:], b)
 	}
+	n, err := d.kernel.Write(ps)
+	require.NoError(t, err)
+	require.Len(t, packets, n)
 }
 
-func (d *memDevice) Write(ps []translate.Packet) (int, error) {
-	for i := range ps {
-		d.out <- append([]byte(nil), ps[i].Bytes()...)
-	}
-	return len(ps), nil
-}
-
-// next returns the next packet that leaves, in a well-formed state.
+// next returns the next packet that leaves, which has to be well-formed.
 func (d *memDevice) next(t *testing.T) []byte {
 	t.Helper()
-	select {
-	case b := <-d.out:
-		require.NoError(t, packettest.Check(b))
-		return b
-	case <-time.After(patience):
-		t.Fatal("nothing comes out")
-		return nil
-	}
+	late := time.AfterFunc(patience, func() { d.kernel.Close() })
+	defer late.Stop()
+	ps := tun.NewPackets(1)
+	_, err := d.kernel.Read(ps)
+	require.NoError(t, err, "nothing comes out")
+	require.NoError(t, packettest.Check(ps[0].Bytes()))
+	return ps[0].Bytes()
 }
 
 // inMemory makes a daemon over a memDevice.
@@ -132,21 +112,21 @@ func TestDaemonInMemory(t *testing.T) {
 	d, dev, r := inMemory(t, poolConf+"data-dir /data\nlog dyn self\n")
 	signals, ended := d.inBackground()
 
-	dev.in <- [][]byte{packettest.IP(fromHost, packettest.UDP(1000, 53, []byte("question")))}
+	dev.give(t, packettest.IP(fromHost, packettest.UDP(1000, 53, []byte("question"))))
 	out := dev.next(t)
 	want := packettest.IP(packettest.Header{Src: lent, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("question")))
 	assert.Empty(t, packettest.Equal(want, out))
 
-	dev.in <- [][]byte{packettest.IP(toHost, packettest.UDP(53, 1000, []byte("answer")))}
+	dev.give(t, packettest.IP(toHost, packettest.UDP(53, 1000, []byte("answer"))))
 	want = packettest.IP(packettest.Header{Src: server6, Dst: client, TTL: 63}, packettest.UDP(53, 1000, []byte("answer")))
 	assert.Equal(t, want, dev.next(t))
 
 	// Echo requests to both of its own addresses.
 	own4, own6 := d.conf.IPv4, d.conf.IPv6
-	dev.in <- [][]byte{
+	dev.give(t,
 		packettest.IP(packettest.Header{Src: server4, Dst: own4}, packettest.EchoRequest(1, 2, []byte("ping"))),
 		packettest.IP(packettest.Header{Src: client, Dst: own6}, packettest.EchoRequest(1, 2, []byte("ping"))),
-	}
+	)
 	assert.Empty(t, packettest.Equal(packettest.IP(packettest.Header{Src: own4, Dst: server4}, packettest.EchoReply(1, 2, []byte("ping"))), dev.next(t)))
 	assert.Equal(t, packettest.IP(packettest.Header{Src: own6, Dst: client}, packettest.EchoReply(1, 2, []byte("ping"))), dev.next(t))
 
@@ -176,7 +156,7 @@ func TestOrderInABatch(t *testing.T) {
 	big := packettest.IP(packettest.Header{Src: server4, Dst: lent, ID: 7}, packettest.UDP(53, 2000, packettest.Bytes(60000, 1)))
 	broken := mark(9)
 	broken[10] ^= 1 // header checksum
-	dev.in <- [][]byte{broken, mark(1), broken, big, mark(2), broken, mark(3), broken}
+	dev.give(t, broken, mark(1), broken, big, mark(2), broken, mark(3), broken)
 
 	var order []string
 	var pieces [][]byte
@@ -208,13 +188,13 @@ func TestMTUIsFollowed(t *testing.T) {
 	signals, ended := d.inBackground()
 	packet := packettest.IP(packettest.Header{Src: server4, Dst: lent, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
 
-	dev.in <- [][]byte{packet}
+	dev.give(t, packet)
 	assert.Equal(t, byte(6), dev.next(t)[0]>>4, "forwarded")
 
 	dev.links <- tun.Link{MTU: 1400, Up: true}
 	dev.links <- tun.Link{MTU: 1400} // down: by then the one before has been seen to
 	dev.links <- tun.Link{MTU: 1400, Up: true}
-	dev.in <- [][]byte{packet}
+	dev.give(t, packet)
 	answer := dev.next(t)
 	assert.Equal(t, byte(4), answer[0]>>4)
 	assert.Equal(t, []byte{3, 4}, answer[20:22], "fragmentation needed")
@@ -222,7 +202,7 @@ func TestMTUIsFollowed(t *testing.T) {
 
 	dev.links <- tun.Link{MTU: 1200, Up: true} // too small: the one before stays
 	dev.links <- tun.Link{MTU: 1200, Up: true}
-	dev.in <- [][]byte{packet}
+	dev.give(t, packet)
 	assert.Equal(t, []byte{0, 0, 1380 >> 8, 1380 & 255}, dev.next(t)[24:28])
 
 	signals <- syscall.SIGTERM
@@ -237,7 +217,7 @@ func TestMTUIsFollowed(t *testing.T) {
 // A device that is deleted ends the session once, without a flood of lines.
 func TestDeviceGone(t *testing.T) {
 	for name, vanish := range map[string]func(*memDevice){
-		"read":  func(d *memDevice) { d.in <- nil },
+		"read":  func(d *memDevice) { d.kernel.Close() },
 		"watch": func(d *memDevice) { d.links <- tun.Link{Gone: true} },
 	} {
 		t.Run(name, func(t *testing.T) {
