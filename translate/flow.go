@@ -10,7 +10,7 @@ type flow struct {
 	src4, dst4 addr4
 	stamp      uint64 // when it was resolved; see Worker.stamp
 	delta      uint32 // change of the pseudo-header's sum
-	_          uint32
+	bucket     uint32 // of identifications for src4 and dst4
 }
 
 // With 64 octets a slot, both directions take 128 KiB a worker. The hash that
@@ -63,6 +63,7 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 func (w *Worker) keep(f *flow, src6, dst6 addr6, src4, dst4 addr4, delta uint64, lease bool) {
 	f.src6, f.dst6, f.src4, f.dst4 = src6, dst6, src4, dst4
 	f.delta = uint32(fold(delta))
+	f.bucket = w.t.ids.bucket(src4, dst4)
 	f.stamp = w.stamp
 	if lease && w.second == 0 {
 		f.stamp = 0

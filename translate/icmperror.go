@@ -182,7 +182,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 	n := m.end - m.at
 	id := uint16(h.id)
 	if !h.fh {
-		id = w.ident(src4, dst4, protoICMPv4, 1)
+		id = w.ident(w.t.ids.bucket(src4, dst4), 1)
 	}
 	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, id, h.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
 	p.window(m.at-len4, len4+n)

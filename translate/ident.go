@@ -11,8 +11,8 @@ import (
 // that are not soon repeated for the same source, destination and protocol; and
 // nobody should learn from the values of one destination what goes to another.
 //
-// So there are many counters, and a secret hash of (source, destination,
-// protocol) chooses one: a pair on one worker sees all 65,536 values before one
+// So there are many counters, and a secret hash of source and destination chooses
+// one, whatever the protocol: a pair on one worker sees all 65,536 values before one
 // repeats. The counters are shared by all workers, as packets of one pair may be
 // on several; a worker takes identBlock values at a time, so the shared line is
 // rarely written to. It throws away what is left of a block when others have
@@ -43,9 +43,10 @@ type identBlocks [identBuckets]struct {
 	left uint32
 }
 
-// ident returns the first of n identifications in a row for new packets.
-func (w *Worker) ident(src, dst addr4, proto uint8, n int) uint16 {
-	i := w.t.ids.bucket(src, dst, proto)
+// ident returns the first of n identifications in a row for new packets of the
+// pair of addresses whose bucket is i.
+func (w *Worker) ident(i uint32, n int) uint16 {
+	i %= identBuckets
 	b, shared := &w.ids[i], &w.t.ids.next[i]
 	if n > int(b.left) || shared.Load()-b.next > identStale {
 		take := uint32(max(n, identBlock))
@@ -59,8 +60,8 @@ func (w *Worker) ident(src, dst addr4, proto uint8, n int) uint16 {
 }
 
 // bucket is a keyed hash: two multiplications of 64 to 128 bits, folded.
-func (s *identSpace) bucket(src, dst addr4, proto uint8) uint32 {
+func (s *identSpace) bucket(src, dst addr4) uint32 {
 	hi, lo := bits.Mul64(uint64(src)<<32^uint64(dst)^s.key[1], s.key[0])
-	hi, lo = bits.Mul64(hi^lo^uint64(proto), s.key[0]^s.key[1]|1)
+	hi, lo = bits.Mul64(hi^lo, s.key[0]^s.key[1]|1)
 	return uint32(hi^lo) % identBuckets
 }

@@ -184,7 +184,7 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 	}
 	id := uint16(h.id)
 	if !h.fh {
-		id = w.ident(f.src4, f.dst4, proto, h.segments())
+		id = w.ident(f.bucket, h.segments())
 	}
 	word := h.fragWord4(h.wireLen())
 	if cut {
