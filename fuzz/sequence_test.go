@@ -1,0 +1,256 @@
+package fuzz
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/refxlat"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Steps of FuzzSequence: four octets each, of which the first chooses.
+const (
+	stepPacket = 0 // to 3: a generated packet; the others are its seed
+	stepRepeat = 4 // an earlier packet, with an octet changed
+	stepTable  = 5 // another table
+	stepMTU    = 6 // other MTUs
+	stepTime   = 7 // time goes by, at most 16 s
+	steps      = 8
+)
+
+// Errors a second and at once in the sequences where they are limited.
+const (
+	errorRate  = 10
+	errorBurst = 3
+)
+
+// A sequence runs packets through two workers, one by one and in batches, and
+// keeps account of what both have to do.
+type sequence struct {
+	t           *testing.T
+	one, batch  *rig
+	limited     bool
+	now, budget time.Duration
+	held        uint64
+
+	past    [][]byte // all packets so far
+	pending [][]byte // those since the last change
+	counts  map[counter]translate.Count
+	ids     [2]map[flow]bool // identifications that each of the two has used
+}
+
+type counter struct {
+	d translate.Direction
+	translate.Result
+}
+
+type flow struct {
+	src, dst netip.Addr
+	proto    uint8
+	id       [2]byte
+}
+
+func newSequence(t *testing.T, i uint8, limited bool) *sequence {
+	all, err := rigs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setup := all[int(i)%len(all)].Setup
+	limited = limited && setup.Config.ErrorRate > 0
+	if limited {
+		setup.Config.ErrorRate, setup.Config.ErrorBurst = errorRate, errorBurst
+	}
+	s := &sequence{t: t, limited: limited, now: time.Second, budget: errorBurst * time.Second / errorRate,
+		counts: make(map[counter]translate.Count), ids: [2]map[flow]bool{{}, {}}}
+	for _, x := range []**rig{&s.one, &s.batch} {
+		if *x, err = newRig(setup); err != nil {
+			t.Fatal(err)
+		}
+		(*x).more[0].Buf = make([]byte, translate.Headroom+9000)
+	}
+	return s
+}
+
+// packet puts a packet in line.
+func (s *sequence) packet(pkt []byte) {
+	s.past = append(s.past, pkt)
+	s.pending = append(s.pending, pkt)
+}
+
+// expect is what has to become of pkt now, by the twin and by the budget for
+// errors.
+func (s *sequence) expect(pkt []byte) ([][]byte, translate.Result) {
+	out, res := s.one.ref.Translate(pkt)
+	if s.limited && res.Verdict == translate.Reply && res.Reason != translate.EchoReply {
+		if s.budget < time.Second/errorRate {
+			s.held++
+			out, res.Verdict = nil, translate.Drop
+		} else {
+			s.budget -= time.Second / errorRate
+		}
+	}
+	d := translate.NoFamily
+	if len(pkt) > 0 && pkt[0]>>4 == 4 {
+		d = translate.V4ToV6
+	} else if len(pkt) > 0 && pkt[0]>>4 == 6 {
+		d = translate.V6ToV4
+	}
+	c := s.counts[counter{d, res}]
+	c.Packets++
+	c.Octets += uint64(len(pkt))
+	s.counts[counter{d, res}] = c
+	return out, res
+}
+
+// flush sends the packets in line through both workers.
+func (s *sequence) flush() {
+	t := s.t
+	batch := make([]translate.Packet, len(s.pending))
+	for i, pkt := range s.pending {
+		batch[i] = packettest.Buffer(pkt)
+	}
+	s.batch.w.TranslateBatch(batch)
+	for i, pkt := range s.pending {
+		want, wantRes := s.expect(pkt)
+		got, res := s.one.translate(t, pkt, 0xa5)
+		s.one.keeps(t, pkt, got, res)
+		s.compare(0, "alone", pkt, want, got, wantRes, res)
+
+		packettest.CheckGuards(t, &batch[i], pkt)
+		res = batch[i].Result
+		got = s.batch.finish(t, &batch[i])
+		s.compare(1, "in a batch", pkt, want, got, wantRes, res)
+	}
+	s.pending = nil
+}
+
+func (s *sequence) compare(who int, how string, pkt []byte, want, got [][]byte, wantRes, res translate.Result) {
+	if res != wantRes {
+		s.t.Fatalf("%s: %v (%v), want %v (%v)\nin %x", how, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+	}
+	if d := packettest.EqualAll(want, got); d != "" {
+		s.t.Fatalf("%s: %v (%v): %s\nin %x", how, res.Verdict, res.Reason, d, pkt)
+	}
+	s.identify(who, how, pkt, got)
+}
+
+// identify fails the test if the identification that a packet got was given to
+// its pair of addresses before: RFC 6864 §4.3.
+func (s *sequence) identify(who int, how string, pkt []byte, out [][]byte) {
+	if len(out) == 0 || out[0][0]>>4 != 4 {
+		return
+	}
+	to, _ := open(out[0])
+	if in, _ := open(pkt); in.fh {
+		return // it came with one
+	}
+	f := flow{to.src, to.dst, to.proto, [2]byte(out[0][4:6])}
+	if s.ids[who][f] {
+		s.t.Errorf("%s: identification %x of %s → %s was used before", how, f.id, f.src, f.dst)
+	}
+	s.ids[who][f] = true
+}
+
+// change flushes, and replaces the tables or the MTUs of both workers.
+func (s *sequence) change(tab *rig, mtu4, mtu6 int) {
+	s.flush()
+	for _, x := range []*rig{s.one, s.batch} {
+		x.Config.MTU4, x.Config.MTU6, x.Table = mtu4, mtu6, tab.Table
+		if err := x.tr.SetMTU(mtu4, mtu6); err != nil {
+			s.t.Fatal(err)
+		}
+		x.tr.SetTable(tab.tab)
+		var err error
+		if x.ref, err = refxlat.New(x.Config, x.Table, x.Dynamic); err != nil {
+			s.t.Fatal(err)
+		}
+		x.tab = tab.tab
+	}
+}
+
+// tick flushes and lets time go by, for both workers.
+func (s *sequence) tick(d time.Duration) {
+	s.flush()
+	s.now += d
+	s.budget = min(s.budget+d, errorBurst*time.Second/errorRate)
+	s.one.w.Tick(s.now)
+	s.batch.w.Tick(s.now)
+}
+
+// checkStats holds the counters against the account.
+func (s *sequence) checkStats() {
+	for _, x := range []*rig{s.one, s.batch} {
+		st := x.tr.Stats()
+		for d := range translate.NumDirections {
+			for v := range translate.NumVerdicts {
+				for r := range translate.NumReasons {
+					k := counter{translate.Direction(d), translate.Result{Verdict: translate.Verdict(v), Reason: translate.Reason(r)}}
+					if got := st.By[d][v][r]; got != s.counts[k] {
+						s.t.Errorf("%v %v %v: counted %+v, want %+v", k.d, k.Verdict, k.Reason, got, s.counts[k])
+					}
+				}
+			}
+		}
+		if st.ErrorsHeldBack != s.held {
+			s.t.Errorf("%d errors held back, want %d", st.ErrorsHeldBack, s.held)
+		}
+	}
+}
+
+// run runs a program.
+func (s *sequence) run(program []byte) {
+	all, _ := rigs()
+	for step := range slices.Chunk(program, 4) {
+		if len(step) < 4 {
+			break
+		}
+		a, b, c := step[1], step[2], step[3]
+		switch k := step[0] % steps; k {
+		default: // stepPacket
+			seed := uint64(a)<<16 | uint64(b)<<8 | uint64(c)
+			s.packet(packettest.NewGen(seed, s.one.Setup).Packet())
+		case stepRepeat:
+			if len(s.past) == 0 {
+				continue
+			}
+			old := s.past[int(a)%len(s.past)]
+			s.packet(packettest.Edit(old, func(p []byte) {
+				if int(b) < len(p) {
+					p[b] = c
+				}
+			}))
+		case stepTable:
+			s.change(all[int(a)%len(all)], s.one.Config.MTU4, s.one.Config.MTU6)
+		case stepMTU:
+			mtu4 := []int{68, 576, 1260, 1280, 1480, 1500, 9000}[int(a)%7]
+			mtu6 := []int{1280, 1300, 1500, 9000}[int(b)%4]
+			s.change(&rig{Setup: s.one.Setup, tab: s.one.tab}, mtu4, mtu6)
+		case stepTime:
+			s.tick(time.Duration(a)<<8 | time.Duration(b)*time.Millisecond/4)
+		}
+	}
+	s.flush()
+	s.checkStats()
+}
+
+// FuzzSequence: up to 64 steps with one worker: packets, the same packets again
+// with an octet changed, other tables and MTUs, time. Each packet has the
+// outcome that the twin, which remembers nothing, gives it under the tables and
+// MTUs of the moment, alone as well as in a batch; it keeps what FuzzPacket4to6
+// promises; errors are as many as the budget has, no more and no fewer;
+// generated identifications do not repeat; and in the end every counter of the
+// translator is exact.
+func FuzzSequence(f *testing.F) {
+	f.Add(uint8(1), false, []byte{0, 0, 0, 1, 0, 0, 0, 2, 4, 0, 9, 6, 0, 0, 0, 3})                    // a pair seen twice
+	f.Add(uint8(1), false, []byte{0, 0, 0, 1, 4, 0, 255, 0, 5, 20, 0, 0, 4, 0, 255, 0})               // and under another table
+	f.Add(uint8(0), false, []byte{0, 0, 1, 1, 4, 0, 255, 0, 6, 0, 0, 0, 4, 0, 255, 0})                // and under other MTUs
+	f.Add(uint8(0), true, []byte{0, 0, 2, 1, 4, 0, 7, 1, 4, 0, 7, 1, 4, 0, 7, 1, 4, 0, 7, 1})         // hop limit runs out, over and over
+	f.Add(uint8(2), true, []byte{0, 0, 2, 5, 4, 0, 8, 1, 4, 0, 8, 0, 7, 1, 0, 0, 4, 0, 8, 1})         // with a pause
+	f.Add(uint8(25), false, []byte{0, 0, 3, 1, 1, 0, 3, 2, 2, 0, 3, 3, 7, 255, 255, 0, 4, 0, 255, 0}) // leases, a second later
+	f.Fuzz(func(t *testing.T, setup uint8, limited bool, program []byte) {
+		newSequence(t, setup, limited).run(program[:min(len(program), 64*4)])
+	})
+}
