@@ -9,5 +9,6 @@
 //	hosts_test.go          and the hosts
 //	e2e_linux_test.go      real traffic through gateways in turn
 //	load_linux_test.go     that traffic: TCP, UDP, requests; socket_linux_test.go its sockets
+//	memory_linux_test.go   resident memory; a map-file of a million lines
 //	lab_linux_test.go      the laboratory it runs in
 package bench

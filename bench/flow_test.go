@@ -52,7 +52,7 @@ func poolNetwork(b *testing.B, n int) *network {
 // leases returns a pool with leases of hosts(n), and their addresses.
 func leases(b *testing.B, n int) (*pool.Pool, [][4]byte) {
 	b.Helper()
-	p, err := pool.New(pool.Config{Prefixes: []netip.Prefix{hosts4}}, time.Unix(1e9, 0))
+	p, err := pool.New(pool.Config{Prefixes: []netip.Prefix{hosts4}}, time.Now())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -71,22 +71,23 @@ const (
 	linkMTU    = 1500
 )
 
-// skipAloud says on the output why there is nothing to measure, where the
-// testing package would not.
-func skipAloud(b *testing.B) {
+// needLab returns an empty laboratory. Without one, it says on the output why
+// there is nothing to measure, where the testing package would keep it to itself,
+// and skips or fails the benchmark, see package netlab.
+func needLab(b *testing.B) *netlab.Lab {
+	b.Helper()
 	l, err := netlab.Open()
 	if err != nil {
 		fmt.Printf("--- SKIP: %s: %v\n", b.Name(), err)
-		return
+	} else {
+		l.Close()
 	}
-	l.Close()
+	return netlab.New(b)
 }
 
-// newLab builds the hosts and the links. It skips or fails the benchmark where
-// there is no laboratory, see package netlab.
+// newLab builds the hosts and the links.
 func newLab(b *testing.B) *lab {
-	skipAloud(b)
-	l := netlab.New(b)
+	l := needLab(b)
 	x := &lab{Lab: l, client: l.Host("client"), gateway: l.Host("gateway"), server: l.Host("server")}
 	l.Link(x.client, "eth0", x.gateway, "eth0", linkMTU)
 	l.Link(x.gateway, "eth1", x.server, "eth0", linkMTU)
@@ -114,7 +115,7 @@ func (x *lab) addKernel() {
 }
 
 // addTranslator starts a tayga on the gateway.
-func (x *lab) addTranslator(b *testing.B, name, binary string, directives ...string) {
+func (x *lab) addTranslator(b *testing.B, name, binary string, directives ...string) *way {
 	i := len(x.ways)
 	w := &way{
 		name:   name,
@@ -130,6 +131,7 @@ func (x *lab) addTranslator(b *testing.B, name, binary string, directives ...str
 	x.gateway.Route(fmt.Sprintf("192.0.2.%d/29", 8*i), "", fmt.Sprintf("nat64-%d", i))
 	x.gateway.Route(fmt.Sprintf("2001:db8:64:%x::/96", i), "", fmt.Sprintf("nat64-%d", i))
 	x.ways = append(x.ways, w)
+	return w
 }
 
 // launch makes the device and starts binary on it, as guides for tayga tell.

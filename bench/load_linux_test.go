@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -159,33 +158,12 @@ func drain(fd int, octets *atomic.Uint64) {
 
 // udp measures datagrams that arrive, of a sender that sends as fast as it can.
 func (x *lab) udp(w *way, dir string, size int, d time.Duration) (sample, error) {
-	from, to, dst := x.client, x.server, w.server
-	if dir == "4to6" {
-		from, to, dst = to, from, w.client
-	}
-	in, err := to.ListenPacket("udp", ":5002")
-	if err != nil {
-		return nil, err
-	}
-	rx, err := blocking(in)
+	tx, rx, err := x.udpPair(w, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(rx)
-	out, err := from.Dial("udp", netip.AddrPortFrom(dst, 5002).String(), stuck)
-	if err != nil {
-		return nil, err
-	}
-	tx, err := blocking(out)
-	if err != nil {
-		return nil, err
-	}
 	defer unix.Close(tx)
-	// Room for what arrives while the reader does not run.
-	if err := unix.SetsockoptInt(rx, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
-		return nil, err
-	}
-
 	var sent, received atomic.Uint64
 	var stop atomic.Bool
 	var all sync.WaitGroup

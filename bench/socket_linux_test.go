@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -107,6 +108,34 @@ func (p pair) shutdown() {
 func (p pair) close() {
 	unix.Close(p.client)
 	unix.Close(p.server)
+}
+
+// udpPair opens two UDP sockets, of which the first is connected to the second
+// by way of w.
+func (x *lab) udpPair(w *way, dir string) (tx, rx int, err error) {
+	from, to, dst := x.client, x.server, w.server
+	if dir == "4to6" {
+		from, to, dst = to, from, w.client
+	}
+	in, err := to.ListenPacket("udp", ":5002")
+	if err != nil {
+		return -1, -1, err
+	}
+	if rx, err = blocking(in); err != nil {
+		return -1, -1, err
+	}
+	// Room for what arrives while the reader does not run.
+	err = unix.SetsockoptInt(rx, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+	if err == nil {
+		var out net.Conn
+		if out, err = from.Dial("udp", netip.AddrPortFrom(dst, 5002).String(), stuck); err == nil {
+			tx, err = blocking(out)
+		}
+	}
+	if err != nil {
+		unix.Close(rx)
+	}
+	return tx, rx, err
 }
 
 // messages are buffers for sendmmsg(2) and recvmmsg(2): with a system call for
