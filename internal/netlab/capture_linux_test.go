@@ -112,6 +112,32 @@ func TestOffloads(t *testing.T) {
 	assert.Empty(t, bad)
 }
 
+// TestEnableGRO has the router see large packets behind a link that carries none.
+func TestEnableGRO(t *testing.T) {
+	x := newChain(t)
+	x.disableOffloads()
+	x.r.EnableGRO("eth0")
+	_, err := x.b.ServeTransfers(":5001")
+	require.NoError(t, err)
+	eachFamily(t, func(t *testing.T, dst netip.Addr) {
+		sent, err := x.a.Capture("eth0")
+		require.NoError(t, err)
+		received, err := x.r.Capture("eth0")
+		require.NoError(t, err)
+		_, err = x.a.Upload(netip.AddrPortFrom(dst, 5001).String(), 4<<20, 20*time.Second)
+		require.NoError(t, err)
+		for c, large := range map[*Capture]bool{sent: false, received: true} {
+			packets, err := c.Stop()
+			require.NoError(t, err)
+			largest := 0
+			for _, p := range packets {
+				largest = max(largest, len(p.Data))
+			}
+			assert.Equal(t, large, largest > 1500, "largest packet: %d", largest)
+		}
+	})
+}
+
 // TestCaptureTail wants the packet that passed just before Stop was called.
 func TestCaptureTail(t *testing.T) {
 	x := newChain(t)

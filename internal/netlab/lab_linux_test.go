@@ -233,6 +233,7 @@ func TestSetupErrors(t *testing.T) {
 		"default-route":   {func(l *Lab, a *Host) { a.DefaultRoute("192.0.2.1", "") }, "network is unreachable"},
 		"sysctl":          {func(l *Lab, a *Host) { a.Sysctl("net.ipv4.no_such", "1") }, "sysctl net.ipv4.no_such=1"},
 		"offloads":        {func(l *Lab, a *Host) { a.DisableOffloads("eth7") }, "of eth7 off: no such device"},
+		"gro":             {func(l *Lab, a *Host) { a.EnableGRO("eth7") }, "of eth7 on: no such device"},
 		"mtu":             {func(l *Lab, a *Host) { a.MTU("lo", -1) }, "set the MTU of lo to -1"},
 		"up":              {func(l *Lab, a *Host) { a.Up("eth7") }, "find eth7"},
 		"nft":             {func(l *Lab, a *Host) { a.Nft("nonsense") }, "load nftables rules: exit status 1: "},

@@ -323,6 +323,24 @@ func (h *Host) DisableOffloads(ifname string) {
 	})
 }
 
+// EnableGRO has an interface put the segments of a TCP connection that arrive
+// together into one large packet again (generic receive offload), as network
+// cards do: what the host forwards from there is such packets, whatever was on
+// the wire.
+func (h *Host) EnableGRO(ifname string) {
+	h.lab.t.Helper()
+	h.configure(func() error {
+		return h.Do(func() error {
+			for _, cmd := range []uint32{unix.ETHTOOL_SRXCSUM, unix.ETHTOOL_SGRO} {
+				if err := ethtool(ifname, cmd, 1); err != nil {
+					return fmt.Errorf("turn generic receive offload of %s on: %w", ifname, err)
+				}
+			}
+			return nil
+		})
+	})
+}
+
 var offloads = []struct {
 	name string
 	cmd  uint32
