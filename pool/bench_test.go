@@ -156,8 +156,8 @@ func heap() uint64 {
 // TestMemory says what a lease costs where there are a million, and holds it to
 // its bound.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes a million leases: not with -short")
+	if testing.Short() || raceDetector {
+		t.Skip("makes a million leases: not with -short, and under the race detector it would measure that")
 	}
 	const n = 1_000_000
 	before := heap()

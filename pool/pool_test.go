@@ -438,7 +438,11 @@ func TestSpoofedSources(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24")})
 	now := start
 	var h [16]byte
-	for i := range 1_000_000 {
+	sources := 1_000_000
+	if raceDetector {
+		sources = 100_000
+	}
+	for i := range sources {
 		h[0] = 0x20
 		binary.BigEndian.PutUint64(h[8:], uint64(i))
 		p.Assign(h)

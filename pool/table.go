@@ -109,25 +109,35 @@ func (p *Pool) insert(host [16]byte, addr uint32, w uint64) *entry {
 // nobody ends or begins a lease meanwhile; but readers go on marking leases as
 // used, some of them in the old table until the very end.
 func (p *Pool) replace(i uint64) {
+	old := p.tables[i].Load()
+	p.renew(i)
+	p.closeTable(old)
+}
+
+// renew makes the new table and copies the leases. Both copies of a lease are
+// good then.
+func (p *Pool) renew(i uint64) {
 	f := &p.fill[i]
 	n := minSlots
 	for 8*(f.live+1) > 3*n { // leave room for n/8 newcomers at least
 		n *= 2
 	}
 	t := &table{slots: make([]entry, n)}
-	old := p.tables[i].Load()
-	for j := range old.slots {
-		e := &old.slots[j]
+	old := p.tables[i].Load().slots
+	for j := range old {
+		e := &old[j]
 		if w := e.word.Load(); w>>32 == held || w>>32 == dormant {
 			p.slot(e.addr).Store(t.put(p.keys.hash(&e.host), e.host, e.addr, w))
 		}
 	}
 	p.tables[i].Store(t)
 	f.filled = f.live
+}
 
-	// Both copies of a lease are good now. Close the old ones: a use that was
-	// marked there before is carried over, and whoever comes later is told to
-	// look again and finds the new table.
+// closeTable closes the copies in a table that was replaced: a use that was
+// marked there is carried over, and whoever comes later is told to look again
+// and finds the new table.
+func (p *Pool) closeTable(old *table) {
 	for j := range old.slots {
 		e := &old.slots[j]
 		if s := e.word.Load() >> 32; s != held && s != dormant {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package pool
+
+// raceDetector says whether tests run some ten times slower and twice as large.
+const raceDetector = false
