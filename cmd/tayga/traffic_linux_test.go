@@ -335,7 +335,9 @@ func TestLeaseFileOfDebiansTayga(t *testing.T) {
 	assert.NoFileExists(t, v.dir+"/dynamic.map.damaged")
 }
 
-// A hundred thousand maps are no reason to wait.
+// A hundred thousand maps are no reason to wait: it takes less than a second on a
+// machine that is not busy. Times gate nothing here; the bound is for code that
+// would go through all maps for each map, which takes minutes.
 func TestManyMapsStart(t *testing.T) {
 	b := newBench(t, gatewayConf+"map-file DIR/maps\n")
 	var text strings.Builder
@@ -346,7 +348,7 @@ func TestManyMapsStart(t *testing.T) {
 	start := time.Now()
 	p := b.launch()
 	t.Logf("started after %v", time.Since(start))
-	assert.Less(t, time.Since(start), 3*time.Second) // one, but for a machine that is busy
+	assert.Less(t, time.Since(start), time.Minute)
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 	start = time.Now()
 	b.await(p, "Reloaded "+b.dir+"/maps: 100000 maps\n")

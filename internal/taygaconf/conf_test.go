@@ -365,8 +365,8 @@ func mapLines(n int) string {
 	return b.String()
 }
 
-// 100,000 maps are read in well under a second; the bound is loose since the
-// machine may be busy.
+// 100,000 maps are read in well under a second. The bound is for code that would
+// go through all maps for each map, which takes minutes.
 func TestManyMaps(t *testing.T) {
 	text := mapLines(100_000)
 	start := time.Now()
@@ -378,7 +378,9 @@ func TestManyMaps(t *testing.T) {
 	if len(problems) > 0 || len(maps) != 100_000 {
 		t.Fatal(len(maps), problems)
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	took := time.Since(start)
+	t.Logf("took %v", took)
+	if took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 }
