@@ -72,7 +72,7 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 		if len(w.t.sources6) == 0 {
 			return drop(ICMPSource)
 		}
-		newSrc = pick(w, w.t.sources6)
+		newSrc = pick(w, &w.t.last6, w.t.sources6)
 	}
 	newQsrc, how1 := w.from4(qsrc4, false, pfx)
 	newQdst, how2 := w.embed(pfx, qdst4)

@@ -1,6 +1,9 @@
 package translate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"sync/atomic"
+)
 
 // icmpError is an ICMP error taken apart: the packet that it quotes, and the
 // extension behind. Slices alias the message.
@@ -83,7 +86,7 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
 		return drop(why)
 	}
 	if !how.mapped() {
-		src6 = pick(w, w.t.sources6)
+		src6 = pick(w, &w.t.last6, w.t.sources6)
 	}
 
 	var e icmpError
@@ -136,7 +139,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 	}
 	replaced := !how.mapped()
 	if replaced {
-		src4 = pick(w, w.t.sources4)
+		src4 = pick(w, &w.t.last4, w.t.sources4)
 	}
 
 	var e icmpError
@@ -268,12 +271,12 @@ func (w *Worker) mayReplace(how how, sources int) Reason {
 
 // pick chooses one of the sources at random, never the same twice in a row if
 // there is a choice, so that two hops of a traceroute do not look like one: RFC
-// 6791 §5.
-func pick[A any](w *Worker, sources []A) A {
-	n := len(sources)
+// 6791 §5. The kernel gives the errors of two routers to different workers, so
+// they have to share last, the index of the one before modulo their number.
+func pick[A any](w *Worker, last *atomic.Uint64, sources []A) A {
+	n := uint64(len(sources))
 	if n == 1 {
 		return sources[0]
 	}
-	w.source = (w.source + 1 + int(w.rnd.Uint64()%uint64(n-1))) % n
-	return sources[w.source]
+	return sources[last.Add(1+w.rnd.Uint64()%(n-1))%n]
 }

@@ -17,6 +17,8 @@ type Translator struct {
 	own6       addr6
 	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
 	sources6   []addr6
+	last4      atomic.Uint64 // the one chosen last, see pick
+	last6      atomic.Uint64
 	errorCost  time.Duration // budget that an originated error takes
 	errorLimit time.Duration // budget that can be saved up
 	dyn        Dynamic
@@ -140,16 +142,16 @@ func (t *Translator) assign(host addr6) (a addr4, lent bool) {
 
 // A Worker translates packets for one goroutine at a time. It owns counters,
 // identifications and the error budget, so that workers share nothing that they
-// write to. It allocates nothing after NewWorker.
+// write to, but for one number that errors from routers without a mapping need.
+// It allocates nothing after NewWorker.
 type Worker struct {
 	_ noCopy
 
-	t      *Translator
-	s      *state // loaded once per batch
-	stamp  uint64 // of s and the current second
-	ids    identBlocks
-	rnd    rand.PCG
-	source int // last index chosen from sources4 or sources6
+	t     *Translator
+	s     *state // loaded once per batch
+	stamp uint64 // of s and the current second
+	ids   identBlocks
+	rnd   rand.PCG
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
