@@ -144,6 +144,30 @@ func TestDaemonInMemory(t *testing.T) {
 	require.Len(t, leaseLines(t), 1, "the lease is saved")
 }
 
+// Only the source of a packet that gets through takes a lease: neither the
+// router that sends an ICMP error, nor whom it is about, nor who talks to nobody.
+func TestWhoTakesALease(t *testing.T) {
+	d, dev, _ := inMemory(t, poolConf)
+	signals, ended := d.inBackground()
+	router := netip.MustParseAddr("2001:db8:bad::1")
+	about := packettest.IP(packettest.Header{Src: server6, Dst: netip.MustParseAddr("2001:db8:77::9")}, packettest.UDP(1, 2, nil))
+	dev.give(t,
+		packettest.IP(packettest.Header{Src: router, Dst: server6}, packettest.ICMP(3, 0, 0, about)),
+		packettest.IP(packettest.Header{Src: client, Dst: netip.MustParseAddr("2001:db8:5::6")}, packettest.UDP(1, 2, nil)),
+		packettest.IP(packettest.Header{Src: client, Dst: server6, TTL: 1}, packettest.UDP(1, 2, nil)),
+		packettest.IP(packettest.Header{Src: client, Dst: d.conf.IPv6}, packettest.EchoRequest(1, 2, nil)),
+	)
+	assert.Equal(t, []byte{1, 0}, dev.next(t)[40:42], "no mapping for the destination")
+	assert.Equal(t, []byte{3, 0}, dev.next(t)[40:42], "time exceeded")
+	assert.Equal(t, []byte{129, 0}, dev.next(t)[40:42], "echo reply")
+	assert.Zero(t, d.leases.pool.Stats().Held)
+	dev.give(t, packettest.IP(fromHost, packettest.UDP(1, 2, nil)))
+	dev.next(t)
+	assert.Equal(t, 1, d.leases.pool.Stats().Held)
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+}
+
 // Packets leave in the order in which they came, although some are dropped and
 // others cut into pieces.
 func TestOrderInABatch(t *testing.T) {
