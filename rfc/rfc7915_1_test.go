@@ -154,6 +154,11 @@ func TestRFC7915_1_4(t *testing.T) {
 		x.forward(pt.IP(pt.From6(), udp(1420-48)))
 		x.err6(pt.IP(pt.From6(), udp(1421-48)), 2, 0)
 
+		// IPv6 hosts need not go below 1280; the rest is cut.
+		narrow := newXlat(t, func(s *settings) { s.MTU4 = 1000 })
+		is(t, "MTU", be32(narrow.err6(pt.IP(pt.From6(), udp(1281-48)), 2, 0), 4), 1280)
+		is(t, "pieces", len(narrow.pieces(pt.IP(pt.From6(), udp(1280-48)))), 2)
+
 		x = newXlat(t, func(s *settings) { s.MTU6 = 1400 })
 		is(t, "MTU", be32(x.err4(pt.IP(pt.From4(), udp(1500-28)), 3, 4), 4), 1380)
 		x.forward(pt.IP(pt.From4(), udp(1380-28)))

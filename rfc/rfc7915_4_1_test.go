@@ -377,7 +377,7 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 			options(7),                      // length missing
 			options(1, 1, 1, 7),             // length missing at the very end
 			options(7, 0, 0, 0),             // length 0: no way forward
-			options(7, 1, 0, 0),             // length 1
+			options(7, 1, 0x83, 3, 3),       // length 1
 			options(7, 5, 0, 0),             // one octet beyond the header
 			options(7, 255, 0, 0),           // far beyond
 			options(7, 0, 0x83, 7, 4, 0, 0), // a source route behind what cannot be read

@@ -280,6 +280,18 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 			wantPacket(t, out, pt.IP(to, pt.ExtendedError(3, 0, 0, quote6, pt.MPLS())))
 			is(t, "length in units of 8", int(out[44]), max(128, (n+20+7)/8*8)/8)
 		}
+		// Where the counterpart has no extension, none of it gets into the quote
+		// either, although the quoted packet was longer than what is quoted.
+		quote, quote6 := pt.IP(sent4, udp(1000))[:128], pt.IP(sent4as6, udp(1000))[:148]
+		for _, e := range []struct {
+			typ, code   uint8
+			word        uint32
+			typ6, code6 uint8
+			word6       uint32
+		}{{3, 2, 0, 4, 1, 6}, {3, 4, 1400, 2, 0, 1420}, {12, 0, 8 << 24, 4, 0, 7}} {
+			x.becomes(pt.IP(from, pt.ExtendedError(e.typ, e.code, e.word, quote, pt.MPLS())),
+				pt.IP(to, pt.ICMP(e.typ6, e.code6, e.word6, quote6)))
+		}
 	})
 
 	row(t, "7915-4.2-23", func(t *testing.T) {
@@ -302,6 +314,12 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 		is(t, "length", out[44], 832/8)
 		wantOctets(t, "extension", out[880:], structure(400))
 		wantOctets(t, "quoted data", out[48+48:880], quote6(832)[48:])
+
+		// The quote is cut to whole units of 8, whatever is left of them.
+		out = translated(1020, 404)
+		is(t, "octets", len(out), 40+8+824+404)
+		is(t, "length", out[44], 824/8)
+		wantOctets(t, "extension", out[872:], structure(404))
 
 		// With 1104 octets of extension it is down to 128 …
 		out = translated(1020, 1104)

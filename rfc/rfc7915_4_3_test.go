@@ -131,6 +131,11 @@ func TestRFC7915_4_3(t *testing.T) {
 		first := pt.Part(udp(200), 0, 64)
 		unreachable(x, pt.IP(frag(0, true, false), first), pt.IP(sent4as6, pt.Fragment(0xbeef, 0, true, first)))
 
+		// But fragments of ICMP messages are not translated, quoted or not.
+		echo := pt.EchoRequest(1, 2, pt.Bytes(56, 0))
+		x.drop(error4(11, 1, 0, pt.IP(frag(0, true, false), echo)), translate.ICMPQuote)
+		x.drop(error4(11, 1, 0, pt.IP(frag(8, false, false), echo)), translate.ICMPQuote)
+
 		// Large and without DF: no reason to cut what has been sent already.
 		large := pt.IP(frag(0, false, false), udp(1472))[:92]
 		out := x.forward(error4(3, 3, 0, large))

@@ -119,6 +119,12 @@ func TestRFC7915_5_3(t *testing.T) {
 		unreachable(x, pt.IP(sent6, pt.Fragment(0x1234beef, 0, true, first)), pt.IP(frag(0, true), first))
 		unreachable(x, pt.IP(sent6, pt.Fragment(0x1234beef, 0, false, udp(1400)))[:100], pt.IP(frag(0, false), udp(1400))[:72])
 
+		// But fragments of ICMP messages are not translated, quoted or not.
+		echo := pt.EchoRequest(1, 2, pt.Bytes(56, 0))
+		x.drop(error6(3, 1, 0, pt.IP(sent6, pt.Fragment(7, 0, true, echo))), translate.ICMPQuote)
+		x.drop(error6(3, 1, 0, pt.IP(sent6, pt.Fragment(7, 8, false, echo))), translate.ICMPQuote)
+		unreachable(x, pt.IP(sent6, pt.Fragment(0xbeef, 0, false, echo)), pt.IP(frag(0, false), echo))
+
 		// A chain that is not all there, or that may go on in another fragment.
 		whole := pt.IP(sent6, pt.HopByHop(8, pt.DestOpts(24, udp(64))))
 		for n := 40; n < 72; n++ {
