@@ -86,6 +86,15 @@ func illegal6(a addr6) bool {
 	return a.hi == 0 && (a.lo <= 1 || a.lo>>32 == 0xffff)
 }
 
+// noHosts6 are the prefixes that illegal6 knows. What IPv6 hosts send is looked
+// at by illegal6; what a table makes of IPv4 addresses keeps out of them.
+var noHosts6 = []netip.Prefix{
+	netip.MustParsePrefix("::/127"),
+	netip.MustParsePrefix("::ffff:0:0/96"),
+	netip.MustParsePrefix("fe80::/10"),
+	netip.MustParsePrefix("ff00::/8"),
+}
+
 // nonGlobal lists the IPv4 addresses that the well-known prefix must not
 // represent: RFC 6052 §3.1, RFC 6890 §2.2.2, RFC 6598. 192.88.99.0/24 (6to4
 // relays) is left out: it is deprecated, not private.

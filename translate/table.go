@@ -56,8 +56,8 @@ type entry struct {
 
 // NewTable builds a Table. Its error names the mapping that cannot be: a prefix
 // that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
-// suffix bits (RFC 7757 §3.2), or one whose IPv4 or IPv6 prefix is already taken
-// (RFC 7757 §5).
+// suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken
+// (RFC 7757 §5), or one around IPv6 addresses that no host can have.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps)}
 	for _, pfx := range c.Prefixes {
@@ -95,6 +95,11 @@ func (t *Table) addMap(m Map) error {
 	}
 	if !p6.IsValid() || !p6.Addr().Is6() {
 		return fmt.Errorf("translate: map %s: second prefix is not IPv6", m)
+	}
+	for _, r := range noHosts6 {
+		if r.Overlaps(p6) {
+			return fmt.Errorf("translate: map %s: no host has an address in %s", m, r)
+		}
 	}
 	bits4, bits6 := 32-p4.Bits(), 128-p6.Bits()
 	if bits4 > bits6 {
