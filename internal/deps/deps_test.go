@@ -40,6 +40,7 @@ func TestBans(t *testing.T) {
 			for ban, why := range map[string]string{
 				"github.com/google/gopacket":    "it decodes packets for tests",
 				"github.com/stretchr/testify":   "it is for tests",
+				"github.com/ajstarks/svgo":      "it draws plots",
 				module + "/internal/netlab":     "it is the laboratory",
 				module + "/internal/packettest": "it builds packets for tests",
 				module + "/internal/refxlat":    "it judges the translator",

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const output = `# Linux 6.1
+# two cores
+goos: linux
+pkg: github.com/steppe-nat64/steppe/bench
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=kernel/round=1-2  1  10e9 bit/s
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=steppe/round=1-2  1  5e9 bit/s  0.5 cpu-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=tayga/round=1-2   1  1e9 bit/s  4 cpu-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=kernel/round=2-2  1  12e9 bit/s
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=steppe/round=2-2  1  11e9 bit/s  0.3 cpu-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=tayga/round=2-2   1  0.5e9 bit/s  4 cpu-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=steppe/round=3-2  1  9e9 bit/s  0.9 cpu-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=all-2  1  9e9 steppe-bit/s  0.8 steppe/kernel
+    e2e_linux_test.go:68: a word in between
+BenchmarkE2E/load=request/size=1/gateway=steppe/round=1  1  20000 p50-ns
+BenchmarkE2E/load=request/size=1/gateway=tayga/round=1   1  25000 p50-ns
+BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=64-2  1000  31.5 ns/op  0 B/op  0 allocs/op
+BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=1400-2  1000  32.0 ns/op  0 B/op  0 allocs/op
+--- SKIP: BenchmarkMemory: no network laboratory here
+PASS
+`
+
+func parsed(t *testing.T, text string) *results {
+	t.Helper()
+	r, err := parse(strings.NewReader(text))
+	require.NoError(t, err)
+	return r
+}
+
+func TestParse(t *testing.T) {
+	r := parsed(t, output)
+	assert.Equal(t, []string{"Linux 6.1", "two cores"}, r.remarks)
+	assert.Len(t, r.names, 7)
+	const tcp = "load=tcp/dir=6to4/streams=1"
+	assert.Equal(t, 11e9, r.at(tcp, "kernel", "bit/s"), "even number of samples")
+	assert.Equal(t, 9e9, r.at(tcp, "steppe", "bit/s"), "odd number of samples")
+	assert.True(t, math.IsNaN(r.at(tcp, "kernel", "cpu-s/GB")))
+	assert.Equal(t, []load{
+		{tcp, []string{"kernel", "steppe", "tayga"}},
+		{"load=request/size=1", []string{"steppe", "tayga"}},
+	}, r.loads())
+}
+
+func TestTables(t *testing.T) {
+	var buf bytes.Buffer
+	parsed(t, output).writeTables(&buf)
+	text := buf.String()
+	for _, want := range []string{
+		"- Linux 6.1\n- two cores\n\n| load",
+		"| TCP 6to4, one stream | Gbit/s     |   11.0 |   9.00 |  0.75 |          0.82 |         12.0 |\n",
+		"| TCP 6to4, one stream | CPU s/GB   |      – |   0.50 |  4.00 |             – |         0.12 |\n",
+		"| request of 1 octet   | µs, median |      – |   20.0 |  25.0 |             – |         0.80 |\n",
+		"≥ 10.0 × |   12.0 × | yes ",
+		"≥ 0.80 × |   0.82 × | yes ",
+		"≤ 0.125 × |  0.125 × | yes ",
+		"≤ 1.00 × |   0.80 × | yes ",
+		"≤ 30.0 ns |  31.5 ns | no ",
+		"≤ 0 |        0 | yes ",
+		"≤ 1.10 × |   1.02 × | yes ",
+		"≤ 250.0 MB |        – | not measured |\n",
+		"6 of ",
+	} {
+		assert.Contains(t, text, want)
+	}
+	width := 0
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "|") {
+			width = 0
+			continue
+		}
+		n := len([]rune(line))
+		if width == 0 {
+			width = n
+		}
+		assert.Equal(t, width, n, line)
+	}
+}
+
+func TestNothingMeasured(t *testing.T) {
+	r := parsed(t, "")
+	for _, target := range r.targets() {
+		assert.False(t, target.measured(), target.what)
+		assert.False(t, target.met(), "%s: met without a measurement", target.what)
+	}
+}
+
+func TestPlot(t *testing.T) {
+	var buf bytes.Buffer
+	drawn, err := parsed(t, output).writePlot(&buf)
+	require.NoError(t, err)
+	require.True(t, drawn)
+	for d := xml.NewDecoder(bytes.NewReader(buf.Bytes())); ; {
+		if _, err := d.Token(); err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			break
+		}
+	}
+	text := buf.String()
+	assert.Contains(t, text, `x="170" y="56" width="460"`, "the kernel's bar is the whole")
+	assert.Contains(t, text, `x="170" y="69" width="376"`, "ours has 9 elevenths")
+	assert.Contains(t, text, "9.00 Gbit/s")
+	assert.NotContains(t, text, "request of", "latency is not carried")
+
+	drawn, err = parsed(t, "BenchmarkFlows/flows=1 100 30 ns/op\n").writePlot(io.Discard)
+	assert.NoError(t, err)
+	assert.False(t, drawn)
+}
+
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		return path
+	}
+	raw, plot := file("raw", output), filepath.Join(dir, "plot.svg")
+	readme := file("README.md", "before\n"+beginMark+"old\n"+endMark+"after\n")
+	require.NoError(t, run(raw, plot, readme))
+	require.NoError(t, run(raw, plot, readme), "and again")
+	text, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(string(text), "before\n"+beginMark+"- Linux 6.1\n"), string(text))
+	assert.True(t, strings.HasSuffix(string(text), "targets met.\n"+endMark+"after\n"), string(text))
+	assert.NotContains(t, string(text), "old")
+	assert.FileExists(t, plot)
+
+	assert.ErrorIs(t, run(raw, "", file("plain.md", "no marks\n")), errMarks)
+	assert.ErrorContains(t, run(file("empty", ""), plot, ""), "no gateway to draw")
+	assert.True(t, errors.Is(run(filepath.Join(dir, "none"), "", ""), os.ErrNotExist))
+}

@@ -1,0 +1,82 @@
+// Command benchplot makes tables and a plot of what go test -bench has printed:
+// gateways side by side, and figures beside their targets.
+//
+//	benchplot [-svg FILE] [-readme FILE] RESULTS
+//
+// The tables go to standard output. They also replace what stands between the
+// lines <!-- figures --> and <!-- end of figures --> of the file of -readme.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+)
+
+func main() {
+	svgFile := flag.String("svg", "", "`file` to draw the plot into")
+	readme := flag.String("readme", "", "Markdown `file` to put the tables into")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(flag.Arg(0), *svgFile, *readme); err != nil {
+		fmt.Fprintf(os.Stderr, "benchplot: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(file, svgFile, readme string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := parse(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	var tables bytes.Buffer
+	r.writeTables(&tables)
+	os.Stdout.Write(tables.Bytes())
+	if readme != "" {
+		if err := putInto(readme, tables.Bytes()); err != nil {
+			return err
+		}
+	}
+	if svgFile == "" {
+		return nil
+	}
+	var plot bytes.Buffer
+	switch drawn, err := r.writePlot(&plot); {
+	case err != nil:
+		return err
+	case !drawn:
+		return fmt.Errorf("%s: no gateway to draw", file)
+	}
+	return os.WriteFile(svgFile, plot.Bytes(), 0o644)
+}
+
+const (
+	beginMark = "<!-- figures -->\n"
+	endMark   = "<!-- end of figures -->\n"
+)
+
+// putInto replaces what stands between the marks of a file.
+func putInto(file string, text []byte) error {
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(old, []byte(beginMark))
+	_, after, ok2 := bytes.Cut(rest, []byte(endMark))
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: %w", file, errMarks)
+	}
+	return os.WriteFile(file, bytes.Join([][]byte{before, []byte(beginMark), text, []byte(endMark), after}, nil), 0o644)
+}
+
+var errMarks = errors.New("the lines between which figures go are missing")
