@@ -1,8 +1,9 @@
 # Everything here runs the same by hand and in CI.
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: demo test build format vet lint unit fuzz twin netns
+.PHONY: demo test build format vet lint unit fuzz twin netns bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -45,3 +46,19 @@ twin:
 # The tests that need namespaces, ten times over.
 netns:
 	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 ./internal/netlab ./internal/demo ./tun ./cmd/tayga
+
+# All that is measured, against bench/results/baseline.txt: ten minutes. One thing
+# only: make bench MICRO=Flows E2E=none
+MICRO ?= Translate|Restore|Flows|Table|Pool
+E2E ?= E2E|Memory|MapFile
+bench:
+	@scripts/bench bench/results/latest.txt '-bench $(MICRO) -count 6 -benchtime 100ms' \
+		'-bench $(E2E) -benchtime 1x -rounds 6'
+	@$(GO) run $(BENCHSTAT) -ignore /round -filter '-/gateway:all' bench/results/baseline.txt bench/results/latest.txt
+
+# Side by side with the kernel and Debian's tayga: needs root and /dev/net/tun.
+bench-compare:
+	@scripts/need tayga=tayga
+	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/compare.txt '-bench $(E2E) -benchtime 1x' \
+		'-bench Translate/.*/proto=tcp/kind=plain|Table|Pool -count 5 -benchtime 200ms'
+	@$(GO) run ./internal/benchplot -svg bench/results/compare.svg -readme bench/README.md bench/results/compare.txt
