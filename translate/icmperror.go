@@ -124,15 +124,14 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 
 	src4, how, pfx := w.from6(src)
+	if how == unmapped {
+		src4, how = w.t.addr(src)
+	}
 	switch {
 	case pfx != nil && w.t.cfg.RefuseEmbeddedSource:
 		return drop(EmbeddedSource)
 	case how == illegal:
 		return drop(IllegalSource)
-	case how == unmapped:
-		if a, held := w.t.addr(src); held {
-			src4, how = a, byLease
-		}
 	}
 	if why := w.mayReplace(how, len(w.t.sources4)); why != ok {
 		return drop(why)
@@ -247,8 +246,7 @@ func (s *state) rest6to4(msg []byte, q *header) uint32 {
 func (w *Worker) quoted6(a addr6) (v4 addr4, pfx *prefix6052, found bool) {
 	v4, how, pfx := w.from6(a)
 	if how == unmapped {
-		v4, held := w.t.addr(a)
-		return v4, nil, held
+		v4, how = w.t.addr(a)
 	}
 	return v4, pfx, how.mapped()
 }

@@ -113,31 +113,44 @@ func (t *Translator) SetMTU(mtu4, mtu6 int) error {
 	return nil
 }
 
-// host asks the pool who holds a.
+// host asks the pool who holds a. A host that no packet may come from has not
+// got it by asking, so nothing is sent there.
 func (t *Translator) host(a addr4) (host addr6, held bool) {
 	if t.dyn == nil {
 		return host, false
 	}
 	h, held := t.dyn.Host(a.array())
-	return make6(h), held
+	host = make6(h)
+	return host, held && !illegal6(host)
 }
 
 // addr asks the pool what host holds.
-func (t *Translator) addr(host addr6) (a addr4, held bool) {
+func (t *Translator) addr(host addr6) (addr4, how) {
 	if t.dyn == nil {
-		return a, false
+		return 0, unmapped
 	}
-	v4, held := t.dyn.Addr(host.array())
-	return make4(v4), held
+	return t.leased(t.dyn.Addr(host.array()))
 }
 
 // assign asks the pool for an address for host.
-func (t *Translator) assign(host addr6) (a addr4, lent bool) {
+func (t *Translator) assign(host addr6) (addr4, how) {
 	if t.dyn == nil {
-		return a, false
+		return 0, unmapped
 	}
-	v4, lent := t.dyn.Assign(host.array())
-	return make4(v4), lent
+	return t.leased(t.dyn.Assign(host.array()))
+}
+
+// leased judges an answer of the pool, whose prefixes may hold addresses that no
+// packet may have.
+func (t *Translator) leased(v4 [4]byte, found bool) (a addr4, how how) {
+	a = make4(v4)
+	switch {
+	case !found:
+		return a, unmapped
+	case t.cfg.illegal4(a):
+		return a, illegal
+	}
+	return a, byLease
 }
 
 // A Worker translates packets for one goroutine at a time. It owns counters,

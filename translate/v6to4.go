@@ -90,9 +90,7 @@ func (w *Worker) source6(src addr6) (v4 addr4, how how) {
 		return v4, embedded
 	}
 	if how == unmapped {
-		if v4, lent := w.t.assign(src); lent {
-			return v4, byLease
-		}
+		return w.t.assign(src)
 	}
 	return v4, how
 }

@@ -99,8 +99,9 @@ func (x *Xlat) explicit6(a netip.Addr) (m mapping, covered bool) {
 			longest = pool.Bits()
 			m = mapping{}
 			if x.dyn != nil {
-				if host, ok := x.dyn.Host(a.As4()); ok {
-					m = mapping{addr: netip.AddrFrom16(host), how: byPool}
+				host, ok := x.dyn.Host(a.As4())
+				if to := netip.AddrFrom16(host); ok && !illegal6(to) {
+					m = mapping{addr: to, how: byPool}
 				}
 			}
 		}
