@@ -34,7 +34,11 @@ func TestMain(m *testing.M) {
 	os.Unsetenv("JOURNAL_STREAM")
 	os.Unsetenv("NOTIFY_SOCKET")
 	os.Unsetenv("STATE_DIRECTORY")
-	os.Exit(m.Run())
+	status := m.Run()
+	if programDir != "" {
+		os.RemoveAll(programDir)
+	}
+	os.Exit(status)
 }
 
 // gatewayConf is a configuration with everything that an IPv6-only network

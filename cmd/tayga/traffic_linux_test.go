@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +49,23 @@ tun-route 2001:db8:1::/64
 `
 )
 
+// program builds tayga as it is installed: without the race detector, which
+// these tests have no time for. Races are looked for by all others.
+var program = sync.OnceValues(func() (path string, err error) {
+	if programDir, err = os.MkdirTemp("", "tayga"); err != nil {
+		return "", err
+	}
+	path = programDir + "/tayga"
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return path, err
+})
+
+// programDir is removed at the end of all tests.
+var programDir string
+
 func newVillage(t *testing.T, conf string) *village {
 	t.Helper()
 	lab := netlab.New(t)
@@ -62,7 +81,7 @@ func newVillage(t *testing.T, conf string) *village {
 	v.server.Addr("eth0", serverAddr+"/24")
 	v.server.DefaultRoute("198.51.98.1", "")
 
-	self, err := os.Executable()
+	self, err := program()
 	require.NoError(t, err)
 	v.bench = &bench{T: t, host: gateway, self: self, dir: t.TempDir()}
 	v.conf = filepath.Join(v.dir, "tayga.conf")
@@ -340,6 +359,9 @@ func TestLeaseFileOfDebiansTayga(t *testing.T) {
 // would go through all maps for each map, which takes minutes.
 func TestManyMapsStart(t *testing.T) {
 	b := newBench(t, gatewayConf+"map-file DIR/maps\n")
+	self, err := program()
+	require.NoError(t, err)
+	b.self = self
 	var text strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&text, "map 10.%d.%d.%d 2001:db8:1000::%x:%x\n", i>>16, i>>8&255, i&255, i>>16, i&0xffff)
