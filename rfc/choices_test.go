@@ -110,6 +110,18 @@ var choices = map[string]func(t *testing.T){
 		b := x.forward(error6(1, 4, 0, quoted(sent6, 2000, 1232)))
 		is(t, "octets", len(b), 576)
 	},
+	"short-last-segment": func(t *testing.T) {
+		x := newXlat(t, nil)
+		for size, df := range map[uint16]bool{1400: true, 1200: false} { // of a segment
+			p := pt.Buffer(pt.IP(pt.From6(), pt.TCP(1, 2, make([]byte, 2*int(size)+1))))
+			p.Offload = translate.Offload{
+				Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOTCPv6,
+				HdrLen: 60, GSOSize: size, CsumStart: 40, CsumOffset: 16,
+			}
+			is(t, "verdict", x.w.Translate(&p).Verdict, translate.Forward)
+			is(t, "DF", ip4(p.Bytes()).df(), df)
+		}
+	},
 
 	// Addresses.
 
