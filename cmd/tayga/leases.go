@@ -61,7 +61,10 @@ func (l *leases) load(fixed *hosts6) {
 	defer f.Close()
 	bad := 0
 	n, err := l.pool.Load(f, func(lease pool.Lease) error {
-		if fixed.contains(lease.Host) {
+		switch {
+		case !lease.Host.IsGlobalUnicast(), lease.Host.Is4In6():
+			return errors.New("host has an address that no host can have")
+		case fixed.contains(lease.Host):
 			return errors.New("host has a fixed mapping")
 		}
 		return nil

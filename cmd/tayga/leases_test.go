@@ -128,6 +128,8 @@ func TestDamagedLeasesArePreserved(t *testing.T) {
 		"172.16.2.5 2001:db8:1::14 " + stamp + "\n" +
 		"172.16.2.15 2001:db8:5::5 " + stamp + "\n" +
 		"172.16.2.16 2001:db8:64::1 " + stamp + "\n" +
+		"172.16.2.17 fe80::1 " + stamp + "\n" +
+		"172.16.2.18 ::ffff:192.0.2.1 " + stamp + "\n" +
 		"\x00\x00\x00"
 	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
 	l.load(mapped6(confOf(t, poolConf), nil))
@@ -137,7 +139,9 @@ func TestDamagedLeasesArePreserved(t *testing.T) {
 	assert.Contains(t, lines, "/data/dynamic.map:3: ignored: address is reserved")
 	assert.Contains(t, lines, "/data/dynamic.map:4: ignored: host has a fixed mapping")
 	assert.Contains(t, lines, "/data/dynamic.map:5: ignored: host has a fixed mapping")
-	assert.Contains(t, lines, "/data/dynamic.map:6: ignored: ")
+	assert.Contains(t, lines, "/data/dynamic.map:6: ignored: host has an address that no host can have")
+	assert.Contains(t, lines, "/data/dynamic.map:7: ignored: host has an address that no host can have")
+	assert.Contains(t, lines, "/data/dynamic.map:8: ignored: ")
 	assert.Contains(t, lines, "A copy of it is kept in /data/dynamic.map.damaged")
 	assert.Contains(t, lines, "Loaded 1 dynamic map from /data/dynamic.map")
 	l.save(now)
