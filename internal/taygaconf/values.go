@@ -182,7 +182,7 @@ func checkUnicast(a netip.Addr) (warning string, err error) {
 	case a == broadcast4:
 		return "", fmt.Errorf("%s is the broadcast address", a)
 	case linkLocal4.Contains(a):
-		return fmt.Sprintf("%s is a link-local address: routers do not forward it, nor does it pass through a prefix", a), nil
+		return fmt.Sprintf("%s is a link-local address, which routers do not forward", a), nil
 	case linkLocal6.Contains(a):
 		return "", fmt.Errorf("%s is a link-local address", a)
 	case multicast6.Contains(a):
