@@ -147,6 +147,9 @@ func parseLine(line int, text []byte, err error) (rec record, _ error) {
 	if err != nil || !host.Is6() || host.Zone() != "" {
 		return rec, errors.New("not an IPv6 address")
 	}
+	if host.IsMulticast() || host.IsLinkLocalUnicast() || host.IsLoopback() || host.IsUnspecified() || host.Is4In6() {
+		return rec, errors.New("not the address of a host")
+	}
 	t, err := strconv.ParseUint(string(words[2]), 10, 63)
 	if err != nil || t == 0 {
 		return rec, errors.New("not a time in seconds")

@@ -90,6 +90,17 @@ func TestLoad(t *testing.T) {
 			states: []string{"2001:db8::1", "172.16.2.12 1 held", "2001:db8::2", "none", "2001:db8::3", "172.16.2.14 2 held"},
 		},
 		{
+			// Found by fuzzing: whoever could write the file could have the packets
+			// for an address sent to all hosts of a link.
+			name: "hosts-that-cannot-be",
+			file: "172.16.2.12 ff02::1 " + at(1) + "\n172.16.2.13 fe80::1 " + at(1) + "\n172.16.2.14 ::1 " + at(1) +
+				"\n172.16.2.15 :: " + at(1) + "\n172.16.2.16 ::ffff:192.0.2.1 " + at(1) + "\n",
+			complaints: []string{
+				"1: not the address of a host", "2: not the address of a host", "3: not the address of a host",
+				"4: not the address of a host", "5: not the address of a host",
+			},
+		},
+		{
 			name: "addresses-that-cannot-be-lent",
 			c:    Config{Reserved: prefixes("172.16.2.64/26")},
 			file: "172.16.3.1 2001:db8::1 " + at(1) + "\n172.16.2.0 2001:db8::2 " + at(1) + "\n172.16.2.65 2001:db8::3 " + at(1) + "\n",
