@@ -39,35 +39,35 @@ type Queue struct {
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
-func Open(c Config) (d *Device, err error) {
+func Open(c Config) (*Device, error) {
 	if c.Name == "" || len(c.Name) >= unix.IFNAMSIZ {
 		return nil, fmt.Errorf("tun: device name %q: want 1 to %d octets", c.Name, unix.IFNAMSIZ-1)
 	}
 	if c.Queues < 0 || c.Queues > 64 {
 		return nil, fmt.Errorf("tun: %d queues: want 1 to 64", c.Queues)
 	}
-	d = &Device{name: c.Name, lock: -1, ctl: -1, route: -1, wake: -1}
-	defer func() {
-		if err != nil {
-			d.release()
-		}
-	}()
-	if err := d.claim(); err != nil {
+	d := &Device{name: c.Name, lock: -1, ctl: -1, route: -1, wake: -1}
+	if err := d.open(c); err != nil {
+		d.release()
 		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Device) open(c Config) (err error) {
+	if err := d.claim(); err != nil {
+		return err
 	}
 	if err := d.attachAll(c); err != nil {
-		return nil, err
+		return err
 	}
 	if d.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, fmt.Errorf("tun: eventfd: %w", err)
+		return fmt.Errorf("tun: eventfd: %w", err)
 	}
 	for _, q := range d.queues {
 		q.poll = [2]unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
 	}
-	if err := d.openLink(); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return d.openLink()
 }
 
 // claim takes a lock on the device's name. The kernel lets any number of

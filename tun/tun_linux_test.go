@@ -102,6 +102,60 @@ func TestOpenRefuses(t *testing.T) {
 			require.EqualError(t, err, tt.want)
 		})
 	}
+	t.Run("tap", func(t *testing.T) {
+		lab(t)
+		leaveBehind(t, "nat64", unix.IFF_TAP|unix.IFF_NO_PI)
+		_, err := Open(Config{Name: "nat64"})
+		require.ErrorIs(t, err, unix.EINVAL)
+		require.ErrorContains(t, err, "tun: attach nat64: invalid argument (")
+	})
+	t.Run("name-that-no-interface-can-have", func(t *testing.T) {
+		lab(t)
+		_, err := Open(Config{Name: "a/b"})
+		require.ErrorContains(t, err, "tun: attach a/b: ")
+	})
+	t.Run("nothing-is-left-behind", func(t *testing.T) {
+		lab(t)
+		before := descriptors(t)
+		leaveBehind(t, "nat64", unix.IFF_TAP|unix.IFF_NO_PI)
+		for range 3 {
+			_, err := Open(Config{Name: "nat64"})
+			require.Error(t, err)
+		}
+		require.Equal(t, before, descriptors(t))
+	})
+}
+
+// descriptors counts the files that the process has open.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(list)
+}
+
+func TestNobodySharesADevice(t *testing.T) {
+	t.Run("with-us", func(t *testing.T) {
+		lab(t)
+		leaveBehind(t, "nat64", multi)
+		d := open(t, Config{Name: "nat64"})
+		_, err := Open(Config{Name: "nat64"})
+		require.ErrorIs(t, err, ErrBusy)
+		require.EqualError(t, err, "tun: attach nat64: device is in use (stop the other process first)")
+		d.Close()
+		open(t, Config{Name: "nat64"})
+	})
+	t.Run("with-the-user-of-a-single-queue", func(t *testing.T) {
+		lab(t)
+		otherProgram(t, "nat64", single)
+		_, err := Open(Config{Name: "nat64"})
+		require.ErrorIs(t, err, ErrBusy)
+	})
+	t.Run("devices-apart", func(t *testing.T) {
+		lab(t)
+		open(t, Config{Name: "nat64"})
+		open(t, Config{Name: "clat"})
+	})
 }
 
 // TestExplain looks at the sentences for what goes wrong most.
