@@ -263,10 +263,11 @@ func (d *Device) Close() error {
 	var one [8]byte
 	one[0], one[7] = 1, 1 // not zero in either byte order
 	_, _ = unix.Write(d.wake, one[:])
-	held := []*sync.Mutex{&d.mu, &d.watching}
+	held := []*sync.Mutex{&d.watching} // Watch takes mu while it holds this
 	for _, q := range d.queues {
 		held = append(held, &q.rd, &q.wr)
 	}
+	held = append(held, &d.mu)
 	for _, m := range held {
 		m.Lock()
 	}

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -442,6 +444,31 @@ func TestCloseWakes(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
+// TestCloseDuringNews closes the device while a watcher is being told something
+// and asks for more. Close once waited for the watcher with the lock that the
+// watcher needed to answer.
+func TestCloseDuringNews(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	told := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := d.Watch(func(Link) {
+			close(told)
+			time.Sleep(20 * time.Millisecond) // until Close is likely to wait
+			if _, err := d.Link(); !errors.Is(err, ErrClosed) {
+				t.Errorf("link of a closed device: %v", err)
+			}
+		})
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("watcher: %v", err)
+		}
+	})
+	<-told
+	within(t, "Close", func() { d.Close() })
+	within(t, "the watcher", wg.Wait)
+}
+
 // TestDeleted: whoever uses a device that somebody deletes is told so, once a
 // call, and does not spin.
 func TestDeleted(t *testing.T) {
@@ -524,6 +551,38 @@ func TestWatch(t *testing.T) {
 	require.Equal(t, Link{Gone: true}, next())
 }
 
+// TestWatchLostMessages overruns the watcher's socket: what it reports in the
+// end is what holds.
+func TestWatchLostMessages(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	require.NoError(t, unix.SetsockoptInt(d.route, unix.SOL_SOCKET, unix.SO_RCVBUF, 1))
+	for i := range 100 {
+		require.NoError(t, d.SetMTU(1280+i))
+	}
+	links := make(chan Link, 64)
+	busy := make(chan struct{})
+	go d.Watch(func(l Link) {
+		links <- l
+		<-busy
+	})
+	require.Equal(t, Link{MTU: 1379}, <-links)
+	for i := range 100 {
+		require.NoError(t, d.SetMTU(1400+i))
+	}
+	close(busy)
+	for deadline := time.After(20 * time.Second); ; {
+		select {
+		case l := <-links:
+			if l.MTU == 1499 {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the last MTU was never reported")
+		}
+	}
+}
+
 // TestMentions walks messages that are cut or lie about their length.
 func TestMentions(t *testing.T) {
 	message := func(typ uint16, index int32, size int) []byte {
@@ -590,4 +649,57 @@ func TestNoAllocations(t *testing.T) {
 	require.Zero(t, allocs)
 	require.Equal(t, 201, got, "one answer each, warm-up included")
 	require.Equal(t, byte(0), in[0].Bytes()[20], "echo reply")
+}
+
+// TestUseAndClose reads, writes, asks and closes at once, for the race detector
+// and for descriptors that are closed under a call.
+func TestUseAndClose(t *testing.T) {
+	for i := range 10 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			lab(t)
+			d := open(t, Config{Name: "nat64", Queues: 2})
+			setUp(t, d)
+			var wg sync.WaitGroup
+			var sent atomic.Int64
+			ended := func(err error) bool {
+				if err != nil && !errors.Is(err, ErrClosed) {
+					t.Error(err)
+				}
+				return err != nil
+			}
+			for _, q := range d.Queues() {
+				wg.Go(func() {
+					for ps := NewPackets(8); ; {
+						if _, err := q.Read(ps); ended(err) {
+							return
+						}
+					}
+				})
+				wg.Go(func() {
+					ps := NewPackets(1)
+					for {
+						raw := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 9), false, []byte(strings.Repeat("x", 100)))
+						ps[0].Off, ps[0].Len = Headroom, copy(ps[0].Buf[Headroom:], raw)
+						if _, err := q.Write(ps); ended(err) {
+							return
+						}
+						sent.Add(1)
+					}
+				})
+			}
+			wg.Go(func() { ended(d.Watch(func(Link) {})) })
+			wg.Go(func() {
+				for {
+					if _, err := d.Link(); ended(err) {
+						return
+					}
+				}
+			})
+			for sent.Load() < 50 {
+				time.Sleep(time.Millisecond)
+			}
+			within(t, "Close", func() { d.Close() })
+			within(t, "a user of the device", wg.Wait)
+		})
+	}
 }
