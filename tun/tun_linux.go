@@ -115,6 +115,8 @@ func (d *Device) attachAll(c Config) error {
 	d.queues = []*Queue{q}
 	if flags&unix.IFF_VNET_HDR != 0 {
 		d.features = grant(q.fd, c)
+	} else if err := plain(q.fd); err != nil {
+		return fmt.Errorf("tun: switch off offloads of %s: %w", d.name, err)
 	}
 	for flags&unix.IFF_MULTI_QUEUE != 0 && len(d.queues) < c.Queues {
 		q, err := attach(d.name, flags)
@@ -179,6 +181,10 @@ const (
 // the whole device.
 func grant(fd int, c Config) Features {
 	const tso, uso = tunFTSO4 | tunFTSO6 | tunFTSOECN, tunFUSO4 | tunFUSO6
+	// A program before us may have left a longer header.
+	if unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, virtioLen) != nil {
+		return Features{}
+	}
 	for _, f := range []Features{{true, true, true}, {true, true, false}, {true, false, false}} {
 		f.TSO = f.TSO && !c.NoTSO
 		f.USO = f.USO && !c.NoUSO
@@ -195,6 +201,11 @@ func grant(fd int, c Config) Features {
 	}
 	return Features{}
 }
+
+// plain takes all offloads back. They belong to the device: one that is
+// persistent keeps them for whoever attaches next, who may not know what to do
+// with super-packets and partial checksums.
+func plain(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) }
 
 // Persist makes the named device stay, or go, when nobody has it open. It makes
 // the device if there is none. With stay, uid and gid may attach to it without
@@ -279,6 +290,9 @@ func (d *Device) Close() error {
 }
 
 func (d *Device) release() {
+	if d.features != (Features{}) {
+		_ = plain(d.queues[0].fd)
+	}
 	for _, q := range d.queues {
 		unix.Close(q.fd)
 	}

@@ -374,6 +374,67 @@ func TestOffloads(t *testing.T) {
 	}
 }
 
+// TestPlainAfterOffloads: offloads stay with a persistent device. Who asks for
+// plain packets must not get super-packets or partial checksums that somebody
+// before had asked for.
+func TestPlainAfterOffloads(t *testing.T) {
+	lab(t)
+	require.NoError(t, Persist("nat64", true, -1, -1))
+	open(t, Config{Name: "nat64"}).Close()
+	d := open(t, Config{Name: "nat64", Plain: true})
+	setUp(t, d)
+	s, q := socket(t, 1000), d.Queues()[0]
+	require.NoError(t, unix.SetsockoptInt(s, unix.SOL_UDP, unix.UDP_SEGMENT, 1000))
+	require.NoError(t, unix.Sendto(s, make([]byte, 3000), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	ps := NewPackets(4)
+	n, err := q.Read(ps)
+	require.NoError(t, err)
+	require.Equal(t, 3, n, "a packet for each segment")
+	for _, p := range ps[:n] {
+		require.Equal(t, 1028, p.Len)
+		finish(t, p)
+	}
+}
+
+// TestOffloadsDoNotOutliveUs: the next program that attaches to a persistent
+// device may be one that has never heard of offloads.
+func TestOffloadsDoNotOutliveUs(t *testing.T) {
+	lab(t)
+	require.NoError(t, Persist("nat64", true, -1, -1))
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	s := socket(t, 1000)
+	d.Close()
+	fd := otherProgram(t, "nat64", multi)
+	require.NoError(t, unix.SetsockoptInt(s, unix.SOL_UDP, unix.UDP_SEGMENT, 1000))
+	require.NoError(t, unix.Sendto(s, make([]byte, 3000), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	b := make([]byte, 1<<16)
+	for range 3 {
+		n, err := unix.Read(fd, b)
+		require.NoError(t, err)
+		require.Equal(t, 1028, n)
+		finish(t, translate.Packet{Buf: b, Len: n})
+	}
+}
+
+// TestHeaderSizeLeftBehind attaches to a device on which a program before, such
+// as a hypervisor, has set up a longer virtio-net header.
+func TestHeaderSizeLeftBehind(t *testing.T) {
+	lab(t)
+	leaveBehind(t, "nat64", multi|unix.IFF_VNET_HDR, func(fd int) {
+		require.NoError(t, unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, 12))
+	})
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	s, q := socket(t, 1000), d.Queues()[0]
+	require.NoError(t, unix.Sendto(s, []byte("x"), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	ps := NewPackets(1)
+	n, err := q.Read(ps)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	finish(t, ps[0])
+}
+
 // TestRefused counts what the kernel does not take; the queue goes on.
 func TestRefused(t *testing.T) {
 	lab(t)
