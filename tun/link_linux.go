@@ -194,3 +194,53 @@ func mentions(b []byte, index int) bool {
 	}
 	return false
 }
+
+// queuesInUse asks the kernel how many queues of the named device programs have
+// open. It reports false if the kernel does not tell: kernels before 4.17 never
+// do, others do for devices with multiple queues.
+func queuesInUse(name string) (n int, ok bool) {
+	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(s)
+	b := make([]byte, unix.SizeofNlMsghdr+unix.SizeofIfInfomsg, 1<<16)
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(name)+1))
+	b = binary.NativeEndian.AppendUint16(b, unix.IFLA_IFNAME)
+	b = append(b, name...)
+	b = append(b, make([]byte, 4-len(name)%4)...) // a zero at least, and up to a multiple of 4
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST)
+	if err := unix.Sendto(s, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, false
+	}
+	size, _, err := unix.Recvfrom(s, b[:cap(b)], 0)
+	if err != nil || size < unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
+		return 0, false // or an error message, which is shorter
+	}
+	b = b[unix.SizeofNlMsghdr+unix.SizeofIfInfomsg : size]
+	data := attribute(attribute(b, unix.IFLA_LINKINFO), unix.IFLA_INFO_DATA)
+	for _, typ := range []uint16{unix.IFLA_TUN_NUM_QUEUES, unix.IFLA_TUN_NUM_DISABLED_QUEUES} {
+		if v := attribute(data, typ); len(v) >= 4 {
+			n += int(binary.NativeEndian.Uint32(v))
+			ok = true
+		}
+	}
+	return n, ok
+}
+
+// attribute returns the value of a netlink attribute, nil if there is none.
+func attribute(b []byte, typ uint16) []byte {
+	for len(b) >= 4 {
+		n := int(binary.NativeEndian.Uint16(b))
+		if n < 4 || n > len(b) {
+			return nil
+		}
+		if binary.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED == typ {
+			return b[4:n]
+		}
+		b = b[min(len(b), (n+3)&^3):]
+	}
+	return nil
+}

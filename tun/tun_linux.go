@@ -58,8 +58,14 @@ func (d *Device) open(c Config) (err error) {
 	if err := d.claim(); err != nil {
 		return err
 	}
+	if n, _ := queuesInUse(d.name); n > 0 {
+		return explain(d.name, unix.EBUSY)
+	}
 	if err := d.attachAll(c); err != nil {
 		return err
+	}
+	if n, ok := queuesInUse(d.name); ok && n > len(d.queues) { // somebody was as fast
+		return explain(d.name, unix.EBUSY)
 	}
 	if d.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("tun: eventfd: %w", err)
@@ -73,7 +79,8 @@ func (d *Device) open(c Config) (err error) {
 // claim takes a lock on the device's name. The kernel lets any number of
 // programs attach to a device with multiple queues, and would deal the packets
 // out among them. An abstract socket is bound to the network namespace, as the
-// device is, and is gone when the process is.
+// device is, and is gone when the process is. Programs that do not know of the
+// lock are found by queuesInUse.
 func (d *Device) claim() (err error) {
 	d.lock, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

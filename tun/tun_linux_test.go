@@ -153,6 +153,22 @@ func TestNobodySharesADevice(t *testing.T) {
 		_, err := Open(Config{Name: "nat64"})
 		require.ErrorIs(t, err, ErrBusy)
 	})
+	t.Run("with-the-user-of-one-queue-of-many", func(t *testing.T) {
+		lab(t)
+		otherProgram(t, "nat64", multi)
+		_, err := Open(Config{Name: "nat64"})
+		require.ErrorIs(t, err, ErrBusy)
+	})
+	t.Run("with-the-user-of-a-detached-queue", func(t *testing.T) {
+		lab(t)
+		fd := otherProgram(t, "nat64", multi)
+		ifr, err := unix.NewIfreq("")
+		require.NoError(t, err)
+		ifr.SetUint16(unix.IFF_DETACH_QUEUE)
+		require.NoError(t, unix.IoctlIfreq(fd, unix.TUNSETQUEUE, ifr))
+		_, err = Open(Config{Name: "nat64"})
+		require.ErrorIs(t, err, ErrBusy)
+	})
 	t.Run("devices-apart", func(t *testing.T) {
 		lab(t)
 		open(t, Config{Name: "nat64"})
