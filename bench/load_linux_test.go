@@ -198,16 +198,22 @@ func sprayUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
 	}
 }
 
-// countUDP counts datagrams until it is told to stop and there are no more.
+// countUDP counts datagrams until it is told to stop and there are no more. It
+// looks for them twice a millisecond, and the socket's buffer holds more than
+// come meanwhile: a reader that sleeps until the next one comes would be woken
+// for each, at the expense of whoever delivers it.
 func countUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
-	moment := unix.NsecToTimeval((50 * time.Millisecond).Nanoseconds())
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &moment)
 	m := newMessages(batchUDP, size)
+	pause := unix.NsecToTimespec((500 * time.Microsecond).Nanoseconds())
 	for {
+		last := stop.Load()
 		k, err := m.receive(fd)
 		n.Add(uint64(k))
-		if err != nil && stop.Load() {
-			return
+		if err != nil || k < batchUDP {
+			if last {
+				return
+			}
+			unix.Nanosleep(&pause, nil)
 		}
 	}
 }

@@ -166,9 +166,9 @@ func newMessages(n, size int) *messages {
 // send sends all messages, or those that the kernel takes at once.
 func (m *messages) send(fd int) (n int, err error) { return m.call(unix.SYS_SENDMMSG, fd, 0) }
 
-// receive waits for a message and takes those with it that are there.
+// receive takes messages that are there. It does not wait.
 func (m *messages) receive(fd int) (n int, err error) {
-	return m.call(unix.SYS_RECVMMSG, fd, unix.MSG_WAITFORONE)
+	return m.call(unix.SYS_RECVMMSG, fd, unix.MSG_DONTWAIT)
 }
 
 func (m *messages) call(trap uintptr, fd, flags int) (int, error) {
