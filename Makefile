@@ -3,7 +3,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: demo test build format vet lint unit fuzz twin netns bench bench-compare
+.PHONY: demo test build format vet lint unit fuzz twin netns peers bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -46,6 +46,13 @@ twin:
 # The tests that need namespaces, ten times over.
 netns:
 	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 ./internal/netlab ./internal/demo ./tun ./cmd/tayga
+
+# Beside Debian's tayga, and what takes long, in full length.
+peers:
+	@scripts/need tayga=tayga
+	STEPPE_REQUIRE_NETNS=1 STEPPE_REQUIRE_PEER=1 $(GO) test -count 1 -v ./internal/peer
+	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -run 'SideBySide|DebiansTayga|ReloadUnderTraffic|Killed' ./cmd/tayga \
+		-reloads 1000 -kills 200
 
 # All that is measured, against bench/results/baseline.txt: ten minutes. One thing
 # only: make bench MICRO=Flows E2E=none
