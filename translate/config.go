@@ -133,7 +133,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for _, a := range c.ICMPPool4 {
-		if !a.Is4() || class4(make4(a.As4())) != unicast {
+		if !a.Is4() || c.illegal4(make4(a.As4())) {
 			return c, fmt.Errorf("translate: ICMPPool4: %s is not a unicast IPv4 address", a)
 		}
 	}

@@ -8,6 +8,25 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
+// TestICMPPoolOfClassE: fuzzing tayga.conf found "icmp-pool 240.0.0.1" accepted
+// there and refused here, although AllowClassE was set.
+func TestICMPPoolOfClassE(t *testing.T) {
+	tab, err := translate.NewTable(translate.TableConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, allow := range []bool{false, true} {
+		c := translate.Config{AllowClassE: allow, ICMPPool4: []netip.Addr{netip.MustParseAddr("240.0.0.1")}}
+		if _, err := translate.New(c, tab, nil); (err == nil) != allow {
+			t.Errorf("AllowClassE %t: %v", allow, err)
+		}
+		c.ICMPPool4[0] = netip.MustParseAddr("255.255.255.255")
+		if _, err := translate.New(c, tab, nil); err == nil {
+			t.Errorf("AllowClassE %t: broadcast taken", allow)
+		}
+	}
+}
+
 // TestMapsToNoHost: fuzzing found packets to ff02:: and from ::, since a map was
 // only asked whether its lengths fit. The IPv4 side needs no such rule: addresses
 // that no host can have are refused packet by packet.
