@@ -3,7 +3,6 @@ package taygaconf
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -245,6 +243,15 @@ log drop drop drop drop drop drop drop drop drop drop
 		{"prefix-bits-64-to-71", "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\n", []string{
 			`tayga.conf:3: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
 		}},
+		// Both would be a map of all of IPv4, which there can be only one of.
+		{"prefix-bits-64-to-71-beside-another", "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n", []string{
+			`tayga.conf:3: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
+			`tayga.conf:4: prefix: warning: bits 64 to 71 of 2001:db8:0:0:200::/96 are not zero, against RFC 6052 §2.2`,
+			`tayga.conf:4: prefix: 2001:db8:0:0:200::/96 cannot stand beside prefix 2001:db8:0:0:100::/96 on line 3: bits 64 to 71 of both must be zero (RFC 6052 §2.2)`,
+		}},
+		{"map-around-link-local", minimal + "map 10.0.0.0/8 fe00::/8\n", []string{
+			`tayga.conf:4: map: fe00::/8 holds fe80::/10, which no host can have`,
+		}},
 		{"quota", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool-max-per-prefix 129 1\n", []string{
 			`tayga.conf:5: dynamic-pool-max-per-prefix: length: "129" is not a number from 1 to 128`,
 		}},
@@ -450,39 +457,4 @@ func TestReadMaps(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzRead holds that any file is either refused or fit to be used: no panic,
-// a bounded number of messages, and tables that translate can build.
-func FuzzRead(f *testing.F) {
-	f.Add([]byte(minimal))
-	f.Add([]byte("\ufeff" + minimal + "map 0.0.0.0/0 2001:db8::/96"))
-	for _, v := range vectors.All {
-		f.Add([]byte(minimal + v.Added))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c, problems := Read(strings.NewReader(string(b)), "f", nil)
-		if len(problems) > maxProblems+1 {
-			t.Errorf("%d problems", len(problems))
-		}
-		if problems.Failed() {
-			return
-		}
-		maps, _ := c.ReadMaps(io.LimitReader(strings.NewReader(string(b)), 1<<20), "maps")
-		table := translate.TableConfig{Pools: c.Pools}
-		for _, p := range c.Prefixes {
-			if p.Addr().As16()[8] == 0 { // see TestProblems/prefix-bits-64-to-71
-				table.Prefixes = append(table.Prefixes, p)
-			}
-		}
-		for _, m := range append(c.Maps, maps...) {
-			table.Maps = append(table.Maps, m.Map)
-		}
-		if _, err := translate.NewTable(table); err != nil {
-			t.Error(err)
-		}
-		if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
-			t.Errorf("incomplete: %+v", c)
-		}
-	})
 }

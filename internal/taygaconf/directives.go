@@ -213,8 +213,12 @@ func (r *reader) addPrefix(p netip.Prefix) error {
 		r.warn("bits 64 to 71 of %s are not zero, against RFC 6052 §2.2", p)
 	}
 	for i, q := range r.c.Prefixes {
-		if p.Overlaps(q) {
+		switch {
+		case p.Overlaps(q):
 			return fmt.Errorf("%s overlaps prefix %s on line %d", p, q, r.prefixLines[i])
+		case p.Addr().As16()[8] != 0 || q.Addr().As16()[8] != 0:
+			// Such a prefix is only good as a map of all of IPv4.
+			return fmt.Errorf("%s cannot stand beside prefix %s on line %d: bits 64 to 71 of both must be zero (RFC 6052 §2.2)", p, q, r.prefixLines[i])
 		}
 	}
 	r.c.Prefixes = append(r.c.Prefixes, p)

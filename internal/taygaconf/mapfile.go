@@ -39,6 +39,11 @@ func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 	if _, err := checkUnicast(m.IPv6.Addr()); err != nil {
 		return m, nil, err
 	}
+	for _, q := range []netip.Prefix{linkLocal6, multicast6} {
+		if m.IPv6.Overlaps(q) {
+			return m, nil, fmt.Errorf("%s holds %s, which no host can have", m.IPv6, q)
+		}
+	}
 	return m, warnings, nil
 }
 
