@@ -15,10 +15,9 @@
 //	rfc6052_test.go    IPv4-embedded IPv6 addresses, as numbers and as text
 //	table_test.go      mappings against linear lists
 //	pool_test.go       leases against a list; dynamic.map
-//	mapfile_test.go    TAYGA's map-file
+//	conf_test.go       tayga.conf; TAYGA's map-file
 //
-// Two more targets stand where they can see inside: FuzzRead of
-// internal/taygaconf reads tayga.conf, FuzzLoad of pool checks the pool's books
-// after a dynamic.map. Crashers become files under testdata/fuzz and tests with
-// a name beside the package that was wrong.
+// One more target stands where it can see inside: FuzzLoad of pool checks the
+// pool's books after a dynamic.map. Crashers become seeds here and tests with a
+// name beside the package that was wrong.
 package fuzz

@@ -1,0 +1,242 @@
+package fuzz
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// checkProblems fails the test if what is said about a file can't be shown to
+// somebody: too much of it, lines that the file does not have, or characters
+// that would do something to a terminal or begin a line of their own in a log.
+func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
+	t.Helper()
+	if len(problems) > 101 {
+		t.Errorf("%d problems", len(problems))
+	}
+	lines := max(1, bytes.Count(file, []byte("\n"))+1)
+	last := 0
+	for i, p := range problems {
+		bad := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+		if p.Text == "" || strings.ContainsFunc(p.Error(), bad) || len(p.Error()) > 500 {
+			t.Errorf("problem %q", p.Error())
+		}
+		if p.Line > lines || p.Line < last && i < 100 {
+			t.Errorf("problem on line %d of %d, behind line %d", p.Line, lines, last)
+		}
+		last = p.Line
+	}
+}
+
+// mappings are what the daemon makes of a configuration.
+func mappings(c *taygaconf.Config, more []taygaconf.Map) translate.TableConfig {
+	t := translate.TableConfig{Pools: c.Pools}
+	for _, p := range c.Prefixes {
+		if p.Addr().As16()[8] != 0 { // no prefix of RFC 6052, but TAYGA takes it
+			t.Maps = append(t.Maps, translate.Map{IPv4: netip.PrefixFrom(netip.IPv4Unspecified(), 0), IPv6: p})
+			continue
+		}
+		t.Prefixes = append(t.Prefixes, p)
+	}
+	for _, maps := range [][]taygaconf.Map{c.Maps, more} {
+		for _, m := range maps {
+			t.Maps = append(t.Maps, m.Map)
+		}
+	}
+	return t
+}
+
+// startable says why the daemon could not start with a configuration that
+// taygaconf has accepted.
+func startable(c *taygaconf.Config, more []taygaconf.Map) error {
+	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
+		return fmt.Errorf("incomplete: %+v", c)
+	}
+	tab, err := translate.NewTable(mappings(c, more))
+	if err != nil {
+		return err
+	}
+	_, err = translate.New(translate.Config{
+		IPv4: c.IPv4, IPv6: c.IPv6, LowestIPv6MTU: c.OfflinkMTU, UDPZero: c.UDPZero, Hairpin: c.Hairpin,
+		ICMPErrors: c.ICMPErrors, AllowPrivate: !c.WKPFStrict, AllowClassE: true,
+		ICMPPool4: c.ICMPPool4, ICMPPool6: c.ICMPPool6, NodeAddress: c.NodeAddress,
+	}, tab, nil)
+	if err != nil || len(c.Pools) == 0 {
+		return err
+	}
+	reserved := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
+	for _, m := range append(c.Maps, more...) {
+		reserved = append(reserved, m.IPv4)
+	}
+	size := 0
+	for _, p := range c.Pools {
+		size += 1 << (32 - p.Bits())
+	}
+	if size > 1<<18 {
+		return nil // would be fine, and takes long
+	}
+	_, err = pool.New(pool.Config{
+		Prefixes: c.Pools, Reserved: reserved, Hold: c.Hold, Forget: c.Forget, Clients: c.PoolClients,
+		MaxPerPrefix: pool.Quota{Len: c.PoolQuota.Bits, Leases: c.PoolQuota.Leases},
+	}, start)
+	return err
+}
+
+// FuzzTaygaConf: any file as tayga.conf. No panic; what is said about it is
+// bounded, printable, in the order of lines, and the same when it is read again;
+// and if it is not refused, the daemon can start with it: table, translator and
+// pool can be made of it. The same holds with the file as its own map-file.
+func FuzzTaygaConf(f *testing.F) {
+	base := strings.Join(vectors.Base, "\n") + "\n"
+	f.Add([]byte(base))
+	for _, v := range vectors.All { // one for each thing that some version of TAYGA takes or refuses
+		f.Add([]byte(base + v.Added))
+	}
+	f.Add([]byte("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96")) // byte order mark; a prefix as 0.9.2 writes it
+	f.Add([]byte(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
+		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\n")) // ours
+	f.Add([]byte(base + "icmp-pool 240.0.0.1\n"))                                         // unicast to TAYGA alone
+	f.Add([]byte(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n"))  // none is of RFC 6052
+	f.Add([]byte(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n")) // the same prefix of IPv4, twice
+	f.Add([]byte(base + "frob\x1b[2J\nmap \u202e 1\n"))                                   // characters that a terminal obeys
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if len(file) > 1<<16 {
+			return
+		}
+		c, problems := taygaconf.Read(bytes.NewReader(file), "f", nil)
+		checkProblems(t, file, problems)
+		again, same := taygaconf.Read(bytes.NewReader(file), "f", nil)
+		if !reflect.DeepEqual(c, again) || !reflect.DeepEqual(problems, same) {
+			t.Errorf("read again:\n%+v %v\n%+v %v", c, problems, again, same)
+		}
+		if problems.Failed() {
+			return
+		}
+		if err := startable(c, nil); err != nil {
+			t.Errorf("accepted, but %v", err)
+		}
+		maps, problems := c.ReadMaps(bytes.NewReader(file), "f")
+		checkProblems(t, file, problems)
+		if err := startable(c, maps); err != nil {
+			t.Errorf("maps accepted, but %v", err)
+		}
+	})
+}
+
+// mapLine reads a line of a map-file as plainly as possible: ok is false if it is
+// no map, words are what it consists of before a comment.
+func mapLine(line string) (m translate.Map, words []string, ok bool) {
+	words = strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r", r) })
+	for i, w := range words {
+		if w[0] == '#' {
+			words = words[:i]
+			break
+		}
+	}
+	if len(words) != 3 || !strings.EqualFold(words[0], "map") {
+		return m, words, false
+	}
+	parse := func(word string) (netip.Prefix, bool) {
+		if a, err := netip.ParseAddr(word); err == nil {
+			return netip.PrefixFrom(a, a.BitLen()), true
+		}
+		text, length, _ := strings.Cut(word, "/")
+		length = strings.TrimLeft(strings.TrimPrefix(length, "+"), "0") // as strtol does
+		if length == "" {
+			length = "0"
+		}
+		p, err := netip.ParsePrefix(text + "/" + length)
+		return p.Masked(), err == nil
+	}
+	v4, ok4 := parse(words[1])
+	v6, ok6 := parse(words[2])
+	return translate.Map{IPv4: v4, IPv6: v6}, words, ok4 && ok6 && v4.Addr().Is4() && v6.Addr().Is6()
+}
+
+// FuzzMapFile: any file as map-file beside a configuration that has a prefix, a
+// map, a pool and its own addresses. No panic; messages as in FuzzTaygaConf; each
+// map that is taken stands on the line that it names, as a plain reader reads it,
+// each line is taken or spoken of, of two lines for an address the later one
+// counts; the table can be built; and the maps that were taken, written to a file
+// by themselves, are taken again without a word.
+func FuzzMapFile(f *testing.F) {
+	f.Add([]byte("map 198.51.100.1 2001:db8:7::1\n# remark\n\nMAP\t198.51.100.2/32\t2001:db8:7::2/128 # remark\r\n"))    // good
+	f.Add([]byte("map 198.51.100.1 2001:db8:7::1\nmap 198.51.100.1 2001:db8:7::2\nmap 198.51.100.3 2001:db8:7::2"))      // the later counts
+	f.Add([]byte("map 192.0.2.7 2001:db8:7::1\nmap 198.51.100.1 2001:db8:1:ffff::1\nmap 192.168.255.1 2001:db8:7::3\n")) // taken by tayga.conf
+	f.Add([]byte("map 198.51.100.77/24 2001:db8:7::77/120\nmap 198.51.100.0/24 2001:db8:7::/121\n"))                     // bits behind; too little room
+	f.Add([]byte("map 0.0.0.0/0 2001:db8:7::/96\nmap 0/0 ::/0\nmap 1.2.3.4/032 2001:db8:7::9/+128\nprefix 64:ff9b::/96\n"))
+	f.Add([]byte("map 224.0.0.1 ff02::1\nmap 127.0.0.1 ::1\nmap 198.51.100.1 fe80::1\nmap 10.0.0.0/8 fe00::/8\n")) // no hosts
+	f.Add([]byte("map 1.2.3.4 2001:db8:7::1 x\nmap 1.2.3.4\nmap\nmap 1.2.3.4 5.6.7.8\nmap a b c d e f g h i j k\n"))
+	const conf = "tun-device nat64\nipv4-addr 192.168.255.1\nipv6-addr 2001:db8:f::1\nprefix 2001:db8:1:ffff::/96\n" +
+		"map 192.0.2.7 2001:db8:6::7\ndynamic-pool 10.0.0.0/24\n"
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if len(file) > 1<<14 || bytes.IndexByte(file, 0) >= 0 || bytes.HasPrefix(file, []byte("\ufeff")) {
+			return // no text file: FuzzTaygaConf reads such
+		}
+		c, problems := taygaconf.Read(strings.NewReader(conf), "tayga.conf", nil)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		maps, problems := c.ReadMaps(bytes.NewReader(file), "maps")
+		checkProblems(t, file, problems)
+		if err := startable(c, maps); err != nil {
+			t.Errorf("accepted, but %v", err)
+		}
+
+		lines := strings.Split(string(file), "\n")
+		spoken, refused := map[int]bool{}, map[int]bool{}
+		for _, p := range problems {
+			spoken[p.Line] = true
+			refused[p.Line] = refused[p.Line] || !p.Warning
+		}
+		taken := map[int]translate.Map{}
+		for _, m := range maps {
+			taken[m.Line] = m.Map
+		}
+		later := map[netip.Prefix]bool{} // named by a line that was taken, or would be but for one still later
+		for i := len(lines); i > 0; i-- {
+			m, words, ok := mapLine(lines[i-1])
+			got, found := taken[i]
+			replaced := ok && (later[m.IPv4] || later[m.IPv6])
+			switch {
+			case found && (!ok || got != m):
+				t.Errorf("line %d, %q, was read as %v", i, lines[i-1], got)
+			case found && replaced:
+				t.Errorf("line %d, %q, counts in spite of a later one", i, lines[i-1])
+			case !found && len(words) > 0 && !spoken[i] && !replaced && len(problems) < 100:
+				t.Errorf("nothing was said about line %d, %q", i, lines[i-1])
+			}
+			if ok && !refused[i] {
+				later[m.IPv4], later[m.IPv6] = true, true
+			}
+		}
+
+		var b bytes.Buffer
+		for _, m := range maps {
+			fmt.Fprintf(&b, "map %s\n", m.Map)
+		}
+		again, problems := c.ReadMaps(&b, "maps")
+		for _, p := range problems {
+			if !strings.Contains(p.Text, "0.0.0.0/8") && !strings.Contains(p.Text, "link-local") { // always warned of
+				t.Errorf("written and read: %v", p)
+			}
+		}
+		if len(again) != len(maps) {
+			t.Fatalf("%d maps written, %d read", len(maps), len(again))
+		}
+		for i := range maps {
+			if maps[i].Map != again[i].Map {
+				t.Errorf("%v written, %v read", maps[i].Map, again[i].Map)
+			}
+		}
+	})
+}
