@@ -8,7 +8,8 @@
 //	programs_linux_test.go    ping(8) and traceroute(8)
 //	ping_linux_test.go        echo of all sizes, from both sides
 //	traceroute_linux_test.go  the hops, as the other family sees them
-//	pathmtu_linux_test.go     links that are too narrow; a device that changes its MTU
+//	pathmtu_linux_test.go     links that are too narrow
+//	devicemtu_linux_test.go   a device that changes its MTU
 //	tcp_linux_test.go         transfers, and the segments they are made of
 //	udp_linux_test.go         datagrams of every size up to 8,000 octets
 package labtest

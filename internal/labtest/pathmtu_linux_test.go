@@ -3,11 +3,7 @@ package labtest
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -157,85 +153,4 @@ func (x *lab) testPathMTUControl(t *testing.T) {
 	x.r4a.Nft("delete table ip control")
 	x.r6b.Nft("delete table ip6 control")
 	assert.NoError(t, errors.Join(upload(patience)))
-}
-
-// testDeviceMTU changes the MTU of the device under the running binary. The
-// largest IPv4 packet that may not be cut is 20 octets smaller; what is larger
-// is answered by the translator, since it is no larger than the device itself
-// and so of no concern to the kernel. The pings are between hosts whose path MTU
-// the transfers do not need.
-func (x *lab) testDeviceMTU(t *testing.T) {
-	limit := func(mtu int) {
-		t.Helper()
-		const headers = 28
-		_, err := x.old4.Ping(host6.v4, netlab.Echo{Size: mtu - 20 - headers, DontFragment: true})
-		assert.NoError(t, err, "device with MTU %d", mtu)
-		for _, size := range []int{mtu - 19, mtu} {
-			var wrong *netlab.ICMPError
-			_, err = x.old4.Ping(host6.v4, netlab.Echo{Size: size - headers, DontFragment: true})
-			require.ErrorAs(t, err, &wrong, "%d octets, device with MTU %d", size, mtu)
-			assert.Equal(t, tayga4, wrong.From)
-			assert.Equal(t, mtu-20, wrong.MTU)
-		}
-	}
-	x.watch(t, func() {
-		limit(jumboMTU)
-		for _, mtu := range []int{1280, 9000, 1500, 9000} {
-			x.setDeviceMTU(t, mtu)
-			limit(mtu)
-		}
-	})
-
-	// In the middle of transfers in both directions.
-	const size = 32 << 20
-	begin := x.deviceOctets(t)
-	done := make(chan error, 2)
-	go func() {
-		_, err := x.host6.Upload(at(host4.v6, transferPort), size, patience)
-		done <- err
-	}()
-	go func() {
-		_, err := x.host4.Upload(at(host6.v4, transferPort), size, patience)
-		done <- err
-	}()
-	for end := time.Now().Add(patience); x.deviceOctets(t)-begin < 1<<20 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
-	x.gateway.MTU(device, 1280)
-	select {
-	case err := <-done:
-		t.Fatalf("the first transfer was over too early (%v)", err)
-	default:
-	}
-	require.NoError(t, <-done)
-	require.NoError(t, <-done)
-	for _, c := range []struct {
-		host *netlab.Host
-		dst  netip.Addr
-		want int
-	}{{x.host6, host4.v6, 1280}, {x.host4, host6.v4, 1260}} {
-		known, err := c.host.PathMTU(c.dst)
-		require.NoError(t, err)
-		assert.Equal(t, c.want, known)
-	}
-	x.setDeviceMTU(t, jumboMTU)
-}
-
-// deviceOctets returns how many octets the device has been handed by the kernel.
-func (x *lab) deviceOctets(t *testing.T) (n int) {
-	t.Helper()
-	require.NoError(t, x.gateway.Do(func() error {
-		text, err := os.ReadFile("/proc/thread-self/net/dev")
-		if err != nil {
-			return err
-		}
-		_, line, _ := strings.Cut(string(text), device+":")
-		columns := strings.Fields(line)
-		if len(columns) < 16 {
-			return fmt.Errorf("no %s in %s", device, text)
-		}
-		n, err = strconv.Atoi(columns[8]) // behind the eight about packets received
-		return err
-	}))
-	return n
 }
