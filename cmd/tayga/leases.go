@@ -61,10 +61,7 @@ func (l *leases) load(fixed *hosts6) {
 	defer f.Close()
 	bad := 0
 	n, err := l.pool.Load(f, func(lease pool.Lease) error {
-		switch {
-		case !lease.Host.IsGlobalUnicast(), lease.Host.Is4In6():
-			return errors.New("host has an address that no host can have")
-		case fixed.contains(lease.Host):
+		if fixed.contains(lease.Host) {
 			return errors.New("host has a fixed mapping")
 		}
 		return nil
