@@ -253,6 +253,20 @@ func TestClients(t *testing.T) {
 	require.Equal(t, "refused", assign(p, "2001:db8:2::1"))
 }
 
+// TestReserveHostBits: bits behind the length of a reservation say nothing.
+// Fuzzing found that 10.0.0.5/30 reserved .5 to .8, and at the end of a pool
+// there was a panic.
+func TestReserveHostBits(t *testing.T) {
+	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/25"), Reserved: prefixes("10.0.0.127/26")})
+	require.Equal(t, 63, p.Stats().Size)
+	_, err := p.Reserve(prefixes("10.0.0.5/30"))
+	require.NoError(t, err)
+	require.Equal(t, 127-4, p.Stats().Size)
+	_, err = p.Reserve(prefixes("10.0.0.4/30"))
+	require.NoError(t, err)
+	require.Zero(t, p.room.Load()-int64(127-4), "the same addresses")
+}
+
 func TestReserve(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/29"), Reserved: prefixes("10.0.0.0/8", "10.0.0.6/32")})
 	require.Equal(t, 6, p.Stats().Size, "a shorter prefix than the pool's reserves nothing")

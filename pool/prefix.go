@@ -118,7 +118,7 @@ func (p *Pool) reservations(prefixes []netip.Prefix) []*bitmap {
 		sets[i] = newBitmap(s.size())
 		sets[i].set(0) // the lowest address is the subnet's own
 		for _, r := range prefixes {
-			off, n := addrBits(r.Addr())-s.first, 32-r.Bits()
+			off, n := addrBits(r.Masked().Addr())-s.first, 32-r.Bits()
 			if n <= s.bits && off <= s.last {
 				sets[i].setRange(off, off+uint32(1<<n-1))
 			}
