@@ -229,10 +229,11 @@ func TestDeviceDown(t *testing.T) {
 			return netlink.LinkSetDown(link)
 		}))
 	}
+	b.await(p, "Tun device nat64 is up\n") // what came and went before the watch began is not told
 	setUp(false)
 	b.await(p, "Tun device nat64 is down: nothing arrives until it is up again\n")
 	setUp(true)
-	b.await(p, "Tun device nat64 is up\n")
+	b.eventually(func() bool { return strings.Count(p.Output(), "Tun device nat64 is up\n") == 2 }, p.Output)
 	require.NoError(t, b.host.WaitRunning("nat64", patience))
 	require.NoError(t, b.ping("192.168.255.1"))
 	require.NoError(t, p.Stop(patience))
