@@ -144,6 +144,7 @@ func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
 		return err
 	}
 	d.introduce(len(more))
+	d.warn()
 	d.leases.load(mapped6(d.conf, more))
 	return nil
 }
@@ -174,6 +175,18 @@ func (d *daemon) introduce(more int) {
 
 func (d *daemon) introduceDevice() {
 	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
+}
+
+// warn logs what in the tables is allowed and probably not meant.
+func (d *daemon) warn() {
+	const most = 20
+	lines := d.trans.Warnings()
+	for _, line := range lines[:min(len(lines), most)] {
+		d.log.warningf("%s", line)
+	}
+	if n := len(lines) - most; n > 0 {
+		d.log.warningf("%d more warnings like these", n)
+	}
 }
 
 // readConfig reads tayga.conf and reports what is wrong with it.
@@ -458,6 +471,7 @@ func (d *daemon) reloadMaps() error {
 	if err := d.leases.reserve(reserved(d.conf, more), mapped6(d.conf, more)); err != nil {
 		return err
 	}
+	d.warn()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
 	return nil
 }

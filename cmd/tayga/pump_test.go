@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -203,6 +205,21 @@ func TestOrderInABatch(t *testing.T) {
 	assert.EqualValues(t, 3, dev.next(t)[43])
 	signals <- syscall.SIGTERM
 	require.NoError(t, <-ended)
+}
+
+// What is allowed and probably not meant is said at start.
+func TestWarnings(t *testing.T) {
+	d, _, r := inMemory(t, poolConf+"map 10.0.0.0/24 2001:db8:a::/120\nmap 10.0.0.7 2001:db8:b::7\n")
+	d.log.flush()
+	assert.Contains(t, r.all(), "4 map 10.0.0.7/32 2001:db8:b::7/128: lies inside 10.0.0.0/24 of another map; the longest match wins")
+
+	var b strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&b, "map 10.0.0.%d 2001:db8:b::%x\n", i, i)
+	}
+	d, _, r = inMemory(t, poolConf+"map 10.0.0.0/24 2001:db8:a::/120\n"+b.String())
+	d.log.flush()
+	assert.Contains(t, r.all(), "4 180 more warnings like these")
 }
 
 // A change of the device's MTU is followed at once.
