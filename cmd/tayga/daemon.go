@@ -46,7 +46,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	switch {
 	case p != nil:
 		stderr = p
-	case os.Getenv("JOURNAL_STREAM") != "":
+	case o.sink != toStdout && leadsToJournal(os.Stderr, os.Getenv("JOURNAL_STREAM")):
 		stderr = io.Discard
 	}
 	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}

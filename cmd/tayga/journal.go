@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -45,4 +48,15 @@ func (j *journal) writeLine(pri priority, line string) error {
 		j.conn = nil
 	}
 	return err
+}
+
+// leadsToJournal reports whether a file is the one that systemd has connected to
+// the journal: JOURNAL_STREAM holds its device and inode numbers, systemd.exec(5).
+func leadsToJournal(f *os.File, stream string) bool {
+	fi, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && stream == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +124,21 @@ func TestJournal(t *testing.T) {
 	conn := listen(t, path)
 	require.NoError(t, j.writeLine(priWarning, "a line = 1"))
 	assert.Equal(t, "MESSAGE=a line = 1\nPRIORITY=4\nSYSLOG_IDENTIFIER=tayga\n", receive(t, conn))
+}
+
+func TestLeadsToJournal(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("systemd is at home on Linux")
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	require.NoError(t, err)
+	defer f.Close()
+	out, err := exec.Command("stat", "-c", "%d:%i", f.Name()).Output()
+	require.NoError(t, err)
+	stream := strings.TrimSpace(string(out))
+	assert.True(t, leadsToJournal(f, stream))
+	assert.False(t, leadsToJournal(f, stream+"1"))
+	assert.False(t, leadsToJournal(f, ""))
 }
 
 func TestNotifier(t *testing.T) {
