@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -104,11 +105,15 @@ func TestParseOptions(t *testing.T) {
 	}
 }
 
-// Every option stands in the usage text.
+// Every option stands in the usage text and in the manual page.
 func TestUsageNamesEveryOption(t *testing.T) {
+	page, err := os.ReadFile("../../docs/man/tayga.8")
+	assert.NoError(t, err)
+	manual := strings.ReplaceAll(string(page), `\-`, "-")
 	for _, opt := range append(taygaOptions, ourOptions...) {
 		if opt.long != "s" {
 			assert.Contains(t, usageText, "--"+opt.long)
+			assert.Contains(t, manual, "--"+opt.long)
 		}
 		if opt.short != 0 {
 			assert.Contains(t, usageText, " -"+string(opt.short)+", ")

@@ -158,6 +158,28 @@ func TestDocumentedDeployments(t *testing.T) {
 	}
 }
 
+// The manual page has an entry for every directive.
+func TestManualNamesEveryDirective(t *testing.T) {
+	page, err := os.ReadFile("../../docs/man/tayga.conf.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range directives {
+		entry := ".TP\n.B" // and I or R
+		found := false
+		for part := range strings.SplitSeq(string(page), entry) {
+			_, words, _ := strings.Cut(part, " ")
+			words = strings.TrimPrefix(words, `"`)
+			if rest, ok := strings.CutPrefix(words, strings.ReplaceAll(name, "-", `\-`)); ok && (rest[0] == ' ' || rest[0] == '"') {
+				found = true
+			}
+		}
+		if !found {
+			t.Errorf("no entry for %s", name)
+		}
+	}
+}
+
 // Everything that is wrong is reported in one run, in the order of the lines,
 // each with file, line and directive.
 func TestProblems(t *testing.T) {
