@@ -145,11 +145,12 @@ func TestNoPrivilege(t *testing.T) {
 	}
 	daemon := fmt.Sprintf("%s -d -c %s", b.self, b.conf)
 	nobody := fmt.Sprintf("exec setpriv --reuid=65534 --regid=65534 --clear-groups %s", daemon)
-	assert.Contains(t, run("chmod 666 /dev/net/tun 2>/dev/null; "+nobody), "(run as root or with CAP_NET_ADMIN)\n")
+	allowed := "exec unshare -m sh -c 'mount -t tmpfs none /dev && mkdir /dev/net && mknod -m 666 /dev/net/tun c 10 200 && " + nobody + "'"
+	assert.Contains(t, run(allowed), "(run as root or with CAP_NET_ADMIN)\n")
 	absent := "exec unshare -m sh -c 'mount -t tmpfs none /dev && exec " + daemon + "'"
 	assert.Contains(t, run(absent), "tun: open /dev/net/tun: no such file or directory (load the tun module, or give the container the device)\n")
 	require.NoError(t, os.Chmod(b.conf, 0o600))
-	assert.Equal(t, b.conf+": permission denied\n", run(nobody))
+	assert.Contains(t, run(nobody), b.conf+": permission denied\n")
 	assert.Empty(t, b.devices())
 }
 
