@@ -79,12 +79,12 @@ func (p *pump) run(n int) {
 	}
 }
 
-// check fails the benchmark unless the last batch got the wanted verdict.
-func (p *pump) check(b *testing.B, want translate.Verdict) {
-	b.Helper()
+// check fails the benchmark or test unless the last batch got the wanted verdict.
+func (p *pump) check(t testing.TB, want translate.Verdict) {
+	t.Helper()
 	for i := range p.ps {
 		if res := p.ps[i].Result; res.Verdict != want {
-			b.Fatalf("packet %d: %v (%v), want %v", i, res.Verdict, res.Reason, want)
+			t.Fatalf("packet %d: %v (%v), want %v", i, res.Verdict, res.Reason, want)
 		}
 	}
 }
@@ -121,15 +121,15 @@ func measurePumps(b *testing.B, want translate.Verdict, pumps ...*pump) {
 }
 
 // newTranslator makes a translator with the configuration of packettest.
-func newTranslator(b *testing.B, tc translate.TableConfig, dyn translate.Dynamic) *translate.Translator {
-	b.Helper()
+func newTranslator(t testing.TB, tc translate.TableConfig, dyn translate.Dynamic) *translate.Translator {
+	t.Helper()
 	tab, err := translate.NewTable(tc)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	t, err := translate.New(packettest.Config(), tab, dyn)
+	x, err := translate.New(packettest.Config(), tab, dyn)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	return t
+	return x
 }

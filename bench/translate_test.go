@@ -123,6 +123,23 @@ func BenchmarkTranslate(b *testing.B) {
 	})
 }
 
+// TestShapes holds every packet of BenchmarkTranslate to its verdict, and the
+// loop that measures them to not allocating.
+func TestShapes(t *testing.T) {
+	x := newTranslator(t, packettest.TableConfig(), nil)
+	directions(func(dir string, h packettest.Header) {
+		for _, s := range shapes(h) {
+			t.Run("dir="+dir+"/"+s.name, func(t *testing.T) {
+				p := newPump(x, &s.traffic)
+				if n := testing.AllocsPerRun(5, func() { p.run(batch) }); n != 0 {
+					t.Errorf("%v allocations a batch", n)
+				}
+				p.check(t, s.want)
+			})
+		}
+	})
+}
+
 // BenchmarkTranslateParallel lets workers loose on one translator. What they
 // carry together should grow with their number, as far as there are CPUs.
 func BenchmarkTranslateParallel(b *testing.B) {
