@@ -70,6 +70,6 @@ E2EFLAGS ?= -rounds 5 -seconds 2
 bench-compare:
 	@scripts/need tayga=tayga
 	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/compare.txt '-bench $(E2E) -benchtime 1x $(E2EFLAGS)' \
-		'-bench Translate/.*/proto=tcp/kind=plain|Table|Pool -count 5 -benchtime 200ms'; status=$$?; \
+		'-bench Translate/.*/proto=tcp/kind=plain|Restore|Table|Pool -count 5 -benchtime 200ms'; status=$$?; \
 	$(GO) run ./internal/benchplot -svg bench/results/compare.svg -readme bench/README.md \
 		bench/results/compare.txt && exit $$status

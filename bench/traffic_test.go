@@ -7,6 +7,7 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // A traffic is an endless row of packets that differ in their addresses at most.
@@ -42,10 +43,10 @@ type pump struct {
 }
 
 func newPump(t *translate.Translator, tr *traffic) *pump {
-	p := &pump{traffic: tr, w: t.NewWorker(), ps: make([]translate.Packet, batch), begin: time.Now()}
+	// Buffers lie in memory as those of the daemon, whatever the packet's size.
+	p := &pump{traffic: tr, w: t.NewWorker(), ps: tun.NewPackets(batch), begin: time.Now()}
 	for i := range p.ps {
-		p.ps[i].Buf = make([]byte, translate.Headroom+len(tr.pkt)+translate.Tailroom)
-		copy(p.ps[i].Buf[translate.Headroom:], tr.pkt)
+		copy(p.ps[i].Buf[tun.Headroom:], tr.pkt)
 	}
 	return p
 }
@@ -55,10 +56,10 @@ func newPump(t *translate.Translator, tr *traffic) *pump {
 func (p *pump) fill() {
 	for i := range p.ps {
 		q := &p.ps[i]
-		q.Off, q.Len, q.Offload = translate.Headroom, len(p.pkt), p.offload
-		copy(q.Buf[translate.Headroom:], p.pkt[:p.restore])
+		q.Off, q.Len, q.Offload = tun.Headroom, len(p.pkt), p.offload
+		copy(q.Buf[tun.Headroom:], p.pkt[:p.restore])
 		if len(p.flows) > 0 {
-			copy(q.Buf[translate.Headroom+p.at:], p.flows[p.next:p.next+p.width])
+			copy(q.Buf[tun.Headroom+p.at:], p.flows[p.next:p.next+p.width])
 			if p.next += p.width; p.next == len(p.flows) {
 				p.next = 0
 			}

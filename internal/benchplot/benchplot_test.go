@@ -30,8 +30,9 @@ BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=all-2  1  9e9 steppe-bit/s  0.8
     e2e_linux_test.go:68: a word in between
 BenchmarkE2E/load=request/size=1/gateway=steppe/round=1  1  20000 p50-ns
 BenchmarkE2E/load=request/size=1/gateway=tayga/round=1   1  25000 p50-ns
-BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=64-2  1000  31.5 ns/op  0 B/op  0 allocs/op
-BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=1400-2  1000  32.0 ns/op  0 B/op  0 allocs/op
+BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=64-2  1000  35.5 ns/op  0 B/op  0 allocs/op
+BenchmarkTranslate/dir=4to6/proto=tcp/kind=plain/size=1400-2  1000  36.0 ns/op  0 B/op  0 allocs/op
+BenchmarkRestore-2  1000  4.0 ns/op
 --- SKIP: BenchmarkMemory: no network laboratory here
 PASS
 `
@@ -46,7 +47,7 @@ func parsed(t *testing.T, text string) *results {
 func TestParse(t *testing.T) {
 	r := parsed(t, output)
 	assert.Equal(t, []string{"Linux 6.1", "two cores"}, r.remarks)
-	assert.Len(t, r.names, 7)
+	assert.Len(t, r.names, 8)
 	const tcp = "load=tcp/dir=6to4/streams=1"
 	assert.Equal(t, 11e9, r.at(tcp, "kernel", "bit/s"), "even number of samples")
 	assert.Equal(t, 9e9, r.at(tcp, "steppe", "bit/s"), "odd number of samples")
