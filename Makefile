@@ -45,7 +45,7 @@ twin:
 
 # The tests that need namespaces, ten times over.
 netns:
-	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 ./internal/netlab ./internal/demo ./tun ./cmd/tayga
+	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 -timeout 30m ./internal/netlab ./internal/labtest ./internal/demo ./tun ./cmd/tayga
 
 # Beside Debian's tayga, and what takes long, in full length.
 peers:
