@@ -347,7 +347,7 @@ func TestLoad(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "absent"): filepath.Join(dir, "absent") + ": no such file or directory",
 		dir:                          dir + ": is a directory",
-		"/dev/zero":                  "/dev/zero: longer than 32 MiB: not a configuration file",
+		"/dev/zero":                  "/dev/zero: longer than 128 MiB: not a configuration file",
 	} {
 		_, problems := Load(path, nil)
 		if len(problems) != 1 || problems[0].Error() != want || !problems.Failed() {

@@ -10,9 +10,9 @@ import (
 
 // Limits of a file.
 const (
-	maxFile  = 32 << 20 // octets; half a million maps
-	maxLine  = 64 << 10 // octets
-	maxWords = 10       // words before a comment, directive included
+	maxFile  = 128 << 20 // octets; two million maps
+	maxLine  = 64 << 10  // octets
+	maxWords = 10        // words before a comment, directive included
 	// TAYGA stops at lines longer than this, line feed included.
 	taygaLine = 510
 )
