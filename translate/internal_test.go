@@ -47,6 +47,26 @@ func TestSum(t *testing.T) {
 	}
 }
 
+// TestFold: any sum of 64 bits becomes its remainder modulo 65535, and 0 only if
+// it is 0 itself. The last addition matters only to sums above 2^48, which no
+// packet has.
+func TestFold(t *testing.T) {
+	sums := []uint64{0, 1, 0xffff, 0x10000, 0x1fffe, 0xffffffff, 0x1fffeffff, 0x10000ffffffff, 1<<46 - 1, 1<<64 - 1}
+	r := rand.New(rand.NewPCG(9, 9))
+	for range 100_000 {
+		sums = append(sums, r.Uint64()>>r.IntN(64))
+	}
+	for _, s := range sums {
+		want := uint16(s % 0xffff)
+		if want == 0 && s != 0 {
+			want = 0xffff
+		}
+		if got := fold(s); got != want {
+			t.Fatalf("fold(%#x) is %#x, want %#x", s, got, want)
+		}
+	}
+}
+
 // TestUpdate: the incremental checksum is the one of a full recomputation,
 // RFC 1624, and a wrong checksum stays wrong by the same amount.
 func TestUpdate(t *testing.T) {
