@@ -3,7 +3,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: demo test build format vet lint unit fuzz twin netns peers bench bench-compare
+.PHONY: demo test build format vet lint unit fuzz mutants twin netns peers bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -38,6 +38,10 @@ unit:
 FUZZTIME ?= 1m
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
+
+# Rules of translate broken on purpose, one at a time: some test notices each.
+mutants:
+	@$(GO) run ./internal/mutants
 
 # Twenty million generated packets through translate and its slow twin.
 twin:
