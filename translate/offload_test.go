@@ -121,6 +121,41 @@ func TestSuperPackets(t *testing.T) {
 	}
 }
 
+// TestFewestPieces: the segments of a super-packet are cut into no more pieces
+// than packets of their size. Only the last piece of each may hold more than the
+// others, since it need not be a multiple of 8 octets long; fuzzing found three
+// pieces where two are enough.
+func TestFewestPieces(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		h     packettest.Header
+		gso   int // with 20 octets of TCP header: as much as two pieces hold
+		mtu4  int
+		mtu6  int
+		sizes []int // of the pieces of one segment
+	}{
+		{"4to6", packettest.Header{Src: packettest.H4, Dst: packettest.M4}, 1344 + 1349 - 20, 1500, 1397, []int{48 + 1344, 1397}},
+		{"6to4", packettest.From6(), 552 + 557 - 20, 577, 1500, []int{20 + 552, 577}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) {
+				cfg.MTU4, cfg.MTU6, cfg.LowestIPv6MTU = c.mtu4, c.mtu6, 1500
+			})
+			pkt := packettest.IP(c.h, packettest.TCP(1, 2, packettest.Bytes(3*c.gso, 0)))
+			o := packettest.Partial(pkt, c.gso)
+			out, res := offloaded(t, w, pkt, o)
+			if res.Verdict != translate.Split || len(out) != 6 {
+				t.Fatalf("%v (%v), %d packets, want 6", res.Verdict, res.Reason, len(out))
+			}
+			for i, b := range out {
+				if len(b) != c.sizes[i%2] {
+					t.Errorf("piece %d has %d octets, want %d", i, len(b), c.sizes[i%2])
+				}
+			}
+		})
+	}
+}
+
 // free clears the identification that the translator chose: all of them in IPv4
 // packets.
 func free(b, in []byte) []byte {

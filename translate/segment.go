@@ -130,12 +130,13 @@ func (w *Worker) unfragment(p *Packet) {
 // emit cuts the packet that consists of ip, hdr and payload into more and
 // returns how many pieces there are, or 0 if more is too short.
 func (w *Worker) emit(ip, hdr, payload []byte, more []Packet) int {
-	room := (w.s.mtu4 - len4) &^ 7
+	last := w.s.mtu4 - len4 // what the last piece can hold; the others hold multiples of 8
 	if ip[0]>>4 == 6 {
-		room = (w.s.cut6 - len6 - lenFrag) &^ 7
+		last = w.s.cut6 - len6 - lenFrag
 	}
+	room := last &^ 7
 	length := len(hdr) + len(payload)
-	pieces := (length + room - 1) / room
+	pieces := 1 + (max(0, length-last)+room-1)/room
 	if pieces > len(more) {
 		return 0
 	}
@@ -143,7 +144,10 @@ func (w *Worker) emit(ip, hdr, payload []byte, more []Packet) int {
 		q := &more[i]
 		q.take(ip)
 		from := i * room
-		n := min(room, length-from)
+		n := room
+		if i == pieces-1 {
+			n = length - from
+		}
 		q.Len += n
 		to := q.Bytes()[len(ip):]
 		if from < len(hdr) {

@@ -201,7 +201,7 @@ func (x *Xlat) send6(p packet, src, dst netip.Addr) outcome {
 		header = 48
 	}
 	if !p.df && header+q.length > limit {
-		return outcome{translate.Split, translate.Translated, cut(q, limit-48, (limit-48)/8*8)}
+		return outcome{translate.Split, translate.Translated, cut(q, limit-48, limit-48)}
 	}
 	return forward(write6(q))
 }
