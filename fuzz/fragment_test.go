@@ -209,6 +209,8 @@ func FuzzFragment(f *testing.F) {
 	f.Add(uint8(13), false, uint8(0), uint8(0), uint8(4), uint16(1400), uint16(5), true, uint8(1))   // with a Fragment Header
 	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(1500), uint16(0), false, uint8(1))   // next hop below the lowest MTU
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(100), uint16(0), false, uint8(1))     // fits
+	// What was found: a last piece that holds no multiple of 8, translate.TestFewestPieces.
+	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(2684), uint16(0), false, uint8(1))
 	f.Fuzz(func(t *testing.T, rig uint8, is4 bool, src, dst, kind uint8, n, off8 uint16, more bool, buffers uint8) {
 		x := rigOf(t, rig)
 		h := x.header(is4, src, dst)

@@ -143,6 +143,9 @@ func FuzzOffload(f *testing.F) {
 	add(0, true, true, true, 3000, 1000, 0x10, virtio{lie: lieType, Offload: translate.Offload{GSOType: translate.GSOTCPv6}})
 	add(0, false, false, true, 3000, 1000, 0x10, virtio{lie: lieSize, Offload: translate.Offload{GSOSize: 1}})
 	add(0, false, true, true, 3000, 1000, 0x10, virtio{lie: lieHdrLen | lieFlags, Offload: translate.Offload{HdrLen: 65535, Flags: 3}})
+	// Segments of as much as two pieces hold: translate.TestFewestPieces.
+	add(16, true, true, false, 6000, 1344+1349-20, 0x10, virtio{})
+	add(13, false, true, true, 3000, 552+557-20, 0x10, virtio{})
 	f.Fuzz(func(t *testing.T, rig uint8, is4 bool, src, dst, ttl uint8, tcp, df bool, n, gso uint16, flags, options uint8,
 		lie, oFlags, oType uint8, hdrLen, size, start, offset uint16) {
 		x := rigOf(t, rig)
