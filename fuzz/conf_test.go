@@ -65,13 +65,16 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	if err != nil {
 		return err
 	}
-	_, err = translate.New(translate.Config{
+	tr, err := translate.New(translate.Config{
 		IPv4: c.IPv4, IPv6: c.IPv6, LowestIPv6MTU: c.OfflinkMTU, UDPZero: c.UDPZero, Hairpin: c.Hairpin,
 		ICMPErrors: c.ICMPErrors, AllowPrivate: !c.WKPFStrict, AllowClassE: true,
 		ICMPPool4: c.ICMPPool4, ICMPPool6: c.ICMPPool6, NodeAddress: c.NodeAddress,
 	}, tab, nil)
-	if err != nil || len(c.Pools) == 0 {
+	if err != nil {
 		return err
+	}
+	if tr.Warnings(); len(c.Pools) == 0 {
+		return nil
 	}
 	reserved := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
 	for _, m := range append(c.Maps, more...) {
@@ -91,30 +94,37 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	return err
 }
 
-// FuzzTaygaConf: any file as tayga.conf. No panic; what is said about it is
+// FuzzTaygaConf: any file as tayga.conf, any STATE_DIRECTORY in the environment. No panic; what is said about it is
 // bounded, printable, in the order of lines, and the same when it is read again;
 // and if it is not refused, the daemon can start with it: table, translator and
 // pool can be made of it. The same holds with the file as its own map-file.
 func FuzzTaygaConf(f *testing.F) {
 	base := strings.Join(vectors.Base, "\n") + "\n"
-	f.Add([]byte(base))
+	add := func(file string) { f.Add([]byte(file), "") }
+	add(base)
 	for _, v := range vectors.All { // one for each thing that some version of TAYGA takes or refuses
-		f.Add([]byte(base + v.Added))
+		add(base + v.Added)
 	}
-	f.Add([]byte("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96")) // byte order mark; a prefix as 0.9.2 writes it
-	f.Add([]byte(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
-		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\n")) // ours
-	f.Add([]byte(base + "icmp-pool 240.0.0.1\n"))                                         // unicast to TAYGA alone
-	f.Add([]byte(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n"))  // none is of RFC 6052
-	f.Add([]byte(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n")) // the same prefix of IPv4, twice
-	f.Add([]byte(base + "frob\x1b[2J\nmap \u202e 1\n"))                                   // characters that a terminal obeys
-	f.Fuzz(func(t *testing.T, file []byte) {
+	f.Add([]byte(base), "/var/lib/tayga")  // systemd's StateDirectory=
+	f.Add([]byte(base), "/var/lib/a:/tmp") // several of them
+	f.Add([]byte(base), "relative")        // what systemd never says
+	add(base + "data-dir /var/db/tayga\ndata-dir relative\nudp-cksum-mode fwd\nlog drop icmp x\nicmp-errors rfc7915\n" +
+		"icmp-node-address yes\nhairpin intrinsic\noffload no\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
+	add("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96") // byte order mark; a prefix as 0.9.2 writes it
+	add(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
+		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\n") // ours
+	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
+	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
+	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice
+	add(base + "frob\x1b[2J\nmap \u202e 1\n")                                   // characters that a terminal obeys
+	f.Fuzz(func(t *testing.T, file []byte, state string) {
 		if len(file) > 1<<16 {
 			return
 		}
-		c, problems := taygaconf.Read(bytes.NewReader(file), "f", nil)
+		getenv := func(name string) (string, bool) { return state, state != "" && name == "STATE_DIRECTORY" }
+		c, problems := taygaconf.Read(bytes.NewReader(file), "f", getenv)
 		checkProblems(t, file, problems)
-		again, same := taygaconf.Read(bytes.NewReader(file), "f", nil)
+		again, same := taygaconf.Read(bytes.NewReader(file), "f", getenv)
 		if !reflect.DeepEqual(c, again) || !reflect.DeepEqual(problems, same) {
 			t.Errorf("read again:\n%+v %v\n%+v %v", c, problems, again, same)
 		}

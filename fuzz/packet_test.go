@@ -95,7 +95,8 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 // twin, verdict, reason and octets, whether or not its pair of addresses is
 // remembered; what leaves is read by gopacket, fits the MTU, has unicast
 // addresses, one hop less to go, a right checksum exactly if that came right,
-// and no fault if none came; no error answers an error, a fragment that is not
+// and no fault if none came; flow labels are the only thing that the option for
+// them changes; no error answers an error, a fragment that is not
 // the first, or a multicast source or destination.
 func FuzzPacket4to6(f *testing.F) { fuzzPacket(f, true) }
 
@@ -112,7 +113,9 @@ func fuzzPacket(f *testing.F, is4 bool) {
 		}
 		x := rigOf(t, rig)
 		in := packetInput{rig, src, dst, mend, pkt}
-		x.judge(t, in.build(x, is4))
+		b := in.build(x, is4)
+		out, res := x.judge(t, b)
+		x.label(t, b, out, res)
 	})
 }
 

@@ -343,6 +343,52 @@ func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	return out, res
 }
 
+// label translates pkt once more, with flow labels, and holds the outcome against
+// the one without: nothing else differs, all pieces of a packet have one label,
+// and it is the same the next time.
+func (x *rig) label(t *testing.T, pkt []byte, out [][]byte, res translate.Result) {
+	t.Helper()
+	if x.labels == nil {
+		cfg := x.Config
+		cfg.FlowLabels = true
+		tr, err := translate.New(cfg, x.tab, x.Dynamic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.labels = tr.NewWorker()
+	}
+	y := &rig{w: x.labels, more: x.more}
+	first := uint32(0)
+	for time := range 2 {
+		got, gotRes := y.translate(t, pkt, 0xa5)
+		if gotRes != res {
+			t.Fatalf("with flow labels: %v (%v), without: %v (%v)", gotRes.Verdict, gotRes.Reason, res.Verdict, res.Reason)
+		}
+		for i, b := range got {
+			if b[0]>>4 != 6 {
+				continue
+			}
+			word := binary.BigEndian.Uint32(b)
+			if i == 0 && time == 0 {
+				first = word & 0xfffff
+			}
+			if word&0xfffff != first {
+				t.Errorf("flow label %05x, time %d, packet %d; the first has %05x", word&0xfffff, time+1, i+1, first)
+			}
+			binary.BigEndian.PutUint32(b, word&^0xfffff)
+		}
+		for i := range got {
+			want := out[i]
+			if want[0]>>4 == 4 { // generated for each
+				want, got[i] = shared(want, false), shared(got[i], false)
+			}
+			if !slices.Equal(got[i], want) {
+				t.Fatalf("with flow labels:\n%x, without:\n%x", got[i], want)
+			}
+		}
+	}
+}
+
 // What mend puts right in a packet from the fuzzer.
 const (
 	mendLength    = 1 << iota // length field of the IP header

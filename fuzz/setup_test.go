@@ -20,6 +20,8 @@ type rig struct {
 	w   *translate.Worker
 	ref *refxlat.Xlat
 
+	labels *translate.Worker // like w, with flow labels; made when it is needed
+
 	addrs4, addrs6 []netip.Addr
 	more           []translate.Packet // for Fragment
 }
