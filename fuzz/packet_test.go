@@ -64,6 +64,8 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 	hand(h, packettest.UDP(1, 2, packettest.Bytes(1500, 0)))                            // too large either way
 	hand(packettest.Header{Src: h.Src, Dst: h.Dst, TTL: 1}, packettest.TCP(1, 2, data)) // hop limit
 	if is4 {
+		// An Echo Reply whose sum is 0, not 0xffff: see sums.
+		all = append(all, packetInput{rig: 1, pkt: packettest.IP(h, packettest.Raw(1, make([]byte, 8)))})
 		o := h
 		o.Options = []byte{131, 7, 4, 198, 51, 100, 9, 0} // a source route that is not used up
 		hand(o, packettest.TCP(1, 2, data))

@@ -86,7 +86,6 @@ func (u *upper) sums() (known, right bool) {
 	if u.fragment() {
 		return false, false
 	}
-	covered := u.data
 	pseudo := packettest.Pseudo(u.src, u.dst, u.proto, len(u.data))
 	switch u.proto {
 	case 6:
@@ -98,11 +97,13 @@ func (u *upper) sums() (known, right bool) {
 	case 136:
 		known = len(u.data) >= 8 && u.data[4] == 0 && u.data[5] == 0
 	case 1:
-		known, pseudo = len(u.data) >= 8, nil
+		// Of nothing but zeros the sum is 0, which no update by RFC 1624 can tell
+		// from 0xffff: an Echo Reply of zeros passes with a right checksum.
+		known, pseudo = len(u.data) >= 8 && packettest.Sum(u.data) != 0, nil
 	case 58:
 		known = len(u.data) >= 8
 	}
-	return known, known && packettest.Sum(pseudo, covered) == 0xffff
+	return known, known && packettest.Sum(pseudo, u.data) == 0xffff
 }
 
 // isError reports whether the packet is an ICMP error of its family, RFC 1812
