@@ -107,7 +107,7 @@ func (d *daemon) start() (err error) {
 	}
 	d.log.noticef("Starting tayga %s", version())
 
-	tab, err := translate.NewTable(tableConfig(d.conf, more))
+	tab, err := translate.NewTable(d.conf.Table(more))
 	if err != nil {
 		return err
 	}
@@ -133,14 +133,14 @@ func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
 	var dyn translate.Dynamic
 	if len(d.conf.Pools) > 0 {
-		p, err := pool.New(poolConfig(d.conf, more, d.packets.lease), time.Now())
+		p, err := pool.New(d.conf.Pool(more, d.packets.lease), time.Now())
 		if err != nil {
 			return err
 		}
 		d.leases = &leases{pool: p, dir: d.conf.DataDir, log: d.log}
 		dyn = p
 	}
-	if d.trans, err = translate.New(translatorConfig(d.conf, d.link.MTU), tab, dyn); err != nil {
+	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab, dyn); err != nil {
 		return err
 	}
 	d.introduce(len(more))
@@ -463,12 +463,12 @@ func (d *daemon) reloadMaps() error {
 	if problems.Failed() {
 		return fmt.Errorf("map-file %s has errors", d.maps.path)
 	}
-	tab, err := translate.NewTable(tableConfig(d.conf, more))
+	tab, err := translate.NewTable(d.conf.Table(more))
 	if err != nil {
 		return err
 	}
 	d.trans.SetTable(tab)
-	if err := d.leases.reserve(reserved(d.conf, more), mapped6(d.conf, more)); err != nil {
+	if err := d.leases.reserve(d.conf.Reserved(more), mapped6(d.conf, more)); err != nil {
 		return err
 	}
 	d.warn()

@@ -35,7 +35,7 @@ func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	r := &recorder{}
-	p, err := pool.New(poolConfig(confOf(t, poolConf), nil, nil), now)
+	p, err := pool.New(confOf(t, poolConf).Pool(nil, nil), now)
 	require.NoError(t, err)
 	return &leases{pool: p, dir: "/data", log: newLogger(r)}, r
 }
@@ -207,7 +207,7 @@ func TestReserve(t *testing.T) {
 	c := confOf(t, poolConf)
 	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, l.reserve(reserved(c, more), mapped6(c, more)))
+	require.NoError(t, l.reserve(c.Reserved(more), mapped6(c, more)))
 	l.log.flush()
 	assert.Contains(t, strings.Join(r.all(), "\n"), "2 leases ended")
 	_, ok := l.pool.Host([4]byte{172, 16, 2, 95})

@@ -8,7 +8,7 @@
 //	detach.go     into the background
 //	device.go     the TUN device; link_linux.go its addresses and routes
 //	pump.go       the packets' loop
-//	wire.go       from a tayga.conf to translate, pool and tun
+//	wire.go       what else a tayga.conf means to the daemon
 //	privileges.go user, group and jail; pidfile.go
 //	leases.go     the dynamic pool and its dynamic.map
 //	mapfile.go    maps that are read again on SIGHUP
@@ -22,7 +22,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
@@ -80,11 +79,7 @@ func complain(w io.Writer, err error) { fmt.Fprintf(w, "tayga: %v\n", err) }
 func check(o options, w io.Writer) int {
 	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
 	if !problems.Failed() && c.MapFile != "" {
-		path := c.MapFile
-		if !filepath.IsAbs(path) { // it counts from where the daemon will be
-			path = filepath.Join("/", c.DataDir, path)
-		}
-		_, more, err := c.LoadMaps(path)
+		_, more, err := c.LoadMaps(c.MapPath())
 		if err != nil {
 			more = append(more, taygaconf.Problem{File: c.File, Directive: "map-file", Text: err.Error()})
 		}

@@ -87,7 +87,7 @@ func inMemory(t *testing.T, conf string) (*daemon, *memDevice, *recorder) {
 	dev, r := newMemDevice(), &recorder{}
 	d := &daemon{conf: confOf(t, conf), log: newLogger(r), dev: dev, queues: []queue{dev}}
 	d.link, _ = dev.Link()
-	tab, err := translate.NewTable(tableConfig(d.conf, nil))
+	tab, err := translate.NewTable(d.conf.Table(nil))
 	require.NoError(t, err)
 	require.NoError(t, d.build(tab, nil))
 	return d, dev, r
@@ -303,12 +303,12 @@ func (q *nullQueue) Write(ps []translate.Packet) (int, error) {
 // No packet costs an allocation, whatever becomes of it.
 func TestPumpAllocatesNothing(t *testing.T) {
 	c := confOf(t, poolConf)
-	lessees, err := pool.New(poolConfig(c, nil, nil), time.Now())
+	lessees, err := pool.New(c.Pool(nil, nil), time.Now())
 	require.NoError(t, err)
 	lessees.Assign(client.As16())
-	tab, err := translate.NewTable(tableConfig(c, nil))
+	tab, err := translate.NewTable(c.Table(nil))
 	require.NoError(t, err)
-	tr, err := translate.New(translatorConfig(c, 1500), tab, lessees)
+	tr, err := translate.New(c.Translator(1500), tab, lessees)
 	require.NoError(t, err)
 	for name, kinds := range map[string]taygaconf.Log{"log=none": 0, "log=all": taygaconf.LogDrop | taygaconf.LogReject | taygaconf.LogICMP | taygaconf.LogSelf} {
 		t.Run(name, func(t *testing.T) {

@@ -40,7 +40,7 @@ icmp-node-address yes
 		ICMPPool4:     []netip.Addr{netip.MustParseAddr("192.0.2.8")},
 		ICMPPool6:     []netip.Addr{netip.MustParseAddr("2001:db8::8")},
 		NodeAddress:   true,
-	}, translatorConfig(c, 1480))
+	}, c.Translator(1480))
 
 	// What TAYGA does unless told otherwise.
 	c = confOf(t, poolConf)
@@ -52,7 +52,7 @@ icmp-node-address yes
 		LowestIPv6MTU: 1280,
 		ICMPErrors:    translate.ErrorsTAYGA,
 		AllowClassE:   true,
-	}, translatorConfig(c, 1500))
+	}, c.Translator(1500))
 }
 
 // A /96 whose bits 64 to 71 are set is no prefix of RFC 6052, but TAYGA
@@ -60,7 +60,7 @@ icmp-node-address yes
 func TestOddPrefix(t *testing.T) {
 	c := confOf(t, "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\n")
 	assert.Equal(t, "2001:db8::100:0:c000:201", c.IPv6.String())
-	tab := tableConfig(c, nil)
+	tab := c.Table(nil)
 	assert.Empty(t, tab.Prefixes)
 	require.Len(t, tab.Maps, 1)
 	assert.Equal(t, "0.0.0.0/0 2001:db8:0:0:100::/96", tab.Maps[0].String())
@@ -78,7 +78,7 @@ dynamic-pool 172.16.2.0/29
 map 172.16.2.5 2001:db8:5::5
 icmp-pool 172.16.2.6
 `)
-	p, err := pool.New(poolConfig(c, nil, nil), time.Now())
+	p, err := pool.New(c.Pool(nil, nil), time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 4, p.Stats().Size) // .2, .3, .4, .7
 }
@@ -92,7 +92,7 @@ dynamic-pool-hold 60
 dynamic-pool-forget 1h
 `)
 	now := time.Now()
-	p, err := pool.New(poolConfig(c, nil, nil), now)
+	p, err := pool.New(c.Pool(nil, nil), now)
 	require.NoError(t, err)
 	assert.Equal(t, 253+255, p.Stats().Size)
 	lease := func(h string) bool {

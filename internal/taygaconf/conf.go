@@ -12,6 +12,7 @@
 //	check.go       what can only be judged after the last line
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
+//	wire.go        what translate and pool are made of
 package taygaconf
 
 import (
