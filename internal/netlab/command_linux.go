@@ -152,6 +152,14 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // standard error together.
 func (p *Process) Output() string { return p.out.String() }
 
+// OutputFrom returns what the process has printed behind its first n octets, of
+// which there must have been as many.
+func (p *Process) OutputFrom(n int) string {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	return string(p.out.buf.Bytes()[n:])
+}
+
 // Signal sends a signal to the process and to those that it started. It returns
 // os.ErrProcessDone if the process has ended.
 func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.signal(sig) }

@@ -236,6 +236,9 @@ func TestSetupErrors(t *testing.T) {
 		"gro":             {func(l *Lab, a *Host) { a.EnableGRO("eth7") }, "of eth7 on: no such device"},
 		"mtu":             {func(l *Lab, a *Host) { a.MTU("lo", -1) }, "set the MTU of lo to -1"},
 		"up":              {func(l *Lab, a *Host) { a.Up("eth7") }, "find eth7"},
+		"down":            {func(l *Lab, a *Host) { a.Down("eth7") }, "find eth7"},
+		"delete":          {func(l *Lab, a *Host) { a.Delete("lo") }, "delete lo: "},
+		"queue-length":    {func(l *Lab, a *Host) { a.QueueLength("eth7", 9) }, "find eth7"},
 		"nft":             {func(l *Lab, a *Host) { a.Nft("nonsense") }, "load nftables rules: exit status 1: "},
 	} {
 		t.Run(name, func(t *testing.T) {

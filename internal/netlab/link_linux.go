@@ -114,19 +114,46 @@ func (h *Host) setUp(ifname string) error {
 	return nil
 }
 
-// MTU sets the MTU of an interface in octets.
-func (h *Host) MTU(ifname string, mtu int) {
+// Down sets an interface down.
+func (h *Host) Down(ifname string) {
+	h.lab.t.Helper()
+	h.changeLink(ifname, "set down "+ifname, func(nl *netlink.Handle, link netlink.Link) error { return nl.LinkSetDown(link) })
+}
+
+// Delete removes an interface.
+func (h *Host) Delete(ifname string) {
+	h.lab.t.Helper()
+	h.changeLink(ifname, "delete "+ifname, func(nl *netlink.Handle, link netlink.Link) error { return nl.LinkDel(link) })
+}
+
+// QueueLength sets how many packets may wait for an interface.
+func (h *Host) QueueLength(ifname string, packets int) {
+	h.lab.t.Helper()
+	h.changeLink(ifname, fmt.Sprintf("set the queue length of %s to %d", ifname, packets), func(nl *netlink.Handle, link netlink.Link) error {
+		return nl.LinkSetTxQLen(link, packets)
+	})
+}
+
+// changeLink runs a step of setting up that is about an interface.
+func (h *Host) changeLink(ifname, what string, change func(*netlink.Handle, netlink.Link) error) {
 	h.lab.t.Helper()
 	h.configure(func() error {
 		link, err := h.link(ifname)
 		if err != nil {
 			return err
 		}
-		err = h.netlink(func(nl *netlink.Handle) error { return nl.LinkSetMTU(link, mtu) })
-		if err != nil {
-			return fmt.Errorf("set the MTU of %s to %d: %w", ifname, mtu, err)
+		if err := h.netlink(func(nl *netlink.Handle) error { return change(nl, link) }); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		return nil
+	})
+}
+
+// MTU sets the MTU of an interface in octets.
+func (h *Host) MTU(ifname string, mtu int) {
+	h.lab.t.Helper()
+	h.changeLink(ifname, fmt.Sprintf("set the MTU of %s to %d", ifname, mtu), func(nl *netlink.Handle, link netlink.Link) error {
+		return nl.LinkSetMTU(link, mtu)
 	})
 }
 
