@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/report"
 )
 
 const (
@@ -19,25 +20,25 @@ const (
 )
 
 // runChecks runs all checks that need the translator. Captured ones are small.
-func (x *lab) runChecks(r *report, captured bool) {
+func (x *lab) runChecks(r *report.Report, captured bool) {
 	size := int64(64 << 20)
 	if captured {
 		size = 4 << 20
 	}
 	if err := x.serve(); err != nil {
-		r.check("servers", func() (string, error) { return "", err })
+		r.Check("servers", func() (string, error) { return "", err })
 		return
 	}
-	r.check("ping", x.ping)
-	r.check("tcp-download", func() (string, error) { return x.transfer((*netlab.Host).Download, size) })
-	r.check("tcp-upload", func() (string, error) { return x.transfer((*netlab.Host).Upload, size) })
-	r.check("udp", x.udp)
-	r.check("udp-fragments", x.udpFragments)
-	r.check("ping-4000", x.bigPing)
-	r.check("traceroute", x.traceroute)
-	r.check("path-mtu-control", x.pathMTUControl)
-	r.check("path-mtu", func() (string, error) { return x.pathMTU(size / 4) })
-	r.check("static-map", func() (string, error) { return x.staticMap(size / 4) })
+	r.Check("ping", x.ping)
+	r.Check("tcp-download", func() (string, error) { return x.transfer((*netlab.Host).Download, size) })
+	r.Check("tcp-upload", func() (string, error) { return x.transfer((*netlab.Host).Upload, size) })
+	r.Check("udp", x.udp)
+	r.Check("udp-fragments", x.udpFragments)
+	r.Check("ping-4000", x.bigPing)
+	r.Check("traceroute", x.traceroute)
+	r.Check("path-mtu-control", x.pathMTUControl)
+	r.Check("path-mtu", func() (string, error) { return x.pathMTU(size / 4) })
+	r.Check("static-map", func() (string, error) { return x.staticMap(size / 4) })
 }
 
 // serve starts all servers.

@@ -22,6 +22,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/steppe-nat64/steppe/internal/report"
 )
 
 // options is what the command line says.
@@ -45,4 +47,10 @@ func main() {
 		stop()
 		os.Exit(1)
 	}
+}
+
+// summary prints the last line and reports whether everything passed.
+func summary(r *report.Report) bool {
+	fmt.Fprintf(r.W, "demo: %d checks passed, %d failed\n", r.Passed, r.Failed)
+	return r.Failed == 0
 }

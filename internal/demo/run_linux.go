@@ -11,21 +11,22 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/report"
 )
 
 // run shows everything and reports whether all of it worked. It leaves nothing
 // behind, also when ctx ends before it does.
 func run(ctx context.Context, w io.Writer, o options) bool {
-	r := &report{w: w}
+	r := &report.Report{W: w}
 	if err := show(ctx, r, o); err != nil {
-		r.check("laboratory", func() (string, error) { return "", err })
+		r.Check("laboratory", func() (string, error) { return "", err })
 	}
-	return r.summary()
+	return summary(r)
 }
 
 // show builds the laboratory, runs the checks and tears it down. An error means
 // that it did not come to the checks.
-func show(ctx context.Context, r *report, o options) error {
+func show(ctx context.Context, r *report.Report, o options) error {
 	tayga, err := filepath.Abs(o.tayga)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func show(ctx context.Context, r *report, o options) error {
 	defer context.AfterFunc(ctx, lab.Close)()
 
 	g := &gateway{x: x, tayga: tayga, dir: dir}
-	if !r.check("gateway", g.start) {
+	if !r.Check("gateway", g.start) {
 		return nil
 	}
 	var c *captures
@@ -62,15 +63,15 @@ func show(ctx context.Context, r *report, o options) error {
 	}
 	x.runChecks(r, o.pcap != "")
 	if c != nil {
-		r.check("wire", c.finish)
+		r.Check("wire", c.finish)
 	}
-	r.check("stop", g.stop)
+	r.Check("stop", g.stop)
 	if ctx.Err() != nil {
-		r.check("interrupted", func() (string, error) { return "", context.Cause(ctx) })
+		r.Check("interrupted", func() (string, error) { return "", context.Cause(ctx) })
 	}
-	if r.failed > 0 {
+	if r.Failed > 0 {
 		for line := range strings.Lines(g.output()) {
-			r.note("tayga: " + strings.TrimSpace(line))
+			r.Note("tayga: " + strings.TrimSpace(line))
 		}
 	}
 	return nil

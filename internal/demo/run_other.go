@@ -7,13 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/steppe-nat64/steppe/internal/report"
 )
 
 // run fails: network namespaces are a thing of Linux.
 func run(_ context.Context, w io.Writer, _ options) bool {
-	r := &report{w: w}
-	r.check("laboratory", func() (string, error) {
+	r := &report.Report{W: w}
+	r.Check("laboratory", func() (string, error) {
 		return "", fmt.Errorf("demo: needs Linux: %w", errors.ErrUnsupported)
 	})
-	return r.summary()
+	return summary(r)
 }
