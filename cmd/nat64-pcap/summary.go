@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// summary says what became of the packets: a line for each direction, verdict
+// and reason that has occurred, and for packets that were not translated at all.
+func (g *gateway) summary(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(from, verdict, reason any, packets, octets uint64) {
+		if packets > 0 {
+			fmt.Fprintf(t, "%v\t%v\t%v\t%d packets\t%d octets\n", from, verdict, reason, packets, octets)
+		}
+	}
+	s := g.translator.Stats()
+	for d := range translate.NumDirections {
+		for v := range translate.NumVerdicts {
+			for r := range translate.NumReasons {
+				c := s.By[d][v][r]
+				line(translate.Direction(d), translate.Verdict(v), translate.Reason(r), c.Packets, c.Octets)
+			}
+		}
+	}
+	line("-", "skipped", "not-ip", g.notIP.Packets, g.notIP.Octets)
+	line("-", "skipped", "cut-short-by-the-capture", g.cut.Packets, g.cut.Octets)
+	line("-", "held back", "errors-beyond-the-rate", s.ErrorsHeldBack, 0)
+	t.Flush()
+	fmt.Fprintf(w, "%d packets in, %d packets out\n", g.in, g.out)
+}
