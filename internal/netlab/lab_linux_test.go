@@ -231,6 +231,7 @@ func TestSetupErrors(t *testing.T) {
 		"route-via":       {func(l *Lab, a *Host) { a.Route("192.0.2.0/24", "gateway", "") }, "gateway"},
 		"route-no-device": {func(l *Lab, a *Host) { a.Route("192.0.2.0/24", "", "eth7") }, "find eth7"},
 		"default-route":   {func(l *Lab, a *Host) { a.DefaultRoute("192.0.2.1", "") }, "network is unreachable"},
+		"own":             {func(l *Lab, a *Host) { a.Own("192.0.2.1") }, "own 192.0.2.1: "},
 		"sysctl":          {func(l *Lab, a *Host) { a.Sysctl("net.ipv4.no_such", "1") }, "sysctl net.ipv4.no_such=1"},
 		"offloads":        {func(l *Lab, a *Host) { a.DisableOffloads("eth7") }, "of eth7 off: no such device"},
 		"gro":             {func(l *Lab, a *Host) { a.EnableGRO("eth7") }, "of eth7 on: no such device"},

@@ -316,6 +316,41 @@ func (h *Host) addRoute(r Route) error {
 	return h.netlink(func(nl *netlink.Handle) error { return nl.RouteAdd(&nr) })
 }
 
+// Own makes all addresses of a prefix the host's own, with no need to add each to
+// an interface.
+func (h *Host) Own(prefix string) {
+	h.lab.t.Helper()
+	h.configure(func() error {
+		if err := h.own(prefix); err != nil {
+			return fmt.Errorf("own %s: %w", prefix, err)
+		}
+		return nil
+	})
+}
+
+func (h *Host) own(prefix string) error {
+	p, err := netip.ParsePrefix(prefix)
+	if err != nil {
+		return err
+	}
+	family := "ipv4"
+	if p.Addr().Is6() {
+		family = "ipv6"
+	}
+	if err := h.sysctl("net."+family+".ip_nonlocal_bind", "1"); err != nil {
+		return err
+	}
+	lo, err := h.link("lo")
+	if err != nil {
+		return err
+	}
+	route := netlink.Route{
+		Dst: ipNet(p.Masked()), LinkIndex: lo.Attrs().Index,
+		Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+	}
+	return h.netlink(func(nl *netlink.Handle) error { return nl.RouteAdd(&route) })
+}
+
 // parsePrefix reads a prefix, or a single address as a prefix of full length.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {

@@ -2,6 +2,7 @@ package netlab
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -83,4 +84,23 @@ func TestOutputFrom(t *testing.T) {
 	require.NoError(t, p.Wait())
 	assert.Equal(t, "two\n", p.OutputFrom(4))
 	assert.Empty(t, p.OutputFrom(len(p.Output())))
+}
+
+// TestOwn talks to any address of a prefix of each family.
+func TestOwn(t *testing.T) {
+	x := newChain(t)
+	x.b.Own("198.51.100.0/24")
+	x.b.Own("2001:db8:bb::/48")
+	x.s.Route("198.51.100.0/24", b4.String(), "")
+	x.s.Route("2001:db8:bb::/48", b6.String(), "")
+	x.r.Route("198.51.100.0/24", "192.0.2.66", "")
+	x.r.Route("2001:db8:bb::/48", "2001:db8:ab::2", "")
+	for _, s := range []string{"198.51.100.1", "198.51.100.77", "2001:db8:bb::1", "2001:db8:bb:1::ffff"} {
+		r, err := x.a.Ping(netip.MustParseAddr(s), Echo{})
+		require.NoError(t, err)
+		assert.Equal(t, s, r.From.String())
+	}
+	c, err := x.b.ListenPacket("udp6", "[2001:db8:bb:2::3]:0")
+	require.NoError(t, err)
+	assert.NoError(t, c.Close())
 }

@@ -1,0 +1,179 @@
+package testbed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/netlab"
+)
+
+// Usage is what the process takes from the machine.
+type Usage struct {
+	Memory, Peak   int64 // resident, in octets: now, and the most since the start
+	Threads, Files int
+	CPU            time.Duration // since the start, in user mode and in the kernel
+}
+
+// Usage asks the kernel. Open files that come and go with a save may be counted
+// or not.
+func (b *Bed) Usage() (u Usage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", b.Process.Pid())
+	text, err := os.ReadFile(dir + "status")
+	if err != nil {
+		return u, err
+	}
+	kib := func(key string) int64 { return 1024 * number(string(text), key) }
+	u.Memory, u.Peak, u.Threads = kib("VmRSS"), kib("VmHWM"), int(number(string(text), "Threads"))
+	if u.Memory == 0 || u.Peak == 0 || u.Threads == 0 {
+		return u, errors.New("testbed: /proc does not tell what tayga takes")
+	}
+	files, err := os.ReadDir(dir + "fd")
+	if err != nil {
+		return u, err
+	}
+	u.Files = len(files)
+	const schedClock = 2 // CPUCLOCK_SCHED of linux/posix-timers.h; see clock_getcpuclockid(3)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^b.Process.Pid())<<3|schedClock, &ts); err != nil {
+		return u, err
+	}
+	u.CPU = time.Duration(ts.Nano())
+	return u, nil
+}
+
+// number reads the number behind "key:" in a text of /proc; 0 if there is none.
+func number(text, key string) int64 {
+	_, rest, _ := strings.Cut("\n"+text, "\n"+key+":")
+	word, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
+	word, _, _ = strings.Cut(word, " ")
+	n, _ := strconv.ParseInt(word, 10, 64)
+	return n
+}
+
+// Counts is what the binary says on SIGUSR1.
+type Counts struct {
+	// By is the number of packets by direction, verdict and reason: "6to4 drop
+	// no-source".
+	By map[string]uint64
+	// HeldBack are ICMP errors that the rate limit kept back, and NotTaken the
+	// packets that the kernel did not take.
+	HeldBack, NotTaken uint64
+	// Of the pool: addresses, leases held and dormant, hosts that got none.
+	Size, Held, Dormant, Refused uint64
+}
+
+// The lines. What else the binary says is not looked at.
+var (
+	countLine    = regexp.MustCompile(`(?m)^((?:4to6|6to4|none) \w+ \S+): (\d+) packets, \d+ octets$`)
+	heldBackLine = regexp.MustCompile(`(?m)^ICMP errors held back by the rate limit: (\d+)$`)
+	notTakenLine = regexp.MustCompile(`(?m)^refused by the kernel: (\d+) packets$`)
+	poolLine     = regexp.MustCompile(`(?m)^dynamic pool: (\d+) addresses, (\d+) held, (\d+) dormant, (\d+) requests refused$`)
+)
+
+// Counts asks the binary by SIGUSR1.
+func (b *Bed) Counts() (Counts, error) {
+	from := b.Said()
+	if err := b.Signal(syscall.SIGUSR1); err != nil {
+		return Counts{}, err
+	}
+	if err := b.AwaitTrue("tayga does not answer SIGUSR1", func() bool {
+		return poolLine.MatchString(b.Process.OutputFrom(from))
+	}); err != nil {
+		return Counts{}, err
+	}
+	return parseCounts(b.Process.OutputFrom(from)), nil
+}
+
+func parseCounts(text string) Counts {
+	c := Counts{By: make(map[string]uint64)}
+	for _, f := range countLine.FindAllStringSubmatch(text, -1) {
+		c.By[f[1]] = decimal(f[2])
+	}
+	if f := heldBackLine.FindStringSubmatch(text); f != nil {
+		c.HeldBack = decimal(f[1])
+	}
+	if f := notTakenLine.FindStringSubmatch(text); f != nil {
+		c.NotTaken = decimal(f[1])
+	}
+	if f := poolLine.FindStringSubmatch(text); f != nil {
+		c.Size, c.Held, c.Dormant, c.Refused = decimal(f[1]), decimal(f[2]), decimal(f[3]), decimal(f[4])
+	}
+	return c
+}
+
+// decimal reads digits; more of them than fit give the largest number.
+func decimal(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 10, 64)
+	return n
+}
+
+// Sum adds up the packets whose direction, verdict and reason contain all of the
+// given words; all of them if there is none.
+func (c Counts) Sum(words ...string) (n uint64) {
+next:
+	for key, packets := range c.By {
+		for _, w := range words {
+			if !strings.Contains(" "+key+" ", " "+w+" ") {
+				continue next
+			}
+		}
+		n += packets
+	}
+	return n
+}
+
+// Rest waits until the device has had nothing to do for a while and returns its
+// counters.
+func (b *Bed) Rest() (c netlab.Counters, err error) {
+	const quiet = 500 * time.Millisecond
+	var last netlab.Counters
+	since := time.Now()
+	for end := since.Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		if c, err = b.Gateway.Counters(Device); err != nil {
+			return c, err
+		}
+		if c != last {
+			last, since = c, time.Now()
+		}
+		if time.Since(since) > quiet {
+			return c, nil
+		}
+		if time.Now().After(end) {
+			return c, errors.New("testbed: the device does not come to rest")
+		}
+	}
+}
+
+// AddUp compares what the binary has counted with what its device has, once all
+// is quiet: every packet that the kernel handed over was judged once, and each
+// gave no more than one packet back, but for those that were cut. The device has
+// to be one that the binary made.
+func (b *Bed) AddUp() (Counts, error) {
+	dev, err := b.Rest()
+	if err != nil {
+		return Counts{}, err
+	}
+	c, err := b.Counts()
+	if err != nil {
+		return c, err
+	}
+	whole, cut := c.Sum("forward")+c.Sum("reply"), c.Sum("split")
+	out := dev.Received + c.NotTaken
+	switch {
+	case c.Sum() != dev.Sent:
+		return c, fmt.Errorf("testbed: %d packets judged, but %d handed over by %s", c.Sum(), dev.Sent, Device)
+	case whole+cut+c.Sum("drop") != c.Sum():
+		return c, fmt.Errorf("testbed: a verdict is missing in %v", c.By)
+	case cut == 0 && out != whole, out < whole+2*cut:
+		return c, fmt.Errorf("testbed: %d packets written for %d whole and %d cut ones", out, whole, cut)
+	}
+	return c, nil
+}
