@@ -1,13 +1,3 @@
-// Package testbed is a gateway that runs the tayga binary between a host that
-// has only IPv6 and one that has only IPv4, for programs that find out what the
-// binary bears.
-//
-//	bed_linux.go      the hosts, the life of the binary
-//	traffic_linux.go  traffic that must arrive whole
-//	lease_linux.go    who leases what, by the file and by what the server sees
-//	usage_linux.go    what the process takes, what it has counted
-//
-// All of it needs what package netlab needs.
 package testbed
 
 import (
