@@ -112,7 +112,7 @@ func FuzzTaygaConf(f *testing.F) {
 		"icmp-node-address yes\nhairpin intrinsic\noffload no\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
 	add("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96") // byte order mark; a prefix as 0.9.2 writes it
 	add(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
-		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\n") // ours
+		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\n") // ours
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice

@@ -3,6 +3,7 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -145,6 +146,9 @@ func (t *Table) addPool(p netip.Prefix) error {
 	t.to6.Insert(p, entry{pool: true})
 	return nil
 }
+
+// Maps returns the explicit mappings in the order in which they were given.
+func (t *Table) Maps() iter.Seq[Map] { return slices.Values(t.maps) }
 
 // Warnings returns a line for everything in the table that is allowed and
 // probably not meant: maps that overlap (RFC 7757 §5; the longest match wins on

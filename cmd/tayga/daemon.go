@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
@@ -34,6 +35,10 @@ type daemon struct {
 	workers []*translate.Worker // one per queue, kept if the device comes back
 	leases  *leases             // may be nil
 	packets *packetLog
+
+	vitals  vitals
+	socket  *status.Socket // may be nil
+	madeDir bool           // the socket's directory is ours
 }
 
 // errReported is an error about which everything has been said.
@@ -59,6 +64,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	if err == nil {
 		err = d.run(signals)
 	}
+	d.closeStatus()
 	d.pid.remove()
 	if err != nil && err != errReported {
 		d.log.errorf("%v", err)
@@ -72,6 +78,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 // start does what TAYGA does before its main loop, in the same order: files that
 // root may open, the device, and only then another identity.
 func (d *daemon) start() (err error) {
+	d.vitals.begin()
 	if err := d.readConfig(); err != nil {
 		return err
 	}
@@ -117,6 +124,9 @@ func (d *daemon) start() (err error) {
 	if err := setUpLink(d.conf, d.log.infof); err != nil {
 		return err
 	}
+	if err := d.openStatus(id.gid); err != nil {
+		return err
+	}
 	if d.o.chroot {
 		if err := jail(d.conf.DataDir); err != nil {
 			return err
@@ -143,6 +153,8 @@ func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
 	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab, dyn); err != nil {
 		return err
 	}
+	d.vitals.attached(d.dev, d.queues, d.link)
+	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	d.introduce(len(more))
 	d.warn()
 	d.leases.load(mapped6(d.conf, more))
@@ -262,6 +274,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	stop := make(chan struct{})
 	var upkeep sync.WaitGroup
 	upkeep.Go(func() { d.upkeep(stop) })
+	if d.socket != nil {
+		go status.Serve(d.socket, d.tell)
+	}
 	d.notifier.send("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), d.status())
 
 	err := d.session(signals)
@@ -337,6 +352,7 @@ func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-
 				return err
 			}
 		case l := <-links:
+			d.vitals.linked(l)
 			if l.Gone {
 				return tun.ErrGone
 			}
@@ -403,6 +419,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
 		d.dev.Close()
 		return err
 	}
+	d.vitals.attached(d.dev, d.queues, d.link)
 	d.introduceDevice()
 	return d.trans.SetMTU(d.link.MTU, d.link.MTU)
 }
@@ -445,11 +462,13 @@ func (d *daemon) follow(l tun.Link) {
 func (d *daemon) reload() {
 	d.log.noticef("Received SIGHUP, reloading")
 	d.notifier.send("RELOADING=1", monotonic())
+	var err error
 	if d.maps != nil {
-		if err := d.reloadMaps(); err != nil {
+		if err = d.reloadMaps(); err != nil {
 			d.log.errorf("%v: going on with the maps as they were", err)
 		}
 	}
+	d.vitals.reloaded(err == nil)
 	d.leases.save(time.Now())
 	d.notifier.send("READY=1", d.status())
 }
@@ -468,6 +487,7 @@ func (d *daemon) reloadMaps() error {
 		return err
 	}
 	d.trans.SetTable(tab)
+	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	if err := d.leases.reserve(d.conf.Reserved(more), mapped6(d.conf, more)); err != nil {
 		return err
 	}
@@ -482,7 +502,11 @@ func (d *daemon) printStats() {
 	for _, line := range statLines(&s) {
 		d.log.noticef("%s", line)
 	}
-	if n := d.refused(); n > 0 {
+	n := uint64(0)
+	for _, refused := range d.vitals.refused() {
+		n += refused
+	}
+	if n > 0 {
 		d.log.noticef("refused by the kernel: %d packets", n)
 	}
 	d.log.noticef("%s", d.leases.stats())

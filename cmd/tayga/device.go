@@ -12,6 +12,7 @@ import (
 // A device is what the daemon needs of a TUN device: *tun.Device, or a test's.
 type device interface {
 	Name() string
+	Features() tun.Features
 	Link() (tun.Link, error)
 	Watch(func(tun.Link)) error
 	Close() error

@@ -15,6 +15,7 @@
 //	log.go        log sinks; syslog.go, journal.go
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
+//	status.go     how the daemon is, for --status
 package main
 
 import (
@@ -63,6 +64,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case o.check:
 		return check(o, stdout)
+	case o.statusOf != "":
+		return askStatus(o, stdout, stderr)
 	case o.mktun || o.rmtun:
 		return manageDevice(o, stdout, stderr)
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
+
+	"github.com/steppe-nat64/steppe/internal/status"
 )
 
 // defaultConfig is where tayga.conf is unless -c says otherwise.
@@ -30,6 +33,8 @@ type options struct {
 	mktun      bool
 	rmtun      bool
 	check      bool
+	statusOf   string // what to ask the running daemon for; empty: nothing
+	json       bool
 	help       bool
 	version    bool
 }
@@ -40,34 +45,45 @@ type options struct {
 type option struct {
 	long  string
 	short byte // 0: none
-	arg   bool
+	arg   argument
 	set   func(o *options, arg string)
 }
 
+// argument says whether an option has an argument.
+type argument uint8
+
+const (
+	bare       argument = iota // none
+	needsArg                   // attached or in the next word
+	mayHaveArg                 // attached or none
+)
+
 // taygaOptions are those of TAYGA, all versions together.
 var taygaOptions = []option{
-	{"config", 'c', true, func(o *options, arg string) { o.configFile = arg }},
-	{"debug", 'd', false, func(o *options, _ string) { o.sink, o.foreground = toStdout, true }},
-	{"nodetach", 'n', false, func(o *options, _ string) { o.foreground = true }},
-	{"user", 'u', true, func(o *options, arg string) { o.user = arg }},
-	{"group", 'g', true, func(o *options, arg string) { o.group = arg }},
-	{"chroot", 'r', false, func(o *options, _ string) { o.chroot = true }},
-	{"pidfile", 'p', true, func(o *options, arg string) { o.pidfile = arg }},
-	{"mktun", 0, false, func(o *options, _ string) { o.mktun = true }},
-	{"rmtun", 0, false, func(o *options, _ string) { o.rmtun = true }},
-	{"syslog", 0, false, func(o *options, _ string) { o.sink = toSyslog }},
-	{"stdout", 0, false, func(o *options, _ string) { o.sink = toStdout }},
-	{"journal", 0, false, func(o *options, _ string) { o.sink = toJournal }},
-	{"help", 'h', false, func(o *options, _ string) { o.help = true }},
+	{"config", 'c', needsArg, func(o *options, arg string) { o.configFile = arg }},
+	{"debug", 'd', bare, func(o *options, _ string) { o.sink, o.foreground = toStdout, true }},
+	{"nodetach", 'n', bare, func(o *options, _ string) { o.foreground = true }},
+	{"user", 'u', needsArg, func(o *options, arg string) { o.user = arg }},
+	{"group", 'g', needsArg, func(o *options, arg string) { o.group = arg }},
+	{"chroot", 'r', bare, func(o *options, _ string) { o.chroot = true }},
+	{"pidfile", 'p', needsArg, func(o *options, arg string) { o.pidfile = arg }},
+	{"mktun", 0, bare, func(o *options, _ string) { o.mktun = true }},
+	{"rmtun", 0, bare, func(o *options, _ string) { o.rmtun = true }},
+	{"syslog", 0, bare, func(o *options, _ string) { o.sink = toSyslog }},
+	{"stdout", 0, bare, func(o *options, _ string) { o.sink = toStdout }},
+	{"journal", 0, bare, func(o *options, _ string) { o.sink = toJournal }},
+	{"help", 'h', bare, func(o *options, _ string) { o.help = true }},
 	// TAYGA takes --s for --syslog, although --stdout begins with it too.
-	{"s", 0, false, func(o *options, _ string) { o.sink = toSyslog }},
+	{"s", 0, bare, func(o *options, _ string) { o.sink = toSyslog }},
 }
 
 // ourOptions are our own. They are looked at only if none of TAYGA's fits, so
 // that --ch goes on to mean --chroot.
 var ourOptions = []option{
-	{"check", 0, false, func(o *options, _ string) { o.check = true }},
-	{"version", 'V', false, func(o *options, _ string) { o.version = true }},
+	{"check", 0, bare, func(o *options, _ string) { o.check = true }},
+	{"status", 0, mayHaveArg, func(o *options, arg string) { o.statusOf = cmp.Or(arg, string(status.Summary)) }},
+	{"json", 0, bare, func(o *options, _ string) { o.json = true }},
+	{"version", 'V', bare, func(o *options, _ string) { o.version = true }},
 }
 
 // parseOptions reads the command line without the program's name. Words that
@@ -94,6 +110,9 @@ func parseOptions(args []string) (options, error) {
 	if o.mktun && o.rmtun {
 		return o, fmt.Errorf("--mktun and --rmtun cannot be given together")
 	}
+	if o.json && o.statusOf == "" {
+		return o, fmt.Errorf("--json goes with --status only")
+	}
 	return o, nil
 }
 
@@ -105,11 +124,11 @@ func parseLong(o *options, word string, rest []string) ([]string, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case attached && !opt.arg:
+	case attached && opt.arg == bare:
 		return nil, fmt.Errorf("option '--%s' doesn't allow an argument", opt.long)
-	case opt.arg && !attached && len(rest) == 0:
+	case opt.arg == needsArg && !attached && len(rest) == 0:
 		return nil, fmt.Errorf("option '--%s' requires an argument", opt.long)
-	case opt.arg && !attached:
+	case opt.arg == needsArg && !attached:
 		arg, rest = rest[0], rest[1:]
 	}
 	opt.set(o, arg)
@@ -152,7 +171,7 @@ func parseShort(o *options, word string, rest []string) ([]string, error) {
 		switch {
 		case opt == nil:
 			return nil, fmt.Errorf("invalid option -- '%c'", word[i])
-		case !opt.arg:
+		case opt.arg == bare:
 			opt.set(o, "")
 			continue
 		case i+1 < len(word):
@@ -186,6 +205,10 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
       --check          report what is wrong with the configuration, and end
       --mktun          make the TUN device persistent, and end
       --rmtun          remove the persistent TUN device, and end
+
+      --status[=WHAT]  show how the running daemon is, and end: summary (the
+                       default), leases or maps
+      --json           with --status: print JSON
 
   -d, --debug          stay in the foreground and log to standard output
   -n, --nodetach       stay in the foreground

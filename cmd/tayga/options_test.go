@@ -48,6 +48,11 @@ func TestParseOptions(t *testing.T) {
 		{"--version", with(func(o *options) { o.version = true }), ""},
 		{"-V", with(func(o *options) { o.version = true }), ""},
 		{"--check", with(func(o *options) { o.check = true }), ""},
+		{"--status", with(func(o *options) { o.statusOf = "summary" }), ""},
+		{"--status=leases|-cF", with(func(o *options) { o.statusOf, o.configFile = "leases", "F" }), ""},
+		{"--status|leases|--json", with(func(o *options) { o.statusOf, o.json = "summary", true }), ""},
+		{"--stat", with(func(o *options) { o.statusOf = "summary" }), ""},
+		{"--js", with(func(o *options) { o.json = true }), "--json goes with --status only"},
 
 		// The last log sink wins.
 		{"-d|--syslog", with(func(o *options) { o.foreground = true }), ""},

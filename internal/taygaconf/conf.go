@@ -28,6 +28,9 @@ const (
 	DefaultForget = 14 * 24 * time.Hour // and remembered this long after it
 )
 
+// NoStatusSocket is the StatusSocket of a daemon that is to have none.
+const NoStatusSocket = "no"
+
 // MaxWorkers is the largest number of workers that can be asked for.
 const MaxWorkers = 64
 
@@ -69,6 +72,8 @@ type Config struct {
 	PoolQuota   PoolQuota      // the zero value is no limit
 	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
 	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
+
+	StatusSocket string // absolute path, NoStatusSocket, or empty: where it usually is
 
 	taken taken // what maps of other files may not take
 }

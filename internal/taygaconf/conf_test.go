@@ -81,6 +81,7 @@ dynamic-pool-clients 2001:db8:c::/48 fd00::/8
 dynamic-pool-max-per-prefix /64 16
 dynamic-pool-hold 2h
 dynamic-pool-forget 30d
+status-socket /run/nat64
 `), "tayga.conf", func(string) (string, bool) { return "ignored, there is a data-dir", true })
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -130,6 +131,8 @@ dynamic-pool-forget 30d
 		PoolQuota:   PoolQuota{Bits: 64, Leases: 16},
 		Hold:        2 * time.Hour,
 		Forget:      30 * 24 * time.Hour,
+
+		StatusSocket: "/run/nat64",
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -320,6 +323,16 @@ func TestValues(t *testing.T) {
 	for word, want := range map[string]bool{"yes": true, "YES": true, "1": true, "true": true, "on": true, "no": false, "0": false, "False": false, "off": false} {
 		if b, err := boolean(word); err != nil || b != want {
 			t.Errorf("boolean(%q) = %v, %v", word, b, err)
+		}
+	}
+	for word, want := range map[string]string{"no": NoStatusSocket, "off": NoStatusSocket, "yes": "", "/run/x": "/run/x",
+		"x": "bad", "./x": "bad", "/" + strings.Repeat("x", 102): "/" + strings.Repeat("x", 102), "/" + strings.Repeat("x", 103): "bad"} {
+		c, problems := read(minimal + "status-socket " + word + "\n")
+		if problems.Failed() {
+			c.StatusSocket = "bad"
+		}
+		if c.StatusSocket != want {
+			t.Errorf("status-socket %s = %q, want %q: %v", word, c.StatusSocket, want, problems)
 		}
 	}
 	for _, word := range []string{"1.2.3", "01.2.3.4", "1.2.3.4%eth0", "::1", "::ffff:1.2.3.4", ""} {

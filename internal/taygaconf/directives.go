@@ -49,6 +49,7 @@ var directives = map[string]directive{
 	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
 	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
 	"dynamic-pool-forget":         {1, 1, true, (*reader).poolForget},
+	"status-socket":               {1, 1, true, (*reader).statusSocket},
 }
 
 // A reader fills in a Config from the lines of a file.
@@ -459,4 +460,22 @@ func (r *reader) poolHold(words []string) (err error) {
 func (r *reader) poolForget(words []string) (err error) {
 	r.c.Forget, err = duration(words[0])
 	return err
+}
+
+// statusSocket takes a path that the kernel takes.
+func (r *reader) statusSocket(words []string) error {
+	const most = 103 // what every system takes: 108 octets with a zero, or 104
+	path := words[0]
+	switch on, err := boolean(path); {
+	case err == nil && on:
+		path = ""
+	case err == nil:
+		path = NoStatusSocket
+	case !strings.HasPrefix(path, "/"):
+		return fmt.Errorf("%s is neither no nor an absolute path", show(path))
+	case len(path) > most:
+		return fmt.Errorf("%s is longer than the %d characters that a socket's path can have", show(path), most)
+	}
+	r.c.StatusSocket = path
+	return nil
 }

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// vitals is what the daemon knows of itself, beside what translator and pool
+// count. Its main goroutine writes it; whoever asks for a report reads it.
+type vitals struct {
+	started time.Time
+	netns   uint64
+
+	mu      sync.Mutex
+	device  status.Device
+	queues  []queue  // of the device as it is
+	before  []uint64 // refused by the queues of the devices before
+	tab     *translate.Table
+	maps    status.Maps
+	reloads status.Reloads
+}
+
+// begin is called before privileges are given up.
+func (v *vitals) begin() {
+	v.started = time.Now()
+	v.netns = netnsInode()
+}
+
+// netnsInode returns the number of this process's network namespace, 0 where
+// that is not known.
+func netnsInode() uint64 {
+	fi, err := os.Stat("/proc/self/ns/net")
+	if err != nil {
+		return 0
+	}
+	st, _ := fi.Sys().(*syscall.Stat_t)
+	return uint64(st.Ino)
+}
+
+// attached takes note of a device and its queues.
+func (v *vitals) attached(dev device, queues []queue, l tun.Link) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.before = v.refusedLocked()
+	v.queues = queues
+	v.device = status.Device{Name: dev.Name(), Present: true, Up: l.Up, MTU: l.MTU, Workers: len(queues), Offloads: []string{}}
+	if f := dev.Features(); f != (tun.Features{}) {
+		v.device.Offloads = strings.Fields(f.String())
+	}
+}
+
+// linked takes note of a change of the device.
+func (v *vitals) linked(l tun.Link) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.device.Present = !l.Gone
+	v.device.Up, v.device.MTU = l.Up, l.MTU
+}
+
+// mapped takes note of the tables, with so many maps of the map-file.
+func (v *vitals) mapped(tab *translate.Table, config, mapFile int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tab = tab
+	v.maps = status.Maps{Config: config, MapFile: mapFile}
+}
+
+// reloaded counts a reload.
+func (v *vitals) reloaded(ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if ok {
+		v.reloads.OK++
+	} else {
+		v.reloads.Failed++
+	}
+}
+
+// refused returns how many packets the kernel has not taken from each queue,
+// since the start.
+func (v *vitals) refused() []uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.refusedLocked()
+}
+
+func (v *vitals) refusedLocked() []uint64 {
+	sum := make([]uint64, max(len(v.before), len(v.queues)))
+	copy(sum, v.before)
+	for i, q := range v.queues {
+		sum[i] += q.Refused()
+	}
+	return sum
+}
+
+// tell makes a report. It may be called from any goroutine once the daemon is
+// built.
+func (d *daemon) tell(what status.What) *status.Report {
+	v := &d.vitals
+	r := &status.Report{
+		Version: version(),
+		PID:     os.Getpid(),
+		Netns:   v.netns,
+		Config:  d.conf.File,
+		Started: v.started,
+		Uptime:  uint64(time.Since(v.started) / time.Second),
+		Pool:    d.leases.figures(),
+	}
+	v.mu.Lock()
+	r.Device, r.Maps, r.Reloads = v.device, v.maps, v.reloads
+	r.Device.Refused = v.refusedLocked()
+	tab := v.tab
+	v.mu.Unlock()
+
+	s := d.trans.Stats()
+	r.Packets = countsOf(&s)
+	r.ErrorsHeldBack = s.ErrorsHeldBack
+	switch what {
+	case status.Leases:
+		r.LeaseList = d.leases.list()
+	case status.MapList:
+		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
+		for m := range tab.Maps() {
+			r.MapList.Add(status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()})
+		}
+	}
+	return r
+}
+
+// countsOf lists the counters that have counted anything.
+func countsOf(s *translate.Stats) []status.Count {
+	counts := []status.Count{}
+	for d := range translate.NumDirections {
+		for v := range translate.NumVerdicts {
+			for r := range translate.NumReasons {
+				if c := s.By[d][v][r]; c.Packets > 0 {
+					counts = append(counts, status.Count{
+						Direction: translate.Direction(d).String(),
+						Verdict:   translate.Verdict(v).String(),
+						Reason:    translate.Reason(r).String(),
+						Packets:   c.Packets,
+						Octets:    c.Octets,
+					})
+				}
+			}
+		}
+	}
+	return counts
+}
+
+// figures returns the pool's figures, nil without a pool.
+func (l *leases) figures() *status.Pool {
+	if l == nil {
+		return nil
+	}
+	s := l.pool.Stats()
+	return &status.Pool{Size: s.Size, Held: s.Held, Dormant: s.Dormant, Refused: s.Refused}
+}
+
+// list lists the leases, in the order of their addresses.
+func (l *leases) list() *status.List[status.Lease] {
+	list := &status.List[status.Lease]{Entries: []status.Lease{}}
+	if l == nil {
+		return list
+	}
+	for lease := range l.pool.All() {
+		state := "dormant"
+		if lease.Held {
+			state = "held"
+		}
+		list.Add(status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used})
+	}
+	return list
+}
+
+// openStatus opens the socket on which the daemon tells how it is. At its usual
+// place that is a courtesy, and nothing is lost where it cannot be had; one that
+// the configuration asks for has to work.
+func (d *daemon) openStatus(gid int) (err error) {
+	switch path := d.conf.StatusSocket; path {
+	case taygaconf.NoStatusSocket:
+	case "":
+		d.madeDir = os.Mkdir(status.Dir, 0o755) == nil
+		d.socket, _ = status.Listen(status.DefaultPath(d.conf.TunDevice), gid, d.o.chroot)
+	default:
+		if d.socket, err = status.Listen(path, gid, d.o.chroot); err != nil {
+			return fmt.Errorf("status-socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// closeStatus takes the socket away, and its directory if that is ours.
+func (d *daemon) closeStatus() {
+	if d.socket != nil {
+		d.socket.Close()
+	}
+	if d.madeDir && !d.o.chroot {
+		os.Remove(status.Dir) // fails if another daemon has its socket there
+	}
+}
+
+// askStatus prints how the running daemon is.
+func askStatus(o options, stdout, stderr io.Writer) int {
+	what, err := status.ParseWhat(o.statusOf)
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	path, err := statusPath(o)
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	r, err := status.Ask(path, what)
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	if own := netnsInode(); own != r.Netns && own != 0 && r.Netns != 0 {
+		complain(stderr, fmt.Errorf("the daemon that listens on %s runs in another network namespace", path))
+	}
+	if o.json {
+		enc := json.NewEncoder(stdout)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(r)
+	} else {
+		err = r.WriteTable(stdout)
+	}
+	if err != nil {
+		complain(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// statusPath finds the socket of the daemon with this configuration. A file that
+// has got errors since the daemon started will do as far as it goes.
+func statusPath(o options) (string, error) {
+	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
+	switch {
+	case c.StatusSocket == taygaconf.NoStatusSocket:
+		return "", fmt.Errorf("%s: status-socket no: there is no socket to ask on", o.configFile)
+	case c.StatusSocket != "":
+		return c.StatusSocket, nil
+	case c.TunDevice != "":
+		return status.DefaultPath(c.TunDevice), nil
+	}
+	i := slices.IndexFunc(problems, func(p taygaconf.Problem) bool { return !p.Warning })
+	if i < 0 {
+		return "", fmt.Errorf("%s: no tun-device", o.configFile)
+	}
+	return "", problems[i]
+}

@@ -1,0 +1,62 @@
+package status
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// FuzzRequest: what is taken for a request is one of three, written as we do.
+func FuzzRequest(f *testing.F) {
+	for _, w := range whats {
+		f.Add(encodeRequest(w))
+	}
+	f.Add([]byte("summary"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if w, err := decodeRequest(b); err == nil && !bytes.Equal(encodeRequest(w), b) {
+			t.Errorf("%q taken for %s", b, w)
+		}
+	})
+}
+
+// FuzzAnswer: whatever a server sends gives a report or one clean line, and the
+// report a table that no terminal obeys.
+func FuzzAnswer(f *testing.F) {
+	for _, w := range whats {
+		b, err := encodeAnswer(tell(w))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add(encodeRefusal(errBusy))
+	f.Add([]byte(`{"version":"\u001b[2J\u202e","uptime_seconds":18446744073709551615,"dynamic_pool":{},"packets":[{"direction":"\n"}]}` + "\n"))
+	f.Add([]byte(`{"lease_list":{"entries":[null],"left_out":-1},"map_list":{},"started":"0001-01-01T00:00:00Z"}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := decodeAnswer(bytes.NewReader(b))
+		if err != nil {
+			if !fit(err.Error()) || len(err.Error()) > 1000 {
+				t.Errorf("error %q", err)
+			}
+			return
+		}
+		var table strings.Builder
+		if err := r.WriteTable(&table); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(table.String()) {
+			if !fit(strings.TrimSuffix(line, "\n")) {
+				t.Errorf("line %q", line)
+			}
+		}
+		if _, err := json.Marshal(r); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func fit(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+}

@@ -1,0 +1,111 @@
+// Package status lets a running daemon tell how it is: one Report, asked for and
+// given over a unix socket, shown as a table or as JSON.
+//
+//	report.go  what there is to tell
+//	wire.go    how it is asked for and sent
+//	socket.go  the socket's file
+//	server.go  the daemon's side, which trusts no client
+//	client.go  the other side, which trusts no answer
+//	table.go   for people
+//
+// It serves whoever may open the socket, never holds up anything else, and
+// knows nothing of packets: the daemon fills in the figures.
+package status
+
+import "time"
+
+// A Report is what a daemon tells. Its JSON form is what tayga --status --json
+// prints: fields are added to it, and keep their names and meanings.
+type Report struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Netns   uint64    `json:"netns,omitempty"` // inode of the network namespace, 0 if not known
+	Config  string    `json:"config"`          // name of the configuration file
+	Started time.Time `json:"started"`
+	Uptime  uint64    `json:"uptime_seconds"`
+
+	Device  Device  `json:"device"`
+	Packets []Count `json:"packets"` // those that occurred, by direction, verdict and reason
+	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.
+	ErrorsHeldBack uint64  `json:"icmp_errors_held_back"`
+	Pool           *Pool   `json:"dynamic_pool"` // nil without a dynamic pool
+	Maps           Maps    `json:"maps"`
+	Reloads        Reloads `json:"reloads"`
+
+	// One of these lists is there if it was asked for.
+	LeaseList *List[Lease] `json:"lease_list,omitempty"`
+	MapList   *List[Map]   `json:"map_list,omitempty"`
+}
+
+// A Device is the TUN device as the daemon has last seen it.
+type Device struct {
+	Name     string   `json:"name"`
+	Present  bool     `json:"present"` // or else deleted, and waited for
+	Up       bool     `json:"up"`
+	MTU      int      `json:"mtu"`
+	Workers  int      `json:"workers"`  // one for each queue
+	Offloads []string `json:"offloads"` // checksum, tso, uso
+	// Refused counts the packets that the kernel did not take from each queue.
+	Refused []uint64 `json:"refused_by_kernel"`
+}
+
+// A Count counts packets and their octets as they came in, IP headers included.
+type Count struct {
+	Direction string `json:"direction"` // 4to6, 6to4, none
+	Verdict   string `json:"verdict"`   // forward, reply, split, drop
+	Reason    string `json:"reason"`
+	Packets   uint64 `json:"packets"`
+	Octets    uint64 `json:"octets"`
+}
+
+// A Pool holds the figures of the dynamic pool.
+type Pool struct {
+	Size    int    `json:"addresses"` // that can be lent
+	Held    int    `json:"held"`
+	Dormant int    `json:"dormant"`
+	Refused uint64 `json:"refused"` // requests for an address
+}
+
+// Maps holds the number of explicit maps by where they are written.
+type Maps struct {
+	Config  int `json:"config"`
+	MapFile int `json:"map_file"`
+}
+
+// Reloads counts how often SIGHUP was obeyed, and how often in vain.
+type Reloads struct {
+	OK     uint64 `json:"ok"`
+	Failed uint64 `json:"failed"`
+}
+
+// MaxList is how many entries a List has at most.
+const MaxList = 10_000
+
+// A List holds the first entries of something that may be long.
+type List[T any] struct {
+	Entries []T `json:"entries"`
+	LeftOut int `json:"left_out"` // how many there are beyond
+}
+
+// Add appends x while there is room, and counts it otherwise.
+func (l *List[T]) Add(x T) {
+	if len(l.Entries) == MaxList {
+		l.LeftOut++
+		return
+	}
+	l.Entries = append(l.Entries, x)
+}
+
+// A Lease is an address of the dynamic pool and the host that has it.
+type Lease struct {
+	Addr  string    `json:"ipv4"`
+	Host  string    `json:"ipv6"`
+	State string    `json:"state"` // held or dormant
+	Used  time.Time `json:"used"`  // last packet, to the second
+}
+
+// A Map is an explicit address mapping.
+type Map struct {
+	IPv4 string `json:"ipv4"`
+	IPv6 string `json:"ipv6"`
+}
