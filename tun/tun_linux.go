@@ -36,7 +36,8 @@ type Queue struct {
 	virtio  bool
 	poll    [2]unix.PollFd
 	refused atomic.Uint64
-	rd, wr  sync.Mutex // held while fd is read or written: nobody else's line
+	rd, wr  sync.Mutex           // held while fd is read or written: nobody else's line
+	iov     [maxTrain]unix.Iovec // of a train, under wr
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
@@ -418,21 +419,29 @@ func (q *Queue) fatal(op string, err error) error {
 // many the kernel took. A packet that it refuses (the link is down, there is no
 // memory, the packet is malformed) is counted in Refused and left behind; the
 // others go on. An error means that the queue is finished: ErrClosed or ErrGone.
-// Write changes up to ten octets in front of each window.
+// Write changes up to ten octets in front of each window, and headers.
+//
+// Where the device has USO, UDP datagrams that are alike and follow each other go
+// as one super-packet. It leaves the kernel as the datagrams that were given.
 func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	if err := q.d.enter(&q.wr); err != nil {
 		return 0, err
 	}
 	defer q.wr.Unlock()
-	for i := range ps {
-		switch err := q.writeOne(&ps[i]); {
+	for len(ps) > 0 {
+		k := 1
+		if q.d.features.USO {
+			k = trainLen(ps)
+		}
+		switch err := q.writeTrain(ps[:k]); {
 		case err == nil:
-			n++
+			n += k
 		case errors.Is(err, unix.EBADFD), errors.Is(err, unix.EBADF):
 			return n, q.fatal("write", err)
 		default:
-			q.refused.Add(1)
+			q.refused.Add(uint64(k))
 		}
+		ps = ps[k:]
 	}
 	return n, nil
 }
@@ -440,28 +449,47 @@ func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 // Refused returns how many packets the kernel would not take from Write.
 func (q *Queue) Refused() uint64 { return q.refused.Load() }
 
-func (q *Queue) writeOne(p *translate.Packet) error {
+// writeTrain writes packets that trainLen has found to be one train.
+func (q *Queue) writeTrain(ps []translate.Packet) error {
+	if len(ps) > 1 {
+		couple(ps)
+	}
 	for {
-		err := q.write(p)
+		err := q.write(ps)
 		if err != unix.EINTR { //nolint:errorlint // a bare errno
 			return err
 		}
 	}
 }
 
-func (q *Queue) write(p *translate.Packet) error {
-	if !q.virtio {
-		_, err := transfer(unix.SYS_WRITE, q.fd, p.Bytes())
-		return err
-	}
-	if p.Off < virtioLen {
+// write is one system call.
+func (q *Queue) write(ps []translate.Packet) error {
+	p := &ps[0]
+	head := p.Bytes()
+	switch {
+	case !q.virtio:
+	case p.Off >= virtioLen:
+		head = p.Buf[p.Off-virtioLen : p.Off+p.Len]
+		encodeVirtio(head, &p.Offload)
+	default: // no room in front of the packet
 		var hdr [virtioLen]byte
 		encodeVirtio(hdr[:], &p.Offload)
-		_, err := unix.Writev(q.fd, [][]byte{hdr[:], p.Bytes()})
+		head = append(hdr[:], head...)
+	}
+	if len(ps) == 1 {
+		_, err := transfer(unix.SYS_WRITE, q.fd, head)
 		return err
 	}
-	at := p.Off - virtioLen
-	encodeVirtio(p.Buf[at:], &p.Offload)
-	_, err := transfer(unix.SYS_WRITE, q.fd, p.Buf[at:p.Off+p.Len])
-	return err
+	q.iov[0].Base = &head[0]
+	q.iov[0].SetLen(len(head))
+	for i := 1; i < len(ps); i++ {
+		payload := ps[i].Bytes()[p.Offload.HdrLen:]
+		q.iov[i].Base = &payload[0]
+		q.iov[i].SetLen(len(payload))
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(q.fd), uintptr(unsafe.Pointer(&q.iov)), uintptr(len(ps)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

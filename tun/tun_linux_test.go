@@ -780,3 +780,51 @@ func TestUseAndClose(t *testing.T) {
 		})
 	}
 }
+
+// TestTrain gives the kernel datagrams of which many are alike, and looks at what
+// a program gets.
+func TestTrain(t *testing.T) {
+	for _, uso := range []bool{true, false} {
+		t.Run(fmt.Sprintf("uso=%v", uso), func(t *testing.T) {
+			lab(t)
+			d := open(t, Config{Name: "nat64", NoUSO: !uso})
+			if uso && !d.Features().USO {
+				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
+			}
+			setUp(t, d)
+			s, q := socket(t, 1000), d.Queues()[0]
+			ps := NewPackets(130)
+			var want []string
+			for i := range ps {
+				text := strings.Repeat(string(rune('a'+i%26)), 1+i/70*500+i/127*500)
+				b := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), i%2 == 0, []byte(text))
+				binary.BigEndian.PutUint16(b[4:], uint16(i))
+				binary.BigEndian.PutUint16(b[10:], 0)
+				binary.BigEndian.PutUint16(b[10:], ^uint16(sum(0, b[:20])))
+				ps[i].Off, ps[i].Len = Headroom, copy(ps[i].Buf[Headroom:], b)
+				if i%2 == 0 {
+					ps[i].Offload = translate.Offload{Flags: translate.OffloadNeedsCsum, CsumStart: 20, CsumOffset: 6}
+				}
+				want = append(want, text)
+			}
+			n, err := q.Write(ps)
+			require.NoError(t, err)
+			require.Equal(t, len(ps), n)
+			require.Zero(t, q.Refused())
+			if uso {
+				require.Equal(t, uint8(translate.GSOUDPL4), ps[0].Offload.GSOType, "it went as a train")
+			}
+			for i := range want {
+				require.Equal(t, want[i], receive(t, s), "datagram %d", i)
+			}
+
+			first, plain := udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), false, []byte("a")), translate.Offload{}
+			require.Zero(t, testing.AllocsPerRun(100, func() {
+				ps[0].Len, ps[0].Offload = copy(ps[0].Bytes(), first), plain
+				if n, err := q.Write(ps[:4]); n != 4 || err != nil {
+					t.Error(n, err)
+				}
+			}))
+		})
+	}
+}

@@ -1,0 +1,191 @@
+package tun
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// A train is a run of UDP datagrams of one flow and one size, as QUIC and video
+// send them. The kernel takes it as one super-packet, whose cost per datagram is
+// a fraction of that of a packet; it cuts it into the same datagrams again, as
+// late as it can. Only what the kernel's cutting restores octet for octet may be
+// joined: so the checksums that it is going to make have to have been right, and
+// identifications to follow each other.
+
+// maxTrain is how many datagrams the kernel makes of a super-packet: the least
+// UDP_MAX_SEGMENTS of all kernels that have USO for TUN devices.
+const maxTrain = 64
+
+const (
+	lenIPv4  = 20
+	lenIPv6  = 40
+	lenUDP   = 8
+	protoUDP = 17
+
+	udpChecksum = 6 // where the field is in a UDP header
+)
+
+// trainLen returns how many packets ps begins with that can go as one, which is 1
+// if none but the first can.
+func trainLen(ps []translate.Packet) int {
+	if len(ps) < 2 {
+		return 1
+	}
+	head := ps[0].Bytes()
+	ip := soleDatagram(head)
+	if ip == 0 || ip != soleDatagram(ps[1].Bytes()) || !follows(head, ps[1].Bytes(), ip, 1) || !sound(&ps[0], ip) {
+		return 1
+	}
+	total := len(head)
+	for n := 1; n < min(len(ps), maxTrain); n++ {
+		b := ps[n].Bytes()
+		payload := len(b) - ip - lenUDP
+		if soleDatagram(b) != ip || !follows(head, b, ip, n) || total+payload > maxPacket || !sound(&ps[n], ip) {
+			return n
+		}
+		total += payload
+		if len(b) < len(head) {
+			return n + 1 // only the last one may be shorter
+		}
+	}
+	return min(len(ps), maxTrain)
+}
+
+// soleDatagram returns the length of the IP header if b is a whole UDP datagram
+// with payload and checksum and neither options, extension headers nor padding, or
+// else 0.
+func soleDatagram(b []byte) int {
+	switch {
+	case len(b) > lenIPv4+lenUDP && b[0] == 0x45:
+		const moreOrOffset = 0x3fff
+		if b[9] != protoUDP || word(b[2:]) != len(b) || word(b[6:])&moreOrOffset != 0 || fold(wordSum(b[:lenIPv4])) != 0xffff {
+			return 0
+		}
+		return udpIn(b, lenIPv4)
+	case len(b) > lenIPv6+lenUDP && b[0]>>4 == 6:
+		if b[6] != protoUDP || word(b[4:]) != len(b)-lenIPv6 {
+			return 0
+		}
+		return udpIn(b, lenIPv6)
+	}
+	return 0
+}
+
+// udpIn returns ip if the UDP header behind an IP header of that length can be
+// used.
+func udpIn(b []byte, ip int) int {
+	if udp := b[ip:]; word(udp[4:]) != len(udp) || word(udp[udpChecksum:]) == 0 {
+		return 0
+	}
+	return ip
+}
+
+// follows reports whether the kernel's cutting gives the n-th datagram behind head
+// the headers that b has, but for checksums.
+func follows(head, b []byte, ip, n int) bool {
+	if len(b) > len(head) || !bytes.Equal(head[ip:ip+4], b[ip:ip+4]) { // ports
+		return false
+	}
+	if ip == lenIPv4 {
+		return head[1] == b[1] && // TOS
+			uint16(word(head[4:])+n) == uint16(word(b[4:])) && // Identification
+			bytes.Equal(head[6:10], b[6:10]) && // flags, TTL
+			bytes.Equal(head[12:20], b[12:20])
+	}
+	return bytes.Equal(head[:4], b[:4]) && // class, flow label
+		bytes.Equal(head[6:40], b[6:40])
+}
+
+// sound reports whether p's UDP checksum is right, or is going to be as soon as
+// somebody completes it.
+func sound(p *translate.Packet, ip int) bool {
+	b := p.Bytes()
+	udp := b[ip:]
+	pseudo := pseudoSum(b, ip, len(udp))
+	switch p.Offload {
+	case translate.Offload{}:
+		return fold(wordSum(udp)+pseudo) == 0xffff
+	case translate.Offload{Flags: translate.OffloadNeedsCsum, CsumStart: uint16(ip), CsumOffset: udpChecksum}:
+		return word(udp[udpChecksum:]) == int(fold(pseudo))
+	}
+	return false
+}
+
+// couple makes the headers of the first packet of ps those of all: what is left to
+// do is to send the payload of the others behind it.
+func couple(ps []translate.Packet) {
+	head := &ps[0]
+	b := head.Bytes()
+	ip := lenIPv4
+	if b[0]>>4 == 6 {
+		ip = lenIPv6
+	}
+	n := 0 // UDP length
+	for i := range ps {
+		n += ps[i].Len - ip - lenUDP
+	}
+	n += lenUDP
+	if ip == lenIPv4 {
+		binary.BigEndian.PutUint16(b[2:], uint16(ip+n))
+		b[10], b[11] = 0, 0
+		binary.BigEndian.PutUint16(b[10:], ^fold(wordSum(b[:ip])))
+	} else {
+		binary.BigEndian.PutUint16(b[4:], uint16(n))
+	}
+	binary.BigEndian.PutUint16(b[ip+4:], uint16(n))
+	binary.BigEndian.PutUint16(b[ip+udpChecksum:], fold(pseudoSum(b, ip, n)))
+	head.Offload = translate.Offload{
+		Flags:      translate.OffloadNeedsCsum,
+		GSOType:    translate.GSOUDPL4,
+		HdrLen:     uint16(ip + lenUDP),
+		GSOSize:    uint16(head.Len - ip - lenUDP),
+		CsumStart:  uint16(ip),
+		CsumOffset: udpChecksum,
+	}
+}
+
+func word(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
+
+// pseudoSum is the sum of the pseudo-header of n octets of UDP behind an IP header
+// of length ip.
+func pseudoSum(b []byte, ip, n int) uint64 {
+	addrs := b[12:20]
+	if ip == lenIPv6 {
+		addrs = b[8:40]
+	}
+	return wordSum(addrs) + protoUDP + uint64(n)
+}
+
+// wordSum adds the 16-bit words of b up; see fold. It is less than 1<<33, so that a few
+// sums can be added up before they are folded.
+func wordSum(b []byte) uint64 {
+	var s, carry uint64
+	for ; len(b) >= 32; b = b[32:] {
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b), carry)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[8:]), carry)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[16:]), carry)
+		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), carry)
+	}
+	s, carry = bits.Add64(s, 0, carry)
+	s += carry
+	s = s>>32 + s&0xffffffff
+	for ; len(b) >= 2; b = b[2:] {
+		s += uint64(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		s += uint64(b[0]) << 8
+	}
+	return s
+}
+
+// fold brings a sum down to 16 bits, RFC 1071 §2.
+func fold(s uint64) uint16 {
+	s = s>>32 + s&0xffffffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	return uint16(s)
+}
