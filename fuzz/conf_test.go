@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
@@ -26,8 +27,8 @@ func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 	lines := max(1, bytes.Count(file, []byte("\n"))+1)
 	last := 0
 	for i, p := range problems {
-		bad := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
-		if p.Text == "" || strings.ContainsFunc(p.Error(), bad) || len(p.Error()) > 500 {
+		bad := func(r rune) bool { return !unicode.IsPrint(r) }
+		if p.Text == "" || strings.ContainsFunc(p.Error(), bad) || !utf8.ValidString(p.Error()) || len(p.Error()) > 500 {
 			t.Errorf("problem %q", p.Error())
 		}
 		if p.Line > lines || p.Line < last && i < 100 {
@@ -112,7 +113,7 @@ func FuzzTaygaConf(f *testing.F) {
 		"icmp-node-address yes\nhairpin intrinsic\noffload no\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
 	add("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96") // byte order mark; a prefix as 0.9.2 writes it
 	add(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
-		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\n") // ours
+		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\nmetrics-listen [::1]:9464\n") // ours
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice
@@ -185,6 +186,7 @@ func FuzzMapFile(f *testing.F) {
 	f.Add([]byte("map 198.51.100.77/24 2001:db8:7::77/120\nmap 198.51.100.0/24 2001:db8:7::/121\n"))                     // bits behind; too little room
 	f.Add([]byte("map 0.0.0.0/0 2001:db8:7::/96\nmap 0/0 ::/0\nmap 1.2.3.4/032 2001:db8:7::9/+128\nprefix 64:ff9b::/96\n"))
 	f.Add([]byte("map 224.0.0.1 ff02::1\nmap 127.0.0.1 ::1\nmap 198.51.100.1 fe80::1\nmap 10.0.0.0/8 fe00::/8\n")) // no hosts
+	f.Add([]byte("\ufffd"))                                                                                        // valid UTF-8
 	f.Add([]byte("map 1.2.3.4 2001:db8:7::1 x\nmap 1.2.3.4\nmap\nmap 1.2.3.4 5.6.7.8\nmap a b c d e f g h i j k\n"))
 	const conf = "tun-device nat64\nipv4-addr 192.168.255.1\nipv6-addr 2001:db8:f::1\nprefix 2001:db8:1:ffff::/96\n" +
 		"map 192.0.2.7 2001:db8:6::7\ndynamic-pool 10.0.0.0/24\n"

@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -170,7 +171,7 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 	for p.Result.Verdict == translate.Split {
 		more, guards := pieces(n, limit)
 		k := x.w.Fragment(p, more)
-		if k < 1 || k > n {
+		if k > n || k < 1 && p.Result.Verdict == translate.Split {
 			t.Fatalf("%d pieces in %d buffers", k, n)
 		}
 		for i := range more {
@@ -194,12 +195,26 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 	return append(out, slices.Clone(p.Bytes()))
 }
 
+// change has the worker take up other MTUs, which it forgets with the next packet.
+// It returns a rig that knows of them; the twin does not.
+func (x *rig) change(t *testing.T, mtu4, mtu6 int) *rig {
+	t.Helper()
+	y := *x
+	y.Config.MTU4, y.Config.MTU6 = mtu4, mtu6
+	err := x.tr.SetMTU(mtu4, mtu6)
+	x.translate(t, nil, 0xa5)
+	if err := errors.Join(err, x.tr.SetMTU(x.Config.MTU4, x.Config.MTU6)); err != nil {
+		t.Fatal(err)
+	}
+	return &y
+}
+
 // FuzzFragment: a packet that may have to be cut, or a fragment of one, and as
 // many buffers at a time as the fuzzer gives, none larger than it must be. The
 // pieces are those of the twin, whatever the buffers; each fits; nothing is
-// written outside of them; together they are the packet again. Of a packet that
-// was not judged Split nothing is cut and nothing is changed, nor is it with no
-// buffer at all.
+// written outside of them; together they are the packet again, also if the MTUs
+// change before it is cut. Of a packet that was not judged Split nothing is cut
+// and nothing is changed, nor is it with no buffer at all.
 func FuzzFragment(f *testing.F) {
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(3000), uint16(0), false, uint8(1))    // one buffer at a time
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(3000), uint16(0), false, uint8(9))    // more than needed
@@ -211,6 +226,10 @@ func FuzzFragment(f *testing.F) {
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(100), uint16(0), false, uint8(1))     // fits
 	// What was found: a last piece that holds no multiple of 8, translate.TestFewestPieces.
 	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(2684), uint16(0), false, uint8(1))
+	// An MTU that grows, translate.TestFragmentAfterSetMTU: to 9000 and to 1300.
+	f.Add(uint8(14), false, uint8(0), uint8(0), uint8(1), uint16(1200), uint16(0), false, uint8(3<<4))
+	f.Add(uint8(14), false, uint8(0), uint8(0), uint8(1), uint16(1200), uint16(0), false, uint8(2<<4))
+	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(1500), uint16(0), false, uint8(1<<4))
 	f.Fuzz(func(t *testing.T, rig uint8, is4 bool, src, dst, kind uint8, n, off8 uint16, more bool, buffers uint8) {
 		x := rigOf(t, rig)
 		h := x.header(is4, src, dst)
@@ -241,8 +260,16 @@ func FuzzFragment(f *testing.F) {
 		if q.Result.Verdict != translate.Split {
 			return
 		}
+		n4, n6 := []int{68, 577, 1300, 9000, 65535}, []int{1280, 1401, 9000, 65535}
+		if change := int(buffers >> 4); change > 0 {
+			x = x.change(t, n4[change%len(n4)], n6[change%len(n6)])
+		}
 		got := x.cut(t, &q, 1+int(buffers)%16)
 		packettest.CheckGuards(t, &q, pkt)
+		if buffers>>4 > 0 {
+			x.keeps(t, pkt, got, wantRes)
+			return
+		}
 		if d := packettest.EqualAll(want, got); d != "" {
 			t.Fatalf("%s\nin %x", d, pkt)
 		}

@@ -11,7 +11,8 @@ import (
 type Config struct {
 	// IPv4 and IPv6 are the translator's own addresses: the sources of the ICMP
 	// errors that it originates. It answers Echo Requests to them. Without an
-	// own address no error is originated in that family.
+	// own address no error is originated in that family; one in 0.0.0.0/8, which
+	// no packet may have, is none. Others have to be unicast.
 	IPv4, IPv6 netip.Addr
 
 	// MTU4 and MTU6 are the MTUs of the next hop on either side, in octets; 0
@@ -110,6 +111,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.IPv6.IsValid() && (!c.IPv6.Is6() || c.IPv6.Is4In6() || c.IPv6.Zone() != "") {
 		return c, fmt.Errorf("translate: IPv6: %s is not a plain IPv6 address", c.IPv6)
 	}
+	if c.IPv4.IsValid() && c.IPv4.As4()[0] == 0 {
+		c.IPv4 = netip.Addr{}
+	}
+	if c.IPv4.IsValid() && c.illegal4(make4(c.IPv4.As4())) {
+		return c, fmt.Errorf("translate: IPv4: %s is not a unicast address", c.IPv4)
+	}
+	if c.IPv6.IsValid() && illegal6(make6(c.IPv6.As16())) {
+		return c, fmt.Errorf("translate: IPv6: %s is not a unicast address", c.IPv6)
+	}
 	c.MTU4 = orDefault(c.MTU4, 1500)
 	c.MTU6 = orDefault(c.MTU6, 1500)
 	if err := checkMTU(c.MTU4, c.MTU6); err != nil {
@@ -138,7 +148,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	for _, a := range c.ICMPPool6 {
-		if !a.Is6() || illegal6(make6(a.As16())) {
+		if !a.Is6() || a.Zone() != "" || illegal6(make6(a.As16())) {
 			return c, fmt.Errorf("translate: ICMPPool6: %s is not a unicast IPv6 address", a)
 		}
 	}

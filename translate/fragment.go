@@ -17,7 +17,8 @@ import "encoding/binary"
 // Buf of each packet in more must hold Headroom octets and a packet as large as
 // the next hop takes, and for super-packets more must be at least MaxPieces long;
 // Fragment panics if they are shorter. Of a packet that was not judged Split
-// nothing is cut. It allocates nothing.
+// nothing is cut, nor of one that fits because the MTU has grown since; with no
+// buffers nothing happens to a plain packet that does not. It allocates nothing.
 func (w *Worker) Fragment(p *Packet, more []Packet) int {
 	n := 0
 	if p.Result.Verdict == Split && p.Offload.GSOType != GSONone {
@@ -26,23 +27,56 @@ func (w *Worker) Fragment(p *Packet, more []Packet) int {
 			return n
 		}
 	}
+	if p.Result.Verdict == Split { // the last segment may fit, and the MTU may have grown
+		w.unfragment(p)
+		w.passIfFits(p)
+	}
 	for n < len(more) && p.Result.Verdict == Split {
 		if p.Buf[p.Off]>>4 == 6 {
 			w.cut6(p, &more[n])
 		} else {
 			w.cut4(p, &more[n])
 		}
+		w.passIfFits(p)
 		n++
 	}
 	return n
+}
+
+// limit is how large a packet like b may be: of IPv6, if it may be cut.
+func (w *Worker) limit(b []byte) int {
+	if b[0]>>4 == 6 {
+		return w.s.cut6
+	}
+	return w.s.mtu4
+}
+
+// passIfFits makes the verdict on a packet that has to be cut Forward once what is
+// left of it fits.
+func (w *Worker) passIfFits(p *Packet) {
+	if b := p.Bytes(); len(b) <= w.limit(b) {
+		p.Result.Verdict = Forward
+	}
+}
+
+// unfragment takes the Fragment Header off an IPv6 packet that is whole and fits
+// without: RFC 8021.
+func (w *Worker) unfragment(p *Packet) {
+	b := p.Bytes()
+	if b[0]>>4 != 6 || len(b)-lenFrag > w.s.cut6 || binary.BigEndian.Uint16(b[len6+2:]) != 0 {
+		return
+	}
+	b[6] = b[len6] // next header
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-len6-lenFrag))
+	copy(b[lenFrag:], b[:len6])
+	p.window(p.Off+lenFrag, p.Len-lenFrag)
 }
 
 // cut6 moves the first piece of an IPv6 packet with Fragment Header to q: RFC
 // 7915 §4.1.
 func (w *Worker) cut6(p, q *Packet) {
 	const hdrLen = len6 + lenFrag
-	limit := w.s.cut6
-	n := (limit - hdrLen) &^ 7
+	n := (w.s.cut6 - hdrLen) &^ 7
 	b := p.Bytes()
 	q.take(b[:hdrLen+n])
 	c := q.Bytes()
@@ -56,15 +90,11 @@ func (w *Worker) cut6(p, q *Packet) {
 	binary.BigEndian.PutUint16(hdr[4:], uint16(len(b)-len6-n))
 	copy(b[n:], hdr[:])
 	p.window(p.Off+n, p.Len-n)
-	if p.Len <= limit {
-		p.Result.Verdict = Forward
-	}
 }
 
 // cut4 moves the first piece of an IPv4 packet to q: RFC 791 §3.2.
 func (w *Worker) cut4(p, q *Packet) {
-	limit := w.s.mtu4
-	n := (limit - len4) &^ 7
+	n := (w.s.mtu4 - len4) &^ 7
 	b := p.Bytes()
 	v := (*hdr4)(b)
 	tos, id, ttl, proto, src, dst := v[1], binary.BigEndian.Uint16(v[4:]), v[8], v[9], v.src(), v.dst()
@@ -74,9 +104,6 @@ func (w *Worker) cut4(p, q *Packet) {
 
 	p.window(p.Off+n, p.Len-n)
 	put4(p.Bytes(), tos, p.Len-len4, id, frag+uint16(n/8), ttl, proto, src, dst)
-	if p.Len <= limit {
-		p.Result.Verdict = Forward
-	}
 }
 
 // take makes q a copy of b.

@@ -69,7 +69,6 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 		if isLast {
 			copy(data, hdr)
 			p.Offload = Offload{}
-			w.unfragment(p)
 			return filled
 		}
 		used := w.emit(b[:ipLen], hdr, data[l4Len:l4Len+n], more[filled:])
@@ -78,6 +77,9 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 				panic(fmt.Sprintf("translate: %d packets are too few for the pieces of a segment", len(more)))
 			}
 			return filled
+		}
+		if used == 1 {
+			w.unfragment(&more[filled]) // the MTU has grown
 		}
 		filled += used
 
@@ -106,25 +108,6 @@ func nextPacket(hdr []byte, n int) {
 	}
 	v := (*hdr4)(hdr)
 	put4(hdr, v[1], n, binary.BigEndian.Uint16(v[4:])+1, v.fragWord(), v[8], v[9], v.src(), v.dst())
-}
-
-// unfragment takes the Fragment Header off a plain packet that fits without, and
-// says what is to be done with the packet.
-func (w *Worker) unfragment(p *Packet) {
-	b := p.Bytes()
-	limit := w.s.mtu4
-	if b[0]>>4 == 6 {
-		limit = w.s.cut6
-		if len(b)-lenFrag <= limit {
-			b[6] = b[len6] // next header
-			binary.BigEndian.PutUint16(b[4:], uint16(len(b)-len6-lenFrag))
-			copy(b[lenFrag:], b[:len6])
-			p.window(p.Off+lenFrag, p.Len-lenFrag)
-		}
-	}
-	if p.Len <= limit {
-		p.Result.Verdict = Forward
-	}
 }
 
 // emit cuts the packet that consists of ip, hdr and payload into more and

@@ -29,8 +29,12 @@ type Stats struct {
 	ErrorsHeldBack uint64
 }
 
-// Total sums the counts of a direction and verdict over all reasons.
+// Total sums the counts of a direction and verdict over all reasons. It is zero
+// for a direction or verdict that there is not.
 func (s *Stats) Total(d Direction, v Verdict) (c Count) {
+	if int(d) >= NumDirections || int(v) >= NumVerdicts {
+		return c
+	}
 	for _, r := range s.By[d][v] {
 		c.Packets += r.Packets
 		c.Octets += r.Octets

@@ -229,7 +229,7 @@ func (w *Worker) TranslateBatch(ps []Packet) {
 
 // judge is the way of every packet: the family's steps, the verdict, the count.
 func (w *Worker) judge(p *Packet) {
-	if p.Off < Headroom || p.Len < 0 || p.Off+p.Len+Tailroom > len(p.Buf) {
+	if room := max(0, len(p.Buf)-Tailroom); p.Off < Headroom || p.Len < 0 || uint(p.Off)+uint(p.Len) > uint(room) {
 		panic(fmt.Sprintf("translate: window %d+%d of %d octets leaves too little room", p.Off, p.Len, len(p.Buf)))
 	}
 	n, dir := p.Len, NoFamily
