@@ -56,6 +56,7 @@ func (l *leases) load(fixed *hosts6) {
 		return
 	case err != nil:
 		l.log.errorf("Unable to open %s: %v: starting without the leases in it", path, cause(err))
+		l.setAside()
 		return
 	}
 	defer f.Close()
@@ -101,9 +102,19 @@ func (l *leases) preserve(f *os.File) {
 	})
 	if err != nil {
 		l.log.warningf("Unable to keep a copy of it: %v", err)
+		l.setAside()
 		return
 	}
 	l.log.warningf("A copy of it is kept in %s/%s", l.dir, damagedFile)
+}
+
+// setAside keeps a file that cannot be read or copied from being replaced.
+func (l *leases) setAside() {
+	if err := os.Rename(leaseFile, damagedFile); err != nil {
+		l.log.warningf("Unable to set it aside: %v", cause(err))
+		return
+	}
+	l.log.warningf("It is now %s/%s", l.dir, damagedFile)
 }
 
 // upkeep is called about once a second.

@@ -151,6 +151,36 @@ func TestDamagedLeasesArePreserved(t *testing.T) {
 	assert.Equal(t, text, string(kept))
 }
 
+// A file that cannot be read, as one that belongs to another user, was replaced
+// by the next save, and all leases in it were gone.
+func TestUnreadableLeasesAreSetAside(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	require.NoError(t, os.Symlink(leaseFile, leaseFile)) // root reads all files, but not this
+	l.load(&hosts6{})
+	l.log.flush()
+	lines := strings.Join(r.all(), "\n")
+	assert.Contains(t, lines, "Unable to open /data/dynamic.map: too many levels of symbolic links: starting without the leases in it")
+	assert.Contains(t, lines, "It is now /data/dynamic.map.damaged")
+	l.save(now)
+	kept, err := os.Readlink(damagedFile)
+	require.NoError(t, err)
+	assert.Equal(t, leaseFile, kept)
+}
+
+// A damaged file of which no copy can be made is not replaced either.
+func TestDamagedLeasesThatCannotBeCopied(t *testing.T) {
+	l, r := newLeases(t, time.Now())
+	require.NoError(t, os.WriteFile(leaseFile, []byte("nonsense\n"), 0o644))
+	require.NoError(t, os.MkdirAll(damagedFile+"~~/full", 0o755)) // in the way of the copy
+	l.load(&hosts6{})
+	l.log.flush()
+	assert.Contains(t, strings.Join(r.all(), "\n"), "Unable to keep a copy of it: ")
+	kept, err := os.ReadFile(damagedFile)
+	require.NoError(t, err)
+	assert.Equal(t, "nonsense\n", string(kept))
+}
+
 // A wrong file by that name does not fill the log.
 func TestDamageReportsAreBounded(t *testing.T) {
 	l, r := newLeases(t, time.Now())
