@@ -1,0 +1,126 @@
+// Command capture translates a pcap file of IP packets without link header, as
+// "tcpdump -i nat64 -w IN" writes it on a TUN device: capture IN OUT.
+package main
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/netip"
+	"os"
+
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+func main() {
+	if len(os.Args) != 3 {
+		log.Fatal("usage: capture IN OUT")
+	}
+	if err := convert(os.Args[1], os.Args[2]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// newTranslator: all of IPv4 behind the well-known prefix, and one IPv6 host
+// with an IPv4 address.
+func newTranslator() (*translate.Translator, error) {
+	tab, err := translate.NewTable(translate.TableConfig{
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")},
+		Maps: []translate.Map{{
+			IPv4: netip.MustParsePrefix("203.0.113.7/32"),
+			IPv6: netip.MustParsePrefix("2001:db8::2/128"),
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return translate.New(translate.Config{
+		IPv4: netip.MustParseAddr("192.0.0.2"),
+		IPv6: netip.MustParseAddr("2001:db8::1"),
+	}, tab, nil)
+}
+
+func convert(in, out string) error {
+	t, err := newTranslator()
+	if err != nil {
+		return err
+	}
+	src, err := os.Open(in)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	r, err := pcapgo.NewReader(src)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in, err)
+	}
+	if r.LinkType() != layers.LinkTypeRaw {
+		return fmt.Errorf("%s: link type %v: not raw IP", in, r.LinkType())
+	}
+	r.SetSnaplen(1 << 18) // nothing larger is believed in
+
+	dst, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	w := pcapgo.NewWriterNanos(dst)
+	if err := w.WriteFileHeader(1<<18, layers.LinkTypeRaw); err != nil {
+		return err
+	}
+	if err := packets(t.NewWorker(), r, w); err != nil {
+		return fmt.Errorf("%s: %w", in, err)
+	}
+	report(t.Stats())
+	return dst.Close()
+}
+
+// packets moves packets from r through the worker to w.
+func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error {
+	p := translate.Packet{Buf: make([]byte, translate.Headroom+1<<18+translate.Tailroom)}
+	piece := make([]translate.Packet, 1) // of a packet that is too large
+	piece[0].Buf = make([]byte, translate.Headroom+1500+translate.Tailroom)
+	for {
+		data, info, err := r.ReadPacketData()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		send := func(p *translate.Packet) error {
+			info.CaptureLength, info.Length = p.Len, p.Len
+			return w.WritePacket(info, p.Bytes())
+		}
+		p.Off, p.Len = translate.Headroom, copy(p.Buf[translate.Headroom:], data)
+		worker.Translate(&p)
+		for p.Result.Verdict == translate.Split {
+			worker.Fragment(&p, piece)
+			if err := send(&piece[0]); err != nil {
+				return err
+			}
+		}
+		if p.Result.Verdict == translate.Drop {
+			continue
+		}
+		if err := send(&p); err != nil {
+			return err
+		}
+	}
+}
+
+// report says what became of the packets, by reason.
+func report(s translate.Stats) {
+	for d := range translate.NumDirections {
+		for v := range translate.NumVerdicts {
+			for r := range translate.NumReasons {
+				if c := s.By[d][v][r]; c.Packets > 0 {
+					fmt.Println(translate.Direction(d), translate.Verdict(v), translate.Reason(r), c.Packets)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,194 @@
+// Package clat puts a CLAT (RFC 6877) around the TUN device of a tunnel that
+// carries IPv6 only, so that programs that know only IPv4 get through it.
+package clat
+
+import (
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// A Device has the methods of the tun.Device of wireguard-go, which is a
+// Device[tun.Event]. Packet i of a batch is bufs[i][offset:offset+sizes[i]] in
+// Read and bufs[i][offset:] in Write. One goroutine reads, many may write.
+type Device[Event any] interface {
+	File() *os.File
+	Read(bufs [][]byte, sizes []int, offset int) (n int, err error)
+	Write(bufs [][]byte, offset int) (int, error)
+	MTU() (int, error)
+	Name() (string, error)
+	Events() <-chan Event
+	Close() error
+	BatchSize() int
+}
+
+// Config says who stands for whom.
+type Config struct {
+	Prefix netip.Prefix // of the NAT64 at the far end
+	Host4  netip.Addr   // the address of the device: 192.0.0.1
+	Host6  netip.Addr   // what stands for Host4 at the far end, and for nothing else
+	Own4   netip.Addr   // of the translator itself, for its ICMP errors: 192.0.0.2
+}
+
+// A CLAT is a Device around another. The system reads and writes packets of both
+// families there; the tunnel sees IPv6 only.
+type CLAT[Event any] struct {
+	Device[Event]
+	mtu   int
+	host4 [4]byte
+	host6 [16]byte
+	start time.Time
+
+	// Of Read.
+	out    *translate.Worker
+	packet []translate.Packet // one, and a piece of it
+	late   [][]byte           // pieces that found no room
+
+	// Of Write.
+	mu       sync.Mutex
+	in       *translate.Worker
+	received []translate.Packet
+	batch    [][]byte
+}
+
+// New wraps a CLAT around d.
+func New[Event any](d Device[Event], c Config) (*CLAT[Event], error) {
+	mtu, err := d.MTU()
+	if err != nil {
+		return nil, err
+	}
+	tab, err := translate.NewTable(translate.TableConfig{
+		Prefixes: []netip.Prefix{c.Prefix},
+		Maps:     []translate.Map{{IPv4: netip.PrefixFrom(c.Host4, 32), IPv6: netip.PrefixFrom(c.Host6, 128)}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, err := translate.New(translate.Config{
+		IPv4: c.Own4, // and no IPv6: the far end gets no errors of ours
+		MTU4: mtu, MTU6: mtu, LowestIPv6MTU: mtu,
+		UDPZero:      translate.UDPZeroCompute,
+		Hairpin:      translate.HairpinOff,
+		AllowPrivate: true,
+	}, tab, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &CLAT[Event]{
+		Device: d,
+		mtu:    mtu,
+		host4:  c.Host4.As4(),
+		host6:  c.Host6.As16(),
+		start:  time.Now(),
+		out:    t.NewWorker(),
+		packet: newPackets(2, mtu),
+		in:     t.NewWorker(),
+	}, nil
+}
+
+// front is what a Device may want in front of a packet that it writes, beside
+// what translation needs.
+const front = 16
+
+func newPackets(n, mtu int) []translate.Packet {
+	ps := make([]translate.Packet, n)
+	for i := range ps {
+		ps[i].Buf = make([]byte, front+translate.Headroom+mtu+translate.Tailroom)
+	}
+	return ps
+}
+
+// fill puts b into p. It reports false for packets larger than the MTU, which
+// have no business here.
+func fill(p *translate.Packet, b []byte) bool {
+	p.Off, p.Len, p.Offload = front+translate.Headroom, len(b), translate.Offload{}
+	return p.Off+p.Len+translate.Tailroom <= len(p.Buf) && copy(p.Bytes(), b) == len(b)
+}
+
+// Read reads packets that the system sends into the tunnel. IPv6 stays as it is.
+func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
+	kept := 0
+	for kept < len(bufs) && len(c.late) > 0 {
+		sizes[kept] = copy(bufs[kept][offset:], c.late[0])
+		c.late = c.late[1:]
+		kept++
+	}
+	for kept == 0 {
+		n, err := c.Device.Read(bufs, sizes, offset)
+		c.out.Tick(time.Since(c.start))
+		for i := range n {
+			keep := func(b []byte) {
+				if kept > i { // this buffer holds a packet that waits for its turn
+					c.late = append(c.late, append([]byte(nil), b...))
+					return
+				}
+				sizes[kept] = copy(bufs[kept][offset:], b)
+				kept++
+			}
+			b := bufs[i][offset : offset+sizes[i]]
+			if len(b) > 0 && b[0]>>4 == 4 {
+				c.send(b, keep)
+			} else {
+				keep(b)
+			}
+		}
+		if err != nil {
+			return kept, err
+		}
+	}
+	return kept, nil
+}
+
+// send translates an IPv4 packet and keeps what comes of it; an ICMP error goes
+// back to the system. Another source than Host4 would leave as an address of the
+// far end's prefix, to which no answer finds back.
+func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
+	p := &c.packet[0]
+	if len(b) < 20 || [4]byte(b[12:16]) != c.host4 || !fill(p, b) {
+		return
+	}
+	c.out.Translate(p)
+	for p.Result.Verdict == translate.Split {
+		c.out.Fragment(p, c.packet[1:])
+		keep(c.packet[1].Bytes())
+	}
+	switch p.Result.Verdict {
+	case translate.Forward:
+		keep(p.Bytes())
+	case translate.Reply:
+		c.Device.Write([][]byte{p.Buf[p.Off-front : p.Off+p.Len]}, front)
+	}
+}
+
+// Write gives the system packets that came through the tunnel. Those for Host6
+// become IPv4, all others stay as they are.
+func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
+	if offset > front+translate.Headroom {
+		return 0, os.ErrInvalid
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(bufs) - len(c.received); n > 0 {
+		c.received = append(c.received, newPackets(n, c.mtu)...)
+	}
+	c.in.Tick(time.Since(c.start))
+	c.batch = c.batch[:0]
+	for i, buf := range bufs {
+		b := buf[offset:]
+		if len(b) < 40 || b[0]>>4 != 6 || [16]byte(b[24:40]) != c.host6 {
+			c.batch = append(c.batch, buf)
+			continue
+		}
+		p := &c.received[i]
+		if fill(p, b) && c.in.Translate(p).Verdict == translate.Forward {
+			c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
+		}
+	}
+	if _, err := c.Device.Write(c.batch, offset); err != nil {
+		return 0, err
+	}
+	return len(bufs), nil
+}
