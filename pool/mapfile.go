@@ -64,6 +64,10 @@ func (r *record) error(err error) *LineError {
 // not nil, may refuse a lease for a reason of the caller's by returning it.
 // Neither may call methods that change the pool.
 //
+// Memory is bounded by the pool, not by the file. In one with far more lines than
+// the pool has addresses, a line may be left out for a later one that is then
+// left out itself.
+//
 // Load returns the number of leases added. An error comes from r; what was read
 // before it is kept.
 func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) (n int, err error) {
@@ -74,6 +78,7 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 	defer p.upkeep.Unlock()
 	at := p.clock.reading(&p.now)
 	var records []record
+	most := 2*p.size() + spare
 	err = eachLine(r, func(line int, text []byte, err error) {
 		rec, err := parseLine(line, text, err)
 		if err == nil && rec.line > 0 {
@@ -83,13 +88,15 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 		case err != nil:
 			bad(&LineError{line, string(text[:min(len(text), 80)]), err})
 		case rec.line > 0:
-			records = append(records, rec)
+			if records = append(records, rec); uint64(len(records)) == most {
+				records = latest(records, bad)
+			}
 		}
 	})
 
 	n, refused := p.takeAll(records, at)
-	for _, e := range refused {
-		bad(e)
+	for _, r := range refused {
+		bad(r.error(r.err))
 	}
 	if err != nil {
 		err = fmt.Errorf("pool: read leases: %w", err)
@@ -191,11 +198,48 @@ func (p *Pool) age(t int64, at reading) uint32 {
 	}
 }
 
+// A refusal is a record that is left out, and why.
+type refusal struct {
+	record
+	err error
+}
+
+var (
+	errAddrTaken = errors.New("address has a later lease")
+	errHostTaken = errors.New("host has a later lease")
+)
+
+func latestFirst(a, b record) int { return cmp.Compare(b.time, a.time) }
+
+// spare is how many lines Load keeps beyond two for each address.
+const spare = 4096
+
+// latest leaves one record for each address and host, the latest, and reports
+// the others. A file may be of any size, but of what it says no more is kept in
+// memory than a pool can hold.
+func latest(records []record, bad func(*LineError)) []record {
+	slices.SortStableFunc(records, latestFirst)
+	addrs, hosts := make(map[uint32]bool), make(map[[16]byte]bool)
+	kept := records[:0]
+	for _, r := range records {
+		switch {
+		case addrs[r.addr]:
+			bad(r.error(errAddrTaken))
+		case hosts[r.host]:
+			bad(r.error(errHostTaken))
+		default:
+			addrs[r.addr], hosts[r.host] = true, true
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
 // takeAll begins the leases of all lines but those that a later one overrules.
 // It keeps the lock throughout: half of a second for a million leases, before
 // there is traffic.
-func (p *Pool) takeAll(records []record, at reading) (n int, refused []*LineError) {
-	slices.SortStableFunc(records, func(a, b record) int { return cmp.Compare(b.time, a.time) })
+func (p *Pool) takeAll(records []record, at reading) (n int, refused []refusal) {
+	slices.SortStableFunc(records, latestFirst)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	remembered := p.dormant.Keys()
@@ -203,7 +247,7 @@ func (p *Pool) takeAll(records []record, at reading) (n int, refused []*LineErro
 	for i := range records {
 		switch state, err := p.take(&records[i], at); {
 		case err != nil:
-			refused = append(refused, records[i].error(err))
+			refused = append(refused, refusal{records[i], err})
 			continue
 		case state == dormant:
 			remembered = append(remembered, records[i].addr)
@@ -219,10 +263,10 @@ func (p *Pool) takeAll(records []record, at reading) (n int, refused []*LineErro
 // holds all that it may gets a dormant one.
 func (p *Pool) take(rec *record, at reading) (state uint64, err error) {
 	if p.entryAt(rec.addr) != nil {
-		return 0, errors.New("address has a later lease")
+		return 0, errAddrTaken
 	}
 	if p.find(&rec.host) != nil {
-		return 0, errors.New("host has a later lease")
+		return 0, errHostTaken
 	}
 	state, age := held, p.age(rec.time, at)
 	if age >= p.hold || !p.quotaLeft(rec.host) {

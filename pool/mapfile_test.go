@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -224,6 +225,73 @@ func TestLoadReadError(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 	require.EqualError(t, err, "pool: read leases: disk on fire")
 	require.Equal(t, 1, n, "but not half a line")
+}
+
+// lines is a file that is made while it is read. At its end it looks how much
+// memory is in use.
+type lines struct {
+	n    int
+	line func(i int) string
+	rest strings.Reader
+	i    int
+	heap uint64
+}
+
+func (l *lines) Read(b []byte) (int, error) {
+	if l.rest.Len() == 0 {
+		if l.i == l.n {
+			l.heap = liveHeap()
+			return 0, io.EOF
+		}
+		l.rest.Reset(l.line(l.i))
+		l.i++
+	}
+	return l.rest.Read(b)
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A file of 8 MiB made tayga take 53 MiB, since all its lines were kept until the
+// end; one of a gigabyte would have ended it.
+func TestLoadOfAHugeFileIsBounded(t *testing.T) {
+	const n = 300_000
+	for name, line := range map[string]func(i int) string{
+		"one-lease": func(i int) string { return fmt.Sprintf("172.16.2.7 2001:db8::7 %d\n", start.Unix()-n+int64(i)) },
+		"many-hosts": func(i int) string {
+			return fmt.Sprintf("172.16.2.%d 2001:db8::%x:%x %d\n", 1+i%255, i>>16, i&0xffff, start.Unix()-n+int64(i))
+		},
+		"same-time": func(i int) string {
+			return fmt.Sprintf("172.16.2.%d 2001:db8::%x:%x %d\n", 1+i%255, i>>16, i&0xffff, start.Unix())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, Config{Prefixes: prefixes("172.16.2.0/24")})
+			file := &lines{n: n, line: line}
+			before := liveHeap()
+			reported := make([]bool, n+1)
+			loaded, err := p.Load(file, nil, func(e *LineError) {
+				require.False(t, reported[e.Line], "line %d is reported twice", e.Line)
+				reported[e.Line] = true
+			})
+			require.NoError(t, err)
+			check(t, p)
+			require.Less(t, file.heap, before+4<<20)
+			// Of each address the latest use, or the first line of those.
+			first := 1
+			if name != "same-time" {
+				first = n - loaded + 1
+			}
+			require.Equal(t, map[bool]int{true: 1, false: 255}[name == "one-lease"], loaded)
+			for i := 1; i <= n; i++ {
+				require.Equal(t, i < first || i >= first+loaded, reported[i], "line %d", i)
+			}
+		})
+	}
 }
 
 func TestSave(t *testing.T) {

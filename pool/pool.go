@@ -158,10 +158,7 @@ func New(c Config, now time.Time) (*Pool, error) {
 		p.perNet = make(map[[16]byte]int)
 	}
 
-	size := uint64(0)
-	for i := range p.spans {
-		size += p.spans[i].size()
-	}
+	size := p.size()
 	p.tables, p.shift = newTables(size)
 	p.fill = make([]shardFill, len(p.tables))
 	lru, err := simplelru.NewLRU[uint32, struct{}](int(min(size, math.MaxInt)), nil) // so it never evicts by itself

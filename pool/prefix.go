@@ -34,6 +34,14 @@ func newSpan(p netip.Prefix) span {
 
 func (s *span) size() uint64 { return uint64(s.last) + 1 }
 
+// size is the number of all addresses of the pool, lendable or not.
+func (p *Pool) size() (n uint64) {
+	for i := range p.spans {
+		n += p.spans[i].size()
+	}
+	return n
+}
+
 func (s *span) at(off uint32) *atomic.Pointer[entry] {
 	if c := s.chunks[off>>chunkBits].Load(); c != nil {
 		return &c[off%(1<<chunkBits)]
