@@ -1,0 +1,94 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import "golang.org/x/sys/unix"
+
+// calls returns the system calls that the process may go on to make. What is not
+// here fails: programs to run, processes, other users, mounts, namespaces,
+// tracing, loading of code, sockets of the network, and whatever kernels learn
+// in the years to come.
+var calls = func(pid int) []rule {
+	self := []match{{{0, all, uint32(pid)}}} // the process alone, and its threads
+
+	rules := always(
+		// The packets' loop.
+		unix.SYS_READ, unix.SYS_WRITE, sysPoll, unix.SYS_FUTEX, unix.SYS_WRITEV, unix.SYS_READV,
+
+		// The Go runtime: network poller, timers, scheduler, signals, memory.
+		unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2, unix.SYS_PIPE2,
+		unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY,
+		unix.SYS_RESTART_SYSCALL,
+		unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY, unix.SYS_GETPID, unix.SYS_GETTID,
+		unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK,
+		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MINCORE,
+		unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_GETRANDOM, unix.SYS_UNAME, unix.SYS_GETRUSAGE,
+		// Its profiler.
+		unix.SYS_SETITIMER, unix.SYS_TIMER_CREATE, unix.SYS_TIMER_SETTIME, unix.SYS_TIMER_DELETE,
+		// Threads and memory of a C library, in programs with cgo.
+		unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_BRK, unix.SYS_MREMAP,
+
+		// Files. Landlock says which.
+		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_LSEEK,
+		unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_COPY_FILE_RANGE, unix.SYS_FTRUNCATE, unix.SYS_FSYNC,
+		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
+
+		// Sockets: those that are open, and those that the rule of socket lets be
+		// made.
+		unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN,
+		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG,
+		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
+	)
+	return append(rules,
+		// A thread is a clone that shares everything and gets nothing new.
+		rule{unix.SYS_CLONE, []match{{{0, unix.CLONE_THREAD | namespaces, unix.CLONE_THREAD}}}},
+		rule{unix.SYS_TGKILL, self},
+		rule{unix.SYS_KILL, self},
+
+		// Nothing becomes code that was not code before.
+		rule{unix.SYS_MMAP, []match{{{2, unix.PROT_EXEC, 0}}}},
+		rule{unix.SYS_MPROTECT, []match{{{2, unix.PROT_EXEC, 0}}}},
+		// The runtime gives its memory names.
+		rule{unix.SYS_PRCTL, []match{{{0, all, unix.PR_SET_VMA}}}},
+
+		// Others would have signals sent to anybody.
+		rule{unix.SYS_FCNTL, anyOf(1, unix.F_GETFL, unix.F_SETFL, unix.F_GETFD, unix.F_SETFD, unix.F_DUPFD_CLOEXEC)},
+
+		// A log daemon that was started anew, and the lock on the device's name:
+		// datagrams between processes. The services that would do something for a
+		// client, such as run a program, listen for streams. And route netlink, by
+		// which a device is looked for and set up.
+		rule{unix.SYS_SOCKET, []match{
+			{{0, all, unix.AF_UNIX}, {1, socketType, unix.SOCK_DGRAM}},
+			{{0, all, unix.AF_NETLINK}, {1, socketType, unix.SOCK_RAW}, {2, all, unix.NETLINK_ROUTE}},
+		}},
+		// Not those of packet filters, which belong to IP.
+		rule{unix.SYS_SETSOCKOPT, anyOf(1, unix.SOL_SOCKET, unix.IPPROTO_TCP, unix.SOL_NETLINK)},
+		// A TUN device and its link.
+		rule{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOFFLOAD, unix.TUNSETVNETHDRSZ,
+			unix.SIOCGIFINDEX, unix.SIOCGIFMTU, unix.SIOCGIFFLAGS)},
+	)
+}
+
+const (
+	// socketType is the type of a socket without SOCK_CLOEXEC and SOCK_NONBLOCK.
+	socketType = 0xf
+	namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
+		unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+)
+
+// always allows system calls whatever their arguments.
+func always(numbers ...uintptr) (rules []rule) {
+	for _, nr := range numbers {
+		rules = append(rules, rule{nr: nr})
+	}
+	return rules
+}
+
+// anyOf holds if an argument is one of values.
+func anyOf(arg int, values ...uint32) (when []match) {
+	for _, v := range values {
+		when = append(when, match{{arg, all, v}})
+	}
+	return when
+}

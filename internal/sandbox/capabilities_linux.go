@@ -1,0 +1,70 @@
+package sandbox
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// capState is what capget and capset work on: the low half of every set, and
+// the high one.
+type capState [2]unix.CapUserData
+
+// thisThread is the header that means the calling thread.
+func thisThread() *unix.CapUserHeader {
+	return &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+}
+
+func (s *capState) permitted() Capabilities {
+	return Capabilities(s[0].Permitted) | Capabilities(s[1].Permitted)<<32
+}
+
+// set makes c both permitted and effective, and nothing inheritable. Ambient
+// capabilities go with the inheritable ones.
+func (s *capState) set(c Capabilities) {
+	s[0] = unix.CapUserData{Effective: uint32(c), Permitted: uint32(c)}
+	s[1] = unix.CapUserData{Effective: uint32(c >> 32), Permitted: uint32(c >> 32)}
+}
+
+// permitted returns the capabilities of this thread.
+func permitted() Capabilities {
+	var s capState
+	if unix.Capget(thisThread(), &s[0]) != nil {
+		return ^Capabilities(0) // cannot happen, and would not be good news
+	}
+	return s.permitted()
+}
+
+// dropCapabilities drops all capabilities of all threads but those of keep.
+func dropCapabilities(keep Capabilities) error {
+	var s capState
+	s.set(permitted() & keep)
+	err := allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(thisThread())), uintptr(unsafe.Pointer(&s)))
+	if err == errThreads && permitted()&^keep == 0 {
+		return nil // there was nothing to drop, as after a change of user
+	}
+	return err
+}
+
+// Unprivileged calls f on a thread without effective capabilities, to find out
+// what is possible without them. f starts no goroutines.
+func Unprivileged(f func()) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before capState
+	if err := unix.Capget(thisThread(), &before[0]); err != nil {
+		return fmt.Errorf("sandbox: capget: %w", err)
+	}
+	without := before
+	without[0].Effective, without[1].Effective = 0, 0
+	if err := unix.Capset(thisThread(), &without[0]); err != nil {
+		return fmt.Errorf("sandbox: capset: %w", err)
+	}
+	f()
+	if err := unix.Capset(thisThread(), &before[0]); err != nil {
+		return fmt.Errorf("sandbox: capset: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// ask runs the filter for a process with the number 4711 in a machine that
+// shares no code with the kernel, which loads words in network order.
+func ask(t *testing.T, arch uint32, nr uintptr, args ...uint64) uint32 {
+	t.Helper()
+	var program []bpf.Instruction
+	for _, in := range compile(auditArch, calls(4711)) {
+		program = append(program, bpf.RawInstruction{Op: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}.Disassemble())
+	}
+	vm, err := bpf.NewVM(program)
+	require.NoError(t, err)
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data[offsetNr:], uint32(nr))
+	binary.BigEndian.PutUint32(data[offsetArch:], arch)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[offsetArgs+8*i:], uint32(a))
+		binary.BigEndian.PutUint32(data[offsetArgs+8*i+4:], uint32(a>>32))
+	}
+	ret, err := vm.Run(data)
+	require.NoError(t, err)
+	return uint32(ret)
+}
+
+func TestFilter(t *testing.T) {
+	const allow, eperm, enosys = retAllow, retEPERM, retENOSYS
+	for _, test := range []struct {
+		name string
+		want uint32
+		nr   uintptr
+		args []uint64
+	}{
+		{"read", allow, unix.SYS_READ, nil},
+		{"poll", allow, sysPoll, nil},
+		{"last-of-the-unconditional", allow, unix.SYS_GETSOCKOPT, nil},
+
+		{"thread-of-go", allow, unix.SYS_CLONE, []uint64{0x50f00}},
+		{"thread-of-glibc", allow, unix.SYS_CLONE, []uint64{0x3d0f00}},
+		{"fork", eperm, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}},
+		{"vfork", eperm, unix.SYS_CLONE, []uint64{unix.CLONE_VFORK | unix.CLONE_VM | uint64(unix.SIGCHLD)}},
+		{"thread-with-a-namespace", eperm, unix.SYS_CLONE, []uint64{0x50f00 | unix.CLONE_NEWNET}},
+		{"clone3", enosys, unix.SYS_CLONE3, nil},
+		{"execve", eperm, unix.SYS_EXECVE, nil},
+
+		{"signal-to-a-thread", allow, unix.SYS_TGKILL, []uint64{4711, 4712, 23}},
+		{"signal-to-another-process", eperm, unix.SYS_TGKILL, []uint64{4712, 4712, 23}},
+		{"kill-oneself", allow, unix.SYS_KILL, []uint64{4711, 6}},
+		{"kill-all", eperm, unix.SYS_KILL, []uint64{1<<64 - 1, 9}},
+
+		{"memory", allow, unix.SYS_MMAP, []uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE}},
+		{"memory-for-code", eperm, unix.SYS_MMAP, []uint64{0, 4096, unix.PROT_READ | unix.PROT_EXEC}},
+		{"memory-made-code", eperm, unix.SYS_MPROTECT, []uint64{0, 4096, unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC}},
+		{"memory-named", allow, unix.SYS_PRCTL, []uint64{unix.PR_SET_VMA}},
+		{"prctl", eperm, unix.SYS_PRCTL, []uint64{unix.PR_SET_DUMPABLE, 1}},
+
+		{"datagrams-between-processes", allow, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK}},
+		{"streams-between-processes", eperm, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM}},
+		{"packets-between-processes", eperm, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET}},
+		{"route-netlink", allow, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW | unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE}},
+		{"packet-filter-netlink", eperm, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}},
+		{"raw-ip", eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP}},
+		{"raw-ip6", eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6}},
+		{"packet-socket", eperm, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW}},
+		{"tcp", eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM}},
+		{"udp", eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM}},
+		{"option-of-sockets", allow, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET}},
+		{"option-of-iptables", eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_IP, 64}},
+
+		{"attach", allow, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}},
+		{"mtu", allow, unix.SYS_IOCTL, []uint64{3, unix.SIOCGIFMTU}},
+		{"terminal-input", eperm, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI}},
+		{"terminal-input-with-bits-that-do-not-count", eperm, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI | 1<<40}},
+		{"non-blocking", allow, unix.SYS_FCNTL, []uint64{3, unix.F_SETFL}},
+		{"signals-by-descriptor", eperm, unix.SYS_FCNTL, []uint64{3, unix.F_SETOWN}},
+
+		{"unheard-of", eperm, 9999, nil},
+		{"negative", eperm, 1<<64 - 1, nil},
+	} {
+		assert.Equal(t, test.want, ask(t, auditArch, test.nr, test.args...), test.name)
+	}
+	assert.EqualValues(t, eperm, ask(t, unix.AUDIT_ARCH_I386, unix.SYS_READ), "in the way of another processor")
+}
+
+// Whatever it is asked, the filter has an answer, and one of its own three.
+func TestFilterEnds(t *testing.T) {
+	for nr := range uintptr(1000) {
+		for _, arg := range []uint64{0, 1, 1<<64 - 1} {
+			assert.Contains(t, []uint32{retAllow, retEPERM, retENOSYS}, ask(t, auditArch, nr, arg, arg, arg, arg, arg, arg))
+		}
+	}
+	assert.Less(t, len(compile(auditArch, calls(1))), 4096) // the kernel's limit
+}
