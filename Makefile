@@ -3,7 +3,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: demo test build format vet lint unit fuzz mutants twin netns peers bench bench-compare
+.PHONY: demo test build format vet lint unit fuzz mutants twin netns peers recipes bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -57,6 +57,13 @@ peers:
 	STEPPE_REQUIRE_NETNS=1 STEPPE_REQUIRE_PEER=1 $(GO) test -count 1 -v ./internal/peer
 	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -run 'SideBySide|DebiansTayga|ReloadUnderTraffic|Killed' ./cmd/tayga \
 		-reloads 1000 -kills 200
+
+# The pages of docs/deploy followed to the letter on freshly installed Debian
+# machines. The first run makes an image of Debian and keeps it; it needs network.
+# One page only: make recipes RECIPE=Gateway
+recipes: build
+	@scripts/need mmdebstrap=mmdebstrap nft=nftables unshare=util-linux
+	@scripts/recipes $(RECIPE)
 
 # All that is measured, against bench/results/baseline.txt: ten minutes. One thing
 # only: make bench MICRO=Flows E2E=none
