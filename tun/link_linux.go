@@ -11,10 +11,9 @@ import (
 // openLink opens the sockets that look after the device's link. They belong to
 // the network namespace of the thread that opened the device.
 func (d *Device) openLink() (err error) {
-	if d.ctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-		if d.ctl, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			return fmt.Errorf("tun: socket: %w", err)
-		}
+	// Any socket will do, netdevice(7), and this one sends nothing anywhere.
+	if d.ctl, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("tun: socket: %w", err)
 	}
 	v, err := d.get(unix.SIOCGIFINDEX)
 	if err != nil {

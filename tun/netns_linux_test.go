@@ -59,8 +59,15 @@ var (
 // setUp gives the device the address of ours, with peer behind it, and sets it up.
 func setUp(t *testing.T, d *Device) {
 	t.Helper()
-	require.NoError(t, d.set(unix.SIOCSIFADDR, func(r *unix.Ifreq) { require.NoError(t, r.SetInet4Addr(ours.AsSlice())) }))
-	require.NoError(t, d.set(unix.SIOCSIFNETMASK, func(r *unix.Ifreq) { require.NoError(t, r.SetInet4Addr([]byte{255, 255, 255, 0})) }))
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(s)
+	ifr, err := unix.NewIfreq(d.Name())
+	require.NoError(t, err)
+	require.NoError(t, ifr.SetInet4Addr(ours.AsSlice()))
+	require.NoError(t, unix.IoctlIfreq(s, unix.SIOCSIFADDR, ifr))
+	require.NoError(t, ifr.SetInet4Addr([]byte{255, 255, 255, 0}))
+	require.NoError(t, unix.IoctlIfreq(s, unix.SIOCSIFNETMASK, ifr))
 	require.NoError(t, d.SetUp(true))
 }
 
