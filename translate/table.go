@@ -18,6 +18,9 @@ type Map struct {
 	IPv4, IPv6 netip.Prefix
 }
 
+// isHost reports whether m maps a single address to a single address.
+func (m Map) isHost() bool { return m.IPv4.Bits() == 32 && m.IPv6.Bits() == 128 }
+
 func (m Map) String() string { return m.IPv4.String() + " " + m.IPv6.String() }
 
 // TableConfig holds the address mappings of a Table.
@@ -40,10 +43,18 @@ type Table struct {
 	first    prefix6052   // composes; bits is 0 if there is no prefix
 	prefixes []prefix6052 // longest first
 
-	// Explicit maps and pools. A nil tree is an empty one.
-	to6  *bart.Fast[entry]
-	to4  *bart.Fast[entry]
-	maps []Map
+	// Explicit maps and pools, but for maps of a single address to a single
+	// address: those are in hosts. A nil tree is an empty one.
+	hosts hosts
+	to6   *bart.Fast[entry]
+	to4   *bart.Fast[entry]
+	maps  []Map
+
+	// What spares most packets a lookup that finds nothing, and with many maps
+	// its cache misses: which /16s have maps or pools at all, and whether
+	// addresses inside prefixes have maps.
+	listed4 [1 << 16 / 64]uint64
+	inside  bool
 }
 
 // entry is a Map made ready for the packet path, or a pool.
@@ -76,6 +87,13 @@ func NewTable(c TableConfig) (*Table, error) {
 	}
 	slices.SortStableFunc(t.prefixes, func(a, b prefix6052) int { return cmp.Compare(b.bits, a.bits) })
 
+	n := 0
+	for _, m := range c.Maps {
+		if m.isHost() {
+			n++
+		}
+	}
+	t.hosts = newHosts(n)
 	for _, m := range c.Maps {
 		if err := t.addMap(m); err != nil {
 			return nil, err
@@ -106,27 +124,72 @@ func (t *Table) addMap(m Map) error {
 	if bits4 > bits6 {
 		return fmt.Errorf("translate: map %s: %d IPv4 suffix bits do not fit %d IPv6 suffix bits (RFC 7757 §3.2)", m, bits4, bits6)
 	}
+	if t.taken4(p4) {
+		return fmt.Errorf("translate: map %s: %s is mapped already", m, p4)
+	}
+	if t.taken6(p6) {
+		return fmt.Errorf("translate: map %s: %s is mapped already", m, p6)
+	}
+	t.list4(p4)
+	for i := range t.prefixes {
+		t.inside = t.inside || t.prefixes[i].prefix().Overlaps(p6)
+	}
+	v4, v6 := make4(p4.Addr().As4()), make6(p6.Addr().As16())
+	if m.isHost() {
+		e := host{v6: v6, v4: v4, used: true}
+		*t.hosts.find4(v4) = e
+		*t.hosts.find6(v6) = e
+		return nil
+	}
+	e := entry{v6: v6, v4: v4, suffix: addr4(1<<bits4 - 1), shift: uint8(bits6 - bits4)}
 	if t.to6 == nil {
 		t.to6 = new(bart.Fast[entry])
 	}
 	if t.to4 == nil {
 		t.to4 = new(bart.Fast[entry])
 	}
-	if _, taken := t.to6.Get(p4); taken {
-		return fmt.Errorf("translate: map %s: %s is mapped already", m, p4)
-	}
-	if _, taken := t.to4.Get(p6); taken {
-		return fmt.Errorf("translate: map %s: %s is mapped already", m, p6)
-	}
-	e := entry{
-		v6:     make6(p6.Addr().As16()),
-		v4:     make4(p4.Addr().As4()),
-		suffix: addr4(1<<bits4 - 1),
-		shift:  uint8(bits6 - bits4),
-	}
 	t.to6.Insert(p4, e)
 	t.to4.Insert(p6, e)
 	return nil
+}
+
+// list4 notes that p has a map or is a pool.
+func (t *Table) list4(p netip.Prefix) {
+	first := make4(p.Addr().As4()) >> 16
+	for i := range addr4(1) << max(16-p.Bits(), 0) {
+		t.listed4[(first+i)>>6] |= 1 << ((first + i) & 63)
+	}
+}
+
+// unlisted4 reports whether neither a map nor a pool can cover a.
+func (t *Table) unlisted4(a addr4) bool { return t.listed4[a>>22]>>(a>>16&63)&1 == 0 }
+
+// taken4 reports whether there is a map or a pool of exactly p.
+func (t *Table) taken4(p netip.Prefix) bool {
+	if p.Bits() == 32 {
+		if _, found := t.hosts.to6(make4(p.Addr().As4())); found {
+			return true
+		}
+	}
+	if t.to6 == nil {
+		return false
+	}
+	_, found := t.to6.Get(p)
+	return found
+}
+
+// taken6 reports whether there is a map of exactly p.
+func (t *Table) taken6(p netip.Prefix) bool {
+	if p.Bits() == 128 {
+		if _, found := t.hosts.to4(make6(p.Addr().As16())); found {
+			return true
+		}
+	}
+	if t.to4 == nil {
+		return false
+	}
+	_, found := t.to4.Get(p)
+	return found
 }
 
 func (t *Table) addPool(p netip.Prefix) error {
@@ -137,12 +200,13 @@ func (t *Table) addPool(p netip.Prefix) error {
 	if t.to6 == nil {
 		t.to6 = new(bart.Fast[entry])
 	}
-	if e, taken := t.to6.Get(p); taken {
-		if e.pool {
-			return fmt.Errorf("translate: pool %s: given twice", p)
-		}
+	if e, found := t.to6.Get(p); found && e.pool {
+		return fmt.Errorf("translate: pool %s: given twice", p)
+	}
+	if t.taken4(p) {
 		return fmt.Errorf("translate: pool %s: a map has the same prefix", p)
 	}
+	t.list4(p)
 	t.to6.Insert(p, entry{pool: true})
 	return nil
 }
@@ -167,6 +231,9 @@ func (t *Table) Warnings() []string {
 			tree *bart.Fast[entry]
 			pfx  netip.Prefix
 		}{{t.to6, m.IPv4.Masked()}, {t.to4, m.IPv6.Masked()}} {
+			if side.tree == nil {
+				continue
+			}
 			for around, e := range side.tree.Supernets(side.pfx) {
 				if around != side.pfx && !e.pool {
 					lines = append(lines, fmt.Sprintf("map %s: lies inside %s of another map; the longest match wins", m, around))
@@ -222,7 +289,13 @@ func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
 // §4.2.1.
 func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how how) {
 	t := w.s.tab
-	if t.to6 != nil && !embedOnly {
+	if embedOnly || t.unlisted4(a) {
+		return w.embed(p, a)
+	}
+	if v6, found := t.hosts.to6(a); found {
+		return v6, byMap
+	}
+	if t.to6 != nil {
 		if e, found := t.to6.Lookup(netip.AddrFrom4(a.array())); found {
 			if !e.pool {
 				return e.to6(a), byMap
@@ -250,6 +323,12 @@ func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how how) {
 // covers4 reports whether an explicit map or a pool covers a: the question that
 // intrinsic hairpinning asks, RFC 7757 §4.2.2.
 func (t *Table) covers4(a addr4) bool {
+	if t.unlisted4(a) {
+		return false
+	}
+	if _, found := t.hosts.to6(a); found {
+		return true
+	}
 	return t.to6 != nil && t.to6.Contains(netip.AddrFrom4(a.array()))
 }
 
@@ -257,13 +336,9 @@ func (t *Table) covers4(a addr4) bool {
 // prefix if it was byPrefix.
 func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
 	t := w.s.tab
-	if t.to4 != nil {
-		if e, found := t.to4.Lookup(netip.AddrFrom16(a.array())); found {
-			v4 = e.to4(a)
-			if w.t.cfg.illegal4(v4) {
-				return v4, illegal, nil
-			}
-			return v4, byMap, nil
+	if t.inside {
+		if v4, how = w.from6map(a); how != unmapped {
+			return v4, how, nil
 		}
 	}
 	for i := range t.prefixes {
@@ -280,5 +355,27 @@ func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
 		}
 		return v4, byPrefix, p
 	}
-	return v4, unmapped, nil
+	if !t.inside {
+		v4, how = w.from6map(a)
+	}
+	return v4, how, nil
+}
+
+// from6map maps an IPv6 address into IPv4 by explicit map.
+func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
+	t := w.s.tab
+	v4, found := t.hosts.to4(a)
+	if !found && t.to4 != nil {
+		var e entry
+		if e, found = t.to4.Lookup(netip.AddrFrom16(a.array())); found {
+			v4 = e.to4(a)
+		}
+	}
+	switch {
+	case !found:
+		return v4, unmapped
+	case w.t.cfg.illegal4(v4):
+		return v4, illegal
+	}
+	return v4, byMap
 }

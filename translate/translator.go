@@ -168,6 +168,7 @@ type Worker struct {
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
+	touched        uint64 // of no meaning: what fetch has read is used
 
 	now    time.Duration // last Tick
 	second int64         // seconds of now, counted from 1; 0 before the first Tick
@@ -221,6 +222,7 @@ func (w *Worker) Translate(p *Packet) Result {
 // it loads the tables and publishes the counters once.
 func (w *Worker) TranslateBatch(ps []Packet) {
 	w.restamp()
+	w.fetch(ps)
 	for i := range ps {
 		w.judge(&ps[i])
 	}
