@@ -126,6 +126,9 @@ func offset(h netip.Addr, n int) uint32 {
 }
 
 func (m *list) mayLease(h netip.Addr) bool {
+	if !h.IsGlobalUnicast() || h.Is4In6() {
+		return false
+	}
 	return len(m.c.Clients) == 0 || slices.ContainsFunc(m.c.Clients, func(p netip.Prefix) bool { return p.Contains(h) })
 }
 
@@ -272,9 +275,13 @@ func newLending(t *testing.T, program []byte) *lending {
 	return l
 }
 
-// host is one of 1024 hosts, in four /64s.
+// host is one of 1024 hosts, in four /64s, or an address that none can have.
 func (l *lending) host() netip.Addr {
-	a := [16]byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, l.octet() & 3}
+	net := l.octet()
+	if net >= 0xfc {
+		return []netip.Addr{netip.IPv6Unspecified(), netip.IPv6Loopback(), netip.IPv6LinkLocalAllNodes(), netip.MustParseAddr("fe80::1")}[net&3]
+	}
+	a := [16]byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, net & 3}
 	a[15] = l.octet()
 	return netip.AddrFrom16(a)
 }
@@ -428,6 +435,7 @@ func FuzzPool(f *testing.F) {
 	f.Add(slices.Concat([]byte{2, 0}, fill(9), []byte{8, 0, 9, 15}, fill(12), []byte{10, 31, 0, 15, 7, 0})) // restarts
 	f.Add(slices.Concat([]byte{0, 0}, fill(4), []byte{12, 9, 9, 10, 1, 150}, fill(5)))                      // the clock is set back
 	f.Add(slices.Concat([]byte{4, 0}, fill(3), []byte{7, 0, 1, 6, 0, 0, 14, 0, 0}, fill(2)))                // one address
+	f.Add(slices.Concat([]byte{0, 0}, fill(2), []byte{0, 252, 0, 253, 0, 254, 0, 255, 15}))                 // nobody's addresses: pool TestHostsThatCannotBe
 	f.Add(slices.Concat([]byte{5, 0}, fill(5)))                                                             // a reservation around the pool yields
 	f.Fuzz(func(t *testing.T, program []byte) {
 		l := newLending(t, program)

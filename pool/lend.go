@@ -93,7 +93,16 @@ func (p *Pool) end(e *entry) {
 	p.changes.Add(1)
 }
 
+// canBe reports whether a host can have an address: those of RFC 7915 §5.1 are
+// no host's.
+func canBe(host netip.Addr) bool {
+	return !(host.IsMulticast() || host.IsLinkLocalUnicast() || host.IsLoopback() || host.IsUnspecified() || host.Is4In6())
+}
+
 func (p *Pool) mayLease(host netip.Addr) bool {
+	if !canBe(host) {
+		return false
+	}
 	for _, x := range p.clients {
 		if x.Contains(host) {
 			return true

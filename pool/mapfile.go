@@ -154,7 +154,7 @@ func parseLine(line int, text []byte, err error) (rec record, _ error) {
 	if err != nil || !host.Is6() || host.Zone() != "" {
 		return rec, errors.New("not an IPv6 address")
 	}
-	if host.IsMulticast() || host.IsLinkLocalUnicast() || host.IsLoopback() || host.IsUnspecified() || host.Is4In6() {
+	if !canBe(host) {
 		return rec, errors.New("not the address of a host")
 	}
 	t, err := strconv.ParseUint(string(words[2]), 10, 63)
@@ -188,13 +188,13 @@ func (p *Pool) judge(rec *record, at reading, check func(Lease) error) error {
 // age returns the age of a lease by the time in its line, in seconds, at most
 // Config.Forget.
 func (p *Pool) age(t int64, at reading) uint32 {
-	switch d := at.wall - t; {
-	case d < -maxAhead:
+	switch {
+	case t > at.wall+maxAhead:
 		return p.hold
-	case d < 0:
+	case t > at.wall:
 		return 0
 	default:
-		return uint32(min(d, int64(p.forget)))
+		return uint32(min(at.wall-t, int64(p.forget))) // both are positive
 	}
 }
 

@@ -62,6 +62,9 @@ const (
 	DefaultForget = 14 * 24 * time.Hour
 )
 
+// longest is the longest that a lease can be held or remembered.
+const longest = 10 * 365 * 24 * time.Hour
+
 // Config is what a Pool is made of. New checks it; later changes to it have no
 // effect.
 type Config struct {
@@ -207,7 +210,7 @@ func (p *Pool) setTimes(hold, forget time.Duration) error {
 		forget = max(DefaultForget, hold)
 	}
 	for _, d := range []time.Duration{hold, forget} {
-		if d < time.Second || d%time.Second != 0 || d > 10*365*24*time.Hour {
+		if d < time.Second || d%time.Second != 0 || d > longest {
 			return fmt.Errorf("pool: lease time %v: want whole seconds, at most 10 years", d)
 		}
 	}
@@ -229,7 +232,8 @@ func checkReserved(prefixes []netip.Prefix) error {
 
 // Assign returns the address that host holds, or lends one: it makes the
 // host's dormant lease held again, or else gives out an address by the rules
-// above. It reports false if host may not lease or there is nothing to lend.
+// above. It reports false if host may not lease, or cannot be (it is multicast,
+// link-local, loopback, unspecified or IPv4-mapped), or there is nothing to lend.
 // In a pool that is exhausted that answer takes no lock either.
 func (p *Pool) Assign(host [16]byte) (addr [4]byte, ok bool) {
 	if addr, ok = p.Addr(host); ok {

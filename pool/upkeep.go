@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -23,10 +24,15 @@ type clock struct {
 	elapsed time.Duration // since the start of the second that held New
 }
 
+// lastSecond is the end of the pool's seconds: its clock stands still there and
+// does not begin anew.
+const lastSecond = (math.MaxUint32 - epoch) * time.Second
+
 // Tick tells the pool the time. Between two calls the time stands still, so
 // call it about once a second. Time that goes back leaves the pool's clock
-// where it is. A time with a monotonic reading, as from time.Now, keeps leases
-// alive when the wall clock is set.
+// where it is; time that goes by counts for ten years at most, longer than any
+// lease is remembered. A time with a monotonic reading, as from time.Now, keeps
+// leases alive when the wall clock is set.
 func (p *Pool) Tick(now time.Time) {
 	c := &p.clock
 	c.mu.Lock()
@@ -34,7 +40,7 @@ func (p *Pool) Tick(now time.Time) {
 	if c.last.IsZero() {
 		c.elapsed = time.Duration(now.Nanosecond()) // so seconds change when the wall clock's do
 	} else if d := now.Sub(c.last); d > 0 {
-		c.elapsed += d
+		c.elapsed = min(c.elapsed+min(d, longest), lastSecond)
 	}
 	c.last = now
 	if s := epoch + uint32(c.elapsed/time.Second); s != p.now.Load() {
@@ -206,7 +212,8 @@ func (p *Pool) setReserved(i int, off uint32, reserved bool) bool {
 }
 
 // Remove ends the leases for which match returns true: for instance those of
-// hosts that have got an explicit map. It returns their number.
+// hosts that have got an explicit map. It returns their number. match must not
+// call methods that change the pool.
 func (p *Pool) Remove(match func(Lease) bool) (ended int) {
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
