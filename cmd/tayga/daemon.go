@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -39,6 +40,7 @@ type daemon struct {
 	vitals  vitals
 	socket  *status.Socket // may be nil
 	madeDir bool           // the socket's directory is ours
+	metrics net.Listener   // may be nil
 }
 
 // errReported is an error about which everything has been said.
@@ -125,6 +127,9 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	if err := d.openStatus(id.gid); err != nil {
+		return err
+	}
+	if err := d.openMetrics(); err != nil {
 		return err
 	}
 	if d.o.chroot {
@@ -276,6 +281,9 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	upkeep.Go(func() { d.upkeep(stop) })
 	if d.socket != nil {
 		go status.Serve(d.socket, d.tell)
+	}
+	if d.metrics != nil {
+		go d.serveMetrics()
 	}
 	d.notifier.send("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), d.status())
 

@@ -15,7 +15,7 @@
 //	log.go        log sinks; syslog.go, journal.go
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
-//	status.go     how the daemon is, for --status
+//	status.go     how the daemon is, for --status; metrics.go for Prometheus
 package main
 
 import (

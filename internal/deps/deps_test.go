@@ -62,6 +62,31 @@ func TestBans(t *testing.T) {
 	}
 }
 
+// TestOnly: what is large stays where it is used.
+func TestOnly(t *testing.T) {
+	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}} {{join .XTestImports \" \"}}", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	found := false
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(line, " ")
+		for _, dep := range strings.Fields(imports) {
+			if !hasPrefix(dep, []string{"github.com/prometheus"}) {
+				continue
+			}
+			if found = true; pkg != module+"/internal/metrics" {
+				t.Errorf("%s imports %s: only internal/metrics does", pkg, dep)
+			}
+		}
+	}
+	if !found {
+		t.Error("nobody imports github.com/prometheus")
+	}
+}
+
 func deps(t *testing.T, pkg string) []string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", pkg)

@@ -73,7 +73,8 @@ type Config struct {
 	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
 	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
 
-	StatusSocket string // absolute path, NoStatusSocket, or empty: where it usually is
+	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
+	MetricsListen netip.AddrPort // the zero value is no metrics
 
 	taken taken // what maps of other files may not take
 }

@@ -82,6 +82,7 @@ dynamic-pool-max-per-prefix /64 16
 dynamic-pool-hold 2h
 dynamic-pool-forget 30d
 status-socket /run/nat64
+metrics-listen [2001:db8::7]:9464
 `), "tayga.conf", func(string) (string, bool) { return "ignored, there is a data-dir", true })
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -132,7 +133,8 @@ status-socket /run/nat64
 		Hold:        2 * time.Hour,
 		Forget:      30 * 24 * time.Hour,
 
-		StatusSocket: "/run/nat64",
+		StatusSocket:  "/run/nat64",
+		MetricsListen: netip.MustParseAddrPort("[2001:db8::7]:9464"),
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -333,6 +335,11 @@ func TestValues(t *testing.T) {
 		}
 		if c.StatusSocket != want {
 			t.Errorf("status-socket %s = %q, want %q: %v", word, c.StatusSocket, want, problems)
+		}
+	}
+	for _, word := range []string{"9464", ":9464", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:9464", "localhost:9464", "[::1]"} {
+		if c, problems := read(minimal + "metrics-listen " + word + "\n"); !problems.Failed() {
+			t.Errorf("metrics-listen %s = %v", word, c.MetricsListen)
 		}
 	}
 	for _, word := range []string{"1.2.3", "01.2.3.4", "1.2.3.4%eth0", "::1", "::ffff:1.2.3.4", ""} {

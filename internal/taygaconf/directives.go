@@ -50,6 +50,7 @@ var directives = map[string]directive{
 	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
 	"dynamic-pool-forget":         {1, 1, true, (*reader).poolForget},
 	"status-socket":               {1, 1, true, (*reader).statusSocket},
+	"metrics-listen":              {1, 1, true, (*reader).metricsListen},
 }
 
 // A reader fills in a Config from the lines of a file.
@@ -477,5 +478,15 @@ func (r *reader) statusSocket(words []string) error {
 		return fmt.Errorf("%s is longer than the %d characters that a socket's path can have", show(path), most)
 	}
 	r.c.StatusSocket = path
+	return nil
+}
+
+// metricsListen takes an address of this machine and a port.
+func (r *reader) metricsListen(words []string) error {
+	a, err := netip.ParseAddrPort(words[0])
+	if err != nil || a.Port() == 0 {
+		return fmt.Errorf("%s is not an address and port such as 127.0.0.1:9464 or [::1]:9464", show(words[0]))
+	}
+	r.c.MetricsListen = a
 	return nil
 }

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"net"
+
+	"github.com/steppe-nat64/steppe/internal/metrics"
+	"github.com/steppe-nat64/steppe/internal/status"
+)
+
+// openMetrics opens the address on which metrics are served, if the
+// configuration has one.
+func (d *daemon) openMetrics() (err error) {
+	if !d.conf.MetricsListen.IsValid() {
+		return nil
+	}
+	d.metrics, err = net.Listen("tcp", d.conf.MetricsListen.String())
+	if err != nil {
+		return fmt.Errorf("metrics-listen: %w", err)
+	}
+	return nil
+}
+
+// serveMetrics serves metrics until the process ends.
+func (d *daemon) serveMetrics() {
+	err := metrics.Serve(d.metrics, func() *status.Report { return d.tell(status.Summary) })
+	if err != nil {
+		d.log.warningf("metrics-listen: %v: no more metrics", err)
+	}
+}

@@ -1,0 +1,100 @@
+// Package metrics serves the figures of a daemon to Prometheus.
+//
+//	collector.go  a status.Report as metrics
+//	server.go     the HTTP server, which trusts no client
+package metrics
+
+import (
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/steppe-nat64/steppe/internal/status"
+)
+
+// A collector turns a report into metrics, anew for each scrape, so that one
+// scrape holds what --status would have told at that moment.
+type collector struct{ tell func() *status.Report }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("steppe_"+name, help, labels, nil)
+}
+
+var (
+	packetsDesc  = desc("packets_total", "Packets that came in, by what became of them.", "direction", "verdict", "reason")
+	bytesDesc    = desc("bytes_total", "Octets of these packets as they came in, IP headers included.", "direction", "verdict", "reason")
+	heldBackDesc = desc("icmp_errors_held_back_total", "ICMP errors that the rate limit kept from being sent.")
+
+	deviceDesc  = desc("device_info", "The TUN device, with the offloads that the kernel granted.", "device", "offloads")
+	upDesc      = desc("device_up", "Whether the device is there and up.")
+	mtuDesc     = desc("device_mtu_bytes", "MTU of the device.")
+	workersDesc = desc("workers", "Workers that translate packets, one for each queue of the device.")
+	refusedDesc = desc("queue_refused_packets_total", "Packets that the kernel did not take from a queue.", "queue")
+
+	poolDesc     = desc("pool_addresses", "Addresses of the dynamic pool that can be lent.")
+	leasesDesc   = desc("leases", "Leases of the dynamic pool.", "state")
+	requestsDesc = desc("lease_requests_refused_total", "Requests for a lease that were refused.")
+
+	mapsDesc    = desc("maps", "Explicit maps, by where they are written.", "source")
+	reloadsDesc = desc("reloads_total", "Reloads, by result.", "result")
+	startDesc   = desc("start_time_seconds", "When the daemon started, in seconds since 1970.")
+	buildDesc   = desc("build_info", "Version of the daemon and of the Go that built it.", "version", "goversion")
+)
+
+// Describe sends nothing, which makes this an unchecked collector: what there is
+// to collect depends on the configuration and on what has happened.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect makes a report and sends it as metrics.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	r := c.tell()
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		for i := range labels {
+			labels[i] = strings.ToValidUTF8(labels[i], "?") // the kernel takes any octets for a device's name
+		}
+		m, err := prometheus.NewConstMetric(d, kind, value, labels...)
+		if err != nil {
+			m = prometheus.NewInvalidMetric(d, err)
+		}
+		out <- m
+	}
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		send(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		send(d, prometheus.GaugeValue, value, labels...)
+	}
+
+	for _, p := range r.Packets {
+		count(packetsDesc, p.Packets, p.Direction, p.Verdict, p.Reason)
+		count(bytesDesc, p.Octets, p.Direction, p.Verdict, p.Reason)
+	}
+	count(heldBackDesc, r.ErrorsHeldBack)
+
+	gauge(deviceDesc, 1, r.Device.Name, strings.Join(r.Device.Offloads, " "))
+	up := 0.0
+	if r.Device.Present && r.Device.Up {
+		up = 1
+	}
+	gauge(upDesc, up)
+	gauge(mtuDesc, float64(r.Device.MTU))
+	gauge(workersDesc, float64(r.Device.Workers))
+	for i, n := range r.Device.Refused {
+		count(refusedDesc, n, strconv.Itoa(i))
+	}
+
+	if p := r.Pool; p != nil {
+		gauge(poolDesc, float64(p.Size))
+		gauge(leasesDesc, float64(p.Held), "held")
+		gauge(leasesDesc, float64(p.Dormant), "dormant")
+		count(requestsDesc, p.Refused)
+	}
+	gauge(mapsDesc, float64(r.Maps.Config), "config")
+	gauge(mapsDesc, float64(r.Maps.MapFile), "map-file")
+	count(reloadsDesc, r.Reloads.OK, "ok")
+	count(reloadsDesc, r.Reloads.Failed, "failed")
+	gauge(startDesc, float64(r.Started.UnixMilli())/1000)
+	gauge(buildDesc, 1, r.Version, runtime.Version())
+}
