@@ -214,6 +214,22 @@ func (t *Table) addPool(p netip.Prefix) error {
 // Maps returns the explicit mappings in the order in which they were given.
 func (t *Table) Maps() iter.Seq[Map] { return slices.Values(t.maps) }
 
+// Fixed reports whether an IPv6 address has a mapping of its own, by an explicit
+// map or a prefix: no lease can be its host's.
+func (t *Table) Fixed(a netip.Addr) bool {
+	if !a.Is6() {
+		return false
+	}
+	v6 := make6(a.As16())
+	for i := range t.prefixes {
+		if t.prefixes[i].contains(v6) {
+			return true
+		}
+	}
+	_, found := t.hosts.to4(v6)
+	return found || t.to4 != nil && t.to4.Contains(netip.AddrFrom16(v6.array()))
+}
+
 // Warnings returns a line for everything in the table that is allowed and
 // probably not meant: maps that overlap (RFC 7757 §5; the longest match wins on
 // each side by itself), hosts numbered from the well-known prefix (RFC 6052

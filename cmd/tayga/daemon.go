@@ -162,7 +162,7 @@ func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
 	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	d.introduce(len(more))
 	d.warn()
-	d.leases.load(mapped6(d.conf, more))
+	d.leases.load(noLease(d.conf, tab))
 	return nil
 }
 
@@ -496,8 +496,10 @@ func (d *daemon) reloadMaps() error {
 	}
 	d.trans.SetTable(tab)
 	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
-	if err := d.leases.reserve(d.conf.Reserved(more), mapped6(d.conf, more)); err != nil {
-		return err
+	if d.leases != nil {
+		if err := d.leases.reserve(d.conf.Reserved(more), noLease(d.conf, tab)); err != nil {
+			return err
+		}
 	}
 	d.warn()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))

@@ -45,7 +45,7 @@ type leases struct {
 
 // load reads the file, if there is one. Leases of hosts that have got a fixed
 // mapping since are left out.
-func (l *leases) load(fixed *hosts6) {
+func (l *leases) load(fixed func(host netip.Addr) bool) {
 	if l == nil || l.dir == "" {
 		return
 	}
@@ -62,7 +62,7 @@ func (l *leases) load(fixed *hosts6) {
 	defer f.Close()
 	bad := 0
 	n, err := l.pool.Load(f, func(lease pool.Lease) error {
-		if fixed.contains(lease.Host) {
+		if fixed(lease.Host) {
 			return errors.New("host has a fixed mapping")
 		}
 		return nil
@@ -160,7 +160,7 @@ func (l *leases) saveLocked(now time.Time) {
 
 // reserve makes the pool agree with maps that have changed: nobody leases an
 // address with a map, and no host that has one holds a lease.
-func (l *leases) reserve(addrs []netip.Prefix, fixed *hosts6) error {
+func (l *leases) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool) error {
 	if l == nil {
 		return nil
 	}
@@ -168,7 +168,7 @@ func (l *leases) reserve(addrs []netip.Prefix, fixed *hosts6) error {
 	if err != nil {
 		return err
 	}
-	ended += l.pool.Remove(func(lease pool.Lease) bool { return fixed.contains(lease.Host) })
+	ended += l.pool.Remove(func(lease pool.Lease) bool { return fixed(lease.Host) })
 	if ended > 0 {
 		l.log.noticef("%d leases ended because their address or host has a map now", ended)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
 )
 
 const poolConf = `tun-device nat64
@@ -62,7 +63,7 @@ func leaseLines(t *testing.T) []string {
 func TestLeasesAreSaved(t *testing.T) {
 	now := time.Now()
 	l, _ := newLeases(t, now)
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	at := func(d time.Duration) time.Time { return now.Add(d) }
 
 	l.upkeep(at(time.Second))
@@ -95,7 +96,7 @@ func TestLeasesAreSaved(t *testing.T) {
 func TestEarlyLeaseIsSaved(t *testing.T) {
 	now := time.Now()
 	l, _ := newLeases(t, now)
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.pool.Assign(host("2001:db8:77::1"))
 	l.save(now)
 	require.Len(t, leaseLines(t), 1)
@@ -109,7 +110,7 @@ func TestLeasesAreLoaded(t *testing.T) {
 	stamp := strconv.FormatInt(now.Unix()-10, 10)
 	text := "### comment\n\n172.16.2.12\t2001:db8:1::12\t" + stamp + "\n172.16.2.255 2001:db8:1::ff " + stamp + " # kept\n"
 	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
-	l.load(mapped6(confOf(t, poolConf), nil))
+	l.load(unleasable(t, confOf(t, poolConf)))
 	l.log.flush()
 	assert.Equal(t, []string{"6 Loaded 2 dynamic maps from /data/dynamic.map"}, r.all())
 	assert.NoFileExists(t, damagedFile)
@@ -132,7 +133,7 @@ func TestDamagedLeasesArePreserved(t *testing.T) {
 		"172.16.2.18 ::ffff:192.0.2.1 " + stamp + "\n" +
 		"\x00\x00\x00"
 	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
-	l.load(mapped6(confOf(t, poolConf), nil))
+	l.load(unleasable(t, confOf(t, poolConf)))
 	l.log.flush()
 	lines := strings.Join(r.all(), "\n")
 	assert.Contains(t, lines, "/data/dynamic.map:2: ignored: ")
@@ -157,7 +158,7 @@ func TestUnreadableLeasesAreSetAside(t *testing.T) {
 	now := time.Now()
 	l, r := newLeases(t, now)
 	require.NoError(t, os.Symlink(leaseFile, leaseFile)) // root reads all files, but not this
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.log.flush()
 	lines := strings.Join(r.all(), "\n")
 	assert.Contains(t, lines, "Unable to open /data/dynamic.map: too many levels of symbolic links: starting without the leases in it")
@@ -173,7 +174,7 @@ func TestDamagedLeasesThatCannotBeCopied(t *testing.T) {
 	l, r := newLeases(t, time.Now())
 	require.NoError(t, os.WriteFile(leaseFile, []byte("nonsense\n"), 0o644))
 	require.NoError(t, os.MkdirAll(damagedFile+"~~/full", 0o755)) // in the way of the copy
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.log.flush()
 	assert.Contains(t, strings.Join(r.all(), "\n"), "Unable to keep a copy of it: ")
 	kept, err := os.ReadFile(damagedFile)
@@ -185,7 +186,7 @@ func TestDamagedLeasesThatCannotBeCopied(t *testing.T) {
 func TestDamageReportsAreBounded(t *testing.T) {
 	l, r := newLeases(t, time.Now())
 	require.NoError(t, os.WriteFile(leaseFile, []byte(strings.Repeat("nonsense\n", 10_000)), 0o644))
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.log.flush()
 	assert.Len(t, r.all(), damageReports+3)
 	assert.Contains(t, r.all()[damageReports], "9980 more lines ignored")
@@ -196,7 +197,7 @@ func TestSaveFailureIsRetried(t *testing.T) {
 	now := time.Now()
 	l, r := newLeases(t, now)
 	require.NoError(t, os.Mkdir(leaseFile, 0o755))
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.log.flush()
 	before := len(r.all())
 	for i := range 44 {
@@ -214,12 +215,12 @@ func TestSaveFailureIsRetried(t *testing.T) {
 func TestNoLeaseFile(t *testing.T) {
 	l, _ := newLeases(t, time.Now())
 	l.dir = ""
-	l.load(&hosts6{})
+	l.load(func(netip.Addr) bool { return false })
 	l.upkeep(time.Now().Add(time.Hour))
 	l.save(time.Now())
 	assert.NoFileExists(t, leaseFile)
 	var none *leases
-	none.load(&hosts6{})
+	none.load(func(netip.Addr) bool { return false })
 	none.upkeep(time.Now())
 	none.save(time.Now())
 	assert.NoError(t, none.reserve(nil, nil))
@@ -237,7 +238,7 @@ func TestReserve(t *testing.T) {
 	c := confOf(t, poolConf)
 	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, l.reserve(c.Reserved(more), mapped6(c, more)))
+	require.NoError(t, l.reserve(c.Reserved(more), unleasable(t, c, more...)))
 	l.log.flush()
 	assert.Contains(t, strings.Join(r.all(), "\n"), "2 leases ended")
 	_, ok := l.pool.Host([4]byte{172, 16, 2, 95})
@@ -248,13 +249,22 @@ func TestReserve(t *testing.T) {
 	assert.True(t, ok)
 }
 
-func TestMapped6(t *testing.T) {
-	s := mapped6(confOf(t, "tun-device t\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 64:ff9b::/96\nmap 10.0.0.0/24 2001:db8:a::/56\n"), nil)
+func unleasable(t *testing.T, c *taygaconf.Config, more ...taygaconf.Map) func(netip.Addr) bool {
+	t.Helper()
+	tab, err := translate.NewTable(c.Table(more))
+	require.NoError(t, err)
+	return noLease(c, tab)
+}
+
+func TestNoLease(t *testing.T) {
+	fixed := unleasable(t, confOf(t, "tun-device t\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 64:ff9b::/96\nmap 10.0.0.0/24 2001:db8:a::/56\nmap 10.0.1.1 2001:db8:b::1\n"))
 	for h, want := range map[string]bool{
 		"2001:db8::1": true, "2001:db8::2": false,
 		"64:ff9b::8.8.8.8": true, "64:ff9b:1::1": false,
 		"2001:db8:a:ff::9": true, "2001:db8:a:100::9": false,
+		"2001:db8:b::1": true, "2001:db8:b::2": false,
+		"10.0.1.1": false,
 	} {
-		assert.Equal(t, want, s.contains(netip.MustParseAddr(h)), h)
+		assert.Equal(t, want, fixed(netip.MustParseAddr(h)), h)
 	}
 }

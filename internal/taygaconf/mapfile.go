@@ -1,6 +1,7 @@
 package taygaconf
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/netip"
@@ -54,8 +55,9 @@ func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
 	rep := &reporter{file: name}
 	s := newSource(src, rep)
-	var maps []Map
-	at4, at6 := make(map[netip.Prefix]int), make(map[netip.Prefix]int) // index into maps
+	lines := len(s.rest) / usualLine
+	maps := make([]Map, 0, lines)
+	at4, at6 := make(map[key4]int32, lines), make(map[key6]int32, lines) // index into maps
 	for words := s.next(); words != nil; words = s.next() {
 		m, warnings, err := mapLine(words)
 		if err != nil {
@@ -69,18 +71,18 @@ func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
 		for _, w := range warnings {
 			rep.warnf(s.line, "map", "%s", w)
 		}
-		i4, found4 := at4[m.IPv4]
-		i6, found6 := at6[m.IPv6]
+		i4, found4 := at4[keyOf4(m)]
+		i6, found6 := at6[keyOf6(m)]
 		if found4 || found6 {
 			for _, i := range both(i4, found4, i6, found6) {
 				old := maps[i]
 				rep.warnf(s.line, "map", "replaces %s on line %d", old.Map, old.Line)
-				delete(at4, old.IPv4)
-				delete(at6, old.IPv6)
+				delete(at4, keyOf4(old.Map))
+				delete(at6, keyOf6(old.Map))
 				maps[i].Line = 0 // gone
 			}
 		}
-		at4[m.IPv4], at6[m.IPv6] = len(maps), len(maps)
+		at4[keyOf4(m)], at6[keyOf6(m)] = int32(len(maps)), int32(len(maps))
 		maps = append(maps, Map{Map: m, File: name, Line: s.line})
 	}
 	kept := maps[:0]
@@ -92,15 +94,35 @@ func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
 	return kept, rep.done()
 }
 
+// usualLine is about how many octets a line of a map-file has.
+const usualLine = 48
+
+// Prefixes as keys without pointers: a million of them are no work for the
+// garbage collector, which would take its time from the packets.
+type (
+	key4 uint64
+	key6 struct {
+		addr [16]byte
+		bits uint8
+	}
+)
+
+func keyOf4(m translate.Map) key4 {
+	a := m.IPv4.Addr().As4()
+	return key4(binary.BigEndian.Uint32(a[:]))<<8 | key4(m.IPv4.Bits())
+}
+
+func keyOf6(m translate.Map) key6 { return key6{m.IPv6.Addr().As16(), uint8(m.IPv6.Bits())} }
+
 // both lists the indices that were found, each once.
-func both(i int, foundI bool, j int, foundJ bool) []int {
+func both(i int32, foundI bool, j int32, foundJ bool) []int32 {
 	switch {
 	case foundI && foundJ && i != j:
-		return []int{i, j}
+		return []int32{i, j}
 	case foundI:
-		return []int{i}
+		return []int32{i}
 	}
-	return []int{j}
+	return []int32{j}
 }
 
 func mapLine(words []string) (translate.Map, []string, error) {
