@@ -139,7 +139,7 @@ func (b *Bed) Start(args ...string) error {
 		return err
 	}
 	if err := b.Gateway.WaitRunning(Device, patience); err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, b.lastWords())
 	}
 	return b.serve()
 }
