@@ -78,8 +78,12 @@ func (d *Device) Link() (Link, error) {
 	return Link{MTU: int(mtu), Up: flags&unix.IFF_UP != 0}, nil
 }
 
-// SetMTU sets the device's MTU in octets.
+// SetMTU sets the device's MTU in octets: 68 at least, or 1280 where the device
+// has IPv6 addresses, and 65535 at most.
 func (d *Device) SetMTU(mtu int) error {
+	if mtu < 0 || mtu > maxPacket { // what ioctl takes has fewer bits
+		return fmt.Errorf("tun: link %s: MTU %d is not in 68 to %d", d.name, mtu, maxPacket)
+	}
 	if err := d.enter(&d.mu); err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ const Headroom = translate.Headroom + virtioLen
 const maxPacket = 65535
 
 // NewPackets returns n packets with buffers for Read: Headroom, the largest
-// packet, translate.Tailroom.
+// packet, translate.Tailroom. It panics if n is negative.
 func NewPackets(n int) []translate.Packet {
 	const size = Headroom + maxPacket + translate.Tailroom
 	ps := make([]translate.Packet, n)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -42,8 +43,8 @@ type Queue struct {
 
 // Open makes or attaches to the device. On any error nothing is left behind.
 func Open(c Config) (*Device, error) {
-	if c.Name == "" || len(c.Name) >= unix.IFNAMSIZ {
-		return nil, fmt.Errorf("tun: device name %q: want 1 to %d octets", c.Name, unix.IFNAMSIZ-1)
+	if err := checkName(c.Name); err != nil {
+		return nil, err
 	}
 	if c.Queues < 0 || c.Queues > 64 {
 		return nil, fmt.Errorf("tun: %d queues: want 1 to 64", c.Queues)
@@ -54,6 +55,19 @@ func Open(c Config) (*Device, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// checkName refuses what does not name one device. The kernel would stop reading
+// at a NUL, and take another device than the one whose lock we hold; of a pattern
+// it would make a new one at every call.
+func checkName(name string) error {
+	if name == "" || len(name) >= unix.IFNAMSIZ {
+		return fmt.Errorf("tun: device name %q: want 1 to %d octets", name, unix.IFNAMSIZ-1)
+	}
+	if strings.ContainsAny(name, "%\x00") {
+		return fmt.Errorf("tun: device name %q: want no %% and no NUL", name)
+	}
+	return nil
 }
 
 func (d *Device) open(c Config) (err error) {
@@ -220,8 +234,8 @@ func plain(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) }
 // the device if there is none. With stay, uid and gid may attach to it without
 // privilege; −1 leaves an owner out.
 func Persist(name string, stay bool, uid, gid int) error {
-	if name == "" || len(name) >= unix.IFNAMSIZ {
-		return fmt.Errorf("tun: device name %q: want 1 to %d octets", name, unix.IFNAMSIZ-1)
+	if err := checkName(name); err != nil {
+		return err
 	}
 	q, err := attach(name, unix.IFF_TUN|unix.IFF_NO_PI|unix.IFF_MULTI_QUEUE)
 	if errors.Is(err, unix.EINVAL) {
@@ -319,8 +333,8 @@ const batchOctets = 256 << 10
 // Read waits for a packet and then takes what else is there without waiting, up
 // to len(ps) packets or about 256 KiB, whichever comes first. It sets the window,
 // Offload and Result of each; their Buf must be at least as long as those of
-// NewPackets. An error means that the queue is finished: ErrClosed or ErrGone. It
-// allocates nothing.
+// NewPackets; it panics if one has not even the room for translation. An error
+// means that the queue is finished: ErrClosed or ErrGone. It allocates nothing.
 //
 // Descriptors do not block; poll waits for the queue or the eventfd of Close.
 // Under load poll is not called at all. The runtime's network poller would cost

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"strings"
@@ -45,7 +46,9 @@ func TestOpenAndClose(t *testing.T) {
 	l, err = d.Link()
 	require.NoError(t, err)
 	require.Equal(t, Link{MTU: 1400}, l)
-	require.Error(t, d.SetMTU(10), "less than IPv4 can do with")
+	for _, mtu := range []int{math.MinInt, -1, 0, 10, 67, 65536, math.MaxInt, math.MinInt + 1500} { // the last was taken for 1500
+		require.Error(t, d.SetMTU(mtu), mtu)
+	}
 
 	require.NoError(t, d.Close())
 	require.NoError(t, d.Close(), "again")
@@ -96,6 +99,8 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"no-name", Config{}, `tun: device name "": want 1 to 15 octets`},
 		{"long-name", Config{Name: "abcdefghijklmnop"}, `tun: device name "abcdefghijklmnop": want 1 to 15 octets`},
+		{"pattern", Config{Name: "nat%d"}, `tun: device name "nat%d": want no % and no NUL`},
+		{"cut-short", Config{Name: "nat64\x00x"}, `tun: device name "nat64\x00x": want no % and no NUL`},
 		{"queues", Config{Name: "x", Queues: 65}, "tun: 65 queues: want 1 to 64"},
 		{"fewer-queues-than-none", Config{Name: "x", Queues: -1}, "tun: -1 queues: want 1 to 64"},
 	} {
@@ -228,6 +233,7 @@ func TestPersist(t *testing.T) {
 		require.True(t, exists(t, "nat64"))
 	})
 	require.ErrorContains(t, Persist("", true, 0, 0), `tun: device name ""`)
+	require.ErrorContains(t, Persist("nat%d", true, -1, -1), `tun: device name "nat%d"`)
 }
 
 // TestPersistOwner has the owner attach without privilege, and a stranger fail.

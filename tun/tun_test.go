@@ -52,6 +52,11 @@ func TestNewPackets(t *testing.T) {
 	}
 }
 
+func TestNewPacketsOfNone(t *testing.T) {
+	require.Empty(t, NewPackets(0))
+	require.Panics(t, func() { NewPackets(-1) })
+}
+
 func TestFeaturesString(t *testing.T) {
 	require.Equal(t, "none", Features{}.String())
 	require.Equal(t, "checksum", Features{Checksum: true}.String())
