@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -310,6 +311,11 @@ var errStopped = errors.New("stopped by a signal")
 // session translates packets for as long as the device is there. The error
 // says why it ended.
 func (d *daemon) session(signals <-chan os.Signal) error {
+	// A reload and the garbage collector can keep all processors busy for a second.
+	// Whoever of us shares them then is for the kernel to say, which prefers those
+	// who mostly sleep; the Go scheduler would let packets wait for ten milliseconds.
+	runtime.GOMAXPROCS(runtime.NumCPU() + len(d.queues))
+
 	var all sync.WaitGroup
 	failed := make(chan error, len(d.queues))
 	for i, q := range d.queues {
