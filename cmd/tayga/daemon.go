@@ -290,6 +290,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 
 	err := d.session(signals)
 	for errors.Is(err, tun.ErrGone) {
+		d.vitals.linked(tun.Link{Gone: true}) // whoever noticed it
 		d.log.errorf("Tun device %s is gone: waiting for it to come back", d.conf.TunDevice)
 		if err = d.reattach(signals); err == nil {
 			err = d.session(signals)
@@ -366,10 +367,10 @@ func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-
 				return err
 			}
 		case l := <-links:
-			d.vitals.linked(l)
 			if l.Gone {
 				return tun.ErrGone
 			}
+			d.vitals.linked(l)
 			d.follow(l)
 		case err := <-failed:
 			return err
@@ -415,7 +416,16 @@ func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
 	look := time.NewTicker(glancing)
 	defer look.Stop()
 	late := time.After(absence)
-	for !deviceExists(d.conf.TunDevice) {
+	for {
+		if deviceExists(d.conf.TunDevice) {
+			d.dev, d.queues, d.link, err = openDevice(d.conf)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, tun.ErrBusy) { // who made it may not have let go of it yet
+				return err
+			}
+		}
 		select {
 		case sig := <-signals:
 			if err := d.signal(sig); err != nil {
@@ -425,9 +435,6 @@ func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
 			return fmt.Errorf("tun device %s did not come back", d.conf.TunDevice)
 		case <-look.C:
 		}
-	}
-	if d.dev, d.queues, d.link, err = openDevice(d.conf); err != nil {
-		return err
 	}
 	if err := setUpLink(d.conf, d.log.infof); err != nil {
 		d.dev.Close()

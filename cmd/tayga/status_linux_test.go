@@ -115,7 +115,7 @@ func TestStatusOfDeletedDevice(t *testing.T) {
 	r := b.ask(status.Summary)
 	assert.False(t, r.Device.Present)
 	assert.Equal(t, before.Packets, r.Packets)
-	_, errs, code := b.tayga("--mktun", "-c", b.conf)
+	_, errs, code := b.tayga("--mktun", "-c", b.conf) // which holds the device for a moment
 	require.Equal(t, 0, code, errs)
 	b.eventually(func() bool { return b.ask(status.Summary).Device.Present }, p.Output)
 	require.NoError(t, p.Stop(patience))
