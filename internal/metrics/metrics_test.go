@@ -2,15 +2,19 @@ package metrics
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -195,4 +199,65 @@ func TestBadClients(t *testing.T) {
 	assert.Equal(t, http.StatusOK, code)
 	assert.Greater(t, time.Since(start), askTime/2, "there was no crowd")
 	assert.Less(t, time.Since(start), 2*askTime+20*time.Second)
+}
+
+// The dashboard asks for nothing that is not served.
+func TestDashboard(t *testing.T) {
+	text, err := os.ReadFile("../../docs/grafana/steppe.json")
+	require.NoError(t, err)
+	var dashboard struct {
+		Inputs []struct{ Name string } `json:"__inputs"`
+		Title  string
+		Panels []struct {
+			ID      int
+			Title   string
+			Type    string
+			GridPos struct{ X, Y, W, H int }
+			Targets []struct {
+				Expr       string
+				Datasource struct{ UID string }
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &dashboard))
+	require.Len(t, dashboard.Inputs, 1, "what an import asks for")
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(&collector{sample}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	labels := make(map[string]map[string]bool) // of each metric
+	for _, f := range families {
+		labels[f.GetName()] = map[string]bool{"job": true, "instance": true}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels[f.GetName()][l.GetName()] = true
+		}
+	}
+	used := make(map[string]bool)
+	metric := regexp.MustCompile(`\b((?:steppe|go|process)_[a-z_]+)\{([^}]*)\}`)
+	label := regexp.MustCompile(`([a-z_]+)=`)
+	for _, p := range dashboard.Panels {
+		require.NotEmpty(t, p.Targets, p.Title)
+		assert.LessOrEqual(t, p.GridPos.X+p.GridPos.W, 24, p.Title)
+		for _, target := range p.Targets {
+			assert.Equal(t, "${"+dashboard.Inputs[0].Name+"}", target.Datasource.UID)
+			found := metric.FindAllStringSubmatch(target.Expr, -1)
+			require.NotEmpty(t, found, target.Expr)
+			for _, f := range found {
+				require.Contains(t, labels, f[1], p.Title)
+				used[f[1]] = true
+				for _, l := range label.FindAllStringSubmatch(f[2], -1) {
+					assert.Contains(t, labels[f[1]], l[1], target.Expr)
+				}
+			}
+			by := regexp.MustCompile(`by \(([^)]*)\)`).FindStringSubmatch(target.Expr)
+			for _, l := range strings.Split(append(by, "", "")[1], ", ") {
+				assert.True(t, l == "" || labels[found[0][1]][l], target.Expr)
+			}
+		}
+	}
+	for name := range labels {
+		if strings.HasPrefix(name, "steppe_") {
+			assert.Contains(t, used, name, "shown nowhere")
+		}
+	}
 }
