@@ -141,6 +141,7 @@ func (d *daemon) start() (err error) {
 	if err := id.drop(); err != nil {
 		return err
 	}
+	d.confine() // before anything is read that others may have written
 	return d.build(tab, more)
 }
 

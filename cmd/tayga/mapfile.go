@@ -40,14 +40,18 @@ func openMapSource(path, jail string) (*mapSource, error) {
 	return m, nil
 }
 
+// at returns the descriptor from which name counts.
+func (m *mapSource) at() int {
+	if m.dir == nil {
+		return unix.AT_FDCWD
+	}
+	return int(m.dir.Fd())
+}
+
 // read reads the file. The error is about the file as a whole, the problems
 // are about its lines.
 func (m *mapSource) read(c *taygaconf.Config) ([]taygaconf.Map, taygaconf.Problems, error) {
-	dir := unix.AT_FDCWD
-	if m.dir != nil {
-		dir = int(m.dir.Fd())
-	}
-	fd, err := unix.Openat(dir, m.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(m.at(), m.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
 	}

@@ -2,7 +2,17 @@
 
 package sandbox
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// auditArch is how the kernel calls this processor.
+var auditArch = map[string]uint32{
+	"amd64": unix.AUDIT_ARCH_X86_64,
+	"arm64": unix.AUDIT_ARCH_AARCH64,
+}[runtime.GOARCH]
 
 // calls returns the system calls that the process may go on to make. What is not
 // here fails: programs to run, processes, other users, mounts, namespaces,
@@ -13,7 +23,7 @@ var calls = func(pid int) []rule {
 
 	rules := always(
 		// The packets' loop.
-		unix.SYS_READ, unix.SYS_WRITE, sysPoll, unix.SYS_FUTEX, unix.SYS_WRITEV, unix.SYS_READV,
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PPOLL, unix.SYS_FUTEX, unix.SYS_WRITEV, unix.SYS_READV,
 
 		// The Go runtime: network poller, timers, scheduler, signals, memory.
 		unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2, unix.SYS_PIPE2,

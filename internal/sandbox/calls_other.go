@@ -3,6 +3,6 @@
 package sandbox
 
 // There is no table for this processor.
-const auditArch = 0
+const auditArch uint32 = 0
 
 var calls func(pid int) []rule

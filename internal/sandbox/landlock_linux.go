@@ -18,11 +18,12 @@ const (
 	versionIoctl  = 5
 )
 
-// rights are those of each Access. Right to refer is none of them: files are
-// not moved from directory to directory.
+// rights are those of each Access. The right to refer is none of them: files are
+// not moved from one directory to another.
 var rights = map[Access]uint64{
 	ReadFiles:   unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR,
 	RemoveFiles: unix.LANDLOCK_ACCESS_FS_REMOVE_FILE,
+	RemoveDirs:  unix.LANDLOCK_ACCESS_FS_REMOVE_DIR,
 	KeepFiles: unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR |
 		unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE |
 		unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE,

@@ -14,6 +14,7 @@ const (
 	ReadFiles   Access = iota // read files
 	KeepFiles                 // read, write, make, rename and remove files
 	RemoveFiles               // remove files
+	RemoveDirs                // remove empty directories
 	UseDevice                 // the path is a device: read, write, ioctl
 )
 

@@ -75,6 +75,7 @@ func paths(dir string) []Path {
 		{Name: dir + "/data", Access: KeepFiles},
 		{Name: dir + "/maps", Access: ReadFiles},
 		{Name: dir + "/run", Access: RemoveFiles},
+		{Name: dir + "/empty", Access: RemoveDirs},
 		{Name: "/dev/null", Access: UseDevice},
 		{Name: dir + "/absent", Access: KeepFiles},
 	}
@@ -84,6 +85,7 @@ func paths(dir string) []Path {
 func furnish(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
+	require.NoError(t, os.MkdirAll(dir+"/empty/empty", 0o755))
 	for _, name := range []string{"data/old", "maps/maps", "run/pid", "other/secret"} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("text"), 0o644))
@@ -156,6 +158,8 @@ var files = []attempt{
 	{"write-maps", func(dir string) error { return open(dir+"/maps/maps", unix.O_WRONLY) }, nil, unix.EACCES},
 	{"read-pid", func(dir string) error { return open(dir+"/run/pid", unix.O_RDONLY) }, nil, unix.EACCES},
 	{"remove-pid", func(dir string) error { return os.Remove(dir + "/run/pid") }, nil, nil},
+	{"remove-directory", func(dir string) error { return unix.Rmdir(dir + "/empty/empty") }, nil, nil},
+	{"remove-another-directory", func(dir string) error { return unix.Rmdir(dir + "/empty") }, nil, unix.EACCES},
 	{"use-device", func(string) error { return open("/dev/null", unix.O_RDWR) }, nil, nil},
 	{"use-another-device", func(string) error { return open("/dev/zero", unix.O_RDWR) }, nil, unix.EACCES},
 }

@@ -43,7 +43,7 @@ func TestFilter(t *testing.T) {
 		args []uint64
 	}{
 		{"read", allow, unix.SYS_READ, nil},
-		{"poll", allow, sysPoll, nil},
+		{"poll", allow, unix.SYS_PPOLL, nil},
 		{"last-of-the-unconditional", allow, unix.SYS_GETSOCKOPT, nil},
 
 		{"thread-of-go", allow, unix.SYS_CLONE, []uint64{0x50f00}},

@@ -68,6 +68,7 @@ type Config struct {
 	ICMPPool6   []netip.Addr
 	NodeAddress bool
 	Offload     bool           // ask the device for offloads
+	Sandbox     bool           // give up what is not needed once all is open
 	PoolClients []netip.Prefix // who may lease; empty: everybody
 	PoolQuota   PoolQuota      // the zero value is no limit
 	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years

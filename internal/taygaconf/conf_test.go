@@ -40,6 +40,7 @@ func TestDefaults(t *testing.T) {
 		ICMPErrors: translate.ErrorsTAYGA,
 		Hairpin:    translate.HairpinIntrinsic,
 		Offload:    true,
+		Sandbox:    true,
 		Hold:       7440 * time.Second,
 		Forget:     14 * 24 * time.Hour,
 	}
@@ -77,6 +78,7 @@ icmp-pool   192.0.2.9 2001:db8::9
 icmp-pool   192.0.2.10
 hairpin     simple
 offload     no
+sandbox     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
 dynamic-pool-max-per-prefix /64 16
 dynamic-pool-hold 2h

@@ -45,6 +45,7 @@ var directives = map[string]directive{
 	"icmp-pool":                   {1, anyNumber, false, (*reader).icmpPool},
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
 	"offload":                     {1, 1, true, (*reader).offload},
+	"sandbox":                     {1, 1, true, (*reader).sandbox},
 	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
 	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
 	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
@@ -121,6 +122,7 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			Workers:    -1,
 			ICMPErrors: translate.ErrorsTAYGA,
 			Offload:    true,
+			Sandbox:    true,
 			Hold:       DefaultHold,
 			Forget:     DefaultForget,
 		},
@@ -423,6 +425,11 @@ func (r *reader) hairpin(words []string) (err error) {
 
 func (r *reader) offload(words []string) (err error) {
 	r.c.Offload, err = boolean(words[0])
+	return err
+}
+
+func (r *reader) sandbox(words []string) (err error) {
+	r.c.Sandbox, err = choice(words[0], []string{"auto", "no"}, []bool{true, false})
 	return err
 }
 

@@ -184,4 +184,7 @@ var All = []Vector{
 	{129, "state-directories", "", "dynamic-pool 192.168.255.0/24\nenv STATE_DIRECTORY=D:/B", Accept, Accept, Warn, 4, `only the first of several directories in STATE_DIRECTORY is used: `},
 	{130, "state-directory-relative", "", "dynamic-pool 192.168.255.0/24\nenv STATE_DIRECTORY=relative", Accept, Reject, Reject, 4, "is not an absolute path"},
 	{131, "data-dir-without-pool", "", "data-dir D", Accept, Crash, Accept, 0, ""},
+	{132, "sandbox-no", "", "sandbox no", Reject, Reject, Accept, 0, ""},
+	{133, "sandbox-auto", "", "sandbox AUTO", Reject, Reject, Accept, 0, ""},
+	{134, "sandbox-yes", "", "sandbox yes", Reject, Reject, Reject, 4, `sandbox: "yes" is none of auto, no`},
 }

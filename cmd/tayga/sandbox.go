@@ -1,0 +1,92 @@
+package main
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/steppe-nat64/steppe/internal/sandbox"
+	"github.com/steppe-nat64/steppe/internal/status"
+)
+
+// confine gives up what the daemon does not need any more, once all is open and
+// set up. What is told on the way is what holds.
+func (d *daemon) confine() {
+	if !d.conf.Sandbox {
+		d.log.infof("Sandbox: no")
+		return
+	}
+	time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
+	r := sandbox.Enter(sandbox.Config{Paths: d.paths(), Keep: d.capabilities()})
+	d.log.infof("Sandbox: %v", r)
+	for _, line := range r.Missing() {
+		d.log.noticef("Note: %s", line)
+	}
+	if dir := d.wideDir(); dir != "" && r.Landlock == nil {
+		d.log.noticef("Note: because of map-file %s the process may read all that lies below %s: a directory of its own would be better", d.maps.path, dir)
+	}
+}
+
+// paths are what the daemon still opens and removes: its leases, the map-file,
+// the device if it has to be attached to again, and at the end what shows that it
+// runs. tayga.conf is read at start only.
+func (d *daemon) paths() []sandbox.Path {
+	list := []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
+	if d.conf.DataDir != "" {
+		list = append(list, sandbox.Path{Name: ".", Access: sandbox.KeepFiles})
+	}
+	if d.maps != nil {
+		list = append(list, d.maps.paths()...)
+	}
+	if d.pid != nil && d.pid.dir != nil {
+		list = append(list, sandbox.Path{At: d.pid.dir, Name: ".", Access: sandbox.RemoveFiles})
+	}
+	if dir := d.socketDir(); dir != "" {
+		list = append(list, sandbox.Path{Name: dir, Access: sandbox.RemoveFiles})
+		if d.madeDir {
+			list = append(list, sandbox.Path{Name: filepath.Dir(status.Dir), Access: sandbox.RemoveDirs})
+		}
+	}
+	return list
+}
+
+// tunPath is what devices are attached to by.
+const tunPath = "/dev/net/tun"
+
+// socketDir returns the directory of the status socket, empty if there is none
+// that could be removed.
+func (d *daemon) socketDir() string {
+	if d.socket == nil || d.o.chroot {
+		return ""
+	}
+	return filepath.Dir(d.socket.Addr().String())
+}
+
+// paths are the directories in which the file may be replaced: its own and, if it
+// is a symbolic link, the one that it leads to. Kernels know directories with all
+// that is below them, and no names in them.
+func (m *mapSource) paths() []sandbox.Path {
+	list := []sandbox.Path{{At: m.dir, Name: filepath.Dir(m.name), Access: sandbox.ReadFiles}}
+	if m.dir == nil {
+		if target, err := filepath.EvalSymlinks(m.name); err == nil {
+			list = append(list, sandbox.Path{Name: filepath.Dir(target), Access: sandbox.ReadFiles})
+		}
+	}
+	return list
+}
+
+// wideDir returns the map-file's directory if that is the root or right below
+// it, such as /etc, where there is more than maps.
+func (d *daemon) wideDir() string {
+	if d.maps == nil {
+		return ""
+	}
+	path := d.maps.path
+	if !filepath.IsAbs(path) {
+		path = filepath.Join("/", d.conf.DataDir, path)
+	}
+	dir := filepath.Dir(filepath.Clean(path))
+	if filepath.Dir(dir) != "/" || dir == filepath.Clean(d.conf.DataDir) {
+		return ""
+	}
+	return dir
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/sandbox"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// capabilities returns those that the daemon cannot do without, if it has them.
+// To move packets, to follow the device and to save leases takes none.
+func (d *daemon) capabilities() (keep sandbox.Capabilities) {
+	if !attachesFreely(d.conf) {
+		keep |= sandbox.NetAdmin
+	}
+	permitted := true
+	err := sandbox.Unprivileged(func() { permitted = d.filesPermitted() })
+	if err != nil || !permitted {
+		keep |= sandbox.DACOverride
+	}
+	return keep
+}
+
+// attachesFreely reports whether a device that was deleted and comes back can be
+// taken up again without CAP_NET_ADMIN: it does not have to be set up, and the
+// kernel lets us attach to it, since it belongs to us or to nobody. Whoever makes
+// it again is taken to make the same. The kernel does not tell nobody from root.
+func attachesFreely(c *taygaconf.Config) bool {
+	if c.TunUp || len(c.TunIPs) > 0 || len(c.TunRoutes) > 0 {
+		return false
+	}
+	link, err := netlink.LinkByName(c.TunDevice)
+	if err != nil {
+		return false
+	}
+	tun, ok := link.(*netlink.Tuntap)
+	if !ok || int(tun.Owner) != os.Geteuid() {
+		return false
+	}
+	groups, err := os.Getgroups()
+	return int(tun.Group) == os.Getegid() || err == nil && slices.Contains(groups, int(tun.Group))
+}
+
+// filesPermitted reports whether the permissions of all files that the daemon
+// still opens, or removes, let this thread do so. What is absent is no obstacle.
+func (d *daemon) filesPermitted() bool {
+	ok := permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
+	if d.conf.DataDir != "" {
+		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK) &&
+			permitted(unix.AT_FDCWD, leaseFile, unix.R_OK)
+	}
+	if d.maps != nil {
+		ok = ok && permitted(d.maps.at(), d.maps.name, unix.R_OK)
+	}
+	if d.pid != nil && d.pid.dir != nil {
+		ok = ok && permitted(int(d.pid.dir.Fd()), ".", unix.W_OK|unix.X_OK)
+	}
+	if dir := d.socketDir(); dir != "" {
+		ok = ok && permitted(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK)
+	}
+	return ok
+}
+
+// permitted asks for the effective user and capabilities of this thread, which
+// faccessat2 alone does. Kernels without it, before 5.8, permit nothing here.
+func permitted(at int, path string, mode int) bool {
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return false
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_FACCESSAT2, uintptr(at), uintptr(unsafe.Pointer(name)), uintptr(mode), unix.AT_EACCESS, 0, 0)
+	return errno == 0 || errno == unix.ENOENT || errno == unix.EROFS
+}
