@@ -28,7 +28,8 @@ func TestEndAmidstOtherSignals(t *testing.T) {
 	kill := func(sig syscall.Signal) { require.NoError(t, syscall.Kill(os.Getpid(), sig)) }
 
 	kill(syscall.SIGUSR1)
-	require.Equal(t, syscall.SIGUSR1, next())
+	for next() != syscall.SIGUSR1 { // one of an earlier run may be on its way
+	}
 	for range 100 { // nobody answers
 		kill(syscall.SIGHUP)
 		kill(syscall.SIGUSR1)
