@@ -54,6 +54,9 @@ func (d *Device) Index() int {
 // Features returns none.
 func (d *Device) Features() Features { return Features{} }
 
+// Probe does nothing: there are no offloads to try.
+func (d *Device) Probe() error { return nil }
+
 // Queues returns the device's queue.
 func (d *Device) Queues() []*Queue { return d.queues }
 

@@ -203,7 +203,6 @@ const (
 // grant asks for offloads, fewer with every refusal. The kernel takes them for
 // the whole device.
 func grant(fd int, c Config) Features {
-	const tso, uso = tunFTSO4 | tunFTSO6 | tunFTSOECN, tunFUSO4 | tunFUSO6
 	// A program before us may have left a longer header.
 	if unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, virtioLen) != nil {
 		return Features{}
@@ -211,18 +210,23 @@ func grant(fd int, c Config) Features {
 	for _, f := range []Features{{true, true, true}, {true, true, false}, {true, false, false}} {
 		f.TSO = f.TSO && !c.NoTSO
 		f.USO = f.USO && !c.NoUSO
-		bits := tunFCsum
-		if f.TSO {
-			bits |= tso
-		}
-		if f.USO {
-			bits |= uso
-		}
-		if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, bits) == nil {
+		if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, f.bits()) == nil {
 			return f
 		}
 	}
 	return Features{}
+}
+
+// bits are the flags of TUNSETOFFLOAD for f, which has Checksum.
+func (f Features) bits() int {
+	b := tunFCsum
+	if f.TSO {
+		b |= tunFTSO4 | tunFTSO6 | tunFTSOECN
+	}
+	if f.USO {
+		b |= tunFUSO4 | tunFUSO6
+	}
+	return b
 }
 
 // plain takes all offloads back. They belong to the device: one that is

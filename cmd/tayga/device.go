@@ -15,6 +15,7 @@ type device interface {
 	Features() tun.Features
 	Link() (tun.Link, error)
 	Watch(func(tun.Link)) error
+	Probe() error
 	Close() error
 }
 
@@ -31,7 +32,10 @@ const lowestMTU = 1280
 // openDevice attaches to the device, or makes it. It returns the state of its
 // link, which has an MTU that IPv6 can live with.
 func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
-	d, err := tun.Open(tun.Config{Name: c.TunDevice, Queues: workers(c), Plain: !c.Offload})
+	d, err := tun.Open(tun.Config{
+		Name: c.TunDevice, Queues: workers(c),
+		Plain: !c.Offload.Checksum, NoTSO: !c.Offload.TSO, NoUSO: !c.Offload.USO,
+	})
 	if err != nil {
 		return nil, nil, tun.Link{}, err
 	}
@@ -49,6 +53,21 @@ func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
 		queues = append(queues, q)
 	}
 	return d, queues, link, nil
+}
+
+// tryOffloads finds out whether the kernel does what it has granted, and says so
+// if that is less than the configuration wants.
+func tryOffloads(c *taygaconf.Config, d device, log *logger) {
+	granted := d.Features()
+	err := d.Probe()
+	if got := d.Features(); got != granted {
+		log.warningf("%v: going on without it", err)
+	} else if err != nil {
+		log.debugf("%v", err)
+	}
+	if want := tun.Features(c.Offload); granted != want {
+		log.noticef("Note: offloads wanted: %s; granted by the kernel: %s", want, granted)
+	}
 }
 
 // deviceExists reports whether there is an interface of that name.

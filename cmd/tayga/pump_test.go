@@ -39,6 +39,7 @@ func newMemDevice() *memDevice {
 
 func (d *memDevice) Name() string            { return "mem0" }
 func (d *memDevice) Features() tun.Features  { return tun.Features{} }
+func (d *memDevice) Probe() error            { return nil }
 func (d *memDevice) Link() (tun.Link, error) { return tun.Link{MTU: 1500, Up: true}, nil }
 
 func (d *memDevice) Close() error {

@@ -67,7 +67,7 @@ type Config struct {
 	ICMPPool4   []netip.Addr
 	ICMPPool6   []netip.Addr
 	NodeAddress bool
-	Offload     bool           // ask the device for offloads
+	Offload     Offload        // what to ask the device for
 	Sandbox     bool           // give up what is not needed once all is open
 	PoolClients []netip.Prefix // who may lease; empty: everybody
 	PoolQuota   PoolQuota      // the zero value is no limit
@@ -86,6 +86,10 @@ type Map struct {
 	File string
 	Line int
 }
+
+// Offload is what the kernel may leave to others to do: to compute checksums, to
+// cut TCP into segments, to cut UDP into datagrams.
+type Offload struct{ Checksum, TSO, USO bool }
 
 // A PoolQuota bounds how many leases the hosts of one client prefix may hold.
 type PoolQuota struct {

@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 		Workers:    -1,
 		ICMPErrors: translate.ErrorsTAYGA,
 		Hairpin:    translate.HairpinIntrinsic,
-		Offload:    true,
+		Offload:    Offload{Checksum: true, TSO: true, USO: true},
 		Sandbox:    true,
 		Hold:       7440 * time.Second,
 		Forget:     14 * 24 * time.Hour,
@@ -208,6 +208,12 @@ log drop drop drop drop drop drop drop drop drop drop
 			`tayga.conf:5: workers: "many" is not a number from 0 to 64`,
 			`tayga.conf:6: map: one word is missing behind it`,
 			`tayga.conf:7: more than 10 words: put the rest on a line of its own, or behind a #`,
+		}},
+		{"offload", minimal + "offload fast\n", []string{
+			`tayga.conf:4: offload: "fast" is neither auto nor no, nor one of checksum, tso and uso`,
+		}},
+		{"offload-of-nothing", minimal + "offload tso no\n", []string{
+			`tayga.conf:4: offload: "no" is neither auto nor no, nor one of checksum, tso and uso`,
 		}},
 		{"several-missing", "# nothing\n\n", []string{
 			`tayga.conf:2: prefix: missing at the end of the file, nor is there a map or a map-file: add a line such as "prefix 64:ff9b::/96"`,
@@ -500,5 +506,22 @@ func TestReadMaps(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestOffload(t *testing.T) {
+	for text, want := range map[string]Offload{
+		"":                         {true, true, true},
+		"offload auto":             {true, true, true},
+		"offload YES":              {true, true, true},
+		"offload no":               {},
+		"offload checksum":         {Checksum: true},
+		"offload tso":              {Checksum: true, TSO: true},
+		"offload uso checksum":     {Checksum: true, USO: true},
+		"offload TSO uso checksum": {true, true, true},
+	} {
+		if got := mustRead(t, minimal+text+"\n").Offload; got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
 	}
 }

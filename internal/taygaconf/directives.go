@@ -44,7 +44,7 @@ var directives = map[string]directive{
 	"icmp-node-address":           {1, 1, true, (*reader).icmpNodeAddress},
 	"icmp-pool":                   {1, anyNumber, false, (*reader).icmpPool},
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
-	"offload":                     {1, 1, true, (*reader).offload},
+	"offload":                     {1, 3, true, (*reader).offload},
 	"sandbox":                     {1, 1, true, (*reader).sandbox},
 	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
 	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
@@ -121,7 +121,7 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			OfflinkMTU: 1280,
 			Workers:    -1,
 			ICMPErrors: translate.ErrorsTAYGA,
-			Offload:    true,
+			Offload:    Offload{Checksum: true, TSO: true, USO: true},
 			Sandbox:    true,
 			Hold:       DefaultHold,
 			Forget:     DefaultForget,
@@ -423,9 +423,31 @@ func (r *reader) hairpin(words []string) (err error) {
 	return err
 }
 
-func (r *reader) offload(words []string) (err error) {
-	r.c.Offload, err = boolean(words[0])
-	return err
+func (r *reader) offload(words []string) error {
+	if len(words) == 1 {
+		all, err := !strings.EqualFold(words[0], "no"), error(nil)
+		if !strings.EqualFold(words[0], "auto") {
+			all, err = boolean(words[0])
+		}
+		if err == nil {
+			r.c.Offload = Offload{all, all, all}
+			return nil
+		}
+	}
+	o := Offload{Checksum: true} // the others do not go without
+	for _, w := range words {
+		switch strings.ToLower(w) {
+		case "checksum":
+		case "tso":
+			o.TSO = true
+		case "uso":
+			o.USO = true
+		default:
+			return fmt.Errorf("%s is neither auto nor no, nor one of checksum, tso and uso", show(w))
+		}
+	}
+	r.c.Offload = o
+	return nil
 }
 
 func (r *reader) sandbox(words []string) (err error) {

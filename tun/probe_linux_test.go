@@ -1,0 +1,100 @@
+package tun
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// firewall loads rules into the namespace of the test.
+func firewall(t *testing.T, rules string) {
+	t.Helper()
+	if _, err := exec.LookPath("nft"); err != nil {
+		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	out, err := exec.Command("nft", rules).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+// TestProbe: what a kernel does with super-packets that does not keep its word is
+// played by firewall rules that see their size.
+func TestProbe(t *testing.T) {
+	const table = "add table inet t; "
+	for _, tt := range []struct {
+		name, rules string
+		down        bool
+		uso         bool
+		err         string
+	}{
+		{name: "works", uso: true},
+		{name: "down", down: true, uso: true, err: "tun: USO of nat64 was not tried: the device is down"},
+		{
+			name:  "firewall-in",
+			rules: table + "add chain inet t c { type filter hook input priority 0; policy drop; }",
+			uso:   true,
+			err:   "tun: USO of nat64 was not tried: a datagram written to the device: nothing arrives",
+		},
+		{
+			name:  "firewall-out",
+			rules: table + "add chain inet t c { type filter hook output priority 0; }; add rule inet t c udp dport 9 drop",
+			uso:   true,
+			err:   "tun: USO of nat64 was not tried: a datagram read from the device: ",
+		},
+		{
+			name:  "lost-in",
+			rules: table + "add chain inet t c { type filter hook input priority 0; }; add rule inet t c meta length > 200 drop",
+			err:   "tun: USO of nat64 does not work: a super-packet written to the device: nothing arrives",
+		},
+		{
+			name:  "lost-out",
+			rules: table + "add chain inet t c { type filter hook output priority 0; }; add rule inet t c udp length > 200 drop",
+			err:   "tun: USO of nat64 does not work: a super-packet read from the device: ",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lab(t)
+			for _, x := range []string{"default", "all"} {
+				require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
+			}
+			d := open(t, Config{Name: "nat64", Queues: 2})
+			if !d.Features().USO {
+				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
+			}
+			if !tt.down {
+				setUp(t, d)
+			}
+			if tt.rules != "" {
+				firewall(t, tt.rules)
+			}
+			err := d.Probe()
+			if tt.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tt.err)
+			}
+			require.Equal(t, Features{Checksum: true, TSO: true, USO: tt.uso}, d.Features())
+		})
+	}
+}
+
+func TestProbeWithoutIPv6(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64"})
+	setUp(t, d)
+	f := d.Features()
+	if f.USO {
+		require.ErrorContains(t, d.Probe(), "tun: USO of nat64 was not tried: the device has no link-local address")
+	}
+	require.Equal(t, f, d.Features())
+}
+
+func TestProbeWithoutUSO(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64", NoUSO: true})
+	require.NoError(t, d.Probe(), "nothing to try")
+}
