@@ -38,67 +38,40 @@ func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 	}
 }
 
-// mappings are what the daemon makes of a configuration.
-func mappings(c *taygaconf.Config, more []taygaconf.Map) translate.TableConfig {
-	t := translate.TableConfig{Pools: c.Pools}
-	for _, p := range c.Prefixes {
-		if p.Addr().As16()[8] != 0 { // no prefix of RFC 6052, but TAYGA takes it
-			t.Maps = append(t.Maps, translate.Map{IPv4: netip.PrefixFrom(netip.IPv4Unspecified(), 0), IPv6: p})
-			continue
-		}
-		t.Prefixes = append(t.Prefixes, p)
-	}
-	for _, maps := range [][]taygaconf.Map{c.Maps, more} {
-		for _, m := range maps {
-			t.Maps = append(t.Maps, m.Map)
-		}
-	}
-	return t
-}
-
 // startable says why the daemon could not start with a configuration that
 // taygaconf has accepted.
 func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
 		return fmt.Errorf("incomplete: %+v", c)
 	}
-	tab, err := translate.NewTable(mappings(c, more))
+	tab, err := translate.NewTable(c.Table(more))
 	if err != nil {
 		return err
 	}
-	tr, err := translate.New(translate.Config{
-		IPv4: c.IPv4, IPv6: c.IPv6, LowestIPv6MTU: c.OfflinkMTU, UDPZero: c.UDPZero, Hairpin: c.Hairpin,
-		ICMPErrors: c.ICMPErrors, AllowPrivate: !c.WKPFStrict, AllowClassE: true,
-		ICMPPool4: c.ICMPPool4, ICMPPool6: c.ICMPPool6, NodeAddress: c.NodeAddress,
-	}, tab, nil)
+	tr, err := translate.New(c.Translator(1500), tab, nil)
 	if err != nil {
 		return err
 	}
-	if tr.Warnings(); len(c.Pools) == 0 {
-		return nil
-	}
-	reserved := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
-	for _, m := range append(c.Maps, more...) {
-		reserved = append(reserved, m.IPv4)
+	tr.Warnings()
+	if path := c.MapPath(); (path == "") != (c.MapFile == "") || path != "" && path[0] != '/' {
+		return fmt.Errorf("path of the map-file %q: %q", c.MapFile, path)
 	}
 	size := 0
 	for _, p := range c.Pools {
 		size += 1 << (32 - p.Bits())
 	}
-	if size > 1<<18 {
-		return nil // would be fine, and takes long
+	if size == 0 || size > 1<<18 {
+		return nil // no pool; or one that would be fine, and takes long
 	}
-	_, err = pool.New(pool.Config{
-		Prefixes: c.Pools, Reserved: reserved, Hold: c.Hold, Forget: c.Forget, Clients: c.PoolClients,
-		MaxPerPrefix: pool.Quota{Len: c.PoolQuota.Bits, Leases: c.PoolQuota.Leases},
-	}, start)
+	_, err = pool.New(c.Pool(more, nil), start)
 	return err
 }
 
-// FuzzTaygaConf: any file as tayga.conf, any STATE_DIRECTORY in the environment. No panic; what is said about it is
-// bounded, printable, in the order of lines, and the same when it is read again;
-// and if it is not refused, the daemon can start with it: table, translator and
-// pool can be made of it. The same holds with the file as its own map-file.
+// FuzzTaygaConf: any file as tayga.conf, any STATE_DIRECTORY in the environment.
+// No panic; what is said about it is bounded, printable, in the order of lines,
+// and the same when it is read again; and if it is not refused, the daemon can
+// start with it: table, translator and pool can be made of it. The same holds with
+// the file as its own map-file.
 func FuzzTaygaConf(f *testing.F) {
 	base := strings.Join(vectors.Base, "\n") + "\n"
 	add := func(file string) { f.Add([]byte(file), "") }

@@ -71,9 +71,12 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 		hand(o, packettest.TCP(1, 2, data))
 		f := packettest.Header{Src: h.Src, Dst: h.Dst, Off8: 1, MF: true} // inside a TCP header
 		hand(f, packettest.Raw(6, data))
+		self := packettest.Header{Src: h.Src, Dst: packettest.Config().IPv4}
+		hand(self, packettest.EchoRequest(0, 0, nil)) // answered with zeros, too
 		hand(packettest.Header{Src: h.Src, Dst: h.Dst}, packettest.UDP(1, 2, packettest.Bytes(3000, 0))) // to be cut
 	} else {
 		hand(h, packettest.HopByHop(16, packettest.DestOpts(264, packettest.TCP(1, 2, data)))) // a chain
+		hand(h, packettest.EchoReply(0, 0, make([]byte, 6)))                                   // becomes zeros: translate.TestEchoReplyOfZeros
 		hand(h, packettest.Routing(1, packettest.TCP(1, 2, data)))                             // not used up
 		hand(h, packettest.Fragment(7, 0, false, packettest.UDP(1, 2, data)))                  // atomic
 		hand(h, packettest.Fragment(7, 8191, false, packettest.Raw(17, data[:7])))             // the last that can be

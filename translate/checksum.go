@@ -52,6 +52,17 @@ func update(c []byte, delta uint64) {
 	binary.BigEndian.PutUint16(c, ^fold(s))
 }
 
+// updateICMP4 is update for the ICMPv4 message that data has become. It has no
+// pseudo-header, so an Echo Reply may hold nothing but zeros: the only sum that is
+// 0, which equation 3 takes for 0xffff.
+func updateICMP4(data []byte, delta uint64) {
+	c := data[2:4]
+	update(c, delta)
+	if c[0]|c[1] == 0 && sum(data) == 0 {
+		c[0], c[1] = 0xff, 0xff
+	}
+}
+
 // checksumOffset is where a protocol keeps its checksum over the pseudo-header,
 // or 0 for protocols that have none or that we do not know. ICMP is not here:
 // its two versions differ.

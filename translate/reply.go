@@ -142,7 +142,7 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	h.settle(p)
 	src := (*hdr4)(p.Bytes()).src()
 	data[0] = icmp4EchoReply
-	update(data[2:], minus(icmp4Echo<<8))
+	updateICMP4(data, minus(icmp4Echo<<8))
 	at := p.Off + h.hdrLen - len4
 	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.ids.bucket(w.t.own4, src), 1), 0, ownTTL, protoICMPv4, w.t.own4, src)
 	p.window(at, len4+h.dataLen)

@@ -205,6 +205,6 @@ func echo4(data []byte, addrs uint64, length int) {
 	delta := minus(addrs+pseudo6(length)) + uint64(to)<<8 + minus(uint64(data[0])<<8)
 	data[0] = to
 	if len(data) >= 4 {
-		update(data[2:], delta)
+		updateICMP4(data, delta)
 	}
 }

@@ -86,6 +86,11 @@ func carry(before, after packet) {
 		ck = 0xffff
 	}
 	binary.BigEndian.PutUint16(after.data[at:], ck)
+	if after.proto == icmp4 && sum(after.data) == 0 {
+		// An Echo Reply of nothing but zeros: nothing else has this sum, and
+		// equation 3 takes it for 0xffff.
+		binary.BigEndian.PutUint16(after.data[at:], 0xffff)
+	}
 }
 
 // computeUDP gives the datagram p a checksum over as many octets as its own
