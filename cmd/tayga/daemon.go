@@ -60,8 +60,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}
 	defer d.log.flush()
 
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, obeyed...)
+	signals := hear(obeyed)
 
 	err := d.start()
 	if err == nil {
@@ -275,6 +274,23 @@ func enterDataDir(dir string, create bool) error {
 var obeyed = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2,
 	syscall.SIGHUP, syscall.SIGUSR1,
+}
+
+// hear returns signals as they come. Each has a place of its own to wait in, so
+// that a storm of one cannot crowd out another: while one waits to be answered,
+// nothing is lost but its like.
+func hear(list []os.Signal) <-chan os.Signal {
+	all := make(chan os.Signal)
+	for _, sig := range list {
+		one := make(chan os.Signal, 1)
+		signal.Notify(one, sig)
+		go func() {
+			for sig := range one {
+				all <- sig
+			}
+		}()
+	}
+	return all
 }
 
 // run translates packets until a signal or a failure ends it.
