@@ -72,7 +72,7 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 		f := packettest.Header{Src: h.Src, Dst: h.Dst, Off8: 1, MF: true} // inside a TCP header
 		hand(f, packettest.Raw(6, data))
 		self := packettest.Header{Src: h.Src, Dst: packettest.Config().IPv4}
-		hand(self, packettest.EchoRequest(0, 0, nil)) // answered with zeros, too
+		hand(self, packettest.EchoRequest(0, 0, nil))                                                    // answered with zeros, too
 		hand(packettest.Header{Src: h.Src, Dst: h.Dst}, packettest.UDP(1, 2, packettest.Bytes(3000, 0))) // to be cut
 	} else {
 		hand(h, packettest.HopByHop(16, packettest.DestOpts(264, packettest.TCP(1, 2, data)))) // a chain
