@@ -3,7 +3,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: demo test build format vet lint unit fuzz mutants twin netns peers recipes bench bench-compare
+.PHONY: deb deb-check demo test build format vet lint unit fuzz mutants twin netns peers recipes bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -17,6 +17,17 @@ test:
 
 build:
 	@CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
+
+# A Debian package of the programs, their pages and units: make deb VERSION=1.0 for
+# a release, GOARCH=arm64 for another processor.
+deb:
+	@scripts/deb bin
+
+# The package, installed in the place of tayga in a Debian of its own, which is
+# downloaded once.
+deb-check:
+	@scripts/need debootstrap=debootstrap
+	STEPPE_DEB=1 STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -timeout 30m ./packaging
 
 format:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt these: $$files"; exit 1; }
