@@ -49,6 +49,7 @@ func TestPrograms(t *testing.T) {
 			t.Run("traceroute", x.testTraceroute)
 			t.Run("programs", x.testPrograms)
 			t.Run("udp", func(t *testing.T) { x.testUDP(t, i, len(modes)) })
+			t.Run("order", x.testOrder)
 			t.Run("tcp", x.testTCP)
 			t.Run("path-mtu", x.testPathMTU)
 			t.Run("device-mtu", x.testDeviceMTU)
