@@ -26,6 +26,13 @@ var faults = []struct {
 	{"file-damaged", (*trial).fileDamaged},
 	{"file-huge", (*trial).fileHuge},
 	{"clock-stepped", (*trial).clockStepped},
+	{"signal-storm", (*trial).signalStorm},
+	{"log-stuck", (*trial).logStuck},
+	{"slow-reader", (*trial).slowReader},
+	{"device-deleted", (*trial).deviceDeleted},
+	{"device-down", (*trial).deviceDown},
+	{"device-mtu", (*trial).deviceMTU},
+	{"device-mtu-storm", (*trial).deviceMTUStorm},
 }
 
 // A trial is one run of the program. Faults run one after the other.

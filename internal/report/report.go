@@ -33,6 +33,14 @@ func (r *Report) Note(s string) {
 	fmt.Fprintf(r.W, "     %s\n", s)
 }
 
+// longest is where the reason of a failure is cut, in octets: it may quote all
+// that a program has printed.
+const longest = 4000
+
 func oneLine(s string) string {
-	return strings.Join(strings.Fields(s), " ")
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > longest {
+		s = s[:longest/2] + " … " + s[len(s)-longest/2:]
+	}
+	return strings.ToValidUTF8(s, "")
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,12 +27,16 @@ type Bed struct {
 	Client, Gateway, Server *netlab.Host
 
 	DataDir string          // of the binary, empty at first
+	Through []string        // a command that runs the binary, with its arguments
 	Process *netlab.Process // the last one that was started
 
 	tayga  string
 	dir    string
 	conf   string
+	routes []string // to the device
 	served bool
+
+	settled struct{ in, out int64 } // see Settle
 }
 
 // Device is the name of the TUN device.
@@ -89,13 +94,16 @@ func Open(tayga, pool string, more ...string) (*Bed, error) {
 	b := &Bed{
 		Lab: lab, Client: lab.Host("client"), Gateway: lab.Host("gateway"), Server: lab.Host("server"),
 		tayga: tayga, dir: dir, DataDir: filepath.Join(dir, "data"),
+		routes: []string{"192.0.2.0/24", pool, Prefix.String(), "2001:db8:f::/64"},
 	}
 	b.build()
 	lines := []string{
 		"tun-device " + Device, "ipv4-addr " + Tayga4.String(), "ipv6-addr " + Tayga6.String(), "prefix " + Prefix.String(),
 		"dynamic-pool " + pool, "map " + Service4.String() + " " + Service6.String(),
-		"tun-up yes", "tun-route 192.0.2.0/24", "tun-route " + pool,
-		"tun-route " + Prefix.String(), "tun-route " + Tayga6.String(),
+		"tun-up yes",
+	}
+	for _, dst := range b.routes {
+		lines = append(lines, "tun-route "+dst)
 	}
 	b.conf = strings.ReplaceAll(strings.Join(append(lines, more...), "\n"), "DIR", dir) + "\n"
 	if err := b.Err(); err != nil {
@@ -138,10 +146,12 @@ func (b *Bed) Start(args ...string) error {
 	if err := b.Await(0, "Workers: "); err != nil {
 		return err
 	}
-	if err := b.Gateway.WaitRunning(Device, patience); err != nil {
-		return fmt.Errorf("%w%s", err, b.lastWords())
-	}
-	return b.serve()
+	return errors.Join(b.AwaitDevice(), b.Serve())
+}
+
+// AwaitDevice waits until the binary has made the device and attached to it.
+func (b *Bed) AwaitDevice() error {
+	return b.AwaitTrue(Device+" does not come up", func() bool { return b.Gateway.WaitRunning(Device, 0) == nil })
 }
 
 // Launch is Start without waiting.
@@ -150,8 +160,27 @@ func (b *Bed) Launch(args ...string) (err error) {
 	if err := os.WriteFile(conf, []byte(b.conf+"data-dir "+b.DataDir+"\n"), 0o644); err != nil {
 		return err
 	}
-	b.Process, err = b.Gateway.Launch(b.tayga, append([]string{"-d", "-c", conf}, args...)...)
+	command := slices.Concat(b.Through, []string{b.tayga, "-d", "-c", conf}, args)
+	b.Process, err = b.Gateway.Launch(command[0], command[1:]...)
 	return err
+}
+
+// MakeDevice makes the device persistent, as it is done by hand.
+func (b *Bed) MakeDevice() error {
+	out, err := b.Gateway.Command(b.tayga, "-c", b.Path("tayga.conf"), "--mktun").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("testbed: tayga --mktun: %w: %q", err, out)
+	}
+	return nil
+}
+
+// Routes leads packets to the device, as the binary does when it starts: a
+// device that was set down has lost its routes.
+func (b *Bed) Routes() error {
+	for _, dst := range b.routes {
+		b.Gateway.Route(dst, "", Device)
+	}
+	return b.Err()
 }
 
 // Said returns how much the binary has printed so far, for Await.

@@ -20,6 +20,7 @@ func TestBed(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	require.NoError(t, b.Start())
+	require.NoError(t, b.Settle())
 	require.NoError(t, b.Check())
 
 	first, err := b.SeenAs(Host(1))
@@ -44,6 +45,15 @@ func TestBed(t *testing.T) {
 	assert.Positive(t, u.CPU)
 	assert.LessOrEqual(t, u.Memory, u.Peak)
 	assert.Greater(t, u.Files, 3)
+
+	// A packet that is handed over more or less is noticed.
+	b.settled.in++
+	_, err = b.AddUp()
+	assert.ErrorContains(t, err, "-1 more handed over by nat64")
+	b.settled.in--
+	b.settled.out += 1000 // those that were cut are not counted exactly
+	_, err = b.AddUp()
+	assert.ErrorContains(t, err, "packets more written than forwarded and replied")
 
 	require.NoError(t, b.Reload())
 	saved, err := b.Saved()

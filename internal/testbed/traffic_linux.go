@@ -14,8 +14,8 @@ import (
 	"github.com/steppe-nat64/steppe/internal/netlab"
 )
 
-// serve starts the servers on both sides, once.
-func (b *Bed) serve() error {
+// Serve starts the servers on both sides, unless it has been done. Start does it.
+func (b *Bed) Serve() error {
 	if b.served {
 		return nil
 	}
