@@ -3,7 +3,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz mutants twin netns peers recipes bench bench-compare
+.PHONY: deb deb-check demo test build format vet lint unit fuzz mutants cover twin netns peers recipes bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -53,6 +53,11 @@ fuzz:
 # Rules of translate broken on purpose, one at a time: some test notices each.
 mutants:
 	@$(GO) run ./internal/mutants
+
+# Which part of the statements the tests reach, at least as promised; the lines that
+# they do not reach: make cover COVERFLAGS=-v
+cover:
+	@STEPPE_REQUIRE_NETNS=1 scripts/cover $(COVERFLAGS)
 
 # Twenty million generated packets through translate and its slow twin.
 twin:

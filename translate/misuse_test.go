@@ -314,7 +314,7 @@ func TestOwnAddresses(t *testing.T) {
 func TestNonsense(t *testing.T) {
 	addrs := []netip.Addr{{}, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.1"),
 		netip.MustParseAddr("2001:db8::1%eth0"), netip.MustParseAddr("2001:db8::1"), netip.IPv6Unspecified()}
-	var all []netip.Prefix
+	all := []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}
 	for _, a := range addrs {
 		for _, bits := range []int{math.MinInt, -1, 0, 1, 31, 32, 64, 95, 96, 97, 128, 129, 300, math.MaxInt} {
 			all = append(all, netip.PrefixFrom(a, bits))
@@ -389,5 +389,132 @@ func TestTickAnyTime(t *testing.T) {
 		if errors > 3 {
 			t.Errorf("%d errors at once after a tick to %d", errors, now)
 		}
+	}
+}
+
+// TestConfigRefuses: New names what makes no sense.
+func TestConfigRefuses(t *testing.T) {
+	a := netip.MustParseAddr
+	for want, c := range map[string]translate.Config{
+		"IPv4: 2001:db8::1 is not an IPv4 address":               {IPv4: a("2001:db8::1")},
+		"IPv4: ::ffff:192.0.2.1 is not an IPv4 address":          {IPv4: a("::ffff:192.0.2.1")},
+		"IPv6: 192.0.2.1 is not a plain IPv6 address":            {IPv6: a("192.0.2.1")},
+		"MTU4: 67 is not in 68 to 65535":                         {MTU4: 67},
+		"MTU4: -1 is not in 68 to 65535":                         {MTU4: -1},
+		"MTU6: 65536 is not in 1280 to 65535":                    {MTU6: 65536},
+		"LowestIPv6MTU: 1279 is not in 1280 to 65535":            {LowestIPv6MTU: 1279},
+		"LowestIPv6MTU: 65536 is not in 1280 to 65535":           {LowestIPv6MTU: 65536},
+		"UDPZero, Hairpin or ICMPErrors out of range":            {UDPZero: 3},
+		"ErrorRate or ErrorBurst out of range":                   {ErrorBurst: -1},
+		"ICMP pool of 257 addresses, more than 256":              {ICMPPool6: make([]netip.Addr, 257)},
+		"ICMPPool4: invalid IP is not a unicast IPv4 address":    {ICMPPool4: make([]netip.Addr, 1)},
+		"ICMPPool4: 224.0.0.1 is not a unicast IPv4 address":     {ICMPPool4: []netip.Addr{a("224.0.0.1")}},
+		"ICMPPool6: fe80::1 is not a unicast IPv6 address":       {ICMPPool6: []netip.Addr{a("fe80::1")}},
+		"ICMPPool6: 2001:db8::1%x is not a unicast IPv6 address": {ICMPPool6: []netip.Addr{a("2001:db8::1%x")}},
+	} {
+		if _, err := translate.New(c, new(translate.Table), nil); err == nil || err.Error() != "translate: "+want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	for _, c := range []translate.Config{{Hairpin: 3}, {ICMPErrors: 2}, {ErrorRate: translate.UnlimitedErrors + 1}, {ErrorBurst: translate.UnlimitedErrors + 1}} {
+		if _, err := translate.New(c, new(translate.Table), nil); err == nil {
+			t.Errorf("%+v is taken", c)
+		}
+	}
+	if _, err := translate.New(translate.Config{ErrorRate: -1, ICMPPool4: make([]netip.Addr, 0)}, new(translate.Table), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTableRefuses: NewTable names the mapping that is given twice.
+func TestTableRefuses(t *testing.T) {
+	p := netip.MustParsePrefix
+	m := translate.Map{IPv4: p("198.51.100.0/24"), IPv6: p("2001:db8:7::/120")}
+	for want, c := range map[string]translate.TableConfig{
+		"prefix 2001:db8::/32: given twice":                         {Prefixes: []netip.Prefix{p("2001:db8::/32"), p("64:ff9b::/96"), p("2001:db8::/32")}},
+		"prefix 10.0.0.0/8: not an IPv6 prefix":                     {Prefixes: []netip.Prefix{p("10.0.0.0/8")}},
+		"map " + m.String() + ": 198.51.100.0/24 is mapped already": {Maps: []translate.Map{m, m}},
+		"pool 198.51.100.0/24: given twice":                         {Pools: []netip.Prefix{p("198.51.100.0/24"), p("198.51.100.7/24")}},
+		"pool 198.51.100.0/24: a map has the same prefix":           {Maps: []translate.Map{m}, Pools: []netip.Prefix{m.IPv4}},
+	} {
+		if _, err := translate.NewTable(c); err == nil || err.Error() != "translate: "+want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// TestBatchWithManyMaps: a batch looks ahead where there are many maps of single
+// addresses; its outcome is that of one packet after the other, whatever the
+// packets.
+func TestBatchWithManyMaps(t *testing.T) {
+	edit := func(_ *translate.Config, c *translate.TableConfig) {
+		for i := range 20_000 {
+			v4, v6 := netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), packettest.M6.As16()
+			v6[2], v6[14], v6[15] = 0xee, byte(i>>8), byte(i)
+			c.Maps = append(c.Maps, translate.Map{IPv4: netip.PrefixFrom(v4, 32), IPv6: netip.PrefixFrom(netip.AddrFrom16(v6), 128)})
+		}
+	}
+	one, batch := newWorker(t, edit), newWorker(t, edit)
+	var singles, all []translate.Packet
+	for i := range 300 {
+		h := packettest.From4()
+		if h.Dst = netip.AddrFrom4([4]byte{198, 51, byte(i * 7), byte(i)}); i%3 == 0 {
+			h = packettest.From6()
+			v6 := packettest.M6.As16()
+			v6[2], v6[14], v6[15] = 0xee, byte(i*7), byte(i)
+			h.Src = netip.AddrFrom16(v6)
+		}
+		pkt := packettest.IP(h, packettest.UDP(1, 2, nil))
+		if i%10 == 0 {
+			pkt = pkt[:i%len(pkt)]
+		}
+		singles, all = append(singles, packettest.Buffer(pkt)), append(all, packettest.Buffer(pkt))
+	}
+	batch.TranslateBatch(all)
+	verdicts := map[translate.Verdict]int{}
+	for i := range singles {
+		res := one.Translate(&singles[i])
+		verdicts[res.Verdict]++
+		if res != all[i].Result {
+			t.Errorf("packet %d: %v alone, %v in a batch", i, res, all[i].Result)
+		}
+		if res.Verdict == translate.Drop {
+			continue
+		}
+		if d := packettest.Equal(clearID(singles[i].Bytes()), all[i].Bytes()); d != "" {
+			t.Errorf("packet %d: %s", i, d)
+		}
+	}
+	if verdicts[translate.Forward] < 200 || verdicts[translate.Drop] == 0 {
+		t.Errorf("verdicts %v", verdicts)
+	}
+}
+
+// TestFixed: an address has a mapping of its own by prefix, by a map of a network
+// or by one of its own; what is no IPv6 address has none.
+func TestFixed(t *testing.T) {
+	p := netip.MustParsePrefix
+	maps := []translate.Map{
+		{IPv4: p("198.51.100.0/24"), IPv6: p("2001:db8:7::/120")},
+		{IPv4: p("198.51.100.7/32"), IPv6: p("2001:db8:8::7/128")},
+	}
+	tab, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{p("64:ff9b::/96")}, Maps: maps, Pools: []netip.Prefix{p("10.0.0.0/8")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		"64:ff9b::1": true, "64:ff9b:0:0:1::": false, "2001:db8:7::ff": true, "2001:db8:7::100": false,
+		"2001:db8:8::7": true, "2001:db8:8::8": false, "2001:db8:8::7%eth0": true, "::": false,
+		"198.51.100.7": false, "::ffff:198.51.100.7": false,
+	} {
+		if got := tab.Fixed(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %t, want %t", text, got, want)
+		}
+	}
+	if tab.Fixed(netip.Addr{}) || new(translate.Table).Fixed(netip.MustParseAddr("2001:db8::1")) {
+		t.Error("something is fixed where nothing is")
+	}
+	if got := slices.Collect(tab.Maps()); !slices.Equal(got, maps) {
+		t.Errorf("maps %v", got)
 	}
 }
