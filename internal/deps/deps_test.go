@@ -2,7 +2,10 @@
 package deps
 
 import (
+	"encoding/json"
+	"os"
 	"os/exec"
+	"path"
 	"strings"
 	"testing"
 )
@@ -84,6 +87,59 @@ func TestOnly(t *testing.T) {
 	}
 	if !found {
 		t.Error("nobody imports github.com/prometheus")
+	}
+}
+
+// TestEveryDependencyHasALine: ARCHITECTURE.md says of each module that go.mod
+// requires what it is for, and of no other.
+func TestEveryDependencyHasALine(t *testing.T) {
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Dependencies\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	lines := map[string]bool{}
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 5 || strings.TrimSpace(cells[2]) == "" || strings.TrimSpace(cells[3]) == "" {
+			continue
+		}
+		dir := ""
+		for name := range strings.SplitSeq(strings.TrimSpace(cells[1]), ", ") {
+			if strings.Contains(name, "/") {
+				dir = path.Dir(name)
+			}
+			lines[path.Join(dir, path.Base(name))] = true // "github.com/a/b, c" is two
+		}
+	}
+
+	out, err := exec.Command("go", "mod", "edit", "-json", "../../go.mod").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	required := map[string]bool{}
+	for _, m := range mod.Require {
+		if !m.Indirect {
+			required[m.Path] = true
+			if !lines[m.Path] {
+				t.Errorf("go.mod requires %s, and ARCHITECTURE.md does not say why", m.Path)
+			}
+		}
+	}
+	for name := range lines {
+		if strings.Contains(name, ".") && !required[name] {
+			t.Errorf("ARCHITECTURE.md has a line for %s, which go.mod does not require", name)
+		}
 	}
 }
 
