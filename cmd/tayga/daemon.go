@@ -42,6 +42,7 @@ type daemon struct {
 	socket  *status.Socket // may be nil
 	madeDir bool           // the socket's directory is ours
 	metrics net.Listener   // may be nil
+	held    []*os.File     // open for as long as the process runs: see paths
 }
 
 // errReported is an error about which everything has been said.
@@ -458,7 +459,6 @@ func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
 		d.dev.Close()
 		return err
 	}
-	tryOffloads(d.conf, d.dev, d.log)
 	d.vitals.attached(d.dev, d.queues, d.link)
 	d.introduceDevice()
 	return d.trans.SetMTU(d.link.MTU, d.link.MTU)

@@ -56,16 +56,19 @@ func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
 }
 
 // tryOffloads finds out whether the kernel does what it has granted, and says so
-// if that is less than the configuration wants.
+// if that is less than the configuration wants. What does not work is not wanted
+// any more: a device that comes back comes back to the same kernel, and to a
+// process that may no longer make the socket to try it with.
 func tryOffloads(c *taygaconf.Config, d device, log *logger) {
-	granted := d.Features()
+	granted, want := d.Features(), tun.Features(c.Offload)
 	err := d.Probe()
 	if got := d.Features(); got != granted {
 		log.warningf("%v: going on without it", err)
+		c.Offload = taygaconf.Offload(got)
 	} else if err != nil {
 		log.debugf("%v", err)
 	}
-	if want := tun.Features(c.Offload); granted != want {
+	if granted != want {
 		log.noticef("Note: offloads wanted: %s; granted by the kernel: %s", want, granted)
 	}
 }

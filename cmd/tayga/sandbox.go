@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"time"
 
@@ -15,7 +16,7 @@ func (d *daemon) confine() {
 		d.log.infof("Sandbox: no")
 		return
 	}
-	time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
+	_, _ = time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
 	r := sandbox.Enter(sandbox.Config{Paths: d.paths(), Keep: d.capabilities()})
 	d.log.infof("Sandbox: %v", r)
 	for _, line := range r.Missing() {
@@ -28,7 +29,8 @@ func (d *daemon) confine() {
 
 // paths are what the daemon still opens and removes: its leases, the map-file,
 // the device if it has to be attached to again, and at the end what shows that it
-// runs. tayga.conf is read at start only.
+// runs. Metrics tell what the kernel knows about the process. tayga.conf is read
+// at start only.
 func (d *daemon) paths() []sandbox.Path {
 	list := []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
 	if d.conf.DataDir != "" {
@@ -38,7 +40,16 @@ func (d *daemon) paths() []sandbox.Path {
 		list = append(list, d.maps.paths()...)
 	}
 	if d.pid != nil && d.pid.dir != nil {
-		list = append(list, sandbox.Path{At: d.pid.dir, Name: ".", Access: sandbox.RemoveFiles})
+		list = append(list, sandbox.Path{At: d.pid.dir, Access: sandbox.RemoveFiles})
+	}
+	if d.metrics != nil && !d.o.chroot {
+		for _, name := range []string{"/proc/self", "/proc/stat"} {
+			// The kernel makes new inodes for these when nobody holds them.
+			if f, err := os.Open(name); err == nil {
+				d.held = append(d.held, f)
+				list = append(list, sandbox.Path{At: f, Access: sandbox.ReadFiles})
+			}
+		}
 	}
 	if dir := d.socketDir(); dir != "" {
 		list = append(list, sandbox.Path{Name: dir, Access: sandbox.RemoveFiles})

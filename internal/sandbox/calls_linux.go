@@ -39,7 +39,7 @@ var calls = func(pid int) []rule {
 		unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_BRK, unix.SYS_MREMAP,
 
 		// Files. Landlock says which.
-		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_LSEEK,
+		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATFS, unix.SYS_LSEEK, unix.SYS_GETDENTS64,
 		unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_COPY_FILE_RANGE, unix.SYS_FTRUNCATE, unix.SYS_FSYNC,
 		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
 

@@ -31,6 +31,11 @@ var rights = map[Access]uint64{
 		unix.LANDLOCK_ACCESS_FS_IOCTL_DEV,
 }
 
+// rightsToFiles are those that a rule for something else than a directory may
+// give.
+const rightsToFiles = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
+	unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
+
 // restrictPaths leaves all threads no files but those below paths, and no TCP
 // connections.
 func restrictPaths(paths []Path) error {
@@ -72,18 +77,29 @@ func restrictPaths(paths []Path) error {
 	return allThreads(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0)
 }
 
+// open returns a descriptor of the path.
+func (p Path) open() (int, error) {
+	switch {
+	case p.At == nil:
+		return unix.Open(p.Name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	case p.Name == "":
+		return unix.FcntlInt(p.At.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	return unix.Openat(int(p.At.Fd()), p.Name, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
 // addRule allows what p stands for, as far as the kernel could forbid it.
 func addRule(ruleset int, p Path, handled uint64) error {
-	at := unix.AT_FDCWD
-	if p.At != nil {
-		at = int(p.At.Fd())
-	}
-	fd, err := unix.Openat(at, p.Name, unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := p.open()
 	if err != nil {
 		return nil // see Config
 	}
 	defer unix.Close(fd)
 	rule := unix.LandlockPathBeneathAttr{Allowed_access: rights[p.Access] & handled, Parent_fd: int32(fd)}
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		rule.Allowed_access &= rightsToFiles
+	}
 	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH,
 		uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
 	if errno != 0 {

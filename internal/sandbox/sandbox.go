@@ -18,10 +18,11 @@ const (
 	UseDevice                 // the path is a device: read, write, ioctl
 )
 
-// A Path is a directory with all that is below it, or a device.
+// A Path is a directory with all that is below it, or a file. The kernel knows it
+// by its inode, whatever becomes of its name: a file that is replaced is another.
 type Path struct {
 	At     *os.File // directory from which a relative Name counts; nil: the working directory
-	Name   string
+	Name   string   // empty: At itself, which need not be a directory then
 	Access Access
 }
 

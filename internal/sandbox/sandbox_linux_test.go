@@ -71,7 +71,10 @@ var errSkip = errors.New("not tried")
 // paths are what the inmate keeps, in a directory that also holds one to which it
 // has no right.
 func paths(dir string) []Path {
+	held, _ := os.Open(dir + "/held")
 	return []Path{
+		{At: held, Access: ReadFiles},
+		{At: held, Name: "../single/file", Access: ReadFiles},
 		{Name: dir + "/data", Access: KeepFiles},
 		{Name: dir + "/maps", Access: ReadFiles},
 		{Name: dir + "/run", Access: RemoveFiles},
@@ -86,7 +89,7 @@ func furnish(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	require.NoError(t, os.MkdirAll(dir+"/empty/empty", 0o755))
-	for _, name := range []string{"data/old", "maps/maps", "run/pid", "other/secret"} {
+	for _, name := range []string{"data/old", "maps/maps", "held/file", "single/file", "single/other", "run/pid", "other/secret"} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("text"), 0o644))
 	}
@@ -156,6 +159,10 @@ var files = []attempt{
 	{"run-what-was-saved", func(dir string) error { return exec.Command(dir + "/data/new").Run() }, unix.EACCES, unix.EPERM},
 	{"read-maps", func(dir string) error { return open(dir+"/maps/maps", unix.O_RDONLY) }, nil, nil},
 	{"write-maps", func(dir string) error { return open(dir+"/maps/maps", unix.O_WRONLY) }, nil, unix.EACCES},
+	{"list-maps", func(dir string) error { _, err := os.ReadDir(dir + "/maps"); return err }, nil, nil},
+	{"read-held", func(dir string) error { return open(dir+"/held/file", unix.O_RDONLY) }, nil, nil},
+	{"read-single", func(dir string) error { return open(dir+"/single/file", unix.O_RDONLY) }, nil, nil},
+	{"read-beside", func(dir string) error { return open(dir+"/single/other", unix.O_RDONLY) }, nil, unix.EACCES},
 	{"read-pid", func(dir string) error { return open(dir+"/run/pid", unix.O_RDONLY) }, nil, unix.EACCES},
 	{"remove-pid", func(dir string) error { return os.Remove(dir + "/run/pid") }, nil, nil},
 	{"remove-directory", func(dir string) error { return unix.Rmdir(dir + "/empty/empty") }, nil, nil},
