@@ -26,6 +26,10 @@ import (
 const asTayga = "STEPPE_TEST_AS_TAYGA"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asInmate) != "" {
+		inmate()
+		return
+	}
 	if os.Getenv(asTayga) != "" {
 		main()
 		return

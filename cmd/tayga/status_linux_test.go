@@ -44,7 +44,7 @@ func TestStatus(t *testing.T) {
 	b.await(p, "MTU of 1400")
 	reload := func(failed bool) {
 		t.Helper()
-		require.NoError(t, p.Signal(syscall.SIGHUP))
+		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP)) // once: Signal sends it to the group, too
 		text := "Reloaded "
 		if failed {
 			text = "going on with the maps as they were"

@@ -56,14 +56,17 @@ tun-route 2001:db8:1::/64
 `
 )
 
-// program builds tayga as it is installed: without the race detector, which
-// these tests have no time for. Races are looked for by all others.
+// program builds tayga as it is installed: without cgo, so that its sandbox is
+// complete, and without the race detector, which these tests have no time for.
+// Races are looked for by all others.
 var program = sync.OnceValues(func() (path string, err error) {
 	if programDir, err = os.MkdirTemp("", "tayga"); err != nil {
 		return "", err
 	}
 	path = programDir + "/tayga"
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("go build: %w: %s", err, out)
 	}
