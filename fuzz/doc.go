@@ -17,7 +17,8 @@
 //	pool_test.go       leases against a list; dynamic.map
 //	conf_test.go       tayga.conf; TAYGA's map-file
 //
-// One more target stands where it can see inside: FuzzLoad of pool checks the
-// pool's books after a dynamic.map. Crashers become seeds here and tests with a
-// name beside the package that was wrong.
+// Two more targets stand where they can see inside: FuzzLoad of pool checks the
+// pool's books after a dynamic.map, FuzzVirtio of tun reads and writes the header
+// in front of a packet. Crashers become seeds here and tests with a name beside
+// the package that was wrong.
 package fuzz

@@ -258,6 +258,7 @@ func FuzzFragment(f *testing.F) {
 			t.Errorf("%v (%v) with %d buffers: Fragment says %d and leaves %v", was.Result.Verdict, was.Result.Reason, len(some), k, q.Result)
 		}
 		if q.Result.Verdict != translate.Split {
+			x.judge(t, pkt)
 			return
 		}
 		n4, n6 := []int{68, 577, 1300, 9000, 65535}, []int{1280, 1401, 9000, 65535}

@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 	"testing"
 
@@ -193,6 +194,12 @@ func (x *rig) lying(t *testing.T, pkt []byte, o translate.Offload, lie uint8, h 
 		return
 	}
 	checkOffload(t, &p)
+	if res.Verdict == translate.Reply && res.Reason != translate.EchoReply {
+		in, _ := open(pkt)
+		if err := errors.Join(mayTell(&in), tells(&in, p.Bytes())); err != nil {
+			t.Errorf("error about a packet (%v): %v", res.Reason, err)
+		}
+	}
 	if res.Verdict == translate.Split {
 		x.cut(t, &p, translate.MaxPieces)
 		packettest.CheckGuards(t, &p, pkt)
@@ -209,7 +216,14 @@ func (x *rig) honest(t *testing.T, pkt []byte, o translate.Offload) {
 	res := x.w.Translate(&p)
 	packettest.CheckGuards(t, &p, pkt)
 	checkOffload(t, &p)
+	batch := []translate.Packet{packettest.Buffer(pkt)}
+	batch[0].Offload = o
+	x.w.TranslateBatch(batch)
+	if b := &batch[0]; b.Result != res || b.Offload != p.Offload || !slices.Equal(shared(b.Bytes(), false), shared(p.Bytes(), false)) {
+		t.Errorf("in a batch: %v, %+v, alone: %v, %+v", b.Result, b.Offload, res, p.Offload)
+	}
 	got := x.sent(t, &p)
+	packettest.CheckGuards(t, &p, pkt)
 
 	var want [][]byte
 	for i, s := range segments {

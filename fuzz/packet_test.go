@@ -98,10 +98,10 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 // verdict without a panic; nothing outside of its room is written or looked at,
 // and nothing at all is written if it is dropped; the outcome is that of the
 // twin, verdict, reason and octets, whether or not its pair of addresses is
-// remembered; what leaves is read by gopacket, fits the MTU, has unicast
-// addresses, one hop less to go, a right checksum exactly if that came right,
-// and no fault if none came; flow labels are the only thing that the option for
-// them changes; no error answers an error, a fragment that is not
+// remembered, alone as well as in a batch; what leaves is read by gopacket, fits
+// the MTU, has unicast addresses, one hop less to go, a right checksum exactly if
+// that came right, and no fault if none came; flow labels are the only thing that
+// the option for them changes; no error answers an error, a fragment that is not
 // the first, or a multicast source or destination.
 func FuzzPacket4to6(f *testing.F) { fuzzPacket(f, true) }
 

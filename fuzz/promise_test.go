@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,6 +119,17 @@ func (u *upper) isError() bool {
 	return u.proto == 58 && u.src.Is6() && u.data[0] < 128
 }
 
+// nobody reports whether a is the address of no single host.
+func nobody(a netip.Addr) bool {
+	switch {
+	case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a.Is4In6(),
+		a.Is6() && a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
+		a.Is4() && a.As4()[0] == 0:
+		return true
+	}
+	return false
+}
+
 // parse lets gopacket decode a packet of ours, and says what is wrong with its
 // headers. Unlike packettest.Check it does not look into the payload, which may
 // be anything if the packet that came was malformed.
@@ -126,13 +138,8 @@ func parse(pkt []byte) error {
 	if !ok {
 		return errors.New("headers make no sense")
 	}
-	for _, a := range []netip.Addr{u.src, u.dst} {
-		switch {
-		case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a.Is4In6(),
-			a.Is6() && a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
-			a.Is4() && a.As4()[0] == 0:
-			return fmt.Errorf("%s → %s", u.src, u.dst)
-		}
+	if nobody(u.src) || nobody(u.dst) {
+		return fmt.Errorf("%s → %s", u.src, u.dst)
 	}
 	if u.src.Is4() {
 		var ip layers.IPv4
@@ -198,12 +205,13 @@ func (x *rig) keeps(t *testing.T, pkt []byte, out [][]byte, res translate.Result
 		return
 	}
 	if res.Reason == translate.EchoReply {
-		if to, _ := open(out[0]); to.src != in.dst || to.dst != in.src || in.isError() {
-			t.Errorf("Echo Reply %s → %s to %s → %s", to.src, to.dst, in.src, in.dst)
+		to, _ := open(out[0])
+		if _, right := to.sums(); to.src != in.dst || to.dst != in.src || in.isError() || !right {
+			t.Errorf("Echo Reply %s → %s to %s → %s, checksum right: %t", to.src, to.dst, in.src, in.dst, right)
 		}
 		return
 	}
-	if err := mayTell(pkt, &in, out[0]); err != nil {
+	if err := errors.Join(mayTell(&in), tells(&in, out[0]), quotes(pkt, out[0])); err != nil {
 		t.Errorf("error about a packet (%v): %v", res.Reason, err)
 	}
 }
@@ -257,32 +265,49 @@ func (x *rig) keepsTranslated(t *testing.T, in *upper, out [][]byte, res transla
 	}
 }
 
-// mayTell says why the ICMP error out must not be sent about the packet pkt: RFC
-// 1812 §4.3.2.7, RFC 4443 §2.4.
-func mayTell(pkt []byte, in *upper, out []byte) error {
-	to, _ := open(out)
-	least, limit := 28, 576
-	if to.src.Is6() {
-		least, limit = 48, 1280
-	}
+// mayTell says why no ICMP error may be sent about a packet: RFC 1812 §4.3.2.7, RFC
+// 4443 §2.4.
+func mayTell(in *upper) error {
 	switch {
 	case in.isError():
 		return errors.New("is an ICMP error itself")
 	case in.off8 != 0:
 		return errors.New("is not a first fragment")
-	case in.src.IsMulticast(), in.src.IsUnspecified(), in.src.IsLoopback(), in.src.Is4() && in.src.As4()[0]&0xf0 == 0xf0:
+	case nobody(in.src), in.src.Is4() && in.src.As4()[0]&0xf0 == 0xf0:
 		return fmt.Errorf("comes from %s", in.src)
-	case in.dst.IsMulticast(), in.dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case nobody(in.dst):
 		return fmt.Errorf("goes to %s", in.dst)
-	case !to.isError() || to.dst != in.src:
+	}
+	return nil
+}
+
+// tells says why out is no ICMP error for the source of in.
+func tells(in *upper, out []byte) error {
+	to, _ := open(out)
+	limit := 576
+	if to.src.Is6() {
+		limit = 1280
+	}
+	if !to.isError() || to.dst != in.src {
 		return fmt.Errorf("the answer is no error for %s: %x", in.src, out)
-	case len(out) > limit:
+	}
+	if len(out) > limit {
 		return fmt.Errorf("the answer has %d octets", len(out))
-	case !slices.Equal(out[least:], pkt[:min(len(out)-least, len(pkt))]):
-		return fmt.Errorf("the answer quotes something else: %x", out[least:])
 	}
 	if _, right := to.sums(); !right {
 		return errors.New("the answer's checksum is wrong")
+	}
+	return nil
+}
+
+// quotes says why the ICMP error out does not quote pkt as it came.
+func quotes(pkt, out []byte) error {
+	quote := out[min(28, len(out)):]
+	if out[0]>>4 == 6 {
+		quote = out[min(48, len(out)):]
+	}
+	if !bytes.HasPrefix(pkt, quote) {
+		return fmt.Errorf("the answer quotes something else: %x", quote)
 	}
 	return nil
 }
@@ -322,22 +347,44 @@ func (x *rig) finish(t *testing.T, p *translate.Packet) (out [][]byte) {
 	return out
 }
 
-// judge translates pkt twice, the second time with its pair of addresses
-// remembered and other octets around it, holds both against the twin, and checks
-// what is promised of any packet.
+// inBatch sends pkt through the translator in a batch, behind another one like it,
+// and cuts it if need be.
+func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
+	t.Helper()
+	ps := []translate.Packet{packettest.Buffer(pkt), packettest.Buffer(pkt)}
+	x.w.TranslateBatch(ps)
+	if ps[0].Result != ps[1].Result || ps[0].Len != ps[1].Len {
+		t.Errorf("two packets alike in a batch: %v of %d octets, and %v of %d", ps[0].Result, ps[0].Len, ps[1].Result, ps[1].Len)
+	}
+	for i := range ps {
+		packettest.CheckGuards(t, &ps[i], pkt)
+	}
+	res := ps[1].Result // finish changes it
+	return x.finish(t, &ps[1]), res
+}
+
+// judge translates pkt three times, the second time with its pair of addresses
+// remembered and other octets around it, the third time in a batch. It holds each
+// outcome against the twin, and checks what is promised of any packet.
 func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()
 	want, wantRes := x.ref.Translate(pkt)
-	out, res := x.translate(t, pkt, 0xa5)
-	for i, around := range []byte{0xa5, 0} {
-		if i > 0 {
-			out, res = x.translate(t, pkt, around)
+	var out [][]byte
+	var res translate.Result
+	for _, how := range []string{"at first", "once more", "in a batch"} {
+		switch how {
+		case "at first":
+			out, res = x.translate(t, pkt, 0xa5)
+		case "once more":
+			out, res = x.translate(t, pkt, 0)
+		default:
+			out, res = x.inBatch(t, pkt)
 		}
 		if res != wantRes {
-			t.Fatalf("%s, time %d: %v (%v), the twin says %v (%v)\nin %x", x.Name, i+1, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+			t.Fatalf("%s, %s: %v (%v), the twin says %v (%v)\nin %x", x.Name, how, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 		}
 		if d := packettest.EqualAll(want, out); d != "" {
-			t.Fatalf("%s, time %d: %v (%v): %s\nin %x", x.Name, i+1, res.Verdict, res.Reason, d, pkt)
+			t.Fatalf("%s, %s: %v (%v): %s\nin %x", x.Name, how, res.Verdict, res.Reason, d, pkt)
 		}
 	}
 	x.keeps(t, pkt, out, res)
