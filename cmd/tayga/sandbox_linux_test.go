@@ -230,7 +230,34 @@ func TestSandboxFollowsLink(t *testing.T) {
 	require.NoError(t, os.Rename(b.dir+"/store/new", b.dir+"/store/maps"))
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 	b.await(p, "Reloaded "+b.dir+"/etc/maps: 1 maps")
+
+	// But not to a directory that was not known at start.
+	require.NoError(t, os.Mkdir(b.dir+"/later", 0o755))
+	require.NoError(t, os.WriteFile(b.dir+"/later/maps", nil, 0o644))
+	require.NoError(t, os.Symlink("../later/maps", b.dir+"/etc/new"))
+	require.NoError(t, os.Rename(b.dir+"/etc/new", b.dir+"/etc/maps"))
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+	b.await(p, "map-file "+b.dir+"/etc/maps: permission denied: going on with the maps as they were\n")
 	require.NoError(t, p.Stop(patience))
+}
+
+// A daemon of root to which data-dir belonged has no more rights than other users
+// once it belongs to one of them.
+func TestSandboxDataDirTaken(t *testing.T) {
+	b := newBench(t, gatewayConf).installed()
+	p := b.launch()
+	b.connect()
+	b.lease(p)
+	save := func(want string) {
+		t.Helper()
+		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+		b.await(p, want)
+	}
+	require.NoError(t, os.Chown(b.dir, 65534, 65534))
+	save("Unable to open " + b.dir + "/dynamic.map~~ for writing: permission denied: trying again in 45s\n")
+	require.NoError(t, os.Chown(b.dir, 0, 0))
+	require.NoError(t, p.Stop(patience)) // which saves as well
+	assert.FileExists(t, b.dir+"/dynamic.map")
 }
 
 // Directories that hold more than maps are pointed out.
