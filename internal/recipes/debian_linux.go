@@ -86,7 +86,10 @@ func bootstrap(root string) error {
 	for name, content := range map[string]string{
 		"etc/hostname": "debian\n", "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 		"etc/machine-id": "", "etc/resolv.conf": "",
-		"etc/apt/apt.conf.d/90keep": "APT::Keep-Downloaded-Packages \"true\";\n",
+		// Where there is no network, do not ask for it again and again.
+		"etc/apt/apt.conf.d/90recipes": "Acquire::Retries \"0\";\n",
+		// The first boot has no caches to bring up to date.
+		"etc/.updated": "", "var/.updated": "",
 	} {
 		if err := os.WriteFile(filepath.Join(tmp, name), []byte(content), 0o644); err != nil {
 			return fmt.Errorf("recipes: prepare the image: %w", err)

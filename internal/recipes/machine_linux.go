@@ -111,7 +111,7 @@ func (m *Machine) waitBooted() error {
 // inside returns the command to run a program in all namespaces of the machine.
 func (m *Machine) inside(name string, args ...string) *netlab.Cmd {
 	all := append([]string{"--target", fmt.Sprint(m.init.Process.Pid), "--all", "--wd"}, confine...)
-	all = append(all, "env", "-i", "--chdir=/root", "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", "TERM=dumb",
+	all = append(all, "env", "-i", "--chdir=/root", "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", name)
 	return m.Command("nsenter", append(all, args...)...)
 }

@@ -159,7 +159,10 @@ func (p *page) below(title string) ([]int, error) {
 }
 
 // aptLine is a command that installs packages.
-var aptLine = regexp.MustCompile(`(?m)^\s*apt-get install((?: +[-a-z0-9.+]+)+)`)
+var aptLine = regexp.MustCompile(`(?m)^\s*apt-get install (.*)`)
+
+// packageName is a name of a Debian package, not an option or a file.
+var packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9.+-]+$`)
 
 // packages returns the Debian packages that the page installs by name.
 func (p *page) packages() []string {
@@ -170,7 +173,7 @@ func (p *page) packages() []string {
 		}
 		for _, m := range aptLine.FindAllStringSubmatch(b.text, -1) {
 			for _, word := range strings.Fields(m[1]) {
-				if !strings.HasPrefix(word, "-") && !strings.HasPrefix(word, ".") {
+				if packageName.MatchString(word) {
 					names = append(names, word)
 				}
 			}

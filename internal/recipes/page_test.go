@@ -1,6 +1,8 @@
 package recipes
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,7 +17,7 @@ On the gateway:
 
 ~~~sh gateway
 apt-get update
-apt-get install -y --no-install-recommends bind9 libc++-dev ./steppe.deb
+apt-get install -y --no-install-recommends bind9 ./steppe_*.deb libc++-dev
 ~~~
 
 and in ~/etc/x.conf~:
@@ -115,5 +117,18 @@ func TestMissing(t *testing.T) {
 		"":                   "",
 	} {
 		require.Equal(t, line, missing(got, want), "%q", want)
+	}
+}
+
+// TestPages reads all pages, so that a mistake shows where the laboratory can't run.
+func TestPages(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/deploy/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, pages)
+	for _, name := range pages {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		_, err = parsePage(name, string(text))
+		require.NoError(t, err)
 	}
 }

@@ -2,6 +2,7 @@ package recipes
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -102,6 +103,19 @@ func (r *Recipe) Boot() {
 	}
 }
 
+// Package builds the Debian package of this module, as make deb does, and returns
+// its path.
+func (r *Recipe) Package() string {
+	r.t.Helper()
+	c := exec.Command("scripts/deb", r.dir)
+	c.Dir = Root
+	out, err := c.Output()
+	if err != nil {
+		r.t.Fatalf("recipes: build the package: %v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // Follow does what the page says below the heading of that title, subsections
 // included, and compares what is printed with what the page shows.
 func (r *Recipe) Follow(title string) {
@@ -170,7 +184,7 @@ func (r *Recipe) explain() {
 	for _, m := range r.machines {
 		if m.init != nil {
 			lines := strings.Split(m.Journal(""), "\n")
-			r.t.Logf("the journal of %s:\n%s", m.Name(), strings.Join(lines[max(0, len(lines)-60):], "\n"))
+			r.t.Logf("the journal of %s:\n%s", m.Name(), strings.Join(lines[max(0, len(lines)-30):], "\n"))
 		}
 	}
 }
