@@ -13,7 +13,7 @@ import (
 // for some rounds while transfers go on. All of them have to arrive, and leases
 // are what they were.
 func (x *trial) underTraffic(rounds int, do func(b *testbed.Bed, traffic *testbed.Traffic, round int) error) (transfers int64, err error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return 0, err
 	}

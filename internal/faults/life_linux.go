@@ -102,7 +102,7 @@ func modified(b *testbed.Bed) time.Time {
 // the map-file changes under it and traffic passes. The one that asks it to end
 // comes amidst the others, once.
 func (x *trial) signalStorm() (string, error) {
-	b, done, err := x.open("203.0.113.0/24", "map-file DIR/maps")
+	b, done, err := x.open(smallPool, "map-file DIR/maps")
 	if err != nil {
 		return "", err
 	}
@@ -183,7 +183,7 @@ func (x *trial) storm(b *testbed.Bed) {
 
 // logStuck has nobody read what the binary prints, while it has a lot to say.
 func (x *trial) logStuck() (string, error) {
-	b, done, err := x.open("203.0.113.0/24", "log drop reject icmp self dyn")
+	b, done, err := x.open(smallPool, "log drop reject icmp self dyn")
 	if err != nil {
 		return "", err
 	}
@@ -228,7 +228,7 @@ func (x *trial) logStuck() (string, error) {
 // slowReader has the binary stand still again and again, so that the queue of
 // the device, a short one, overflows.
 func (x *trial) slowReader() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}

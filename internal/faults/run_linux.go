@@ -33,6 +33,11 @@ var faults = []struct {
 	{"device-down", (*trial).deviceDown},
 	{"device-mtu", (*trial).deviceMTU},
 	{"device-mtu-storm", (*trial).deviceMTUStorm},
+	{"spoofed-sources", (*trial).spoofed},
+	{"error-flood", (*trial).errorFlood},
+	{"fragment-flood", (*trial).fragmentFlood},
+	{"noise", (*trial).noise},
+	{"loop", (*trial).loop},
 }
 
 // A trial is one run of the program. Faults run one after the other.

@@ -164,7 +164,7 @@ func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (str
 
 // dataDirRemoved takes the directory away under the binary.
 func (x *trial) dataDirRemoved() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}
@@ -200,7 +200,7 @@ const nobody = 65534
 // dataDirOfAnother gives the directory to somebody else, before the start and
 // while the binary runs, which does so without privilege, and as root.
 func (x *trial) dataDirOfAnother() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}
@@ -252,7 +252,7 @@ func (x *trial) dataDirOfAnother() (string, error) {
 // fileUnreadable has the binary start where it may not read what it saved. It
 // must not take the place of what it could not read.
 func (x *trial) fileUnreadable() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}
@@ -330,7 +330,7 @@ func noise(n int) []byte {
 // fileDamaged has the binary start with files that are no good. It uses what can
 // be told from them and keeps a copy.
 func (x *trial) fileDamaged() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}
@@ -378,7 +378,7 @@ func (x *trial) damaged(b *testbed.Bed, d damage, leases testbed.Leases) error {
 // fileHuge has the binary start with files that are far larger than the pool. It
 // must neither keep all that in memory nor take the day for it.
 func (x *trial) fileHuge() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}
@@ -453,7 +453,7 @@ func writeLines(name string, size int, line func(i int) string) error {
 // stepped while the binary runs is shown in package pool: ages are measured by
 // the monotonic clock.)
 func (x *trial) clockStepped() (string, error) {
-	b, done, err := x.open("203.0.113.0/24")
+	b, done, err := x.open(smallPool)
 	if err != nil {
 		return "", err
 	}

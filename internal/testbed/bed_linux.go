@@ -34,6 +34,7 @@ type Bed struct {
 	dir    string
 	conf   string
 	routes []string // to the device
+	plain  bool     // no offload
 	served bool
 
 	settled struct{ in, out int64 } // see Settle
@@ -55,8 +56,10 @@ var (
 	Prefix    = netip.MustParsePrefix("2001:db8:64::/96")
 )
 
+// LinkMTU is that of the links.
+const LinkMTU = 9000
+
 const (
-	linkMTU      = 9000
 	transferPort = 5000
 	echoPort     = 7
 	seenPort     = 8
@@ -94,6 +97,7 @@ func Open(tayga, pool string, more ...string) (*Bed, error) {
 	b := &Bed{
 		Lab: lab, Client: lab.Host("client"), Gateway: lab.Host("gateway"), Server: lab.Host("server"),
 		tayga: tayga, dir: dir, DataDir: filepath.Join(dir, "data"),
+		plain:  slices.Contains(more, "offload no"),
 		routes: []string{"192.0.2.0/24", pool, Prefix.String(), "2001:db8:f::/64"},
 	}
 	b.build()
@@ -115,8 +119,8 @@ func Open(tayga, pool string, more ...string) (*Bed, error) {
 
 // build makes the hosts and their links.
 func (b *Bed) build() {
-	b.Link(b.Client, "eth0", b.Gateway, "eth0", linkMTU)
-	b.Link(b.Gateway, "eth1", b.Server, "eth0", linkMTU)
+	b.Link(b.Client, "eth0", b.Gateway, "eth0", LinkMTU)
+	b.Link(b.Gateway, "eth1", b.Server, "eth0", LinkMTU)
 	b.Gateway.Forwarding()
 	b.Gateway.Addr("eth0", "2001:db8:c::1/64")
 	b.Gateway.Addr("eth1", "198.51.100.1/24")

@@ -16,7 +16,7 @@ func TestBed(t *testing.T) {
 	netlab.New(t) // skips where there is no laboratory
 	tayga, err := Build(t.TempDir())
 	require.NoError(t, err)
-	b, err := Open(tayga, "203.0.113.0/24", "workers 2", "log reject")
+	b, err := Open(tayga, "203.0.113.0/24", "workers 2", "offload no")
 	require.NoError(t, err)
 	defer b.Close()
 	require.NoError(t, b.Start())
@@ -51,7 +51,7 @@ func TestBed(t *testing.T) {
 	_, err = b.AddUp()
 	assert.ErrorContains(t, err, "-1 more handed over by nat64")
 	b.settled.in--
-	b.settled.out += 1000 // those that were cut are not counted exactly
+	b.settled.out += 1000 // how many pieces there are is not known exactly
 	_, err = b.AddUp()
 	assert.ErrorContains(t, err, "packets more written than forwarded and replied")
 
