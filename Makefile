@@ -13,7 +13,7 @@ demo: build
 
 # Everything that has to hold.
 test:
-	@scripts/need gcc=gcc nft=nftables
+	@scripts/need gcc=gcc nft=nftables iptables=iptables
 	@$(MAKE) --no-print-directory format vet lint unit
 
 build:
