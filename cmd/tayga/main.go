@@ -16,6 +16,7 @@
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
 //	status.go     how the daemon is, for --status; metrics.go for Prometheus
+//	doctor.go     what is missing, for --doctor
 package main
 
 import (
@@ -64,6 +65,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case o.check:
 		return check(o, stdout)
+	case o.doctor:
+		return examine(o, stdout, stderr)
 	case o.statusOf != "":
 		return askStatus(o, stdout, stderr)
 	case o.mktun || o.rmtun:
@@ -78,16 +81,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 func complain(w io.Writer, err error) { fmt.Fprintf(w, "tayga: %v\n", err) }
 
+// loadAll reads the configuration and its map-file, and what is wrong with them.
+func loadAll(o options) (c *taygaconf.Config, maps []taygaconf.Map, problems taygaconf.Problems) {
+	c, problems = taygaconf.Load(o.configFile, os.LookupEnv)
+	if problems.Failed() || c.MapFile == "" {
+		return c, nil, problems
+	}
+	maps, more, err := c.LoadMaps(c.MapPath())
+	if err != nil {
+		more = append(more, taygaconf.Problem{File: c.File, Directive: "map-file", Text: err.Error()})
+	}
+	return c, maps, append(problems, more...)
+}
+
 // check reads the configuration and says what is wrong with it.
 func check(o options, w io.Writer) int {
-	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
-	if !problems.Failed() && c.MapFile != "" {
-		_, more, err := c.LoadMaps(c.MapPath())
-		if err != nil {
-			more = append(more, taygaconf.Problem{File: c.File, Directive: "map-file", Text: err.Error()})
-		}
-		problems = append(problems, more...)
-	}
+	_, _, problems := loadAll(o)
 	for _, p := range problems {
 		fmt.Fprintln(w, p)
 	}

@@ -34,6 +34,7 @@ type options struct {
 	rmtun      bool
 	check      bool
 	statusOf   string // what to ask the running daemon for; empty: nothing
+	doctor     bool
 	json       bool
 	help       bool
 	version    bool
@@ -82,6 +83,7 @@ var taygaOptions = []option{
 var ourOptions = []option{
 	{"check", 0, bare, func(o *options, _ string) { o.check = true }},
 	{"status", 0, mayHaveArg, func(o *options, arg string) { o.statusOf = cmp.Or(arg, string(status.Summary)) }},
+	{"doctor", 0, bare, func(o *options, _ string) { o.doctor = true }},
 	{"json", 0, bare, func(o *options, _ string) { o.json = true }},
 	{"version", 'V', bare, func(o *options, _ string) { o.version = true }},
 }
@@ -110,8 +112,8 @@ func parseOptions(args []string) (options, error) {
 	if o.mktun && o.rmtun {
 		return o, fmt.Errorf("--mktun and --rmtun cannot be given together")
 	}
-	if o.json && o.statusOf == "" {
-		return o, fmt.Errorf("--json goes with --status only")
+	if o.json && o.statusOf == "" && !o.doctor {
+		return o, fmt.Errorf("--json goes with --status and --doctor only")
 	}
 	return o, nil
 }
@@ -208,7 +210,9 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
 
       --status[=WHAT]  show how the running daemon is, and end: summary (the
                        default), leases or maps
-      --json           with --status: print JSON
+      --doctor         say what is missing on this machine, with the command
+                       that mends it, and end
+      --json           with --status or --doctor: print JSON
 
   -d, --debug          stay in the foreground and log to standard output
   -n, --nodetach       stay in the foreground

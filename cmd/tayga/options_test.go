@@ -51,8 +51,10 @@ func TestParseOptions(t *testing.T) {
 		{"--status", with(func(o *options) { o.statusOf = "summary" }), ""},
 		{"--status=leases|-cF", with(func(o *options) { o.statusOf, o.configFile = "leases", "F" }), ""},
 		{"--status|leases|--json", with(func(o *options) { o.statusOf, o.json = "summary", true }), ""},
+		{"--doctor|--json", with(func(o *options) { o.doctor, o.json = true, true }), ""},
+		{"--do", with(func(o *options) { o.doctor = true }), ""},
 		{"--stat", with(func(o *options) { o.statusOf = "summary" }), ""},
-		{"--js", with(func(o *options) { o.json = true }), "--json goes with --status only"},
+		{"--js", with(func(o *options) { o.json = true }), "--json goes with --status and --doctor only"},
 
 		// The last log sink wins.
 		{"-d|--syslog", with(func(o *options) { o.foreground = true }), ""},

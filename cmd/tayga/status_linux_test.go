@@ -223,5 +223,5 @@ func TestStatusUsage(t *testing.T) {
 	assert.Equal(t, "tayga: status: \"everything\" is none of summary, leases, maps\n", errs)
 	_, errs, code = b.tayga("--json")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "tayga: --json goes with --status only\n")
+	assert.Contains(t, errs, "tayga: --json goes with --status and --doctor only\n")
 }

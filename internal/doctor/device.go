@@ -1,0 +1,136 @@
+package doctor
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// checkDevice looks at the TUN device.
+func (e *examination) checkDevice() {
+	name := e.Conf.TunDevice
+	device, there := e.Machine.link(name)
+	switch {
+	case !there && !e.running && e.Conf.TunUp:
+		return // the daemon makes it and sets it up
+	case !there:
+		e.add(Error, "device", e.command("--mktun"), "there is no device %s", name)
+	case !device.Tun:
+		e.add(Error, "device", "", "%s is no TUN device: name another one in tun-device", name)
+		return
+	case device.MTU < lowestMTU:
+		e.add(Error, "mtu", words("ip", "link", "set", name, "mtu", "1500"),
+			"%s has an MTU of %d, less than the %d that IPv6 needs", name, device.MTU, lowestMTU)
+	}
+	if !device.Up && (e.running || !e.Conf.TunUp) {
+		e.add(Error, "device", words("ip", "link", "set", name, "up"), "%s is down", name)
+	}
+}
+
+// command returns a call of tayga with this configuration.
+func (e *examination) command(args ...string) string {
+	return words(append([]string{e.Program, "-c", e.Conf.File}, args...)...)
+}
+
+// checkOwnAddresses looks whether the kernel believes that the translator's
+// addresses are its own. It drops packets from outside with such a source, and
+// answers those to them itself.
+func (e *examination) checkOwnAddresses() {
+	for _, l := range e.Machine.Links {
+		for _, p := range l.Addrs {
+			directive := ""
+			switch p.Addr() {
+			case e.Conf.IPv4:
+				directive = "ipv4-addr"
+			case e.Conf.IPv6:
+				directive = "ipv6-addr"
+			default:
+				continue
+			}
+			e.add(Error, "address", e.removeAddress(l, p),
+				"%s, the translator's own %s, is also an address of this machine, on %s", p.Addr(), directive, l.Name)
+		}
+	}
+}
+
+// checkCLATAddress looks whether a host that translates for itself has the address
+// by which it does.
+func (e *examination) checkCLATAddress() {
+	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
+		given := slices.ContainsFunc(e.Conf.TunIPs, func(p netip.Prefix) bool { return m.IPv4.Contains(p.Addr()) })
+		if m.IPv4.IsSingleIP() && clatNetwork.Contains(m.IPv4.Addr()) && !e.Machine.holds(m.IPv4) && (e.running || !given) {
+			address := netip.PrefixFrom(m.IPv4.Addr(), clatNetwork.Bits())
+			e.add(Error, "address", words("ip", "addr", "add", address.String(), "dev", e.Conf.TunDevice),
+				"%s, to which a map gives an IPv6 address, is no address of this host", m.IPv4.Addr())
+		}
+	}
+}
+
+// removeAddress returns the command that takes an address off an interface. With
+// the last IPv4 address of a device the kernel forgets its IPv4 routes.
+func (e *examination) removeAddress(l Link, p netip.Prefix) string {
+	command := words("ip", "addr", "del", p.String(), "dev", l.Name)
+	for _, a := range l.Addrs {
+		if a != p && a.Addr().Is4() {
+			return command
+		}
+	}
+	if p.Addr().Is6() || l.Name != e.Conf.TunDevice {
+		return command
+	}
+	lost := e.Conf.Pools
+	for _, m := range e.maps[:min(len(e.maps), maxFindings)] {
+		lost = append(lost[:len(lost):len(lost)], m.IPv4)
+	}
+	for _, q := range lost {
+		if e.Machine.Route(e.sample(q)).Dst == q {
+			command += " && " + words("ip", "route", "replace", q.String(), "dev", l.Name)
+		}
+	}
+	return command
+}
+
+// checkDaemon looks whether the daemon runs, and with this configuration.
+func (e *examination) checkDaemon() {
+	if !e.running {
+		e.add(Error, "daemon", e.command(), "tayga does not run on %s", e.Conf.TunDevice)
+		return
+	}
+	if e.Report != nil && e.Process.Stale {
+		e.add(Warning, "daemon", e.restart(), "%s was changed after tayga was started, which reads it then only", e.Conf.File)
+	}
+}
+
+// restart returns the command that ends the daemon and starts it anew, empty if
+// it is not known who would do the latter.
+func (e *examination) restart() string {
+	p := e.Process
+	if p.Unit != "" {
+		return words("systemctl", "restart", p.Unit)
+	}
+	if len(p.Args) == 0 {
+		return ""
+	}
+	return "kill " + itoa(e.Report.PID) + " && sleep 2 && " + words(p.Args...)
+}
+
+// checkOffloads looks for what makes large transfers slow, or breaks them.
+func (e *examination) checkOffloads() {
+	if e.Report != nil && e.Conf.Offload.Checksum && e.Report.Device.Present && len(e.Report.Device.Offloads) == 0 {
+		e.add(Note, "offload", "", "the kernel grants no offloads on %s: every packet comes by itself", e.Conf.TunDevice)
+	}
+	for _, l := range e.Machine.Links {
+		if !l.Up || l.Name == e.Conf.TunDevice {
+			continue
+		}
+		if l.LRO {
+			e.add(Warning, "offload", words("ethtool", "-K", l.Name, "lro", "off"),
+				"%s puts packets together in a way that cannot be undone (LRO), and so breaks what is forwarded", l.Name)
+		}
+		if l.Physical && !l.GRO {
+			e.add(Note, "offload", words("ethtool", "-K", l.Name, "gro", "on"), "%s does not put packets together (GRO), which costs speed", l.Name)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// Package doctor looks at a machine and a tayga.conf and says what is missing
+// for the two to work together, each thing with the command that mends it. It
+// changes nothing.
+//
+//	doctor.go         findings, and the order in which things are looked at
+//	machine.go        what there is to know about a machine
+//	machine_linux.go  how it is found out; filter_linux.go for packet filters
+//	kernel.go         forwarding and other settings
+//	device.go         the device, addresses, the daemon
+//	routes.go         routes, neighbours, reverse paths
+//	filter.go         what a packet filter does to a packet; nft.go, iptables.go
+//	                  read its rules
+//	firewall.go       forwarding and masquerading by packet filters
+//	dns64.go          the prefix that DNS64 uses: RFC 7050
+//	shell.go          words for a shell
+//
+// What is found out and what is made of it are apart, so that the latter can be
+// tested without a machine.
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// A Severity says how much a finding matters.
+type Severity uint8
+
+const (
+	Note    Severity = iota // good to know; it may be as it should
+	Warning                 // something will not work, or may not
+	Error                   // packets are not translated
+)
+
+// String returns the severity in lower case.
+func (s Severity) String() string { return [...]string{"note", "warning", "error", "error"}[s&3] }
+
+// MarshalText makes a severity a word in JSON.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// A Finding is one thing that is missing or strange.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	About    string   `json:"about"`             // what was looked at: a word that does not change
+	Text     string   `json:"text"`              // what is wrong
+	Command  string   `json:"command,omitempty"` // mends it when run by sh as root; empty if nothing so simple does
+}
+
+// String returns the finding as a line.
+func (f Finding) String() string {
+	s := fmt.Sprintf("%v: %s: %s", f.Severity, f.About, f.Text)
+	if f.Command != "" {
+		s += "; run: " + f.Command
+	}
+	return s
+}
+
+// A Case is what is looked at.
+type Case struct {
+	Conf     *taygaconf.Config
+	Problems taygaconf.Problems // of Conf and its map-file
+	Maps     []taygaconf.Map    // of the map-file
+	Program  string             // how tayga was called, for commands
+	// Report is what the running daemon tells of itself, nil if none answers.
+	Report  *status.Report
+	Process Process
+	Machine *Machine
+}
+
+// Process is what is known of the daemon's process beside its Report.
+type Process struct {
+	Args []string // that start it, empty if something else has to do that
+	Unit string   // of systemd, empty if none
+	// Stale: the configuration file was changed after the process was started.
+	Stale bool
+}
+
+// examination is a case with what was concluded so far.
+type examination struct {
+	Case
+	findings []Finding
+	maps     []taygaconf.Map // all of them
+	clat     bool            // our side is the IPv4 one: hosts here have IPv4 and a map
+	running  bool            // some daemon has the device
+}
+
+// Examine returns what is missing, in an order in which the commands can be run.
+func Examine(c Case) []Finding {
+	e := &examination{Case: c}
+	for _, p := range c.Problems {
+		s := Error
+		if p.Warning {
+			s = Warning
+		}
+		e.add(s, "configuration", "", "%v", p)
+	}
+	if c.Problems.Failed() {
+		e.add(Note, "configuration", "", "nothing else was looked at, since what is wanted is not clear")
+		return e.findings
+	}
+	e.conclude()
+	e.checkTunDriver()
+	e.checkAdvertisements()
+	e.checkIPv6()
+	e.checkForwarding()
+	e.checkDevice()
+	e.checkOwnAddresses()
+	e.checkCLATAddress()
+	e.checkRoutes()
+	e.checkMaps()
+	e.checkReversePath()
+	e.checkNeighbours()
+	e.checkFirewall()
+	e.checkMasquerading()
+	e.checkDaemon()
+	e.checkPrivate()
+	e.checkPathMTU()
+	e.checkDNS64()
+	e.checkOffloads()
+	return e.findings
+}
+
+// conclude works out what kind of translator the configuration makes on this
+// machine.
+func (e *examination) conclude() {
+	e.maps = append(append(e.maps, e.Conf.Maps...), e.Maps...)
+	e.clat = slices.ContainsFunc(e.maps, e.onOurSide)
+	device, there := e.Machine.link(e.Conf.TunDevice)
+	e.running = e.Report != nil || there && device.Running
+}
+
+// add takes a finding down.
+func (e *examination) add(s Severity, about, command, format string, args ...any) {
+	e.findings = append(e.findings, Finding{s, about, fmt.Sprintf(format, args...), command})
+}
+
+// promised reports whether the daemon will lead packets for p to the device once
+// it runs, by tun-up, tun-ip and tun-route.
+func (e *examination) promised(p netip.Prefix) bool {
+	if e.running || !e.Conf.TunUp {
+		return false
+	}
+	for _, list := range [][]netip.Prefix{e.Conf.TunRoutes, e.Conf.TunIPs} {
+		for _, q := range list {
+			if q.Masked().Bits() <= p.Bits() && q.Contains(p.Addr()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// edit returns the command that adds a line to the configuration file.
+func (e *examination) edit(line string) string {
+	return fmt.Sprintf("echo %s >>%s", quote(line), quote(e.Conf.File))
+}

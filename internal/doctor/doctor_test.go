@@ -1,0 +1,269 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// What is found with a real kernel is tested in cmd/tayga. This is about what a
+// laboratory has not got, and about decisions.
+
+// gateway is a machine on which nothing is missing for gatewayConf.
+type gateway struct {
+	settings map[string]int
+	routes   map[string]Route // by prefix
+	proxies  map[string]bool  // "address link"
+	dns      []netip.Addr
+	dnsErr   error
+	Case
+}
+
+const gatewayConf = `tun-device nat64
+ipv4-addr 192.0.2.1
+ipv6-addr 2001:db8:1::64
+prefix 2001:db8:64::/96
+dynamic-pool 192.0.2.0/24
+`
+
+func newGateway(t *testing.T, conf string) *gateway {
+	t.Helper()
+	c, problems := taygaconf.Read(strings.NewReader(conf), "/etc/tayga.conf", nil)
+	g := &gateway{
+		settings: map[string]int{
+			"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1, "ipv6/conf/default/disable_ipv6": 0,
+			"ipv4/conf/nat64/forwarding": 1, "ipv4/conf/eth0/forwarding": 1,
+		},
+		routes:  map[string]Route{"0.0.0.0/0": {Link: "eth0"}, "::/0": {Link: "eth0"}},
+		proxies: map[string]bool{},
+		dns:     []netip.Addr{netip.MustParseAddr("2001:db8:64::192.0.0.170")},
+		Case:    Case{Conf: c, Problems: problems, Program: "tayga"},
+	}
+	for _, p := range append(c.Pools, c.Prefixes...) {
+		g.routes[p.String()] = Route{Link: "nat64"}
+	}
+	g.Machine = &Machine{
+		Links: []Link{
+			{Name: "lo", Loopback: true, Up: true, Running: true, MTU: 65536, Addrs: prefixes("127.0.0.1/8", "::1/128")},
+			{Name: "eth0", Up: true, Running: true, MTU: 1500, Physical: true, GRO: true, Addrs: prefixes("198.51.100.1/24", "2001:db8::1/64")},
+			{Name: "nat64", Up: true, Running: true, MTU: 1500, Tun: true},
+		},
+		Setting: func(path string) (int, bool) { v, ok := g.settings[path]; return v, ok },
+		Route:   g.route,
+		Proxied: func(a netip.Addr, link string) bool { return g.proxies[a.String()+" "+link] },
+		Resolve: func(context.Context, string) ([]netip.Addr, error) { return g.dns, g.dnsErr },
+		Tools:   Tools{Sysctl: true, Nft: true},
+	}
+	return g
+}
+
+func prefixes(texts ...string) (ps []netip.Prefix) {
+	for _, s := range texts {
+		ps = append(ps, netip.MustParsePrefix(s))
+	}
+	return ps
+}
+
+// route takes the longest prefix.
+func (g *gateway) route(a netip.Addr) (best Route) {
+	best.Dst = netip.PrefixFrom(a, 0).Masked()
+	for text, r := range g.routes {
+		if p := netip.MustParsePrefix(text); p.Contains(a) && (best.Link == "" || p.Bits() > best.Dst.Bits()) {
+			best = r
+			best.Dst = p
+		}
+	}
+	return best
+}
+
+func (g *gateway) findings() (lines []string) {
+	for _, f := range Examine(g.Case) {
+		lines = append(lines, f.String())
+	}
+	return lines
+}
+
+func TestExamine(t *testing.T) {
+	answer := func(texts ...string) func(*gateway) {
+		return func(g *gateway) {
+			g.dns = nil
+			for _, s := range texts {
+				g.dns = append(g.dns, netip.MustParseAddr(s))
+			}
+		}
+	}
+	masquerade := func(want string, tools Tools) func(*gateway) {
+		return func(g *gateway) {
+			g.Machine.Tools = tools
+			assert.Contains(t, strings.Join(g.findings(), "\n"), want)
+		}
+	}
+	private := strings.ReplaceAll(gatewayConf, "192.0.2.", "10.0.0.")
+	for _, test := range []struct {
+		name, conf string
+		harm       func(*gateway)
+		want       []string
+	}{
+		{name: "nothing"},
+		{name: "no-driver", harm: func(g *gateway) { g.Machine.TunDriver = TunAbsent },
+			want: []string{"error: tun: the kernel has no driver for TUN devices; run: modprobe tun"}},
+		{name: "no-device-file", harm: func(g *gateway) { g.Machine.TunDriver = TunNoNode },
+			want: []string{"error: tun: /dev/net/tun is missing; run: mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200"}},
+		{name: "no-ipv6", harm: func(g *gateway) {
+			delete(g.settings, "ipv6/conf/default/disable_ipv6")
+			g.Machine.Links = g.Machine.Links[:2]
+			g.Conf.TunUp, g.Conf.TunRoutes = true, append(g.Conf.Pools, g.Conf.Prefixes...)
+		}, want: []string{"error: ipv6: the kernel has no IPv6; run: modprobe ipv6", "error: daemon: tayga does not run on nat64; run: tayga -c /etc/tayga.conf"}},
+		{name: "no-sysctl", harm: func(g *gateway) { g.settings["ipv4/ip_forward"] = 0; g.Machine.Tools.Sysctl = false },
+			want: []string{"error: forwarding: the kernel does not forward IPv4 packets; run: echo 1 >/proc/sys/net/ipv4/ip_forward"}},
+		{name: "interface-with-a-dot", harm: func(g *gateway) {
+			g.Machine.Links[1].Name = "eth0.7"
+			g.routes["0.0.0.0/0"] = Route{Link: "eth0.7"}
+			g.settings["ipv4/conf/eth0.7/forwarding"] = 0
+		}, want: []string{"error: forwarding: the kernel does not forward IPv4 packets that arrive on eth0.7; run: sysctl -w net/ipv4/conf/eth0.7/forwarding=1"}},
+		{name: "daemon-makes-it-all", harm: func(g *gateway) {
+			g.Machine.Links = g.Machine.Links[:2]
+			g.Conf.TunUp, g.Conf.TunRoutes = true, prefixes("192.0.0.0/16", "2001:db8:64::/64")
+			g.routes = map[string]Route{"0.0.0.0/0": {Link: "eth0"}}
+		}, want: []string{"error: daemon: tayga does not run on nat64; run: tayga -c /etc/tayga.conf"}},
+		{name: "no-tun", harm: func(g *gateway) { g.Machine.Links[2].Tun = false },
+			want: []string{"error: device: nat64 is no TUN device: name another one in tun-device"}},
+		{name: "quoted", conf: strings.Replace(gatewayConf, "nat64", "it's", 1), harm: func(g *gateway) {
+			g.Machine.Links[2].Name, g.Machine.Links[2].Up = "it's", false
+			for _, p := range []string{"192.0.2.0/24", "2001:db8:64::/96"} {
+				g.routes[p] = Route{Link: "it's"}
+			}
+		}, want: []string{`error: device: it's is down; run: ip link set 'it'\''s' up`}},
+		{name: "pool-is-the-lan", harm: func(g *gateway) { g.routes["192.0.2.0/24"] = Route{Link: "eth0", Connected: true} },
+			want: []string{"error: route: pool 192.0.2.0/24 is the network on eth0: take another"}},
+		{name: "part-of-the-pool-elsewhere", harm: func(g *gateway) { g.routes["192.0.2.128/25"] = Route{Link: "eth0"} },
+			want: []string{"error: route: packets for 192.0.2.128/25, a part of pool 192.0.2.0/24, are led to eth0 instead of nat64"}},
+		{name: "lan-around-the-pool", harm: func(g *gateway) {
+			delete(g.routes, "192.0.2.0/24")
+			g.routes["192.0.0.0/16"] = Route{Link: "eth0", Connected: true}
+		}, want: []string{"error: route: no route leads packets for pool 192.0.2.0/24 to nat64; that of 192.0.0.0/16 leads them to eth0; run: ip route add 192.0.2.0/24 dev nat64"}},
+		{name: "circle", conf: gatewayConf + "map 203.0.113.7 2001:db8:7::7\n", harm: func(g *gateway) {
+			g.routes["203.0.113.7/32"] = Route{Link: "nat64"}
+			g.routes["2001:db8:7::/64"] = Route{Link: "nat64"}
+		}, want: []string{"error: route: both sides of map 203.0.113.7/32 2001:db8:7::7/128 lead to nat64: packets go round in circles"}},
+		{name: "subnet-among-neighbours", conf: gatewayConf + "map 198.51.100.128/25 2001:db8:7::/121\n", harm: func(g *gateway) {
+			g.routes["198.51.100.128/25"] = Route{Link: "nat64"}
+		}, want: []string{"warning: neighbours: map 198.51.100.128/25 lies in the network on eth0, where nobody answers for it; run: sysctl -w net.ipv4.conf.eth0.proxy_arp=1"}},
+		{name: "lro", harm: func(g *gateway) { g.Machine.Links[1].LRO = true },
+			want: []string{"warning: offload: eth0 puts packets together in a way that cannot be undone (LRO), and so breaks what is forwarded; run: ethtool -K eth0 lro off"}},
+		{name: "no-gro", harm: func(g *gateway) { g.Machine.Links[1].GRO = false },
+			want: []string{"note: offload: eth0 does not put packets together (GRO), which costs speed; run: ethtool -K eth0 gro on"}},
+		{name: "no-offloads", harm: func(g *gateway) { g.Report = &status.Report{Device: status.Device{Present: true}} },
+			want: []string{"note: offload: the kernel grants no offloads on nat64: every packet comes by itself"}},
+		{name: "filters-unseen", harm: func(g *gateway) { g.Machine.Filters.Unseen = "nft: exit status 1 Operation not permitted" },
+			want: []string{"note: firewall: packet filters were not looked at: nft: exit status 1 Operation not permitted"}},
+		{name: "masquerading-by-iptables", conf: private,
+			harm: masquerade("; run: iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE", Tools{Sysctl: true, IPTables: true}),
+			want: []string{"warning: masquerading: pool 10.0.0.0/24 is private, and nothing gives its packets a source that others can answer; run: iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE"}},
+		{name: "no-resolver", harm: func(g *gateway) { g.dns, g.dnsErr = nil, errors.New("timeout") },
+			want: []string{"note: dns64: the resolver of this machine does not tell whether it does DNS64"}},
+		{name: "no-dns64", harm: func(g *gateway) { g.dns, g.dnsErr = nil, &net.DNSError{IsNotFound: true} },
+			want: []string{"note: dns64: the resolver of this machine does no DNS64: IPv6 hosts need one that does"}},
+		{name: "dns64-with-another-prefix-as-well", harm: answer("2001:db8:64::192.0.0.171", "64:ff9b::192.0.0.171"),
+			want: []string{"note: dns64: DNS64 leads hosts to prefix 64:ff9b::/96 as well, which is not in the configuration"}},
+		{name: "dns64-with-a-shorter-prefix", harm: answer("2001:db8:c000:aa::"),
+			want: []string{"error: dns64: DNS64 leads hosts to prefix 2001:db8::/32, which is not in the configuration; add it and start tayga anew, or change the resolver; run: echo 'prefix 2001:db8::/32' >>/etc/tayga.conf"}},
+		{name: "resolver-that-lies", harm: answer("2001:db8::1", "::ffff:192.0.0.170"),
+			want: []string{"warning: dns64: the resolver of this machine gives ipv4only.arpa addresses that DNS64 does not give"}},
+		{name: "bad-configuration", conf: "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8::/95\n",
+			want: []string{"error: configuration: /etc/tayga.conf:3: prefix: length 95 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96",
+				"note: configuration: nothing else was looked at, since what is wanted is not clear"}},
+		{name: "warning-in-the-configuration", conf: gatewayConf + "strict-frag-hdr yes\n",
+			want: []string{"warning: configuration: /etc/tayga.conf:6: strict-frag-hdr: warning: has no effect: RFC 7915 gives a Fragment Header to fragments only; the line can go"}},
+		{name: "stale-under-systemd", harm: func(g *gateway) {
+			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Unit: "tayga@a.service"}
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: systemctl restart tayga@a.service"}},
+		{name: "stale-in-the-background", harm: func(g *gateway) {
+			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Args: []string{"tayga", "-c", "my file"}}
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: kill 7 && sleep 2 && tayga -c 'my file'"}},
+		{name: "stale-in-the-foreground", harm: func(g *gateway) { g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true} },
+			want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conf := test.conf
+			if conf == "" {
+				conf = gatewayConf
+			}
+			g := newGateway(t, conf)
+			if test.harm != nil {
+				test.harm(g)
+			}
+			assert.Equal(t, test.want, g.findings())
+		})
+	}
+}
+
+// A hundred thousand maps without a route are a few lines.
+func TestFindingsAreBounded(t *testing.T) {
+	var conf strings.Builder
+	conf.WriteString(gatewayConf)
+	for i := range 5000 {
+		fmt.Fprintf(&conf, "map 10.1.%d.%d 2001:db8:7::%x\n", i>>8, i&255, i)
+	}
+	g := newGateway(t, conf.String())
+	asked := 0
+	g.Machine.Route = func(a netip.Addr) Route { asked++; return g.route(a) }
+	lines := g.findings()
+	assert.Len(t, lines, 2*maxFindings+1)
+	assert.Equal(t, "error: route: 990 more maps are like this", lines[maxFindings])
+	assert.Less(t, asked, 10*maxMaps)
+}
+
+// What is quoted comes out of a shell as it went in.
+func TestQuote(t *testing.T) {
+	for _, word := range []string{"plain", "", "a b", "it's", `"`, "$HOME", "`id`", "a;b", "*", "#", "\\", "~", "-n", "a\nb", "é", "!x"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+quote(word)).Output()
+		require.NoError(t, err)
+		assert.Equal(t, word, string(out))
+	}
+	assert.Equal(t, "ip link set nat64 up", words("ip", "link", "set", "nat64", "up"))
+}
+
+func TestFindingAsJSON(t *testing.T) {
+	b, err := json.Marshal(Finding{Warning, "mtu", "too small", ""})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"severity":"warning","about":"mtu","text":"too small"}`, string(b))
+}
+
+func TestPref64(t *testing.T) {
+	got := make(map[string]string)
+	want := map[string]string{
+		"64:ff9b::192.0.0.170":      "64:ff9b::/96",
+		"2001:db8:1:2:c0:0:ab00::":  "2001:db8:1:2::/64",
+		"2001:db8:1:2c0::aa:0:0":    "2001:db8:1:200::/56",
+		"2001:db8:1:c000::aa00:0:0": "2001:db8:1::/48",
+		"2001:db8:1c0:0:aa::":       "2001:db8:100::/40",
+		"2001:db8:c000:aa::":        "2001:db8::/32",
+		"2001:db8::192.0.0.172":     "",
+		"::ffff:192.0.0.170":        "",
+		"192.0.0.170":               "",
+	}
+	for text := range want {
+		p, ok := pref64(netip.MustParseAddr(text))
+		if ok {
+			got[text] = p.String()
+		} else {
+			got[text] = ""
+		}
+	}
+	maps.DeleteFunc(got, func(k, v string) bool { return v == want[k] })
+	assert.Empty(t, got)
+}

@@ -1,0 +1,263 @@
+package doctor
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Filters are the rules of the packet filters.
+type Filters struct {
+	Chains []Chain
+	// Unseen says why there may be more rules; empty if there are not.
+	Unseen string
+}
+
+// A Chain is a list of rules, as nftables and iptables have it.
+type Chain struct {
+	Tool                tool
+	Family, Table, Name string // the family as nftables names it: ip, ip6, inet
+	// Of chains that packets come to by themselves: what for (filter, nat), where
+	// (forward, postrouting), and what becomes of a packet at the end.
+	Kind, Hook string
+	Drops      bool
+	Rules      []rule
+}
+
+// A tool is what made a chain.
+type tool uint8
+
+const (
+	toolNft tool = iota
+	toolIPTables
+)
+
+// A rule does something with the packets that meet its conditions.
+type rule struct {
+	conds  []cond
+	action action
+	target string // of jump and go
+}
+
+// An action is what becomes of a packet.
+type action uint8
+
+const (
+	pass action = iota // nothing: the next rule
+	accept
+	drop
+	masquerade // or another change of the source
+	jump       // to a chain, and back
+	goTo
+	back   // to the chain before
+	unsure // anything
+)
+
+// A cond is a condition on a packet. What is not understood may hold or not.
+type cond struct {
+	field  field
+	not    bool
+	values []string // any of them; interfaces, prefixes, ranges a-b, families, states
+}
+
+// A field is what a condition looks at.
+type field uint8
+
+const (
+	unknown field = iota
+	inInterface
+	outInterface
+	source4
+	source6
+	target4
+	target6
+	family
+	state
+)
+
+// A flow is a packet on its way through the filters. What is empty is not known.
+type flow struct {
+	six      bool
+	in, out  string
+	src, dst netip.Addr
+	state    string // new, established
+}
+
+// Three answers to whether a condition holds.
+type answer uint8
+
+const (
+	no answer = iota
+	maybe
+	yes
+)
+
+func (a answer) negated() answer { return yes - a }
+
+func sure(holds bool) answer {
+	if holds {
+		return yes
+	}
+	return no
+}
+
+// holds says whether the condition holds for a flow.
+func (c *cond) holds(f flow) answer {
+	result := no
+	for _, v := range c.values {
+		result = max(result, c.matches(v, f))
+	}
+	if c.field == unknown {
+		result = maybe
+	}
+	if c.not {
+		return result.negated()
+	}
+	return result
+}
+
+// matches says whether a single value fits.
+func (c *cond) matches(value string, f flow) answer {
+	switch c.field {
+	case inInterface:
+		return matchName(value, f.in)
+	case outInterface:
+		return matchName(value, f.out)
+	case source4, source6:
+		return matchAddr(value, f.src, f.six == (c.field == source6))
+	case target4, target6:
+		return matchAddr(value, f.dst, f.six == (c.field == target6))
+	case family:
+		return sure(value == "ipv6" == f.six)
+	case state:
+		if f.state == "" {
+			return maybe
+		}
+		return sure(value == f.state)
+	}
+	return maybe
+}
+
+// matchName compares an interface with a name, which may end in a wildcard.
+func matchName(value, name string) answer {
+	if name == "" {
+		return maybe
+	}
+	if stem, wild := strings.CutSuffix(value, "*"); wild {
+		return sure(strings.HasPrefix(name, stem))
+	}
+	return sure(value == name)
+}
+
+// matchAddr compares an address with an address, a prefix, a range or the name
+// of a set, if it is of the right family.
+func matchAddr(value string, a netip.Addr, familyFits bool) answer {
+	if !familyFits {
+		return no
+	}
+	if !a.IsValid() || strings.HasPrefix(value, "@") {
+		return maybe
+	}
+	if from, to, ranged := strings.Cut(value, "-"); ranged {
+		lo, err1 := netip.ParseAddr(from)
+		hi, err2 := netip.ParseAddr(to)
+		if err1 != nil || err2 != nil {
+			return maybe
+		}
+		return sure(lo.Compare(a) <= 0 && a.Compare(hi) <= 0)
+	}
+	if p, err := netip.ParsePrefix(value); err == nil {
+		return sure(p.Contains(a))
+	}
+	if b, err := netip.ParseAddr(value); err == nil {
+		return sure(a == b)
+	}
+	return maybe
+}
+
+// A fate is a set of what may become of a packet.
+type fate uint8
+
+const (
+	mayPass       fate = 1 << iota // accepted
+	mayDrop                        // dropped
+	mayMasquerade                  // sent on with another source
+	mayGoOn                        // comes to the end of the chain
+)
+
+// fate says what may become of a flow in a base chain.
+func (fs *Filters) fate(base *Chain, f flow) fate {
+	steps := maxSteps
+	got := fs.walk(base, f, 0, &steps)
+	if got&mayGoOn != 0 {
+		got &^= mayGoOn
+		if base.Drops {
+			got |= mayDrop
+		} else {
+			got |= mayPass
+		}
+	}
+	return got
+}
+
+// Bounds of a walk through chains, beyond which anything may happen.
+const (
+	maxDepth = 16
+	maxSteps = 100_000
+)
+
+const anything = mayPass | mayDrop | mayMasquerade | mayGoOn
+
+// walk says what may become of a flow in a chain.
+func (fs *Filters) walk(c *Chain, f flow, depth int, steps *int) (got fate) {
+	if depth > maxDepth {
+		return anything
+	}
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		if *steps--; *steps < 0 {
+			return anything
+		}
+		holds := yes
+		for j := range r.conds {
+			holds = min(holds, r.conds[j].holds(f))
+		}
+		if holds == no {
+			continue
+		}
+		then := fs.act(c, r, f, depth, steps)
+		leaves := r.action == back || r.action == goTo // the chain, at the latest
+		if leaves {
+			got |= then
+		} else {
+			got |= then &^ mayGoOn
+		}
+		if holds == yes && (leaves || then&mayGoOn == 0) {
+			return got
+		}
+	}
+	return got | mayGoOn
+}
+
+// act says what a rule does with a flow that meets its conditions.
+func (fs *Filters) act(c *Chain, r *rule, f flow, depth int, steps *int) fate {
+	switch r.action {
+	case accept:
+		return mayPass
+	case drop:
+		return mayDrop
+	case masquerade:
+		return mayMasquerade
+	case jump, goTo:
+		i := slices.IndexFunc(fs.Chains, func(o Chain) bool {
+			return o.Tool == c.Tool && o.Family == c.Family && o.Table == c.Table && o.Name == r.target
+		})
+		if i < 0 {
+			return anything
+		}
+		return fs.walk(&fs.Chains[i], f, depth+1, steps)
+	case unsure:
+		return anything
+	}
+	return mayGoOn
+}

@@ -1,0 +1,140 @@
+package doctor
+
+import "net/netip"
+
+// checkTunDriver looks at what makes TUN devices.
+func (e *examination) checkTunDriver() {
+	switch e.Machine.TunDriver {
+	case TunAbsent:
+		e.add(Error, "tun", "modprobe tun", "the kernel has no driver for TUN devices")
+	case TunNoNode:
+		e.add(Error, "tun", "mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200", "/dev/net/tun is missing")
+	}
+}
+
+// forwards reports which families have to be forwarded. A host that translates
+// for itself alone sends and receives its own side's packets.
+func (e *examination) forwards() (four, six bool) {
+	four = len(e.Conf.Pools) > 0 || len(e.Conf.Prefixes) > 0 && !e.clat
+	six = len(e.Conf.Prefixes) > 0
+	for _, m := range e.maps {
+		four = four || !(m.IPv4.IsSingleIP() && e.onOurSide(m))
+		six = six || !(m.IPv6.IsSingleIP() && e.Machine.holds(m.IPv6))
+	}
+	return four, six
+}
+
+// checkAdvertisements looks for interfaces that would lose their addresses and
+// routes: a kernel that forwards listens to router advertisements only if it is
+// told so.
+func (e *examination) checkAdvertisements() {
+	if _, six := e.forwards(); !six {
+		return
+	}
+	for _, l := range e.Machine.Links {
+		path := "ipv6/conf/" + l.Name + "/accept_ra"
+		if v, _ := e.Machine.Setting(path); l.Advertised && v == 1 {
+			e.add(Warning, "router-advertisements", e.set(path, 2),
+				"%s has its IPv6 address or route from router advertisements, to which a kernel that forwards does not listen", l.Name)
+		}
+	}
+}
+
+// checkIPv6 looks whether the device can have IPv6 packets at all.
+func (e *examination) checkIPv6() {
+	scope := e.Conf.TunDevice
+	if _, there := e.Machine.link(scope); !there {
+		scope = "default" // which a device takes over that is yet to be made
+	}
+	path := "ipv6/conf/" + scope + "/disable_ipv6"
+	switch v, ok := e.Machine.Setting(path); {
+	case !ok && scope == "default":
+		e.add(Error, "ipv6", "modprobe ipv6", "the kernel has no IPv6")
+	case v != 0:
+		e.add(Error, "ipv6", e.set(path, 0), "IPv6 is switched off for %s", e.Conf.TunDevice)
+	}
+}
+
+// checkForwarding looks whether the kernel forwards packets.
+func (e *examination) checkForwarding() {
+	four, six := e.forwards()
+	if v, _ := e.Machine.Setting("ipv4/ip_forward"); four && v == 0 {
+		e.add(Error, "forwarding", e.set("ipv4/ip_forward", 1), "the kernel does not forward IPv4 packets")
+	} else if four { // switching it on switches it on everywhere
+		for _, l := range e.Machine.Links {
+			path := "ipv4/conf/" + l.Name + "/forwarding"
+			concerned := l.Name == e.Conf.TunDevice || l.Name == e.Machine.uplink(false)
+			if v, ok := e.Machine.Setting(path); concerned && ok && v == 0 {
+				e.add(Error, "forwarding", e.set(path, 1), "the kernel does not forward IPv4 packets that arrive on %s", l.Name)
+			}
+		}
+	}
+	if v, _ := e.Machine.Setting("ipv6/conf/all/forwarding"); six && v == 0 {
+		e.add(Error, "forwarding", e.set("ipv6/conf/all/forwarding", 1), "the kernel does not forward IPv6 packets")
+	}
+}
+
+// checkReversePath looks for a reverse path filter that drops what the
+// translator sends: packets from IPv4 addresses that the kernel would not send
+// to the device. That is so for a host that translates for itself and has
+// another way to IPv4.
+func (e *examination) checkReversePath() {
+	all, _ := e.Machine.Setting("ipv4/conf/all/rp_filter")
+	path := "ipv4/conf/" + e.Conf.TunDevice + "/rp_filter"
+	own, there := e.Machine.Setting(path)
+	if !e.clat || !there || max(all, own) == 0 || e.Machine.uplink(false) == e.Conf.TunDevice {
+		return
+	}
+	device, _ := e.Machine.link(e.Conf.TunDevice)
+	has4 := false
+	for _, a := range device.Addrs {
+		has4 = has4 || a.Addr().Is4()
+	}
+	const text = "the reverse path filter drops packets from %s whose source is reached by another interface"
+	switch {
+	case !has4: // for a device without an address, loose is as strict
+		command := e.set("ipv4/conf/all/rp_filter", 0) + " && " + e.set(path, 0)
+		e.add(Error, "rp-filter", command, text, device.Name)
+	case max(all, own) == 1:
+		e.add(Error, "rp-filter", e.set(path, 2), text, device.Name)
+	}
+}
+
+// checkPathMTU looks whether IPv4 packets that may be cut are cut small enough
+// for the links that IPv6 leaves by.
+func (e *examination) checkPathMTU() {
+	for _, l := range e.Machine.Links {
+		six := false
+		for _, a := range l.Addrs {
+			six = six || a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast()
+		}
+		if l.Up && six && !l.Loopback && l.Name != e.Conf.TunDevice && l.MTU >= lowestMTU && l.MTU < e.Conf.OfflinkMTU {
+			e.add(Warning, "mtu", "sed -i "+quote("s/^\\([ \t]*offlink-mtu\\).*/\\1 "+itoa(l.MTU)+"/I")+" "+quote(e.Conf.File),
+				"offlink-mtu is %d, and %s carries no more than %d", e.Conf.OfflinkMTU, l.Name, l.MTU)
+			return
+		}
+	}
+}
+
+// lowestMTU is the least that an IPv6 link carries: RFC 8200 §5.
+const lowestMTU = 1280
+
+// checkPrivate looks whether packets for private addresses were refused. Only
+// a daemon that runs can tell.
+func (e *examination) checkPrivate() {
+	if e.Report == nil || !e.Conf.WKPFStrict {
+		return
+	}
+	n := uint64(0)
+	for _, c := range e.Report.Packets {
+		if c.Reason == "non-global" {
+			n += c.Packets
+		}
+	}
+	if n > 0 {
+		e.add(Warning, "private", e.edit("wkpf-strict no"),
+			"%d packets were refused because %s is for public IPv4 addresses; let private ones pass and start tayga anew, or take another prefix", n, wellKnown)
+	}
+}
+
+var wellKnown = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052 §2.1

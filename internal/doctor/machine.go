@@ -1,0 +1,97 @@
+package doctor
+
+import (
+	"context"
+	"net/netip"
+)
+
+// A Machine is what there is to know about a machine, or about one of its
+// network namespaces. Look finds it out.
+type Machine struct {
+	Links []Link
+	// Setting returns a kernel setting below /proc/sys/net, by a path such as
+	// ipv4/ip_forward. It reports false if the kernel has no such setting.
+	Setting func(path string) (int, bool)
+	// Route returns where packets to an address go.
+	Route func(netip.Addr) Route
+	// Proxied reports whether the machine answers for an address on the named
+	// interface although it is another host's.
+	Proxied func(a netip.Addr, link string) bool
+	// Resolve asks the resolver of the machine for the IPv6 addresses of a name.
+	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
+
+	Filters Filters
+
+	TunDriver TunDriver
+	Tools     Tools
+}
+
+// A Link is an interface.
+type Link struct {
+	Name     string
+	Index    int
+	MTU      int
+	Up       bool
+	Running  bool // and has a carrier: for a TUN device, a process
+	Tun      bool // a TUN device, that is, and no TAP
+	Loopback bool
+	Physical bool // a driver and hardware stand behind it
+	GRO      bool // puts segments together on arrival
+	LRO      bool // the same, by hardware, and not so that they can be forwarded
+	// Advertised: an address or a default route of IPv6 came by router
+	// advertisements.
+	Advertised bool
+	Addrs      []netip.Prefix
+}
+
+// A Route says where packets to an address go.
+type Route struct {
+	Link  string       // empty if nowhere
+	Dst   netip.Prefix // that the route is for
+	Local bool         // to the machine itself
+	// Connected: to a network that an interface has an address of.
+	Connected bool
+}
+
+// A TunDriver is the state of /dev/net/tun.
+type TunDriver uint8
+
+const (
+	TunUsable TunDriver = iota
+	TunAbsent           // the kernel has no driver, or has not loaded it
+	TunNoNode           // the driver is there, the device file is not
+)
+
+// Tools are the programs that commands can use.
+type Tools struct{ Sysctl, Nft, IPTables bool }
+
+// link finds an interface.
+func (m *Machine) link(name string) (Link, bool) {
+	for _, l := range m.Links {
+		if l.Name == name {
+			return l, true
+		}
+	}
+	return Link{}, false
+}
+
+// holds reports whether the machine has an address of the prefix.
+func (m *Machine) holds(p netip.Prefix) bool {
+	for _, l := range m.Links {
+		for _, a := range l.Addrs {
+			if p.Contains(a.Addr()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// uplink returns the interface to most of IPv4 or IPv6, empty if there is none.
+func (m *Machine) uplink(six bool) string {
+	somebody := netip.AddrFrom4([4]byte{8, 8, 8, 8})
+	if six {
+		somebody = netip.AddrFrom16([16]byte{0x20, 0x01, 0x48, 0x60, 0x48, 0x60, 15: 0x88})
+	}
+	return m.Route(somebody).Link
+}

@@ -1,0 +1,179 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Look finds out what there is to know about this machine, as seen from the
+// network namespace of the process.
+func Look() (*Machine, error) {
+	m := &Machine{
+		Setting:   setting,
+		Route:     route,
+		Proxied:   proxied,
+		Resolve:   resolve,
+		TunDriver: tunDriver(),
+		Tools:     Tools{Sysctl: find("sysctl") != "", Nft: find("nft") != "", IPTables: find("iptables") != ""},
+	}
+	m.Filters = filters()
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("doctor: list interfaces: %w", err)
+	}
+	for _, l := range links {
+		link, err := look(l)
+		if err != nil {
+			return nil, fmt.Errorf("doctor: look at %s: %w", l.Attrs().Name, err)
+		}
+		m.Links = append(m.Links, link)
+	}
+	return m, nil
+}
+
+// look finds out what an interface is like.
+func look(l netlink.Link) (Link, error) {
+	a := l.Attrs()
+	link := Link{
+		Name:     a.Name,
+		Index:    a.Index,
+		MTU:      a.MTU,
+		Up:       a.RawFlags&unix.IFF_UP != 0,
+		Running:  a.RawFlags&unix.IFF_RUNNING != 0,
+		Loopback: a.RawFlags&unix.IFF_LOOPBACK != 0,
+	}
+	if t, ok := l.(*netlink.Tuntap); ok {
+		link.Tun = t.Mode == netlink.TUNTAP_MODE_TUN
+	}
+	link.Physical = physical(a.Name)
+	link.GRO = offload(a.Name, unix.ETHTOOL_GGRO) != 0
+	link.LRO = offload(a.Name, unix.ETHTOOL_GFLAGS)&ethFlagLRO != 0
+	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return link, err
+	}
+	for _, x := range addrs {
+		ip, ok := netip.AddrFromSlice(x.IP)
+		bits, _ := x.Mask.Size()
+		if !ok {
+			continue
+		}
+		p := netip.PrefixFrom(ip.Unmap(), bits)
+		link.Addrs = append(link.Addrs, p)
+		if p.Addr().Is6() && p.Addr().IsGlobalUnicast() && x.Flags&unix.IFA_F_PERMANENT == 0 {
+			link.Advertised = true
+		}
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{LinkIndex: a.Index, Protocol: unix.RTPROT_RA},
+		netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
+	link.Advertised = link.Advertised || err == nil && len(routes) > 0
+	return link, nil
+}
+
+// setting reads a number below /proc/sys/net.
+func setting(path string) (int, bool) {
+	text, err := os.ReadFile("/proc/sys/net/" + path)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	return n, err == nil
+}
+
+// route asks the kernel which route it would take to an address.
+func route(a netip.Addr) Route {
+	routes, err := netlink.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	if err != nil || len(routes) == 0 {
+		return Route{}
+	}
+	r := routes[0]
+	got := Route{Local: r.Type == unix.RTN_LOCAL, Connected: r.Protocol == unix.RTPROT_KERNEL}
+	if r.Type != unix.RTN_UNICAST && !got.Local {
+		return Route{} // blackhole, unreachable, …
+	}
+	index := r.LinkIndex
+	if index == 0 && len(r.MultiPath) > 0 {
+		index = r.MultiPath[0].LinkIndex
+	}
+	if l, err := netlink.LinkByIndex(index); err == nil {
+		got.Link = l.Attrs().Name
+	}
+	got.Dst = netip.PrefixFrom(a, 0).Masked()
+	if r.Dst != nil {
+		if ip, ok := netip.AddrFromSlice(r.Dst.IP); ok {
+			bits, _ := r.Dst.Mask.Size()
+			got.Dst = netip.PrefixFrom(ip, bits)
+		}
+	}
+	return got
+}
+
+// proxied looks for a proxy entry among the neighbours.
+func proxied(a netip.Addr, link string) bool {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return false
+	}
+	family := netlink.FAMILY_V4
+	if a.Is6() {
+		family = netlink.FAMILY_V6
+	}
+	entries, err := netlink.NeighProxyList(l.Attrs().Index, family)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if e.IP.Equal(a.AsSlice()) && e.LinkIndex == l.Attrs().Index {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve asks the servers of /etc/resolv.conf.
+func resolve(ctx context.Context, name string) ([]netip.Addr, error) {
+	r := net.Resolver{PreferGo: true}
+	return r.LookupNetIP(ctx, "ip6", name)
+}
+
+// tunDriver looks for /dev/net/tun.
+func tunDriver() TunDriver {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	switch {
+	case err == nil:
+		f.Close()
+		return TunUsable
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return TunAbsent
+	case !errors.Is(err, os.ErrNotExist):
+		return TunUsable // for root, that is
+	}
+	misc, _ := os.ReadFile("/proc/misc")
+	for _, line := range strings.Split(string(misc), "\n") {
+		if f := strings.Fields(line); len(f) == 2 && f[1] == "tun" {
+			return TunNoNode
+		}
+	}
+	return TunAbsent
+}
+
+// find returns the path of a program, also of one for root that is not in
+// everybody's PATH; empty if there is none.
+func find(program string) string {
+	for _, name := range []string{program, "/usr/sbin/" + program, "/sbin/" + program} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}

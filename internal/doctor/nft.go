@@ -1,0 +1,212 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// parseNft reads what nft -j list ruleset prints: libnftables-json(5). What it
+// does not understand becomes a condition that may hold or not, or an action
+// that may be anything.
+func parseNft(text []byte) ([]Chain, error) {
+	var ruleset struct {
+		Objects []struct {
+			Chain *struct {
+				Family, Table, Name, Type, Hook, Policy string
+			}
+			Rule *struct {
+				Family, Table, Chain string
+				Expr                 []map[string]any
+			}
+		} `json:"nftables"`
+	}
+	if err := json.Unmarshal(text, &ruleset); err != nil {
+		return nil, fmt.Errorf("doctor: ruleset of nft: %w", err)
+	}
+	var chains []Chain
+	at := make(map[[3]string]int) // index into chains
+	for _, o := range ruleset.Objects {
+		if c := o.Chain; c != nil {
+			at[[3]string{c.Family, c.Table, c.Name}] = len(chains)
+			chains = append(chains, Chain{
+				Tool: toolNft, Family: c.Family, Table: c.Table, Name: c.Name,
+				Kind: c.Type, Hook: c.Hook, Drops: c.Policy == "drop",
+			})
+		}
+	}
+	for _, o := range ruleset.Objects {
+		if o.Rule == nil {
+			continue
+		}
+		if i, found := at[[3]string{o.Rule.Family, o.Rule.Table, o.Rule.Chain}]; found {
+			chains[i].Rules = append(chains[i].Rules, nftRules(o.Rule.Expr)...)
+		}
+	}
+	return chains, nil
+}
+
+// nftRules turns the statements of a rule into rules: as many as a verdict map
+// has entries, else one.
+func nftRules(statements []map[string]any) []rule {
+	var conds []cond
+	for _, s := range statements {
+		for name, body := range s {
+			switch name {
+			case "match":
+				conds = append(conds, nftMatch(body))
+			case "vmap":
+				return nftMap(conds, body)
+			case "counter", "log", "comment", "mangle", "meta", "notrack", "ct helper", "set", "flow":
+				// nothing that keeps a packet from going on
+			default:
+				r := nftVerdict(name, body)
+				r.conds = conds
+				if r.action == pass { // not understood: it may stop the packet here or not
+					conds = append(conds, cond{})
+					continue
+				}
+				return []rule{r}
+			}
+		}
+	}
+	return []rule{{conds: conds}}
+}
+
+// nftVerdict reads a statement that decides.
+func nftVerdict(name string, body any) rule {
+	target := func() string {
+		m, _ := body.(map[string]any)
+		s, _ := m["target"].(string)
+		return s
+	}
+	switch name {
+	case "accept":
+		return rule{action: accept}
+	case "drop", "reject":
+		return rule{action: drop}
+	case "masquerade", "snat":
+		return rule{action: masquerade}
+	case "dnat", "redirect":
+		return rule{action: accept}
+	case "return":
+		return rule{action: back}
+	case "jump":
+		return rule{action: jump, target: target()}
+	case "goto":
+		return rule{action: goTo, target: target()}
+	case "queue", "tproxy":
+		return rule{action: unsure}
+	case "xt": // a match or target of iptables that nft has no words for
+		m, _ := body.(map[string]any)
+		switch m["name"] {
+		case "MASQUERADE", "SNAT", "NETMAP":
+			return rule{action: masquerade}
+		case "REJECT":
+			return rule{action: drop}
+		case nil:
+			return rule{action: unsure}
+		}
+	}
+	return rule{} // limit, quota, connlimit, …
+}
+
+// nftMap reads a verdict map: one rule for each of its entries.
+func nftMap(conds []cond, body any) (rules []rule) {
+	m, _ := body.(map[string]any)
+	data, _ := m["data"].(map[string]any)
+	set, anonymous := data["set"].([]any)
+	if !anonymous {
+		return []rule{{conds: conds, action: unsure}}
+	}
+	field := nftField(m["key"])
+	for _, entry := range set {
+		pair, _ := entry.([]any)
+		if len(pair) != 2 {
+			return []rule{{conds: conds, action: unsure}}
+		}
+		verdict, _ := pair[1].(map[string]any)
+		for name, body := range verdict {
+			r := nftVerdict(name, body)
+			r.conds = append(slices.Clone(conds), cond{field: field, values: nftValues(pair[0])})
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// nftMatch reads a condition.
+func nftMatch(body any) cond {
+	m, _ := body.(map[string]any)
+	c := cond{field: nftField(m["left"]), values: nftValues(m["right"])}
+	switch m["op"] {
+	case "==", "in":
+	case "!=":
+		c.not = true
+	default:
+		return cond{}
+	}
+	if len(c.values) == 0 {
+		return cond{}
+	}
+	return c
+}
+
+// nftField reads the left side of a condition.
+func nftField(left any) field {
+	m, _ := left.(map[string]any)
+	for kind, body := range m {
+		b, _ := body.(map[string]any)
+		key, _ := b["key"].(string)
+		protocol, _ := b["protocol"].(string)
+		part, _ := b["field"].(string)
+		switch kind + " " + key + protocol + " " + part {
+		case "meta iif ", "meta iifname ":
+			return inInterface
+		case "meta oif ", "meta oifname ":
+			return outInterface
+		case "meta nfproto ":
+			return family
+		case "ct state ":
+			return state
+		case "payload ip saddr":
+			return source4
+		case "payload ip daddr":
+			return target4
+		case "payload ip6 saddr":
+			return source6
+		case "payload ip6 daddr":
+			return target6
+		}
+	}
+	return unknown
+}
+
+// nftValues reads the right side of a condition: a value, or a set of them.
+func nftValues(right any) (values []string) {
+	switch v := right.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		for _, x := range v {
+			values = append(values, nftValues(x)...)
+		}
+		return values
+	case map[string]any:
+		if set, ok := v["set"]; ok {
+			return nftValues(set)
+		}
+		if elem, ok := v["elem"].(map[string]any); ok { // with a counter, a timeout, …
+			return nftValues(elem["val"])
+		}
+		if p, ok := v["prefix"].(map[string]any); ok {
+			bits, _ := p["len"].(float64)
+			return []string{fmt.Sprintf("%v/%d", p["addr"], int(bits))}
+		}
+		if r, ok := v["range"].([]any); ok && len(r) == 2 {
+			return []string{fmt.Sprintf("%v-%v", r[0], r[1])}
+		}
+	}
+	return []string{"@" + strings.TrimSpace(fmt.Sprint(right))} // may hold or not
+}

@@ -1,0 +1,208 @@
+package doctor
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// What is said at most about one kind of thing, and how many maps are looked at.
+const (
+	maxFindings = 10
+	maxMaps     = 1000
+)
+
+// checkRoutes looks whether packets for the prefixes and pools come to the
+// device. On our side of a CLAT it is all of IPv4 that has to, and the prefixes
+// belong to a translator elsewhere.
+func (e *examination) checkRoutes() {
+	if e.clat {
+		e.checkRoutesOut()
+		return
+	}
+	for _, p := range e.Conf.Pools {
+		e.expect("pool", p)
+	}
+	for _, p := range e.Conf.Prefixes {
+		e.expect("prefix", p)
+	}
+}
+
+// checkRoutesOut looks at the routes of a CLAT.
+func (e *examination) checkRoutesOut() {
+	tun := e.Conf.TunDevice
+	for _, p := range e.Conf.Prefixes {
+		switch r := e.Machine.Route(e.sample(p)); r.Link {
+		case "":
+			e.add(Error, "route", "", "there is no route to prefix %s, behind which the other translator is", p)
+		case tun:
+			e.add(Error, "route", words("ip", "route", "del", r.Dst.String(), "dev", tun),
+				"what goes to prefix %s leads back to %s, and the other translator is elsewhere", p, tun)
+		}
+	}
+	everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if e.Machine.uplink(false) == "" && !e.promised(everything) {
+		e.add(Error, "route", words("ip", "route", "add", "default", "dev", tun), "there is no route to IPv4")
+	}
+}
+
+// expect looks whether packets for p come to the device.
+func (e *examination) expect(what string, p netip.Prefix) {
+	r := e.Machine.Route(e.sample(p))
+	if r.Link == e.Conf.TunDevice && !r.Local || e.promised(p) {
+		return
+	}
+	e.addRoute(what, p, r)
+}
+
+// addRoute says that p leads to r instead of the device.
+func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
+	tun := e.Conf.TunDevice
+	add := words("ip", "route", "add", p.String(), "dev", tun)
+	switch {
+	case r.Local:
+		e.add(Error, "route", "", "%s %s holds %s, an address of this machine", what, p, e.sample(p))
+	case r.Link == "" || r.Dst.Bits() == 0:
+		e.add(Error, "route", add, "no route leads packets for %s %s to %s", what, p, tun)
+	case r.Dst == p && r.Connected:
+		e.add(Error, "route", "", "%s %s is the network on %s: take another", what, p, r.Link)
+	case r.Dst == p:
+		e.add(Error, "route", words("ip", "route", "replace", p.String(), "dev", tun), "packets for %s %s are led to %s instead of %s", what, p, r.Link, tun)
+	case r.Dst.Bits() < p.Bits():
+		e.add(Error, "route", add, "no route leads packets for %s %s to %s; that of %s leads them to %s", what, p, tun, r.Dst, r.Link)
+	default:
+		e.add(Error, "route", "", "packets for %s, a part of %s %s, are led to %s instead of %s", r.Dst, what, p, r.Link, tun)
+	}
+}
+
+// sample returns an address of the prefix to look up the route of: one that is
+// likely to be somebody's, and is not the machine's own.
+func (e *examination) sample(p netip.Prefix) netip.Addr {
+	a := p.Addr()
+	if p.IsSingleIP() {
+		return a
+	}
+	if a.Is6() {
+		if v6, err := translate.Embed(p, netip.AddrFrom4([4]byte{8, 8, 8, 8})); err == nil {
+			return v6
+		}
+		return a.Next()
+	}
+	if p.Bits() == 0 {
+		return netip.AddrFrom4([4]byte{8, 8, 8, 8})
+	}
+	last := a.As4()
+	for i := p.Bits(); i < 32; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	end := netip.AddrFrom4(last)
+	for _, b := range []netip.Addr{end.Prev(), end, a.Next(), a.Next().Next()} {
+		if p.Contains(b) && b != e.Conf.IPv4 && !e.Machine.holds(netip.PrefixFrom(b, 32)) {
+			return b
+		}
+	}
+	return end
+}
+
+// checkMaps looks whether packets for one side of each map come to the device,
+// and those for the other side do not.
+func (e *examination) checkMaps() {
+	tun, bad := e.Conf.TunDevice, 0
+	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
+		four, six := e.Machine.Route(e.sample(m.IPv4)), e.Machine.Route(e.sample(m.IPv6))
+		fine := four.Link == tun || six.Link == tun || e.promised(m.IPv4) || e.promised(m.IPv6)
+		if e.onOurSide(m) {
+			fine = six.Link == tun || e.promised(m.IPv6)
+		}
+		loop := four.Link == tun && six.Link == tun && !four.Local && !six.Local
+		if fine && !loop {
+			continue
+		}
+		if bad++; bad > maxFindings {
+			continue
+		}
+		switch {
+		case loop:
+			e.add(Error, "route", "", "both sides of map %s lead to %s: packets go round in circles", m, tun)
+		case e.onOurSide(m):
+			e.addRoute("map", m.IPv6, six)
+		default:
+			e.addRoute("map", m.IPv4, four)
+		}
+	}
+	if bad > maxFindings {
+		e.add(Error, "route", "", "%d more maps are like this", bad-maxFindings)
+	}
+}
+
+// onOurSide reports whether the IPv4 side of a map has this machine among its
+// hosts, so that its IPv6 side is the one that only the translator knows.
+func (e *examination) onOurSide(m taygaconf.Map) bool {
+	return clatNetwork.Overlaps(m.IPv4) && m.IPv4.Bits() >= clatNetwork.Bits() || e.Machine.holds(m.IPv4) ||
+		slices.ContainsFunc(e.Conf.TunIPs, func(p netip.Prefix) bool { return m.IPv4.Contains(p.Addr()) })
+}
+
+// clatNetwork is for hosts with a CLAT, and they for it: RFC 7335.
+var clatNetwork = netip.MustParsePrefix("192.0.0.0/29")
+
+// checkNeighbours looks for addresses that lie in the network of another
+// interface. Hosts there ask for them by ARP or neighbour discovery, and nobody
+// answers unless the kernel is told to.
+func (e *examination) checkNeighbours() {
+	said := 0
+	check := func(what string, p netip.Prefix) {
+		l, near := e.neighbour(p)
+		if !near || said == maxFindings {
+			return
+		}
+		kind, setting := "ipv4", "proxy_arp"
+		if p.Addr().Is6() {
+			kind, setting = "ipv6", "proxy_ndp"
+		}
+		path := kind + "/conf/" + l.Name + "/" + setting
+		all, _ := e.Machine.Setting(kind + "/conf/all/" + setting)
+		own, _ := e.Machine.Setting(path)
+		entry := p.IsSingleIP() && e.Machine.Proxied(p.Addr(), l.Name)
+		add := words("ip", "neigh", "add", "proxy", p.Addr().String(), "dev", l.Name)
+		command := ""
+		switch {
+		case p.Addr().Is4() && (entry || max(all, own) > 0), p.Addr().Is6() && entry && max(all, own) > 0:
+			return
+		case p.Addr().Is4() && p.IsSingleIP():
+			command = add
+		case p.Addr().Is4():
+			command = e.set(path, 1)
+		case p.IsSingleIP():
+			command = e.set(path, 1)
+			if !entry {
+				command += " && " + add
+			}
+		}
+		said++
+		e.add(Warning, "neighbours", command, "%s %s lies in the network on %s, where nobody answers for it", what, p, l.Name)
+	}
+	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
+		if e.onOurSide(m) {
+			check("map", m.IPv6)
+		} else if e.Machine.Route(e.sample(m.IPv4)).Link == e.Conf.TunDevice {
+			check("map", m.IPv4)
+		}
+	}
+	for _, p := range e.Conf.Pools {
+		check("pool", p)
+	}
+}
+
+// neighbour finds the interface in whose network p lies.
+func (e *examination) neighbour(p netip.Prefix) (Link, bool) {
+	for _, l := range e.Machine.Links {
+		for _, a := range l.Addrs {
+			if l.Name != e.Conf.TunDevice && !l.Loopback && !a.IsSingleIP() && a.Bits() <= p.Bits() && a.Contains(p.Addr()) {
+				return l, true
+			}
+		}
+	}
+	return Link{}, false
+}
