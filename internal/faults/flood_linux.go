@@ -15,7 +15,7 @@ import (
 
 const (
 	floodRate = 25000    // packets a second at most: a million within a minute
-	spare     = 16 << 20 // octets of memory that a flood may cost
+	spare     = 32 << 20 // octets of memory that anything may cost; what waits to be collected is part of it
 	workers   = 2
 	smallPool = "203.0.113.0/24"
 	errorRate = 100 // originated ICMP errors a second and worker, and how many
@@ -27,25 +27,21 @@ const (
 // A source makes packets, the i-th of a flood.
 type source func(i int) []byte
 
-// pour sends n packets, no more than floodRate a second.
+// pour sends n packets, floodRate a second. Who is late makes up for it, but not
+// at once: the queue of the device is not what is to be tried.
 func (x *trial) pour(s *netlab.Sender, n int, make source) (took time.Duration, err error) {
-	const tick = 2 * time.Millisecond
+	const most = 200
 	begin := time.Now()
-	for i := 0; i < n; {
+	for i := 0; i < n; time.Sleep(2 * time.Millisecond) {
 		if err := x.ctx.Err(); err != nil {
 			return 0, err
 		}
-		next := time.Now().Add(tick)
-		for range floodRate * tick / time.Second {
-			if i == n {
-				break
-			}
+		due := int(floodRate * time.Since(begin).Seconds())
+		for end := min(n, due, i+most); i < end; i++ {
 			if _, err := s.Send(make(i)); err != nil {
 				return 0, err
 			}
-			i++
 		}
-		time.Sleep(time.Until(next)) // who is late does not make up for it
 	}
 	x.inputs += int64(n)
 	return time.Since(begin), nil

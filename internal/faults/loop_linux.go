@@ -23,6 +23,7 @@ func (x *trial) loop() (string, error) {
 	}
 	defer done()
 	b.Gateway.Route(circle.String(), "", testbed.Device)
+	b.Gateway.QueueLength(testbed.Device, 20000) // for all to stay in it
 	six, four, err := senders(b)
 	if err := errors.Join(err, b.Err()); err != nil {
 		return "", err
