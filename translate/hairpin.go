@@ -12,13 +12,6 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 	if !how.mapped() {
 		return w.unmapped6(p, h, how, NoDestination)
 	}
-	newSrc, how := w.embed(pfx, src4)
-	if !how.mapped() {
-		return w.unmapped6(p, h, how, NoSource)
-	}
-	if newSrc == src && newDst == dst {
-		return drop(HairpinLoop)
-	}
 	noChecksum := h.hasNoChecksum(data)
 	if noChecksum {
 		mode := w.t.cfg.UDPZero
@@ -26,6 +19,13 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 			return drop(why)
 		}
 		noChecksum = mode == UDPZeroCompute
+	}
+	newSrc, how := w.embed(pfx, src4)
+	if !how.mapped() {
+		return w.unmapped6(p, h, how, NoSource)
+	}
+	if newSrc == src && newDst == dst {
+		return drop(HairpinLoop)
 	}
 	hdrLen := len6
 	if h.frag {
@@ -68,10 +68,10 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 		return drop(NoDestination)
 	}
 	newSrc, how := w.from4(src4, src4 == qdst4, pfx)
+	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
+		return drop(why)
+	}
 	if !how.mapped() {
-		if len(w.t.sources6) == 0 {
-			return drop(ICMPSource)
-		}
 		newSrc = pick(w, &w.t.last6, w.t.sources6)
 	}
 	newQsrc, how1 := w.from4(qsrc4, false, pfx)

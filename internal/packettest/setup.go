@@ -149,6 +149,21 @@ func Setups() []Setup {
 	})
 	add("hosts-in-prefix", nil)
 	all[len(all)-1].Dynamic = numbered{}
+	// Hairpins between hosts some of which the well-known prefix must not carry.
+	private := func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		t.Maps = []translate.Map{
+			mapOf("8.8.8.8/32", "2001:db8:8::8/128"),
+			mapOf("45.67.89.0/24", "2001:db8:45::/120"),
+			mapOf("10.0.0.1/32", "2001:db8:a::1/128"),
+			mapOf("192.168.0.0/16", "2001:db8:c0::/112"),
+		}
+	}
+	add("private-hosts", private)
+	add("private-hosts-tayga", func(c *translate.Config, t *translate.TableConfig) {
+		private(c, t)
+		c.ICMPErrors = translate.ErrorsTAYGA
+	})
 	return all
 }
 

@@ -161,15 +161,15 @@ func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	if d.how == unmapped {
 		return outcome{}, tell(translate.NoDestination, 1, dstCode, 0)
 	}
-	s := x.compose6(o.src, o.dst.prefix)
-	if s.addr == p.src && d.addr == p.dst {
-		return outcome{}, drop(translate.HairpinLoop)
-	}
 	if err := x.checkUDPZero(p); err != nil {
 		return outcome{}, err
 	}
-	if s.nonGlobal {
+	s := x.compose6(o.src, o.dst.prefix)
+	switch {
+	case s.nonGlobal:
 		return outcome{}, tell(translate.NonGlobal, 1, srcCode, 0)
+	case s.addr == p.src && d.addr == p.dst:
+		return outcome{}, drop(translate.HairpinLoop)
 	}
 	q := x.turn6(x.turn4(p, o.src, o.dst.addr), s.addr, d.addr)
 	q.ttl--
