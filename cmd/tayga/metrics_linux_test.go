@@ -57,6 +57,23 @@ func (b *bench) scrape() scrape {
 	return s
 }
 
+// uncounted returns how many packets more the kernel has handed to the daemon than
+// the metrics count.
+func (b *bench) uncounted() (n uint64) {
+	b.Helper()
+	b.eventually(func() bool {
+		before, err := b.host.Counters("nat64")
+		require.NoError(b, err)
+		in := b.scrape().sum("steppe_packets_total")
+		after, err := b.host.Counters("nat64")
+		require.NoError(b, err)
+		again := b.scrape().sum("steppe_packets_total")
+		n = after.Sent - in
+		return before == after && in == again
+	}, func() string { return "packets all the time" })
+	return n
+}
+
 // sum adds up what begins with name and has all these labels.
 func (s scrape) sum(name string, labels ...string) (n uint64) {
 	for key, value := range s {
@@ -79,6 +96,8 @@ func TestMetricsAddUp(t *testing.T) {
 	p := v.launch()
 	require.NoError(t, v.host.WaitRunning("nat64", patience))
 	v.hosts()
+	probes := v.uncounted() // by which the daemon has tried the device
+	assert.LessOrEqual(t, probes, uint64(8))
 	_, err := v.server.ServeTransfers(":80")
 	require.NoError(t, err)
 	raw, err := v.host.OpenSender("nat64", nil) // what is not even a packet
@@ -141,7 +160,7 @@ func TestMetricsAddUp(t *testing.T) {
 		s := v.scrape()
 		after, err := v.host.Counters("nat64")
 		require.NoError(t, err)
-		in := s.sum("steppe_packets_total")
+		in := s.sum("steppe_packets_total") + probes
 		assert.LessOrEqual(t, in, after.Sent)
 		assert.GreaterOrEqual(t, in+uint64(workers*batchSize), before.Sent, "more than a batch for each worker is on its way")
 		for key, value := range last {
@@ -153,29 +172,25 @@ func TestMetricsAddUp(t *testing.T) {
 	}
 	close(stop)
 	load.Wait()
-	require.NoError(t, p.Signal(syscall.SIGHUP))
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 	v.await(p, "Received SIGHUP, reloading\n")
 
-	// The kernel still speaks to its neighbours now and then. So wait for a
-	// moment at which nothing moves.
+	// The kernel still speaks to its neighbours now and then. So look until it did
+	// not while we looked.
 	var s scrape
-	var kernel netlab.Counters
 	var r *status.Report
 	logged := ""
 	v.eventually(func() bool {
 		s, r = v.scrape(), v.ask(status.Leases)
 		mark := len(p.Output())
-		require.NoError(t, p.Signal(syscall.SIGUSR1))
+		require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGUSR1))
 		v.eventually(func() bool { return strings.Contains(p.Output()[mark:], "dynamic pool: ") }, p.Output)
 		logged = p.Output()[mark:]
-		kernel, err = v.host.Counters("nat64")
-		require.NoError(t, err)
-		again := v.scrape()
-		return s.sum("steppe_packets_total") == again.sum("steppe_packets_total") &&
-			s.sum("steppe_packets_total") == kernel.Sent
-	}, func() string {
-		return fmt.Sprintf("%v packets, and %d for the kernel", s.sum("steppe_packets_total"), kernel.Sent)
-	})
+		return s.sum("steppe_packets_total") == v.scrape().sum("steppe_packets_total")
+	}, func() string { return "no rest" })
+	assert.Equal(t, probes, v.uncounted(), "packets that the kernel handed over and nobody counted")
+	kernel, err := v.host.Counters("nat64")
+	require.NoError(t, err)
 
 	all := s.sum("steppe_packets_total")
 	split := uint64(0)

@@ -72,7 +72,7 @@ func TestStatus(t *testing.T) {
 	assert.Nil(t, r.LeaseList)
 	assert.Nil(t, r.MapList)
 
-	require.NoError(t, p.Signal(syscall.SIGUSR1))
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGUSR1))
 	b.await(p, "dynamic pool: 254 addresses, 1 held, 0 dormant, 0 requests refused\n")
 	require.NotEmpty(t, r.Packets)
 	for _, c := range b.ask(status.Summary).Packets {
