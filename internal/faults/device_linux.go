@@ -13,18 +13,11 @@ import (
 // for some rounds while transfers go on. All of them have to arrive, and leases
 // are what they were.
 func (x *trial) underTraffic(rounds int, do func(b *testbed.Bed, traffic *testbed.Traffic, round int) error) (transfers int64, err error) {
-	b, done, err := x.open(smallPool)
+	b, leases, done, err := x.living(50)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	if err := b.Start(); err != nil {
-		return 0, err
-	}
-	leases, err := lease(b, 0, 50)
-	if err != nil {
-		return 0, err
-	}
 	traffic := b.StartTraffic(1 << 20)
 	for round := range rounds {
 		if err = do(b, traffic, round); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,6 @@ const (
 	floodRate = 25000    // packets a second at most: a million within a minute
 	spare     = 32 << 20 // octets of memory that anything may cost; what waits to be collected is part of it
 	workers   = 2
-	smallPool = "203.0.113.0/24"
 	errorRate = 100 // originated ICMP errors a second and worker, and how many
 	burst     = 50  // at once: translate.Config.ErrorRate, ErrorBurst
 	logRate   = 50  // lines a second and kind
@@ -47,126 +47,167 @@ func (x *trial) pour(s *netlab.Sender, n int, make source) (took time.Duration, 
 	return time.Since(begin), nil
 }
 
-// senders opens Senders from the client and the server to the gateway.
-func senders(b *testbed.Bed) (six, four *netlab.Sender, err error) {
+// A siege is a laboratory that is ready to be flooded: the binary runs, hosts hold
+// leases and traffic has passed.
+type siege struct {
+	*testbed.Bed
+	leases    testbed.Leases
+	six, four *netlab.Sender // from client and server to the gateway
+	before    testbed.Usage
+}
+
+func (x *trial) besiege(more ...string) (g *siege, done func(), err error) {
+	b, leases, done, err := x.living(20, append(more, fmt.Sprintf("workers %d", workers))...)
+	if err != nil {
+		return nil, nil, err
+	}
+	g = &siege{Bed: b, leases: leases}
+	if err := g.prepare(); err != nil {
+		done()
+		return nil, nil, err
+	}
+	return g, done, nil
+}
+
+func (g *siege) prepare() (err error) {
+	if err := errors.Join(g.Settle(), g.Check()); err != nil {
+		return err
+	}
 	for _, side := range []struct {
 		s       **netlab.Sender
 		h       *netlab.Host
 		gateway string
-	}{{&six, b.Client, "eth0"}, {&four, b.Server, "eth1"}} {
-		mac, err := b.Gateway.HardwareAddr(side.gateway)
+	}{{&g.six, g.Client, "eth0"}, {&g.four, g.Server, "eth1"}} {
+		mac, err := g.Gateway.HardwareAddr(side.gateway)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 		if *side.s, err = side.h.OpenSender("eth0", mac); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
-	return six, four, nil
+	// A server that takes datagrams without an answer.
+	if _, err := g.Server.ListenPacket("udp4", fmt.Sprintf(":%d", sinkPort)); err != nil {
+		return err
+	}
+	g.before, err = g.Usage()
+	return err
 }
 
-// ready opens a laboratory for a flood: the binary runs, hosts hold leases and
-// traffic has passed.
-func (x *trial) ready(pool string, hosts int, more ...string) (b *testbed.Bed, done func(), leases testbed.Leases, err error) {
-	b, done, err = x.open(pool, append(more, fmt.Sprintf("workers %d", workers))...)
+// lifted is the end: all that was there before is there, and memory has not
+// grown. It returns the growth in octets.
+func (g *siege) lifted(x *trial) (grown int64, err error) {
+	after, err := g.Usage()
+	if err := errors.Join(err, x.seen(g.Bed, g.leases), g.Check()); err != nil {
+		return 0, err
+	}
+	if grown = after.Peak - g.before.Peak; grown > spare {
+		return grown, fmt.Errorf("faults: memory grew by %s", mib(grown))
+	}
+	return grown, nil
+}
+
+func mib(octets int64) string { return fmt.Sprintf("%.1f MiB", float64(octets)/(1<<20)) }
+
+// against floods with n packets, half of them from either side, and says what one
+// costs the binary, and a plain one that is forwarded.
+func (g *siege) against(x *trial, n int, six, four source) (each, plainly time.Duration, took time.Duration, err error) {
+	if plainly, err = g.cost(func() error { _, err := x.pour(g.six, n/2, plain); return err }); err != nil {
+		return 0, 0, 0, err
+	}
+	begin := time.Now()
+	each, err = g.cost(func() error {
+		_, err6 := x.pour(g.six, n/2, six)
+		_, err4 := x.pour(g.four, n/2, four)
+		return errors.Join(err6, err4)
+	})
+	took = time.Since(begin)
+	if err == nil && each > 3*plainly {
+		err = fmt.Errorf("faults: a packet costs %v, a plain one %v", each, plainly)
+	}
+	return each, plainly, took, err
+}
+
+// cost measures the processor time that the binary takes for a packet that comes
+// while f runs.
+func (g *siege) cost(f func() error) (each time.Duration, err error) {
+	before, err := g.AddUp()
 	if err != nil {
-		return nil, nil, nil, err
+		return 0, err
 	}
-	if err = errors.Join(b.Start(), b.Settle(), b.Check()); err == nil {
-		leases, err = lease(b, 0, hosts)
+	u0, err := g.Usage()
+	if err := errors.Join(err, f()); err != nil {
+		return 0, err
 	}
+	after, err := g.AddUp()
 	if err != nil {
-		done()
-		return nil, nil, nil, err
+		return 0, err
 	}
-	return b, done, leases, nil
+	u1, err := g.Usage()
+	return (u1.CPU - u0.CPU) / time.Duration(max(1, after.Sum()-before.Sum())), err
 }
 
 const sinkPort = 9
 
-// plain is a datagram that the server has no answer to; see sink.
+// plain is a datagram that the server has no answer to.
 func plain(i int) []byte {
 	return packettest.IP(packettest.Header{Src: testbed.Client6, Dst: testbed.ServerIn6},
 		packettest.UDP(uint16(i), sinkPort, packettest.Bytes(64, byte(i))))
-}
-
-// sink has the server take datagrams without an answer.
-func sink(b *testbed.Bed) error {
-	_, err := b.Server.ListenPacket("udp4", fmt.Sprintf(":%d", sinkPort))
-	return err
 }
 
 // spoofed has a million sources send a packet each, which is more than the pool
 // has addresses for. Memory does not grow with them, those who hold a lease keep
 // it and their throughput, and the log stays readable.
 func (x *trial) spoofed() (string, error) {
-	b, done, leases, err := x.ready(smallPool, 20, "log reject dyn")
+	g, done, err := x.besiege("log reject dyn")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	six, _, err := senders(b)
-	if err := errors.Join(err, sink(b)); err != nil {
-		return "", err
-	}
-	traffic := b.StartTraffic(1 << 20)
-	window := time.Duration(x.n(4, 1)) * time.Second
+	traffic := g.StartTraffic(1 << 20)
 	rate := func(f func() error) (float64, error) {
 		before, begin := traffic.Octets.Load(), time.Now()
 		err := f()
 		return float64(traffic.Octets.Load()-before) / time.Since(begin).Seconds(), err
 	}
-	pause := func() error { time.Sleep(window); return nil }
-	if err := traffic.AwaitTransfers(8); err != nil {
-		return "", err
-	}
-	first, _ := rate(pause)
-	before, err := b.Usage()
-	if err != nil {
-		return "", err
-	}
-	from := b.Said()
+	pause := func() error { time.Sleep(time.Duration(x.n(4, 1)) * time.Second); return traffic.Err() }
 	sources := x.n(1_000_000, 30_000)
+	from := g.Said()
 	var took time.Duration
-	during, err := rate(func() (err error) {
-		took, err = x.pour(six, sources, func(i int) []byte {
+	first, err1 := rate(pause)
+	during, err2 := rate(func() (err error) {
+		took, err = x.pour(g.six, sources, func(i int) []byte {
 			return packettest.IP(packettest.Header{Src: testbed.Host(1<<24 + uint32(i)), Dst: testbed.ServerIn6},
 				packettest.UDP(4000, sinkPort, []byte("me too")))
 		})
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
-	said := strings.Count(b.Process.OutputFrom(from), "\n")
-	after, err := b.Usage()
-	if err != nil {
-		return "", err
-	}
-	last, _ := rate(pause)
-	err = errors.Join(x.seen(b, leases), traffic.Stop())
+	said := strings.Count(g.Process.OutputFrom(from), "\n")
+	last, err3 := rate(pause)
+	err = errors.Join(err1, err2, err3, traffic.Stop())
 	x.octets += traffic.Octets.Load()
 	if err != nil {
 		return "", err
 	}
-	c, err := b.AddUp()
+	grown, err := g.lifted(x)
 	if err != nil {
 		return "", err
 	}
-	dev, err := b.Rest()
+	c, err := g.AddUp()
+	if err != nil {
+		return "", err
+	}
+	dev, err := g.Rest()
 	if err != nil {
 		return "", err
 	}
 	ratio := during / ((first + last) / 2)
-	figures := fmt.Sprintf("%s sources in %.0f s; %d leases kept; throughput of others %.2f of before and after; %s refused, %s dropped by the kernel; memory %+.1f MiB; %d lines",
-		thousands(int64(sources)), took.Seconds(), len(leases), ratio, thousands(int64(c.Refused)), thousands(int64(dev.SendDrops)),
-		float64(after.Peak-before.Peak)/(1<<20), said)
+	figures := fmt.Sprintf("%s sources in %.0f s; %d leases kept; throughput of others %.2f of before and after; %s refused, %s dropped by the kernel; memory %s more; %d lines",
+		thousands(int64(sources)), took.Seconds(), len(g.leases), ratio, thousands(int64(c.Refused)), thousands(int64(dev.SendDrops)), mib(grown), said)
 	// Kinds are two, and for each there is a line about those that are left out.
-	lines := 2 * (logRate + 1) * (int(took.Seconds()) + 3)
+	lines := 2 * (logRate + 1) * (int(took.Seconds()) + 8)
 	switch {
-	case after.Peak > before.Peak+spare:
-		return "", fmt.Errorf("faults: memory grew: %s", figures)
-	case c.Held != c.Size || c.Refused+dev.SendDrops+uint64(c.Size) < uint64(sources)*9/10:
+	case c.Held != c.Size || c.Refused+dev.SendDrops+c.Size < uint64(sources)*9/10:
 		return "", fmt.Errorf("faults: %d of %d addresses held, refusals are not counted: %s", c.Held, c.Size, figures)
 	case c.Refused != c.Sum("no-source"):
 		return "", fmt.Errorf("faults: the pool refused %d, but %d packets were: %s", c.Refused, c.Sum("no-source"), figures)
@@ -175,103 +216,47 @@ func (x *trial) spoofed() (string, error) {
 	case ratio < 0.1: // a machine that does other things as well has its ups and downs
 		return "", fmt.Errorf("faults: the flood takes it all: %s", figures)
 	}
-	return figures, b.Stop()
-}
-
-// A cost is what packets cost the binary.
-type cost struct {
-	judged uint64
-	cpu    time.Duration
-}
-
-func (c cost) each() time.Duration { return c.cpu / time.Duration(max(c.judged, 1)) }
-
-// costOf measures what the binary does while f runs.
-func costOf(b *testbed.Bed, f func() error) (c cost, err error) {
-	before, err := b.AddUp()
-	if err != nil {
-		return c, err
-	}
-	u0, err := b.Usage()
-	if err := errors.Join(err, f()); err != nil {
-		return c, err
-	}
-	after, err := b.AddUp()
-	if err != nil {
-		return c, err
-	}
-	u1, err := b.Usage()
-	return cost{after.Sum() - before.Sum(), u1.CPU - u0.CPU}, err
-}
-
-// dear says that packets cost too much, compared with plain ones that are
-// forwarded.
-func dear(plain, these cost) error {
-	if these.each() > 3*plain.each() {
-		return fmt.Errorf("faults: a packet costs %v, a plain one %v", these.each(), plain.each())
-	}
-	return nil
+	return figures, g.Stop()
 }
 
 // errorFlood sends packets from both sides that each ask for an ICMP error, by
 // hosts that hold a lease and by others. Errors are sent at the rate that they
 // may be sent at, and the others cost no more than packets do.
 func (x *trial) errorFlood() (string, error) {
-	b, done, leases, err := x.ready(smallPool, 20, "log reject icmp self")
+	g, done, err := x.besiege("log reject icmp self")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	six, four, err := senders(b)
-	if err := errors.Join(err, sink(b)); err != nil {
+	answers := func() (sent, held uint64, err error) {
+		c, err := g.Counts()
+		return c.Sum("reply") - c.Sum("reply", "echo-reply"), c.HeldBack, err
+	}
+	sent0, held0, err := answers()
+	if err != nil {
 		return "", err
 	}
 	n := x.n(200_000, 20_000)
-	plainCost, err := costOf(b, func() error { _, err := x.pour(six, n/2, plain); return err })
+	each, plainly, took, err := g.against(x, n, wrong6, wrong4)
 	if err != nil {
 		return "", err
 	}
-	before, err := b.Usage()
+	sent, held, err := answers()
 	if err != nil {
 		return "", err
 	}
-	c0, err := b.Counts()
-	if err != nil {
-		return "", err
-	}
-	begin := time.Now()
-	flood, err := costOf(b, func() error {
-		_, err6 := x.pour(six, n/2, wrong6)
-		_, err4 := x.pour(four, n/2, wrong4)
-		return errors.Join(err6, err4)
-	})
-	if err != nil {
-		return "", err
-	}
-	took := time.Since(begin)
-	c, err := b.Counts()
-	if err != nil {
-		return "", err
-	}
-	after, err := b.Usage()
-	if err := errors.Join(err, x.seen(b, leases), b.Check()); err != nil {
-		return "", err
-	}
-	answers := func(c testbed.Counts) uint64 { return c.Sum("reply") - c.Sum("reply", "echo-reply") }
-	sent, held := answers(c)-answers(c0), c.HeldBack-c0.HeldBack
+	sent, held = sent-sent0, held-held0
 	most := uint64(workers * (errorRate*took.Seconds() + burst))
 	figures := fmt.Sprintf("%s packets of %d kinds in %.0f s; %s errors sent, %s may be, %s held back; a packet costs %v, a plain one %v",
-		thousands(int64(n)), len(wrongs6)+len(wrongs4), took.Seconds(), thousands(int64(sent)), thousands(int64(most)), thousands(int64(held)),
-		flood.each(), plainCost.each())
+		thousands(int64(n)), len(wrongs6)+len(wrongs4), took.Seconds(), thousands(int64(sent)), thousands(int64(most)), thousands(int64(held)), each, plainly)
 	switch {
 	case sent > most:
 		return "", fmt.Errorf("faults: too many errors: %s", figures)
 	case sent < burst || held == 0:
 		return "", fmt.Errorf("faults: that was no flood: %s", figures)
-	case after.Peak > before.Peak+spare:
-		return "", fmt.Errorf("faults: memory grew by %d MiB: %s", (after.Peak-before.Peak)>>20, figures)
 	}
-	return figures, errors.Join(dear(plainCost, flood), b.Stop())
+	_, err = g.lifted(x)
+	return figures, errors.Join(err, g.Stop())
 }
 
 // A wrong changes a packet into one that asks for an ICMP error.
@@ -321,64 +306,39 @@ func wrong4(i int) []byte {
 }
 
 // fragmentFlood sends fragments of packets that will never be whole: first ones,
-// later ones, such that overlap, tiny ones and, from the IPv6 side, atomic ones. The binary keeps
-// nothing of them.
+// later ones, such that overlap, tiny ones and, from the IPv6 side, atomic ones.
+// The binary keeps nothing of them.
 func (x *trial) fragmentFlood() (string, error) {
-	b, done, leases, err := x.ready(smallPool, 20, "offload no")
+	g, done, err := x.besiege("offload no")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	six, four, err := senders(b)
-	if err := errors.Join(err, sink(b)); err != nil {
-		return "", err
-	}
 	n := x.n(200_000, 20_000)
-	plainCost, err := costOf(b, func() error { _, err := x.pour(six, n/2, plain); return err })
+	each, plainly, _, err := g.against(x, n, fragment6, fragment4)
 	if err != nil {
 		return "", err
 	}
-	before, err := b.Usage()
+	grown, err := g.lifted(x)
 	if err != nil {
-		return "", err
-	}
-	flood, err := costOf(b, func() error {
-		_, err6 := x.pour(six, n/2, fragment6)
-		_, err4 := x.pour(four, n/2, fragment4)
-		return errors.Join(err6, err4)
-	})
-	if err != nil {
-		return "", err
-	}
-	after, err := b.Usage()
-	if err := errors.Join(err, x.seen(b, leases), b.Check()); err != nil {
 		return "", err
 	}
 	// A few more, to look at what comes out.
-	for _, h := range []*netlab.Host{b.Client, b.Server} {
-		h.DisableOffloads("eth0")
-	}
-	b.Gateway.DisableOffloads("eth0")
-	b.Gateway.DisableOffloads("eth1")
-	captured, err := x.capture(b, func() error {
-		_, err6 := x.pour(six, 2000, fragment6)
-		_, err4 := x.pour(four, 2000, fragment4)
+	looked, err := g.look(func() error {
+		_, err6 := x.pour(g.six, 2000, fragment6)
+		_, err4 := x.pour(g.four, 2000, fragment4)
 		return errors.Join(err6, err4)
 	})
 	if err != nil {
 		return "", err
 	}
-	c, err := b.AddUp()
+	c, err := g.AddUp()
 	if err != nil {
 		return "", err
 	}
-	figures := fmt.Sprintf("%s fragments, %s forwarded, %s dropped by reason; memory %+.1f MiB; one costs %v, a plain packet %v; %d looked at, well-formed",
-		thousands(int64(n)), thousands(int64(c.Sum("forward"))), thousands(int64(c.Sum("drop"))),
-		float64(after.Peak-before.Peak)/(1<<20), flood.each(), plainCost.each(), captured)
-	if after.Peak > before.Peak+spare {
-		return "", fmt.Errorf("faults: memory grew: %s", figures)
-	}
-	return figures, errors.Join(dear(plainCost, flood), b.Stop())
+	return fmt.Sprintf("%s fragments, %s packets forwarded, %s cut, %s dropped by reason; memory %s more; one costs %v, a plain packet %v; %d looked at, well-formed",
+		thousands(int64(n)), thousands(int64(c.Sum("forward"))), thousands(int64(c.Sum("split"))), thousands(int64(c.Sum("drop"))),
+		mib(grown), each, plainly, looked), g.Stop()
 }
 
 func fragment6(i int) []byte {
@@ -411,31 +371,31 @@ func piece() (off8 uint16, more bool, p packettest.Payload) {
 	return off8, more, packettest.Part(packettest.UDP(4000, sinkPort, make([]byte, max(n, 8))), 0, n)
 }
 
-// capture runs f and checks all that client and server got meanwhile.
-func (x *trial) capture(b *testbed.Bed, f func() error) (n int, err error) {
+// look runs f and checks all packets that client and server get meanwhile.
+func (g *siege) look(f func() error) (n int, err error) {
+	g.Gateway.DisableOffloads("eth0")
+	g.Gateway.DisableOffloads("eth1")
 	var captures []*netlab.Capture
-	for _, h := range []*netlab.Host{b.Client, b.Server} {
+	for _, h := range []*netlab.Host{g.Client, g.Server} {
+		h.DisableOffloads("eth0")
 		c, err := h.Capture("eth0")
-		if err != nil {
+		if err := errors.Join(err, g.Err()); err != nil {
 			return 0, err
 		}
 		captures = append(captures, c)
 	}
 	err = f()
-	if _, rest := b.Rest(); err == nil {
+	if _, rest := g.Rest(); err == nil {
 		err = rest
 	}
 	for _, c := range captures {
-		packets, cerr := c.Stop()
-		err = errors.Join(err, cerr)
-		for _, p := range packets {
-			if p.Outgoing {
-				continue
-			}
-			if n++; netlab.CheckPacket(p.Data) != nil && err == nil {
-				err = fmt.Errorf("faults: %w: %x", netlab.CheckPacket(p.Data), p.Data[:min(len(p.Data), 100)])
-			}
+		packets, lost := c.Stop()
+		packets = slices.DeleteFunc(packets, func(p netlab.Packet) bool { return p.Outgoing })
+		bad := netlab.Check(packets)
+		if n += len(packets); len(bad) > 0 {
+			err = errors.Join(err, fmt.Errorf("faults: %d packets are malformed, beginning with %s", len(bad), bad[0]))
 		}
+		err = errors.Join(err, lost)
 	}
 	return n, err
 }
@@ -444,25 +404,22 @@ func (x *trial) capture(b *testbed.Bed, f func() error) (n int, err error) {
 // kernel, which would not let most of them by: nearly valid ones, for mappings of
 // many kinds, and such with octets changed.
 func (x *trial) noise() (string, error) {
-	var lines []string
+	lines := []string{"log drop reject icmp self dyn"}
 	setup := packettest.Setups()[1] // with all kinds of maps
+	pool := netip.MustParsePrefix(smallPool)
 	for _, m := range setup.Table.Maps {
-		if !testbed.Prefix.Overlaps(m.IPv6) {
+		if !testbed.Prefix.Overlaps(m.IPv6) && m.IPv4 != pool {
 			lines = append(lines, fmt.Sprintf("map %v %v", m.IPv4, m.IPv6))
 		}
 	}
-	b, done, leases, err := x.ready(packettest.Pool.String(), 20, append(lines, "log drop reject icmp self dyn")...)
+	g, done, err := x.besiege(lines...)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	b.Gateway.MTU(testbed.Device, testbed.LinkMTU)
-	s, err := b.Gateway.OpenSender(testbed.Device, nil)
-	if err := errors.Join(err, b.Err(), b.Await(0, fmt.Sprintf("has an MTU of %d now", testbed.LinkMTU))); err != nil {
-		return "", err
-	}
-	before, err := b.Usage()
-	if err != nil {
+	g.Gateway.MTU(testbed.Device, testbed.LinkMTU)
+	s, err := g.Gateway.OpenSender(testbed.Device, nil)
+	if err := errors.Join(err, g.Err(), g.Await(0, fmt.Sprintf("has an MTU of %d now", testbed.LinkMTU))); err != nil {
 		return "", err
 	}
 	n := x.n(500_000, 40_000)
@@ -476,21 +433,18 @@ func (x *trial) noise() (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	after, err := b.Usage()
+	grown, err := g.lifted(x)
 	if err != nil {
 		return "", err
 	}
-	c, err := b.AddUp()
-	if err := errors.Join(err, b.Alive(), x.seen(b, leases), b.Check()); err != nil {
+	c, err := g.AddUp()
+	if err != nil {
 		return "", err
-	}
-	if after.Peak > before.Peak+spare {
-		return "", fmt.Errorf("faults: memory grew by %d MiB", (after.Peak-before.Peak)>>20)
 	}
 	reasons := make(map[string]bool)
 	for key := range c.By {
 		reasons[key[strings.LastIndexByte(key, ' '):]] = true
 	}
-	return fmt.Sprintf("%s packets, %s forwarded, %s answered, %s dropped, for %d reasons",
-		thousands(int64(n)), thousands(int64(c.Sum("forward"))), thousands(int64(c.Sum("reply"))), thousands(int64(c.Sum("drop"))), len(reasons)), b.Stop()
+	return fmt.Sprintf("%s packets and those that came back: %s forwarded, %s answered, %s dropped, for %d reasons; memory %s more",
+		thousands(int64(n)), thousands(int64(c.Sum("forward"))), thousands(int64(c.Sum("reply"))), thousands(int64(c.Sum("drop"))), len(reasons), mib(grown)), g.Stop()
 }

@@ -228,16 +228,12 @@ func (x *trial) logStuck() (string, error) {
 // slowReader has the binary stand still again and again, so that the queue of
 // the device, a short one, overflows.
 func (x *trial) slowReader() (string, error) {
-	b, done, err := x.open(smallPool)
+	b, leases, done, err := x.living(50)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if err := errors.Join(b.Start(), b.Settle()); err != nil {
-		return "", err
-	}
-	leases, err := lease(b, 0, 50)
-	if err != nil {
+	if err := b.Settle(); err != nil {
 		return "", err
 	}
 	b.Gateway.QueueLength(testbed.Device, 10)

@@ -17,33 +17,26 @@ var circle = netip.MustParsePrefix("198.18.0.0/15")
 // IPv4 comes back to be made IPv6, and so on. The hop limit ends it. No packet
 // ever becomes two, but for those that are cut, which happens to each only once.
 func (x *trial) loop() (string, error) {
-	b, done, leases, err := x.ready(smallPool, 20, "offload no")
+	g, done, err := x.besiege("offload no")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	b.Gateway.Route(circle.String(), "", testbed.Device)
-	b.Gateway.QueueLength(testbed.Device, 20000) // for all to stay in it
-	six, four, err := senders(b)
-	if err := errors.Join(err, b.Err()); err != nil {
-		return "", err
-	}
-	before, err := b.AddUp()
-	if err != nil {
+	g.Gateway.Route(circle.String(), "", testbed.Device)
+	g.Gateway.QueueLength(testbed.Device, 20000) // for all to stay in it
+	before, err := g.AddUp()
+	if err := errors.Join(err, g.Err()); err != nil {
 		return "", err
 	}
 	n := x.n(6000, 600)
-	if _, err := x.pour(six, n/2, round6); err != nil {
+	_, err6 := x.pour(g.six, n/2, round6)
+	_, err4 := x.pour(g.four, n/2, round4)
+	// This waits until it has ended. That the sum is right says that no packet
+	// became two, but for the pieces.
+	c, err := g.AddUp()
+	if err := errors.Join(err6, err4, err); err != nil {
 		return "", err
 	}
-	if _, err := x.pour(four, n/2, round4); err != nil {
-		return "", err
-	}
-	c, err := b.AddUp() // waits until it has ended
-	if err != nil {
-		return "", err
-	}
-	// That the sum is right says that no packet became two, but for the pieces.
 	judged, cut := c.Sum()-before.Sum(), c.Sum("split")-before.Sum("split")
 	figures := fmt.Sprintf("%s packets went round %s times, %.1f each, %s of them cut; %s ended for want of hops",
 		thousands(int64(n)), thousands(int64(judged)), float64(judged)/float64(n), thousands(int64(cut)), thousands(int64(c.Sum("hop-limit"))))
@@ -57,7 +50,8 @@ func (x *trial) loop() (string, error) {
 	case cut > uint64(n):
 		return "", fmt.Errorf("faults: pieces are cut again: %s", figures)
 	}
-	return figures, errors.Join(x.seen(b, leases), b.Check(), b.Stop())
+	_, err = g.lifted(x)
+	return figures, errors.Join(err, g.Stop())
 }
 
 // round6 is a packet into the circle from the IPv6 side: datagrams small and

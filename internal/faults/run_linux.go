@@ -100,6 +100,24 @@ func (x *trial) open(pool string, more ...string) (*testbed.Bed, func(), error) 
 	return b, func() { stop(); b.Close() }, nil
 }
 
+// living makes a laboratory in which the binary runs and hosts hold leases of
+// smallPool.
+func (x *trial) living(hosts int, more ...string) (b *testbed.Bed, leases testbed.Leases, done func(), err error) {
+	b, done, err = x.open(smallPool, more...)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err = b.Start(); err == nil {
+		leases, err = lease(b, 0, hosts)
+	}
+	if err != nil {
+		done()
+	}
+	return b, leases, done, err
+}
+
+const smallPool = "203.0.113.0/24"
+
 // keep compares leases before and after a fault.
 func (x *trial) keep(before, now testbed.Leases) error {
 	lost := before.Lost(now)

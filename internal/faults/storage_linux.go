@@ -164,16 +164,12 @@ func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (str
 
 // dataDirRemoved takes the directory away under the binary.
 func (x *trial) dataDirRemoved() (string, error) {
-	b, done, err := x.open(smallPool)
+	b, leases, done, err := x.living(50)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if err := b.Start(); err != nil {
-		return "", err
-	}
-	leases, err := lease(b, 0, 50)
-	if err := errors.Join(err, b.Reload()); err != nil {
+	if err := b.Reload(); err != nil {
 		return "", err
 	}
 	if err := os.RemoveAll(b.DataDir); err != nil {
@@ -330,16 +326,12 @@ func noise(n int) []byte {
 // fileDamaged has the binary start with files that are no good. It uses what can
 // be told from them and keeps a copy.
 func (x *trial) fileDamaged() (string, error) {
-	b, done, err := x.open(smallPool)
+	b, leases, done, err := x.living(200)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if err := b.Start(); err != nil {
-		return "", err
-	}
-	leases, err := lease(b, 0, 200)
-	if err := errors.Join(err, b.Stop()); err != nil {
+	if err := b.Stop(); err != nil {
 		return "", err
 	}
 	file := filepath.Join(b.DataDir, "dynamic.map")
@@ -453,16 +445,12 @@ func writeLines(name string, size int, line func(i int) string) error {
 // stepped while the binary runs is shown in package pool: ages are measured by
 // the monotonic clock.)
 func (x *trial) clockStepped() (string, error) {
-	b, done, err := x.open(smallPool)
+	b, leases, done, err := x.living(100)
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	if err := b.Start(); err != nil {
-		return "", err
-	}
-	leases, err := lease(b, 0, 100)
-	if err := errors.Join(err, b.Stop()); err != nil {
+	if err := b.Stop(); err != nil {
 		return "", err
 	}
 	const day = 24 * 60 * 60
