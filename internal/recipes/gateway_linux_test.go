@@ -1,0 +1,101 @@
+package recipes
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/netlab"
+)
+
+// TestRecipeGateway follows gateway.md with three guests.
+func TestRecipeGateway(t *testing.T) {
+	r := Open(t, "docs/deploy/gateway.md", outside...)
+	gw := r.Machine("gateway")
+	guests := []*Machine{r.Machine("guest1"), r.Machine("guest2"), r.Machine("guest3")}
+	r.Cast("guest", guests...)
+	n := newInternet(r, gw.Host)
+	lan := map[*netlab.Host]string{gw.Host: "eth1"}
+	for _, g := range guests {
+		lan[g.Host] = "eth0"
+	}
+	join(r, "lan", lan)
+	gw.Addr("eth1", "2001:db8:1::1/64")
+	r.Boot()
+	n.serve()
+	for _, g := range guests {
+		g.Sh("apt-get install -y curl dbus; systemctl start dbus.socket") // networkctl asks by D-Bus
+	}
+
+	gw.Copy(r.Package(), "/root/steppe_1_amd64.deb")
+	r.Follow("Install")
+	n.trustBIND(gw)
+	r.Follow("Forwarding")
+	r.Follow("The translator")
+	r.Follow("One IPv4 address for all")
+	r.Follow("DNS64")
+	r.Follow("What guests are told")
+	r.Follow("Guests")
+	r.Follow("See that it works")
+
+	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
+	require.Equal(t, []string{"203.0.113.2", "203.0.113.2", "203.0.113.2"}, visitors(n.v4only))
+	leases := leasesOf(gw)
+	require.Len(t, leases, len(guests))
+
+	fetch(t, "http://dual.test/page", pageOf(n.world), guests...)
+	for _, v := range visitors(n.world) {
+		require.True(t, strings.HasPrefix(v, "2001:db8:1:"), "%s is no address of a guest", v)
+	}
+
+	for _, g := range guests {
+		require.Equal(t, "0,100,255,155,0,0,0,0,0,0,0,0,0,0,0,0/96", pref64(g)) // 64:ff9b::/96
+		require.Contains(t, g.Sh("ip -6 route show 64:ff9b::/96"), "proto ra")
+		require.NotContains(t, g.Sh("ip -4 route; ip -4 address show dev eth0"), "inet ")
+	}
+
+	// A stranger in front of the gateway is not let through.
+	n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
+	out, err := n.isp.Command("ping", "-c", "1", "-W", "2", "64:ff9b::9.9.1.2").CombinedOutput()
+	require.Error(t, err, "%s", out)
+
+	gw.Reboot()
+	for _, g := range guests {
+		g.Eventually("ping -c 1 -W 2 github.com", time.Minute)
+	}
+	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
+	require.Equal(t, leases, leasesOf(gw))
+
+	r.Follow("Undo")
+	require.Equal(t, "0\n0\n", gw.Sh("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding"))
+	require.NotContains(t, gw.Sh("nft list ruleset; ip link; ls /etc /var/lib"), "nat64")
+	require.NotContains(t, gw.Sh("ls /etc /var/lib"), "tayga")
+	_, err = guests[0].Try("ping -c 1 -W 2 64:ff9b::9.9.1.2")
+	require.Error(t, err)
+}
+
+// leasesOf returns the pairs of addresses that the translator has lent.
+func leasesOf(m *Machine) map[string]string {
+	leases := make(map[string]string)
+	for line := range strings.Lines(m.Sh("tayga --status=leases")) {
+		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[0], "192.168.255.") {
+			leases[f[0]] = f[1]
+		}
+	}
+	return leases
+}
+
+// pref64 returns the prefix that router advertisements tell a guest, once it
+// listens to that.
+func pref64(guest *Machine) string {
+	const dropIn = "/etc/systemd/network/50-eth0.network.d/pref64.conf"
+	guest.Write(dropIn, "[IPv6AcceptRA]\nUsePREF64=yes\n")
+	guest.Sh("systemctl restart systemd-networkd")
+	told := guest.Eventually(`
+		networkctl status eth0 --json=short | sed -n 's/.*"PREF64":\[{"Prefix":\[\([0-9,]*\)\],"PrefixLength":\([0-9]*\).*/\1\/\2/p' | grep .`,
+		time.Minute)
+	guest.Sh("rm " + dropIn + "; systemctl restart systemd-networkd")
+	return strings.TrimSpace(told)
+}
