@@ -196,8 +196,8 @@ func TestDamageReportsAreBounded(t *testing.T) {
 func TestSaveFailureIsRetried(t *testing.T) {
 	now := time.Now()
 	l, r := newLeases(t, now)
-	require.NoError(t, os.Mkdir(leaseFile, 0o755))
 	l.load(func(netip.Addr) bool { return false })
+	require.NoError(t, os.Mkdir(leaseFile, 0o755)) // which load would have set aside
 	l.log.flush()
 	before := len(r.all())
 	for i := range 44 {
