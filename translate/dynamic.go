@@ -2,7 +2,7 @@ package translate
 
 // Dynamic lends IPv4 addresses to IPv6 hosts that have no explicit map.
 // *pool.Pool satisfies it. A Dynamic is asked only about IPv4 addresses inside
-// the prefixes named to NewTable as pools. All methods are called from the
+// the prefixes named to NewTable as its pools. All methods are called from the
 // packet path: they must be safe for concurrent use and should neither block
 // nor allocate when they find what they are asked for.
 type Dynamic interface {

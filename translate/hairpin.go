@@ -5,10 +5,11 @@ package translate
 // would do: IPv6 to IPv4, and back under the rules of §4.2.1.
 
 // hairpin sends a packet back into IPv6 whose IPv4 destination belongs to an
-// IPv6 host. pfx is the prefix under which the host was addressed; the source
-// gets an address under it, so that answers come back through the translator.
+// IPv6 host. pfx is the prefix under which the host was addressed. The source
+// gets an address under it, or under the one that the host's lease is bound to, so
+// that answers come back through the translator, and from where they are expected.
 func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4, dst4 addr4, pfx *prefix6052) Result {
-	newDst, how := w.from4(dst4, false, pfx)
+	newDst, how, peer := w.from4(dst4, false, pfx)
 	if !how.mapped() {
 		return w.unmapped6(p, h, how, NoDestination)
 	}
@@ -20,7 +21,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 		}
 		noChecksum = mode == UDPZeroCompute
 	}
-	newSrc, how := w.embed(pfx, src4)
+	newSrc, how := w.embed(peer, src4)
 	if !how.mapped() {
 		return w.unmapped6(p, h, how, NoSource)
 	}
@@ -60,22 +61,22 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 // hairpinError sends an ICMPv6 error back into IPv6 that quotes a hairpinned
 // packet: qsrc4 belongs to the host that sent it.
 func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, src4, dst4, qsrc4, qdst4 addr4, pfx *prefix6052) Result {
-	newDst, how := w.from4(dst4, false, pfx)
+	newDst, how, peer := w.from4(dst4, false, pfx)
 	switch {
 	case how == notGlobal:
 		return drop(NonGlobal)
 	case !how.mapped():
 		return drop(NoDestination)
 	}
-	newSrc, how := w.from4(src4, src4 == qdst4, pfx)
+	newSrc, how, _ := w.from4(src4, src4 == qdst4, peer)
 	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
 		return drop(why)
 	}
 	if !how.mapped() {
 		newSrc = pick(w, &w.t.last6, w.t.sources6)
 	}
-	newQsrc, how1 := w.from4(qsrc4, false, pfx)
-	newQdst, how2 := w.embed(pfx, qdst4)
+	newQsrc, how1, qpeer := w.from4(qsrc4, false, pfx)
+	newQdst, how2 := w.embed(qpeer, qdst4)
 	if !how1.mapped() || !how2.mapped() {
 		return drop(ICMPQuote)
 	}

@@ -72,16 +72,15 @@ func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) R
 }
 
 // error4to6 translates an ICMPv4 error: RFC 7915 §4.2, §4.3. The outer
-// destination is mapped already.
-func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
+// destination is mapped already, and sees its peers inside the prefix peer.
+func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *prefix6052) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 	simple := w.t.cfg.Hairpin == HairpinSimple
-	first := &w.s.tab.first
 
 	// In a hairpin the router that complains may be the host that was sought.
 	sought := simple && len(msg) >= lenICMP+len4 && msg[lenICMP]>>4 == 4 &&
 		src == (*hdr4)(msg[lenICMP:]).dst()
-	src6, how := w.from4(src, sought, first)
+	src6, how, _ := w.from4(src, sought, peer)
 	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
 		return drop(why)
 	}
@@ -95,8 +94,8 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
 	}
 	v := (*hdr4)(e.quote)
 	qsrc, qdst := v.src(), v.dst()
-	qsrc6, how1 := w.from4(qsrc, false, first)
-	qdst6, how2 := w.from4(qdst, simple, first)
+	qsrc6, how1, qpeer := w.from4(qsrc, false, &w.s.tab.first)
+	qdst6, how2, _ := w.from4(qdst, simple, qpeer)
 	if !how1.mapped() || !how2.mapped() || w.t.cfg.illegal4(qsrc) || w.t.cfg.illegal4(qdst) {
 		return drop(ICMPQuote)
 	}
@@ -119,13 +118,15 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6) Result {
 	return Result{Forward, Translated}
 }
 
-// error6to4 translates an ICMPv6 error: RFC 7915 §5.2, §5.3.
-func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Result {
+// error6to4 translates an ICMPv6 error: RFC 7915 §5.2, §5.3. The outer
+// destination is mapped already, by the prefix peer unless that is nil. No address
+// is lent.
+func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, peer *prefix6052) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 
 	src4, how, pfx := w.from6(src)
 	if how == unmapped {
-		src4, how = w.t.addr(src)
+		src4, how = w.t.addr(w.lender(peer), src)
 	}
 	switch {
 	case pfx != nil && w.t.cfg.RefuseEmbeddedSource:
@@ -150,9 +151,15 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4) Res
 	}
 	v := (*hdr6)(e.quote)
 	qsrc, qdst := v.src(), v.dst()
-	qsrc4, qpfx, ok1 := w.quoted6(qsrc)
-	qdst4, _, ok2 := w.quoted6(qdst)
-	if !ok1 || !ok2 {
+	qsrc4, how1, qpfx := w.from6(qsrc)
+	qdst4, how2, qpeer := w.from6(qdst)
+	if how1 == unmapped {
+		qsrc4, how1 = w.t.addr(w.lender(qpeer), qsrc)
+	}
+	if how2 == unmapped {
+		qdst4, how2 = w.t.addr(w.lender(qpfx), qdst)
+	}
+	if !how1.mapped() || !how2.mapped() {
 		return drop(ICMPQuote)
 	}
 	if qpfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(qsrc4) {
@@ -240,15 +247,6 @@ func (s *state) rest6to4(msg []byte, q *header) uint32 {
 		return uint32(to) << 24
 	}
 	return 0
-}
-
-// quoted6 maps an address of a quoted IPv6 packet. It lends nothing.
-func (w *Worker) quoted6(a addr6) (v4 addr4, pfx *prefix6052, found bool) {
-	v4, how, pfx := w.from6(a)
-	if how == unmapped {
-		v4, how = w.t.addr(a)
-	}
-	return v4, pfx, how.mapped()
 }
 
 // mayReplace decides whether an ICMP error whose source is mapped like how may go

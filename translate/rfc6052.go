@@ -11,6 +11,9 @@ type prefix6052 struct {
 	mask      addr6
 	bits      uint8 // 32, 40, 48, 56, 64 or 96
 	wellKnown bool  // 64:ff9b::/96: not for non-global IPv4 addresses
+
+	bound  bool // has a Via
+	lender Dynamic
 }
 
 // newPrefix6052 checks p against RFC 6052 §2.2.

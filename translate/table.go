@@ -26,8 +26,8 @@ func (m Map) String() string { return m.IPv4.String() + " " + m.IPv6.String() }
 // TableConfig holds the address mappings of a Table.
 type TableConfig struct {
 	// Prefixes are RFC 6052 prefixes of length 32, 40, 48, 56, 64 or 96. IPv4
-	// addresses are composed with the first; any of them is recognised, the
-	// longest first.
+	// addresses are composed with the first, but for what Via says; any of them is
+	// recognised, the longest first.
 	Prefixes []netip.Prefix
 	// Maps are explicit mappings. They come before Prefixes, the longest match
 	// first on either side: RFC 7757 §3.3.
@@ -35,12 +35,28 @@ type TableConfig struct {
 	// Pools are the IPv4 prefixes whose addresses Dynamic lends. A longer Map
 	// inside takes its addresses out; a shorter one around yields to the pool.
 	Pools []netip.Prefix
+	// Via are further pools, each bound to one of Prefixes, one Via for a prefix
+	// at most. Without any, a host that talks to an address inside the second
+	// prefix is answered from inside the first.
+	Via []Via
+}
+
+// A Via binds pools to a prefix. A host that talks to an address inside Prefix
+// leases from Dynamic, and has this lease beside another that it may hold.
+// Packets from IPv4 to an address of Pools come from inside Prefix. The pools of
+// TableConfig.Pools are for all other destinations, and packets to their addresses
+// come from the first prefix without a Via.
+type Via struct {
+	Prefix  netip.Prefix   // one of TableConfig.Prefixes
+	Pools   []netip.Prefix // as TableConfig.Pools
+	Dynamic Dynamic        // nil lends nothing
 }
 
 // A Table maps addresses between the families. It is immutable: to change a
 // mapping, build another and call Translator.SetTable.
 type Table struct {
 	first    prefix6052   // composes; bits is 0 if there is no prefix
+	free     prefix6052   // the first without a Via, or else the first
 	prefixes []prefix6052 // longest first
 
 	// Explicit maps and pools, but for maps of a single address to a single
@@ -62,6 +78,7 @@ type entry struct {
 	v6     addr6 // IPv6 prefix
 	v4     addr4 // IPv4 prefix
 	suffix addr4 // mask of the bits behind the IPv4 prefix
+	via    int32 // of a pool: which of Table.prefixes it is bound to, from 1 on; 0: none
 	shift  uint8 // how far left these bits stand in the IPv6 address
 	pool   bool
 }
@@ -69,7 +86,8 @@ type entry struct {
 // NewTable builds a Table. Its error names the mapping that cannot be: a prefix
 // that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
 // suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken
-// (RFC 7757 §5), or one around IPv6 addresses that no host can have.
+// (RFC 7757 §5), one around IPv6 addresses that no host can have, or a Via of a
+// prefix that is not there or has one already.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps)}
 	for _, pfx := range c.Prefixes {
@@ -77,13 +95,24 @@ func NewTable(c TableConfig) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.Contains(t.prefixes, p) {
+		if t.numberOf(pfx) > 0 {
 			return nil, fmt.Errorf("translate: prefix %s: given twice", pfx)
 		}
 		t.prefixes = append(t.prefixes, p)
 	}
+	for _, v := range c.Via {
+		n := t.numberOf(v.Prefix)
+		switch {
+		case n == 0:
+			return nil, fmt.Errorf("translate: via %s: not one of the prefixes", v.Prefix)
+		case t.prefixes[n-1].bound:
+			return nil, fmt.Errorf("translate: via %s: given twice", v.Prefix)
+		}
+		t.prefixes[n-1].bound, t.prefixes[n-1].lender = true, v.Dynamic
+	}
 	if len(t.prefixes) > 0 {
-		t.first = t.prefixes[0]
+		i := slices.IndexFunc(t.prefixes, func(p prefix6052) bool { return !p.bound })
+		t.first, t.free = t.prefixes[0], t.prefixes[max(i, 0)]
 	}
 	slices.SortStableFunc(t.prefixes, func(a, b prefix6052) int { return cmp.Compare(b.bits, a.bits) })
 
@@ -100,11 +129,23 @@ func NewTable(c TableConfig) (*Table, error) {
 		}
 	}
 	for _, pool := range c.Pools {
-		if err := t.addPool(pool); err != nil {
+		if err := t.addPool(pool, 0); err != nil {
 			return nil, err
 		}
 	}
+	for _, v := range c.Via {
+		for _, pool := range v.Pools {
+			if err := t.addPool(pool, t.numberOf(v.Prefix)); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return t, nil
+}
+
+// numberOf returns the place of p in t.prefixes, from 1 on; 0 if it is not there.
+func (t *Table) numberOf(p netip.Prefix) int32 {
+	return int32(slices.IndexFunc(t.prefixes, func(q prefix6052) bool { return q.prefix() == p })) + 1
 }
 
 func (t *Table) addMap(m Map) error {
@@ -192,7 +233,7 @@ func (t *Table) taken6(p netip.Prefix) bool {
 	return found
 }
 
-func (t *Table) addPool(p netip.Prefix) error {
+func (t *Table) addPool(p netip.Prefix, via int32) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return fmt.Errorf("translate: pool %s: not an IPv4 prefix", p)
 	}
@@ -207,7 +248,7 @@ func (t *Table) addPool(p netip.Prefix) error {
 		return fmt.Errorf("translate: pool %s: a map has the same prefix", p)
 	}
 	t.list4(p)
-	t.to6.Insert(p, entry{pool: true})
+	t.to6.Insert(p, entry{pool: true, via: via})
 	return nil
 }
 
@@ -302,27 +343,56 @@ func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
 
 // from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. With
 // embedOnly nothing else does, as hairpinning wants for some addresses: RFC 7757
-// §4.2.1.
-func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how how) {
+// §4.2.1. A host with a lease knows whom it talks to by an address inside peer;
+// otherwise peer is p.
+func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how how, peer *prefix6052) {
 	t := w.s.tab
-	if embedOnly || t.unlisted4(a) {
-		return w.embed(p, a)
-	}
-	if v6, found := t.hosts.to6(a); found {
-		return v6, byMap
-	}
-	if t.to6 != nil {
-		if e, found := t.to6.Lookup(netip.AddrFrom4(a.array())); found {
-			if !e.pool {
-				return e.to6(a), byMap
+	if !embedOnly && !t.unlisted4(a) {
+		if v6, found := t.hosts.to6(a); found {
+			return v6, byMap, p
+		}
+		if t.to6 != nil {
+			if e, found := t.to6.Lookup(netip.AddrFrom4(a.array())); found {
+				if !e.pool {
+					return e.to6(a), byMap, p
+				}
+				peer = t.peer(&e, p)
+				v6, how = w.t.host(w.lender(t.via(&e)), a)
+				return v6, how, peer
 			}
-			if host, held := w.t.host(a); held {
-				return host, byLease
-			}
-			return v6, unmapped
 		}
 	}
-	return w.embed(p, a)
+	v6, how = w.embed(p, a)
+	return v6, how, p
+}
+
+// via returns the prefix that a pool is bound to, nil if there is none.
+func (t *Table) via(e *entry) *prefix6052 {
+	if e.via == 0 {
+		return nil
+	}
+	return &t.prefixes[e.via-1]
+}
+
+// peer returns the prefix inside which the holder of an address of a pool sees
+// those that it talks to: p, unless that leads to leases of another pool.
+func (t *Table) peer(e *entry, p *prefix6052) *prefix6052 {
+	switch via := t.via(e); {
+	case via != nil:
+		return via
+	case p.bound:
+		return &t.free
+	}
+	return p
+}
+
+// lender returns whom a host leases from that talks to an address inside p, which
+// is nil if a map says who that is. It may be nil.
+func (w *Worker) lender(p *prefix6052) Dynamic {
+	if p != nil && p.bound {
+		return p.lender
+	}
+	return w.t.dyn
 }
 
 // embed composes an IPv4-embedded address and guards the well-known prefix.

@@ -40,7 +40,7 @@ type state struct {
 }
 
 // New makes a Translator. It reports what in cfg makes no sense. Tab must not
-// be nil. A nil dyn means that no IPv4 addresses are lent.
+// be nil. dyn lends the addresses of TableConfig.Pools; a nil one lends nothing.
 func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -113,31 +113,34 @@ func (t *Translator) SetMTU(mtu4, mtu6 int) error {
 	return nil
 }
 
-// host asks the pool who holds a. A host that no packet may come from has not
-// got it by asking, so nothing is sent there.
-func (t *Translator) host(a addr4) (host addr6, held bool) {
-	if t.dyn == nil {
-		return host, false
+// host asks a pool who holds a. A host that no packet may come from has not got
+// it by asking, so nothing is sent there.
+func (t *Translator) host(dyn Dynamic, a addr4) (host addr6, how how) {
+	if dyn == nil {
+		return host, unmapped
 	}
-	h, held := t.dyn.Host(a.array())
+	h, held := dyn.Host(a.array())
 	host = make6(h)
-	return host, held && !illegal6(host)
+	if !held || illegal6(host) {
+		return host, unmapped
+	}
+	return host, byLease
 }
 
-// addr asks the pool what host holds.
-func (t *Translator) addr(host addr6) (addr4, how) {
-	if t.dyn == nil {
+// addr asks a pool what host holds.
+func (t *Translator) addr(dyn Dynamic, host addr6) (addr4, how) {
+	if dyn == nil {
 		return 0, unmapped
 	}
-	return t.leased(t.dyn.Addr(host.array()))
+	return t.leased(dyn.Addr(host.array()))
 }
 
-// assign asks the pool for an address for host.
-func (t *Translator) assign(host addr6) (addr4, how) {
-	if t.dyn == nil {
+// assign asks a pool for an address for host.
+func (t *Translator) assign(dyn Dynamic, host addr6) (addr4, how) {
+	if dyn == nil {
 		return 0, unmapped
 	}
-	return t.leased(t.dyn.Assign(host.array()))
+	return t.leased(dyn.Assign(host.array()))
 }
 
 // leased judges an answer of the pool, whose prefixes may hold addresses that no

@@ -58,14 +58,14 @@ func (w *Worker) v4to6(p *Packet) Result {
 	}
 
 	if !known {
-		dst6, how := w.from4(dst, false, &w.s.tab.first)
+		dst6, how, peer := w.from4(dst, false, &w.s.tab.first)
 		if !how.mapped() {
 			return w.unmapped4(p, &h, how, NoDestination)
 		}
 		if isError {
-			return w.error4to6(p, &h, src, dst6)
+			return w.error4to6(p, &h, src, dst6, peer)
 		}
-		src6, how2 := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, &w.s.tab.first)
+		src6, how2, _ := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, peer)
 		if !how2.mapped() {
 			return w.unmapped4(p, &h, how2, NoSource)
 		}

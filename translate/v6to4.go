@@ -62,9 +62,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.unmapped6(p, &h, how, NoDestination)
 		}
 		if isError {
-			return w.error6to4(p, &h, src, dst, dst4)
+			return w.error6to4(p, &h, src, dst, dst4, pfx)
 		}
-		src4, how := w.source6(src)
+		src4, how := w.source6(src, pfx)
 		if !how.mapped() {
 			return w.unmapped6(p, &h, how, NoSource)
 		}
@@ -83,14 +83,15 @@ func (w *Worker) v6to4(p *Packet) Result {
 }
 
 // source6 maps the source of a packet that is no ICMP error, and lends it an
-// IPv4 address if it has none.
-func (w *Worker) source6(src addr6) (v4 addr4, how how) {
+// IPv4 address if it has none. peer is the prefix of the destination, nil if that
+// has a map.
+func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
 	v4, how, pfx := w.from6(src)
 	if pfx != nil && w.t.cfg.RefuseEmbeddedSource {
 		return v4, embedded
 	}
 	if how == unmapped {
-		return w.t.assign(src)
+		return w.t.assign(w.lender(peer), src)
 	}
 	return v4, how
 }

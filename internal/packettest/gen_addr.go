@@ -2,6 +2,7 @@ package packettest
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -45,7 +46,11 @@ func (g *Gen) outside4() netip.Addr {
 
 // inside4 is an IPv4 address that stands for an IPv6 host by a map or a lease.
 func (g *Gen) inside4() netip.Addr {
-	if pools := g.setup.Table.Pools; len(pools) > 0 && g.one(4) {
+	pools := g.setup.Table.Pools
+	for _, v := range g.setup.Table.Via {
+		pools = slices.Concat(pools, v.Pools)
+	}
+	if len(pools) > 0 && g.one(4) {
 		return g.in(pick(g, pools...))
 	}
 	return g.in(g.aMap().IPv4)

@@ -46,6 +46,29 @@ func (Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 	return host, true
 }
 
+// viaPool is the IPv4 prefix whose addresses viaLeases lends.
+var viaPool = netip.MustParsePrefix("203.0.113.128/26")
+
+// viaLeases lends the hosts of Leases an address each that is 64 higher.
+type viaLeases struct{ Leases }
+
+func (l viaLeases) Assign(host [16]byte) (addr [4]byte, ok bool) {
+	addr, ok = l.Leases.Assign(host)
+	addr[3] += 64
+	return addr, ok
+}
+
+func (l viaLeases) Addr(host [16]byte) (addr [4]byte, ok bool) {
+	addr, ok = l.Leases.Addr(host)
+	addr[3] += 64
+	return addr, ok
+}
+
+func (l viaLeases) Host(addr [4]byte) (host [16]byte, ok bool) {
+	addr[3] -= 64
+	return l.Leases.Host(addr)
+}
+
 // numbered is a Dynamic for hosts that are numbered from the prefix P: the host
 // that holds an address of Pool is the one that P makes of it. A packet to it
 // from its like would be hairpinned to what it is already.
@@ -163,6 +186,24 @@ func Setups() []Setup {
 	add("private-hosts-tayga", func(c *translate.Config, t *translate.TableConfig) {
 		private(c, t)
 		c.ICMPErrors = translate.ErrorsTAYGA
+	})
+
+	// A pool that is bound to one of several prefixes, the n-th.
+	via := func(n int, more func(*translate.Config)) func(*translate.Config, *translate.TableConfig) {
+		return func(c *translate.Config, t *translate.TableConfig) {
+			prefixes("2001:db8:64::/96", "2001:db8:122:300::/56", "2001:db8:65::/96")(c, t)
+			t.Via = []translate.Via{{Prefix: t.Prefixes[n], Pools: []netip.Prefix{viaPool}, Dynamic: viaLeases{}}}
+			if more != nil {
+				more(c)
+			}
+		}
+	}
+	add("via-second-prefix", via(1, nil))
+	add("via-first-prefix", via(0, nil))
+	add("via-hairpin-simple", via(2, func(c *translate.Config) { c.Hairpin = translate.HairpinSimple }))
+	add("via-hairpin-off", via(0, func(c *translate.Config) { c.Hairpin = translate.HairpinOff }))
+	add("via-only-prefix", func(c *translate.Config, t *translate.TableConfig) {
+		t.Via = []translate.Via{{Prefix: P, Pools: []netip.Prefix{viaPool}, Dynamic: viaLeases{}}}
 	})
 	return all
 }

@@ -61,6 +61,7 @@ type mapping struct {
 	addr   netip.Addr
 	how    how
 	prefix netip.Prefix // for byPrefix
+	pool   *pool        // for an IPv4 address inside a pool, lent or not
 	// nonGlobal means that the well-known prefix meets an IPv4 address that it
 	// must not meet, and nobody has allowed it.
 	nonGlobal bool
@@ -81,6 +82,46 @@ func (x *Xlat) usual() way {
 	return w
 }
 
+// pool is an IPv4 prefix with who lends it.
+type pool struct {
+	netip.Prefix
+	dyn translate.Dynamic // may be nil
+	via netip.Prefix      // the prefix that it is bound to; invalid if none
+}
+
+// bound reports whether there are pools bound to a prefix, and who lends them.
+func (x *Xlat) bound(prefix netip.Prefix) (translate.Dynamic, bool) {
+	for _, v := range x.tab.Via {
+		if v.Prefix == prefix {
+			return v.Dynamic, true
+		}
+	}
+	return nil, false
+}
+
+// across is the way for the other address of a packet to or from m: a host finds
+// back by the prefix that its pool is bound to, or by one without pools.
+func (x *Xlat) across(m mapping, w way) way {
+	if m.pool == nil {
+		return w
+	}
+	if m.pool.via.IsValid() {
+		w.prefix = m.pool.via
+		return w
+	}
+	if _, bound := x.bound(w.prefix); !bound {
+		return w
+	}
+	for _, p := range x.tab.Prefixes {
+		if _, bound := x.bound(p); !bound {
+			w.prefix = p
+			return w
+		}
+	}
+	w.prefix = x.tab.Prefixes[0]
+	return w
+}
+
 // to6 maps an IPv4 address: the longest match among explicit maps and pools,
 // otherwise the prefix of w.
 func (x *Xlat) to6(a netip.Addr, w way) mapping {
@@ -94,14 +135,14 @@ func (x *Xlat) to6(a netip.Addr, w way) mapping {
 // pools. covered is true for a pool address that is not lent, too.
 func (x *Xlat) explicit6(a netip.Addr) (m mapping, covered bool) {
 	longest := -1
-	for _, pool := range x.tab.Pools {
-		if pool.Contains(a) && pool.Bits() > longest {
-			longest = pool.Bits()
-			m = mapping{}
-			if x.dyn != nil {
-				host, ok := x.dyn.Host(a.As4())
+	for _, p := range x.pools {
+		if p.Contains(a) && p.Bits() > longest {
+			longest = p.Bits()
+			m = mapping{pool: &p}
+			if p.dyn != nil {
+				host, ok := p.dyn.Host(a.As4())
 				if to := netip.AddrFrom16(host); ok && !illegal6(to) {
-					m = mapping{addr: to, how: byPool}
+					m = mapping{addr: to, how: byPool, pool: &p}
 				}
 			}
 		}
@@ -129,7 +170,7 @@ func (x *Xlat) compose6(a netip.Addr, prefix netip.Prefix) mapping {
 		b[at] = octet
 		at++
 	}
-	return mapping{netip.AddrFrom16(b), byPrefix, prefix, x.forbidden(prefix, a)}
+	return mapping{addr: netip.AddrFrom16(b), how: byPrefix, prefix: prefix, nonGlobal: x.forbidden(prefix, a)}
 }
 
 func (x *Xlat) forbidden(prefix netip.Prefix, a netip.Addr) bool {
@@ -167,21 +208,27 @@ func (x *Xlat) static4(a netip.Addr) mapping {
 			at++
 		}
 		v := netip.AddrFrom4(v4)
-		m = mapping{v, byPrefix, p, x.forbidden(p, v)}
+		m = mapping{addr: v, how: byPrefix, prefix: p, nonGlobal: x.forbidden(p, v)}
 	}
 	return m
 }
 
-// host4 maps the address of an IPv6 host: as static4, otherwise by its lease,
-// which lend makes if there is none.
-func (x *Xlat) host4(a netip.Addr, lend bool) mapping {
+// host4 maps the address of an IPv6 host that talks to peer: as static4, otherwise
+// by its lease, which lend makes if there is none.
+func (x *Xlat) host4(a netip.Addr, peer mapping, lend bool) mapping {
 	m := x.static4(a)
-	if m.how != unmapped || x.dyn == nil {
+	dyn := x.dyn
+	if peer.how == byPrefix {
+		if d, bound := x.bound(peer.prefix); bound {
+			dyn = d
+		}
+	}
+	if m.how != unmapped || dyn == nil {
 		return m
 	}
-	ask := x.dyn.Addr
+	ask := dyn.Addr
 	if lend {
-		ask = x.dyn.Assign
+		ask = dyn.Assign
 	}
 	if v4, ok := ask(a.As16()); ok {
 		return mapping{addr: netip.AddrFrom4(v4), how: byPool}

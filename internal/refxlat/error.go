@@ -143,7 +143,9 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 // turnError6 makes an ICMPv6 error of an ICMPv4 one.
 func (x *Xlat) turnError6(e icmpError, w way) (icmpError, error) {
 	q := e.quoted
-	s, d := x.to6(q.src, w), x.to6(q.dst, w)
+	s := x.to6(q.src, w)
+	w = x.across(s, w)
+	d := x.to6(q.dst, w)
 	if w.simple {
 		d = x.compose6(q.dst, w.prefix)
 	}
@@ -172,7 +174,8 @@ func (x *Xlat) turnError6(e icmpError, w way) (icmpError, error) {
 // quoted source was mapped.
 func (x *Xlat) turnError4(e icmpError) (icmpError, mapping, error) {
 	q := e.quoted
-	s, d := x.host4(q.src, false), x.host4(q.dst, false)
+	s := x.host4(q.src, x.static4(q.dst), false)
+	d := x.host4(q.dst, x.static4(q.src), false)
 	if s.how == unmapped || s.nonGlobal || x.illegal4(s.addr) ||
 		d.how == unmapped || d.nonGlobal || x.illegal4(d.addr) || 20+q.length > maxPacket {
 		return e, s, drop(translate.ICMPQuote)

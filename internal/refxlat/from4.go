@@ -141,6 +141,7 @@ func (x *Xlat) outer6(p packet, isError bool, quotedDst netip.Addr, w way) (src,
 	case d.nonGlobal:
 		return src, dst, drop(translate.NonGlobal)
 	}
+	w = x.across(d, w)
 	s := x.to6(p.src, w)
 	if w.simple && (!isError || p.src == quotedDst) {
 		s = x.compose6(p.src, w.prefix) // RFC 7757 §4.2.1

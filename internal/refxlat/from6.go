@@ -116,7 +116,7 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 	if s.how == byPrefix && x.cfg.RefuseEmbeddedSource {
 		return outer{}, drop(translate.EmbeddedSource)
 	}
-	s = x.host4(p.src, !isError)
+	s = x.host4(p.src, d, !isError)
 	switch {
 	case s.how != unmapped && x.illegal4(s.addr):
 		return outer{}, drop(translate.IllegalSource)
@@ -164,7 +164,7 @@ func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	if err := x.checkUDPZero(p); err != nil {
 		return outcome{}, err
 	}
-	s := x.compose6(o.src, o.dst.prefix)
+	s := x.compose6(o.src, x.across(d, way{prefix: o.dst.prefix}).prefix)
 	switch {
 	case s.nonGlobal:
 		return outcome{}, tell(translate.NonGlobal, 1, srcCode, 0)

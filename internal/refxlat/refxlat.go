@@ -24,6 +24,8 @@ type Xlat struct {
 	cfg translate.Config
 	tab translate.TableConfig
 	dyn translate.Dynamic
+
+	pools []pool // all of tab
 }
 
 // New returns a translator. dyn may be nil. It refuses flow labels and mappings
@@ -55,11 +57,14 @@ func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic)
 		}
 		x.tab.Maps = append(x.tab.Maps, translate.Map{IPv4: m.IPv4.Masked(), IPv6: m.IPv6.Masked()})
 	}
-	for _, p := range tab.Pools {
-		if !p.Addr().Is4() {
-			return nil, fmt.Errorf("refxlat: %s is no IPv4 pool", p)
+	x.tab.Via = tab.Via
+	for _, v := range append(slices.Clone(tab.Via), translate.Via{Pools: tab.Pools, Dynamic: dyn}) {
+		for _, p := range v.Pools {
+			if !p.Addr().Is4() {
+				return nil, fmt.Errorf("refxlat: %s is no IPv4 pool", p)
+			}
+			x.pools = append(x.pools, pool{p.Masked(), v.Dynamic, v.Prefix})
 		}
-		x.tab.Pools = append(x.tab.Pools, p.Masked())
 	}
 	return x, nil
 }
