@@ -72,7 +72,7 @@ twin:
 # The tests that need namespaces, ten times over; without cgo, as tayga is
 # installed, so that its sandbox is complete.
 netns:
-	CGO_ENABLED=0 STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 -timeout 30m ./internal/netlab ./internal/labtest ./internal/demo ./tun ./cmd/tayga
+	CGO_ENABLED=0 STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 -timeout 30m ./internal/netlab ./internal/labtest ./internal/demo ./internal/sandbox ./tun ./cmd/tayga
 
 # Beside Debian's tayga, and what takes long, in full length.
 peers:

@@ -10,6 +10,7 @@
 //	pump.go       the packets' loop
 //	wire.go       what else a tayga.conf means to the daemon
 //	privileges.go user, group and jail; pidfile.go
+//	sandbox.go    what is given up then, and what is kept
 //	leases.go     the dynamic pool and its dynamic.map
 //	mapfile.go    maps that are read again on SIGHUP
 //	log.go        log sinks; syslog.go, journal.go
