@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -215,6 +217,7 @@ func TestDoctor(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		more     string // configuration
+		also     string // what it needs, done by who knows
 		harm     func(c *clinic)
 		harmless bool // the client reaches the server all the same
 		severity string
@@ -231,6 +234,8 @@ func TestDoctor(t *testing.T) {
 			severity: "error", about: "forwarding", text: "the kernel does not forward IPv4 packets that arrive on nat64"},
 		{name: "device-down", harm: func(c *clinic) { c.sh("ip link set nat64 down") },
 			severity: "error", about: "device", text: "nat64 is down", others: 2}, // the kernel forgets the routes
+		{name: "device-down-and-no-socket", harm: func(c *clinic) { c.sh("ip link set nat64 down; rm DIR/sock") },
+			severity: "error", about: "device", text: "nat64 is down", others: 2},
 		{name: "device-absent", harm: func(c *clinic) {
 			c.sh("kill $(cat DIR/pid); sleep 1; ip link del nat64")
 		}, severity: "error", about: "device", text: "there is no device nat64", others: 4},
@@ -261,6 +266,7 @@ func TestDoctor(t *testing.T) {
 			c.sh("nft 'add table inet filter; add chain inet filter forward { type filter hook forward priority filter; }; add rule inet filter forward ct state vmap { established : accept, related : accept, invalid : drop }; add rule inet filter forward iifname \"eth0\" oifname \"eth1\" accept; add rule inet filter forward counter reject'")
 		}, severity: "error", about: "firewall", text: "chain forward of table inet filter drops IPv4 packets of nat64"},
 		{name: "firewall-6-by-iptables", harm: func(c *clinic) {
+			c.needIPTables()
 			c.sh("ip6tables -P FORWARD DROP; ip6tables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
 		},
 			severity: "error", about: "firewall", text: "drops IPv6 packets of nat64"},
@@ -279,26 +285,19 @@ func TestDoctor(t *testing.T) {
 		{name: "router-advertisements", harm: func(c *clinic) {
 			c.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=1; ip addr add 2001:db8:c::99/64 dev eth0 valid_lft 1000 preferred_lft 1000")
 		}, harmless: true, severity: "warning", about: "router-advertisements", text: "eth0 has its IPv6 address or route from router advertisements"},
-		{name: "neighbours", more: "map 198.51.98.7 2001:db8:c::2\n", harm: func(c *clinic) {
-			c.sh("ip route add 198.51.98.7 dev nat64; ip neigh del proxy 198.51.98.7 dev eth1")
-		}, harmless: true, severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where nobody answers for it"},
+		{name: "neighbours", more: "map 198.51.98.7 2001:db8:c::2\n",
+			also: "ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1",
+			harm: func(c *clinic) { c.sh("ip neigh del proxy 198.51.98.7 dev eth1") }, harmless: true,
+			severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where nobody answers for it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClinic(t, clinicConf+test.more)
-			if strings.Contains(test.name, "iptables") {
-				c.needIPTables()
-			}
 			c.heal()
-			if test.name == "neighbours" {
-				c.sh("ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1")
-			}
+			c.sh(test.also)
 			require.Empty(t, c.findings(), "before")
 			require.True(t, c.reaches(serverAddr), "before")
 			require.Empty(t, c.findings(), "with traffic")
 
-			if test.name == "neighbours" {
-				c.sh("ip route del 198.51.98.7 dev nat64")
-			}
 			test.harm(c)
 			if !test.harmless {
 				require.False(t, c.reaches(serverAddr), "not broken")
@@ -412,4 +411,70 @@ func (c *clinic) needIPTables() {
 		c.Fatal("iptables is not installed")
 	}
 	c.Skip("iptables is not installed (with STEPPE_REQUIRE_NETNS=1 this is a failure)")
+}
+
+// Whatever the doctor finds instead of a configuration, a daemon or a resolver
+// is worth a line or nothing.
+func TestDoctorBadInput(t *testing.T) {
+	c := newClinic(t, clinicConf)
+	c.heal()
+	for name, text := range map[string]string{
+		"empty": "", "binary": "\x00\x01\x02", "nonsense": "\x1b[2Jfrobnicate\n", "device-with-blanks": "tun-device \t\n",
+	} {
+		c.configure(text)
+		list := c.findings()
+		require.NotEmpty(t, list, name)
+		for _, f := range list[:len(list)-1] {
+			assert.Equal(t, "error", f.Severity, name)
+			assert.Equal(t, "configuration", f.About, name)
+			assert.NotContains(t, f.Text, "\x1b")
+		}
+		assert.Equal(t, "nothing else was looked at, since what is wanted is not clear", list[len(list)-1].Text)
+	}
+	c.configure(clinicConf + "map-file DIR/absent\n")
+	list := c.findings()
+	require.Len(t, list, 2)
+	assert.Contains(t, list[0].Text, "map-file: ")
+	require.NoError(t, os.Remove(c.conf))
+	out, code := c.doctor()
+	assert.Equal(t, 2, code)
+	assert.Contains(t, out, "error: configuration: "+c.conf+": no such file or directory\n")
+
+	// A socket on which somebody else answers is no daemon's; that the device is
+	// in use tells that there is one.
+	c.configure(strings.Replace(clinicConf, "DIR/sock", "DIR/liar", 1))
+	liar, err := net.Listen("unix", c.dir+"/liar")
+	require.NoError(t, err)
+	defer liar.Close()
+	go func() {
+		for {
+			conn, err := liar.Accept()
+			if err != nil {
+				return
+			}
+			conn.Write([]byte("\x1b]0;owned\x07{\"pid\":1}\n"))
+			conn.Close()
+		}
+	}()
+	assert.Empty(t, c.findings())
+
+	// A resolver that cannot be understood.
+	c.configure(clinicConf)
+	require.NoError(t, os.WriteFile(c.dir+"/resolv.conf", []byte("nameserver \x00\nnameserver ::::\noptions timeout:1 attempts:1\n"), 0o644))
+	for _, f := range c.findings() {
+		assert.Contains(t, []string{"dns64", "daemon"}, f.About) // and the file was changed
+		assert.NotEqual(t, "error", f.Severity)
+	}
+
+	// Nobody may look at packet filters, and says so.
+	require.NoError(t, os.WriteFile(c.dir+"/resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644))
+	c.openDir()
+	cmd := c.host.Command(c.self, "--doctor", "-c", c.conf)
+	if !reachable(c.self) {
+		require.NoError(t, os.Chmod(programDir, 0o755))
+	}
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+	text, err := cmd.CombinedOutput()
+	assert.NoError(t, err, string(text))
+	assert.Contains(t, string(text), "note: firewall: packet filters were not looked at: ")
 }

@@ -32,7 +32,7 @@ type Link struct {
 	Index    int
 	MTU      int
 	Up       bool
-	Running  bool // and has a carrier: for a TUN device, a process
+	Running  bool // has a carrier: for a TUN device, a process
 	Tun      bool // a TUN device, that is, and no TAP
 	Loopback bool
 	Physical bool // a driver and hardware stand behind it

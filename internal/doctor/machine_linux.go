@@ -54,6 +54,7 @@ func look(l netlink.Link) (Link, error) {
 	}
 	if t, ok := l.(*netlink.Tuntap); ok {
 		link.Tun = t.Mode == netlink.TUNTAP_MODE_TUN
+		link.Running = link.Running || locked(a.Name)
 	}
 	link.Physical = physical(a.Name)
 	link.GRO = offload(a.Name, unix.ETHTOOL_GGRO) != 0
@@ -78,6 +79,21 @@ func look(l netlink.Link) (Link, error) {
 		netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	link.Advertised = link.Advertised || err == nil && len(routes) > 0
 	return link, nil
+}
+
+// locked reports whether a daemon of ours has the named TUN device, by the socket
+// that package tun binds for that. A device that is down has no carrier to tell.
+func locked(name string) bool {
+	text, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasSuffix(line, " @steppe-tun/"+name+"\n") {
+			return true
+		}
+	}
+	return false
 }
 
 // setting reads a number below /proc/sys/net.
