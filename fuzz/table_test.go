@@ -3,6 +3,7 @@ package fuzz
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/steppe-nat64/steppe/internal/packettest"
@@ -87,6 +88,16 @@ func (s *stream) config() (c translate.TableConfig) {
 		}
 		c.Pools = append(c.Pools, netip.PrefixFrom(s.addr4(), bits))
 	}
+	for n := s.n(3); n > 0 && len(c.Prefixes) > 0; n-- {
+		v := translate.Via{Prefix: c.Prefixes[s.n(len(c.Prefixes))], Dynamic: lender(0x78)}
+		if s.odd(odd, 6) {
+			v.Prefix = netip.PrefixFrom(v.Prefix.Addr(), s.n(140))
+		}
+		for k := s.n(3); k > 0; k-- {
+			v.Pools = append(v.Pools, netip.PrefixFrom(s.addr4(), 16+s.n(17)))
+		}
+		c.Via = append(c.Via, v)
+	}
 	return c
 }
 
@@ -123,7 +134,15 @@ func accepts(c translate.TableConfig) bool {
 			return false
 		}
 	}
-	for _, p := range c.Pools {
+	pools := c.Pools
+	for i, v := range c.Via {
+		twice := slices.ContainsFunc(c.Via[:i], func(w translate.Via) bool { return w.Prefix == v.Prefix })
+		if twice || !slices.Contains(c.Prefixes, v.Prefix) {
+			return false
+		}
+		pools = slices.Concat(pools, v.Pools)
+	}
+	for _, p := range pools {
 		if !p.IsValid() || !p.Addr().Is4() || !take(p) {
 			return false
 		}
@@ -144,6 +163,11 @@ func corners(c translate.TableConfig) (v4, v6 []netip.Addr) {
 	for _, p := range c.Pools {
 		v4 = append(v4, ends(p)...)
 	}
+	for _, v := range c.Via {
+		for _, p := range v.Pools {
+			v4 = append(v4, ends(p)...)
+		}
+	}
 	for _, p := range c.Prefixes {
 		v6 = append(v6, ends(p)...)
 		for _, a := range v4 {
@@ -156,22 +180,25 @@ func corners(c translate.TableConfig) (v4, v6 []netip.Addr) {
 }
 
 // lender is a Dynamic that lends any address of IPv4 to the host that has it in
-// 2001:db8:77::/96, and the other way round.
-type lender struct{}
+// 2001:db8:N::/96, N being its number, and the other way round.
+type lender byte
 
-func (lender) Assign(host [16]byte) ([4]byte, bool) { return lender{}.Addr(host) }
+func (l lender) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
 
-func (lender) Addr(host [16]byte) (addr [4]byte, ok bool) {
-	return [4]byte(host[12:]), netip.MustParsePrefix("2001:db8:77::/96").Contains(netip.AddrFrom16(host))
+func (l lender) Addr(host [16]byte) (addr [4]byte, ok bool) {
+	addr = [4]byte(host[12:])
+	lent, _ := l.Host(addr)
+	return addr, lent == host
 }
 
-func (lender) Host(addr [4]byte) (host [16]byte, ok bool) {
-	host = [16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 0x77}
+func (l lender) Host(addr [4]byte) (host [16]byte, ok bool) {
+	host = [16]byte{0x20, 0x01, 0x0d, 0xb8, 0, byte(l)}
 	copy(host[12:], addr[:])
 	return host, true
 }
 
-// FuzzTable: prefixes, explicit maps and pools from the fuzzer. NewTable takes
+// FuzzTable: prefixes, explicit maps and pools, bound to a prefix or not, from the
+// fuzzer. NewTable takes
 // them exactly if its own rules say so, told with loops; Warnings says something
 // of every table; and packets between any two addresses at the ends of these
 // prefixes, or next to them, become what the twin makes of them, which keeps its
@@ -185,6 +212,8 @@ func FuzzTable(f *testing.F) {
 	f.Add([]byte{0, 0, 2, 1, 6, 16, 2, 1, 11, 6, 0, 1, 7, 16, 2, 1, 11, 7, 0, 0}, []byte{0, 5, 5, 0, 1, 6, 6, 1})
 	// The same, anything goes.
 	f.Add([]byte{1, 0, 2, 1, 6, 16, 2, 1, 11, 6, 0, 1, 7, 16, 2, 1, 11, 7, 0, 0}, []byte{0, 5, 5, 0, 1, 6, 6, 1})
+	// Three prefixes, a pool, and another that is bound to the third.
+	f.Add([]byte{0, 3, 2, 0, 5, 0, 0, 5, 3, 0, 2, 0, 1, 16, 1, 0, 1, 2, 1, 2, 0, 8}, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	// What was found: a map onto ff02::, translate.TestMapsToNoHost; a lease of
 	// 224.0.0.1, translate.TestLeaseThatCannotBe.
 	f.Add([]byte{1, 0, 1, 1, 7, 16, 1, 0xff, 2, 0, 0, 1, 1, 1, 1, 0}, []byte{0, 1, 0, 1})
@@ -206,13 +235,14 @@ func FuzzTable(f *testing.F) {
 		}
 		cfg := packettest.Config()
 		cfg.IPv4, cfg.IPv6 = netip.MustParseAddr("192.0.2.254"), netip.MustParseAddr("2001:db8:f::254")
-		x, err := newRig(packettest.Setup{Name: "fuzzed", Config: cfg, Table: c, Dynamic: lender{}})
+		x, err := newRig(packettest.Setup{Name: "fuzzed", Config: cfg, Table: c, Dynamic: lender(0x77)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		v4, v6 := corners(c)
 		v4 = append(v4, packettest.H4, s.addr4(), netip.MustParseAddr("198.51.5.5"))
 		v6 = append(v6, packettest.M6, s.addr6(), netip.MustParseAddr("2001:db8:77::198.51.5.5"),
+			netip.MustParseAddr("2001:db8:78::198.51.5.5"),
 			netip.MustParseAddr("2001:db8:77::224.0.0.1")) // holds a lease that no pool should have given
 		next := stream(pairs[:min(len(pairs), 64)])
 		for len(next) > 0 {

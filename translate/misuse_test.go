@@ -345,6 +345,14 @@ func TestNonsense(t *testing.T) {
 		if _, err := translate.NewTable(translate.TableConfig{Pools: []netip.Prefix{p}}); err == nil && !p.Addr().Is4() {
 			t.Errorf("pool %v is taken", p)
 		}
+		via := translate.TableConfig{Prefixes: all[:1], Via: []translate.Via{{Prefix: p}}}
+		if _, err := translate.NewTable(via); (err == nil) != (p == all[0]) {
+			t.Errorf("via %v: %v", p, err)
+		}
+		via.Via[0] = translate.Via{Prefix: all[0], Pools: []netip.Prefix{p}}
+		if _, err := translate.NewTable(via); err == nil && !p.Addr().Is4() {
+			t.Errorf("pool %v is taken", p)
+		}
 	}
 	if lines := new(translate.Table).Warnings(); len(lines) != 0 {
 		t.Errorf("warnings about an empty table: %q", lines)
