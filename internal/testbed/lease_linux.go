@@ -35,14 +35,14 @@ func (b *Bed) SeenAs(host netip.Addr) (netip.Addr, error) {
 	buf := make([]byte, 64)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		c.SetDeadline(time.Now().Add(200 * time.Millisecond))
-		if _, err = c.Write([]byte("who?")); err != nil {
-			time.Sleep(10 * time.Millisecond) // an ICMP error, or no room
-			continue
-		}
+		c.Write([]byte("who?")) // an error is that of an earlier one, or there is no room
 		var n int
 		if n, err = c.Read(buf); err == nil {
 			seen, err := netip.ParseAddrPort(string(buf[:n]))
 			return seen.Addr().Unmap(), err
+		}
+		if err := b.Alive(); err != nil {
+			return netip.Addr{}, err
 		}
 	}
 	return netip.Addr{}, fmt.Errorf("testbed: the server does not see %v: %w", host, err)

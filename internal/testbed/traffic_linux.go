@@ -59,6 +59,9 @@ func (b *Bed) PingThrough() error {
 			if _, err = p.from.Ping(p.to, netlab.Echo{Size: 56, Timeout: 500 * time.Millisecond}); err == nil {
 				break
 			}
+			if err := b.Alive(); err != nil {
+				return err
+			}
 			if time.Now().After(end) {
 				return fmt.Errorf("%w%s", err, b.lastWords())
 			}
