@@ -201,6 +201,24 @@ func TestBadClients(t *testing.T) {
 	assert.Less(t, time.Since(start), 2*askTime+20*time.Second)
 }
 
+// The manual page has every metric of ours, with its labels.
+func TestManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/man/tayga.8")
+	require.NoError(t, err)
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(&collector{sample})
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	named := regexp.MustCompile(`steppe_[a-z_]+`).FindAllString(string(page), -1)
+	assert.Len(t, named, len(families))
+	for _, f := range families {
+		assert.Contains(t, named, f.GetName())
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			assert.Regexp(t, `\.BR? .*\b`+l.GetName()+`\b`, string(page))
+		}
+	}
+}
+
 // The dashboard asks for nothing that is not served.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile("../../docs/grafana/steppe.json")
