@@ -12,7 +12,6 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
-	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -63,7 +62,7 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	if size == 0 || size > 1<<18 {
 		return nil // no pool; or one that would be fine, and takes long
 	}
-	_, err = pool.New(c.Pool(more, nil), start)
+	_, err = c.NewPools(more, nil, start)
 	return err
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
-	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -20,13 +20,13 @@ import (
 type gateway struct {
 	translator *translate.Translator
 	worker     *translate.Worker
-	leases     *pool.Pool // nil without a dynamic pool
+	pools      taygaconf.Pools
 	packet     translate.Packet
 	pieces     []translate.Packet
 
 	begin   time.Time     // of the first packet
 	elapsed time.Duration // since then
-	upkeep  time.Duration // when the pool was looked after
+	upkeep  time.Duration // when the pools were looked after
 
 	in, out    int
 	notIP, cut translate.Count
@@ -40,19 +40,17 @@ func newGateway(conf string, mtu int, warnings io.Writer) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	tab, err := translate.NewTable(c.Table(maps))
+	g := &gateway{packet: newPacket(maxPacket)}
+	if g.pools, err = c.NewPools(maps, nil, time.Unix(0, 0)); err != nil {
+		return nil, err
+	}
+	mappings := c.Table(maps)
+	g.pools.Lend(&mappings)
+	tab, err := translate.NewTable(mappings)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{packet: newPacket(maxPacket)}
-	var dyn translate.Dynamic
-	if len(c.Pools) > 0 {
-		if g.leases, err = pool.New(c.Pool(maps, nil), time.Unix(0, 0)); err != nil {
-			return nil, err
-		}
-		dyn = g.leases
-	}
-	if g.translator, err = translate.New(c.Translator(mtu), tab, dyn); err != nil {
+	if g.translator, err = translate.New(c.Translator(mtu), tab, g.pools.Unbound()); err != nil {
 		return nil, err
 	}
 	g.worker = g.translator.NewWorker()
@@ -157,21 +155,23 @@ const (
 	upkeepInterval = 45 * time.Second
 )
 
-// tick tells worker and pool the time of a packet.
+// tick tells worker and pools the time of a packet.
 func (g *gateway) tick(t time.Time) {
 	if g.begin.IsZero() {
 		g.begin = t
 	}
 	g.elapsed = min(max(g.elapsed, t.Sub(g.begin)), maxElapsed)
 	g.worker.Tick(g.elapsed)
-	if g.leases == nil {
-		return
-	}
 	now := time.Unix(0, 0).Add(g.elapsed)
-	if g.elapsed < g.upkeep+upkeepInterval {
-		g.leases.Tick(now)
-		return
+	expire := g.elapsed >= g.upkeep+upkeepInterval
+	if expire {
+		g.upkeep = g.elapsed
 	}
-	g.upkeep = g.elapsed
-	g.leases.Expire(now)
+	for _, p := range g.pools {
+		if expire {
+			p.Expire(now)
+		} else {
+			p.Tick(now)
+		}
+	}
 }

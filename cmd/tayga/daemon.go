@@ -14,7 +14,6 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
-	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 )
@@ -35,7 +34,8 @@ type daemon struct {
 	link    tun.Link // as last seen
 	trans   *translate.Translator
 	workers []*translate.Worker // one per queue, kept if the device comes back
-	leases  *leases             // may be nil
+	pools   taygaconf.Pools     // lend addresses
+	lenders lenders             // the same, with their files
 	packets *packetLog
 
 	vitals  vitals
@@ -117,7 +117,10 @@ func (d *daemon) start() (err error) {
 	}
 	d.log.noticef("Starting tayga %s", version())
 
-	tab, err := translate.NewTable(d.conf.Table(more))
+	if err := d.makePools(more); err != nil {
+		return err
+	}
+	tab, err := d.table(more)
 	if err != nil {
 		return err
 	}
@@ -146,26 +149,33 @@ func (d *daemon) start() (err error) {
 	return d.build(tab, more)
 }
 
-// build makes the translator and the pool, and says what they are like.
-func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
+// makePools makes what lends addresses, without any leases yet.
+func (d *daemon) makePools(more []taygaconf.Map) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
-	var dyn translate.Dynamic
-	if len(d.conf.Pools) > 0 {
-		p, err := pool.New(d.conf.Pool(more, d.packets.lease), time.Now())
-		if err != nil {
-			return err
-		}
-		d.leases = &leases{pool: p, dir: d.conf.DataDir, log: d.log}
-		dyn = p
+	if d.pools, err = d.conf.NewPools(more, d.packets.lease, time.Now()); err != nil {
+		return err
 	}
-	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab, dyn); err != nil {
+	d.lenders = newLenders(d.conf, d.pools, d.log)
+	return nil
+}
+
+// table makes a table with the maps of the map-file and the pools.
+func (d *daemon) table(more []taygaconf.Map) (*translate.Table, error) {
+	c := d.conf.Table(more)
+	d.pools.Lend(&c)
+	return translate.NewTable(c)
+}
+
+// build makes the translator, says what it is like, and loads the leases.
+func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
+	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab, d.pools.Unbound()); err != nil {
 		return err
 	}
 	d.vitals.attached(d.dev, d.queues, d.link)
 	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	d.introduce(len(more))
 	d.warn()
-	d.leases.load(noLease(d.conf, tab))
+	d.lenders.load(noLease(d.conf, tab))
 	return nil
 }
 
@@ -182,7 +192,11 @@ func (d *daemon) introduce(more int) {
 			d.log.noticef("Note: %s is for public IPv4 addresses only: private ones will not pass. To change that, add wkpf-strict no or use another prefix", p)
 		}
 	}
-	for _, p := range c.Pools {
+	for i, p := range c.Pools {
+		if via := c.PoolVia[i]; via.IsValid() {
+			d.log.infof("Dynamic pool: %s via %s", p, via)
+			continue
+		}
 		d.log.infof("Dynamic pool: %s", p)
 	}
 	if len(c.Pools) > 0 && c.DataDir == "" {
@@ -318,7 +332,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notifier.send("STOPPING=1")
 	close(stop)
 	upkeep.Wait()
-	d.leases.save(time.Now())
+	d.lenders.save(time.Now())
 	if err == errStopped {
 		return nil
 	}
@@ -471,7 +485,7 @@ func (d *daemon) upkeep(stop <-chan struct{}) {
 	for {
 		select {
 		case now := <-tick.C:
-			d.leases.upkeep(now)
+			d.lenders.upkeep(now)
 			d.packets.refill()
 		case <-stop:
 			return
@@ -509,7 +523,7 @@ func (d *daemon) reload() {
 		}
 	}
 	d.vitals.reloaded(err == nil)
-	d.leases.save(time.Now())
+	d.lenders.save(time.Now())
 	d.notifier.send("READY=1", d.status())
 }
 
@@ -522,16 +536,14 @@ func (d *daemon) reloadMaps() error {
 	if problems.Failed() {
 		return fmt.Errorf("map-file %s has errors", d.maps.path)
 	}
-	tab, err := translate.NewTable(d.conf.Table(more))
+	tab, err := d.table(more)
 	if err != nil {
 		return err
 	}
 	d.trans.SetTable(tab)
 	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
-	if d.leases != nil {
-		if err := d.leases.reserve(d.conf.Reserved(more), noLease(d.conf, tab)); err != nil {
-			return err
-		}
+	if err := d.lenders.reserve(d.conf.Reserved(more), noLease(d.conf, tab)); err != nil {
+		return err
 	}
 	d.warn()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
@@ -551,7 +563,7 @@ func (d *daemon) printStats() {
 	if n > 0 {
 		d.log.noticef("refused by the kernel: %d packets", n)
 	}
-	d.log.noticef("%s", d.leases.stats())
+	d.log.noticef("%v", d.lenders)
 }
 
 // status is a line for systemctl status.

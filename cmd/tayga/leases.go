@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
 )
 
@@ -16,8 +17,17 @@ import (
 // the working directory is data-dir, in a jail and out of it.
 const leaseFile = "dynamic.map"
 
-// damagedFile keeps a leaseFile from which lines were left out.
-const damagedFile = "dynamic.map.damaged"
+// damaged is behind the name of a file that was kept because lines were left out.
+const damaged = ".damaged"
+
+// leaseFileOf returns the name of the file with the leases of pools that are bound
+// to a prefix, after the first of them: dynamic-10.1.0.0_24.map.
+func leaseFileOf(via, first netip.Prefix) string {
+	if !via.IsValid() {
+		return leaseFile
+	}
+	return fmt.Sprintf("dynamic-%s_%d.map", first.Addr(), first.Bits())
+}
 
 const (
 	// upkeepInterval is how often idle leases are looked for, and how long after
@@ -30,9 +40,71 @@ const (
 	damageReports = 20
 )
 
-// leases is the pool with its file. A nil *leases is a daemon without a pool.
+// lenders are all pools of a daemon, in the order of tayga.conf; there may be none.
+type lenders []*leases
+
+// newLenders gives every pool its file.
+func newLenders(c *taygaconf.Config, pools taygaconf.Pools, log *logger) (all lenders) {
+	for _, via := range c.Bindings() {
+		all = append(all, &leases{pool: pools[via], file: leaseFileOf(via, c.PoolsVia(via)[0]), dir: c.DataDir, log: log})
+	}
+	return all
+}
+
+func (ls lenders) load(fixed func(host netip.Addr) bool) {
+	for _, l := range ls {
+		l.load(fixed)
+	}
+}
+
+func (ls lenders) upkeep(now time.Time) {
+	for _, l := range ls {
+		l.upkeep(now)
+	}
+}
+
+func (ls lenders) save(now time.Time) {
+	for _, l := range ls {
+		l.save(now)
+	}
+}
+
+// reserve makes the pools agree with maps that have changed: nobody leases an
+// address with a map, and no host that has one holds a lease.
+func (ls lenders) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool) error {
+	for _, l := range ls {
+		if err := l.reserve(addrs, fixed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stats returns the figures of all pools together.
+func (ls lenders) stats() (sum pool.Stats) {
+	for _, l := range ls {
+		s := l.pool.Stats()
+		sum.Size += s.Size
+		sum.Held += s.Held
+		sum.Dormant += s.Dormant
+		sum.Refused += s.Refused
+	}
+	return sum
+}
+
+// String puts the figures into words.
+func (ls lenders) String() string {
+	if len(ls) == 0 {
+		return "no dynamic pool"
+	}
+	s := ls.stats()
+	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", s.Size, s.Held, s.Dormant, s.Refused)
+}
+
+// leases is a pool with its file.
 type leases struct {
 	pool *pool.Pool
+	file string // its name
 	dir  string // data-dir, for messages; empty if nothing is kept
 	log  *logger
 
@@ -46,11 +118,11 @@ type leases struct {
 // load reads the file, if there is one. Leases of hosts that have got a fixed
 // mapping since are left out.
 func (l *leases) load(fixed func(host netip.Addr) bool) {
-	if l == nil || l.dir == "" {
+	if l.dir == "" {
 		return
 	}
-	path := l.dir + "/" + leaseFile
-	f, err := os.Open(leaseFile)
+	path := l.dir + "/" + l.file
+	f, err := os.Open(l.file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return
@@ -93,7 +165,7 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 // preserve keeps a copy of a file from which something was left out, since the
 // next save replaces it.
 func (l *leases) preserve(f *os.File) {
-	err := pool.ReplaceFile(damagedFile, func(w io.Writer) error {
+	err := pool.ReplaceFile(l.file+damaged, func(w io.Writer) error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
@@ -105,23 +177,20 @@ func (l *leases) preserve(f *os.File) {
 		l.setAside()
 		return
 	}
-	l.log.warningf("A copy of it is kept in %s/%s", l.dir, damagedFile)
+	l.log.warningf("A copy of it is kept in %s/%s", l.dir, l.file+damaged)
 }
 
 // setAside keeps a file that cannot be read or copied from being replaced.
 func (l *leases) setAside() {
-	if err := os.Rename(leaseFile, damagedFile); err != nil {
+	if err := os.Rename(l.file, l.file+damaged); err != nil {
 		l.log.warningf("Unable to set it aside: %v", cause(err))
 		return
 	}
-	l.log.warningf("It is now %s/%s", l.dir, damagedFile)
+	l.log.warningf("It is now %s/%s", l.dir, l.file+damaged)
 }
 
 // upkeep is called about once a second.
 func (l *leases) upkeep(now time.Time) {
-	if l == nil {
-		return
-	}
 	l.pool.Tick(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +208,7 @@ func (l *leases) upkeep(now time.Time) {
 
 // save writes the file now.
 func (l *leases) save(now time.Time) {
-	if l == nil || l.dir == "" {
+	if l.dir == "" {
 		return
 	}
 	l.mu.Lock()
@@ -150,20 +219,15 @@ func (l *leases) save(now time.Time) {
 
 func (l *leases) saveLocked(now time.Time) {
 	changes := l.pool.Changes()
-	if err := pool.ReplaceFile(leaseFile, l.pool.Save); err != nil {
-		l.log.errorf("Unable to open %s/%s~~ for writing: %v: trying again in %v", l.dir, leaseFile, cause(err), upkeepInterval)
+	if err := pool.ReplaceFile(l.file, l.pool.Save); err != nil {
+		l.log.errorf("Unable to open %s/%s~~ for writing: %v: trying again in %v", l.dir, l.file, cause(err), upkeepInterval)
 		l.retryAt = now.Add(upkeepInterval)
 		return
 	}
 	l.saved, l.savedAt = changes, now
 }
 
-// reserve makes the pool agree with maps that have changed: nobody leases an
-// address with a map, and no host that has one holds a lease.
 func (l *leases) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool) error {
-	if l == nil {
-		return nil
-	}
 	ended, err := l.pool.Reserve(addrs)
 	if err != nil {
 		return err
@@ -173,15 +237,6 @@ func (l *leases) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool)
 		l.log.noticef("%d leases ended because their address or host has a map now", ended)
 	}
 	return nil
-}
-
-// stats puts the pool's figures into words.
-func (l *leases) stats() string {
-	if l == nil {
-		return "no dynamic pool"
-	}
-	s := l.pool.Stats()
-	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", s.Size, s.Held, s.Dormant, s.Refused)
 }
 
 // cause strips what the message around it says already.

@@ -16,6 +16,8 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
+const damagedFile = leaseFile + damaged
+
 const poolConf = `tun-device nat64
 ipv4-addr 172.16.2.1
 prefix 2001:db8:64::/96
@@ -36,9 +38,9 @@ func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	r := &recorder{}
-	p, err := pool.New(confOf(t, poolConf).Pool(nil, nil), now)
+	p, err := pool.New(confOf(t, poolConf).Pool(netip.Prefix{}, nil, nil), now)
 	require.NoError(t, err)
-	return &leases{pool: p, dir: "/data", log: newLogger(r)}, r
+	return &leases{pool: p, file: leaseFile, dir: "/data", log: newLogger(r)}, r
 }
 
 func host(s string) [16]byte { return netip.MustParseAddr(s).As16() }
@@ -219,12 +221,12 @@ func TestNoLeaseFile(t *testing.T) {
 	l.upkeep(time.Now().Add(time.Hour))
 	l.save(time.Now())
 	assert.NoFileExists(t, leaseFile)
-	var none *leases
+	var none lenders
 	none.load(func(netip.Addr) bool { return false })
 	none.upkeep(time.Now())
 	none.save(time.Now())
 	assert.NoError(t, none.reserve(nil, nil))
-	assert.Equal(t, "no dynamic pool", none.stats())
+	assert.Equal(t, "no dynamic pool", none.String())
 }
 
 // A reload that gives a leased address, or a host that has a lease, a map of
@@ -267,4 +269,46 @@ func TestNoLease(t *testing.T) {
 	} {
 		assert.Equal(t, want, fixed(netip.MustParseAddr(h)), h)
 	}
+}
+
+// Each binding of pools has a file of its own, named after its first pool.
+func TestLeaseFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	c := confOf(t, poolConf+`prefix 2001:db8:b::/96
+dynamic-pool 10.1.0.0/24 via 2001:db8:b::/96
+dynamic-pool 10.1.1.0/24 via 2001:db8:b::/96
+`)
+	c.DataDir = "/data"
+	now := time.Now()
+	start := func() lenders {
+		pools, err := c.NewPools(nil, nil, now)
+		require.NoError(t, err)
+		all := newLenders(c, pools, newLogger(&recorder{}))
+		all.load(unleasable(t, c))
+		return all
+	}
+	all := start()
+	require.Len(t, all, 2)
+	for _, l := range all {
+		_, ok := l.pool.Assign(host("2001:db8:77::1"))
+		require.True(t, ok)
+	}
+	_, ok := all[1].pool.Assign(host("2001:db8:77::2"))
+	require.True(t, ok)
+	all.save(now)
+	assert.FileExists(t, "dynamic.map")
+	assert.FileExists(t, "dynamic-10.1.0.0_24.map")
+	assert.Len(t, leaseLines(t), 1)
+
+	all = start()
+	assert.Equal(t, "dynamic pool: 763 addresses, 3 held, 0 dormant, 0 requests refused", all.String())
+	assert.Equal(t, 3, all.figures().Held)
+	assert.Len(t, all.list().Entries, 3)
+	more, problems := c.ReadMaps(strings.NewReader("map 10.9.9.9 2001:db8:77::1\n"), "maps")
+	require.Empty(t, problems)
+	require.NoError(t, all.reserve(c.Reserved(more), unleasable(t, c, more...)))
+	assert.Equal(t, 1, all.stats().Held, "a host with a map holds no lease of any pool")
+	all.upkeep(now.Add(3 * time.Hour))
+	assert.Equal(t, 0, all.stats().Held)
+	assert.Equal(t, 1, all.stats().Dormant)
 }

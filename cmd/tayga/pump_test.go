@@ -89,7 +89,8 @@ func inMemory(t *testing.T, conf string) (*daemon, *memDevice, *recorder) {
 	dev, r := newMemDevice(), &recorder{}
 	d := &daemon{conf: confOf(t, conf), log: newLogger(r), dev: dev, queues: []queue{dev}}
 	d.link, _ = dev.Link()
-	tab, err := translate.NewTable(d.conf.Table(nil))
+	require.NoError(t, d.makePools(nil))
+	tab, err := d.table(nil)
 	require.NoError(t, err)
 	require.NoError(t, d.build(tab, nil))
 	return d, dev, r
@@ -164,10 +165,10 @@ func TestWhoTakesALease(t *testing.T) {
 	assert.Equal(t, []byte{1, 0}, dev.next(t)[40:42], "no mapping for the destination")
 	assert.Equal(t, []byte{3, 0}, dev.next(t)[40:42], "time exceeded")
 	assert.Equal(t, []byte{129, 0}, dev.next(t)[40:42], "echo reply")
-	assert.Zero(t, d.leases.pool.Stats().Held)
+	assert.Zero(t, d.lenders[0].pool.Stats().Held)
 	dev.give(t, packettest.IP(fromHost, packettest.UDP(1, 2, nil)))
 	dev.next(t)
-	assert.Equal(t, 1, d.leases.pool.Stats().Held)
+	assert.Equal(t, 1, d.lenders[0].pool.Stats().Held)
 	signals <- syscall.SIGTERM
 	require.NoError(t, <-ended)
 }
@@ -176,7 +177,7 @@ func TestWhoTakesALease(t *testing.T) {
 // others cut into pieces.
 func TestOrderInABatch(t *testing.T) {
 	d, dev, _ := inMemory(t, poolConf)
-	d.leases.pool.Assign(client.As16())
+	d.lenders[0].pool.Assign(client.As16())
 	signals, ended := d.inBackground()
 	mark := func(port uint16) []byte {
 		return packettest.IP(toHost, packettest.UDP(53, port, []byte("mark")))
@@ -227,7 +228,7 @@ func TestWarnings(t *testing.T) {
 // A change of the device's MTU is followed at once.
 func TestMTUIsFollowed(t *testing.T) {
 	d, dev, r := inMemory(t, poolConf)
-	d.leases.pool.Assign(client.As16())
+	d.lenders[0].pool.Assign(client.As16())
 	signals, ended := d.inBackground()
 	packet := packettest.IP(packettest.Header{Src: server4, Dst: lent, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
 
@@ -305,7 +306,7 @@ func (q *nullQueue) Write(ps []translate.Packet) (int, error) {
 // No packet costs an allocation, whatever becomes of it.
 func TestPumpAllocatesNothing(t *testing.T) {
 	c := confOf(t, poolConf)
-	lessees, err := pool.New(c.Pool(nil, nil), time.Now())
+	lessees, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
 	require.NoError(t, err)
 	lessees.Assign(client.As16())
 	tab, err := translate.NewTable(c.Table(nil))

@@ -51,8 +51,10 @@ func attachesFreely(c *taygaconf.Config) bool {
 func (d *daemon) filesPermitted() bool {
 	ok := permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
 	if d.conf.DataDir != "" {
-		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK) &&
-			permitted(unix.AT_FDCWD, leaseFile, unix.R_OK)
+		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
+		for _, l := range d.lenders {
+			ok = ok && permitted(unix.AT_FDCWD, l.file, unix.R_OK)
+		}
 	}
 	if d.maps != nil {
 		ok = ok && permitted(d.maps.at(), d.maps.name, unix.R_OK)

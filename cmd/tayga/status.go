@@ -116,7 +116,7 @@ func (d *daemon) tell(what status.What) *status.Report {
 		Config:  d.conf.File,
 		Started: v.started,
 		Uptime:  uint64(time.Since(v.started) / time.Second),
-		Pool:    d.leases.figures(),
+		Pool:    d.lenders.figures(),
 	}
 	v.mu.Lock()
 	r.Device, r.Maps, r.Reloads = v.device, v.maps, v.reloads
@@ -129,7 +129,7 @@ func (d *daemon) tell(what status.What) *status.Report {
 	r.ErrorsHeldBack = s.ErrorsHeldBack
 	switch what {
 	case status.Leases:
-		r.LeaseList = d.leases.list()
+		r.LeaseList = d.lenders.list()
 	case status.MapList:
 		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
 		for m := range tab.Maps() {
@@ -160,27 +160,26 @@ func countsOf(s *translate.Stats) []status.Count {
 	return counts
 }
 
-// figures returns the pool's figures, nil without a pool.
-func (l *leases) figures() *status.Pool {
-	if l == nil {
+// figures returns the figures of all pools together, nil if there is none.
+func (ls lenders) figures() *status.Pool {
+	if len(ls) == 0 {
 		return nil
 	}
-	s := l.pool.Stats()
+	s := ls.stats()
 	return &status.Pool{Size: s.Size, Held: s.Held, Dormant: s.Dormant, Refused: s.Refused}
 }
 
-// list lists the leases, in the order of their addresses.
-func (l *leases) list() *status.List[status.Lease] {
+// list lists the leases, pool by pool in the order of their addresses.
+func (ls lenders) list() *status.List[status.Lease] {
 	list := &status.List[status.Lease]{Entries: []status.Lease{}}
-	if l == nil {
-		return list
-	}
-	for lease := range l.pool.All() {
-		state := "dormant"
-		if lease.Held {
-			state = "held"
+	for _, l := range ls {
+		for lease := range l.pool.All() {
+			state := "dormant"
+			if lease.Held {
+				state = "held"
+			}
+			list.Add(status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used})
 		}
-		list.Add(status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used})
 	}
 	return list
 }

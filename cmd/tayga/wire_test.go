@@ -78,7 +78,7 @@ dynamic-pool 172.16.2.0/29
 map 172.16.2.5 2001:db8:5::5
 icmp-pool 172.16.2.6
 `)
-	p, err := pool.New(c.Pool(nil, nil), time.Now())
+	p, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 4, p.Stats().Size) // .2, .3, .4, .7
 }
@@ -92,7 +92,7 @@ dynamic-pool-hold 60
 dynamic-pool-forget 1h
 `)
 	now := time.Now()
-	p, err := pool.New(c.Pool(nil, nil), now)
+	p, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), now)
 	require.NoError(t, err)
 	assert.Equal(t, 253+255, p.Stats().Size)
 	lease := func(h string) bool {

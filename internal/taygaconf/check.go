@@ -2,6 +2,7 @@ package taygaconf
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -181,12 +182,35 @@ func (r *reader) checkPool() {
 			"%v is shorter than the %v for which a lease is held", r.c.Forget, r.c.Hold)
 	}
 	if _, given := r.at["dynamic-pool"]; given {
+		r.checkVia()
 		return
 	}
 	for _, d := range []string{"dynamic-pool-clients", "dynamic-pool-max-per-prefix", "dynamic-pool-hold", "dynamic-pool-forget"} {
 		if line, given := r.at[d]; given {
 			r.warnf(line, d, "has no effect without a dynamic-pool")
 		}
+	}
+}
+
+// checkVia judges what pools are bound to.
+func (r *reader) checkVia() {
+	var bound []netip.Prefix
+	for i, via := range r.c.PoolVia {
+		switch line := r.poolLines[i]; {
+		case !via.IsValid():
+		case !slices.Contains(r.c.Prefixes, via):
+			if !r.badTable {
+				r.errorf(line, "dynamic-pool", "via %s: there is no such prefix: add a line such as %q", via, "prefix "+via.String())
+			}
+		case via.Addr().As16()[8] != 0:
+			r.errorf(line, "dynamic-pool", "via %s: bits 64 to 71 must be zero for that (RFC 6052 §2.2)", via)
+		case !slices.Contains(bound, via):
+			bound = append(bound, via)
+		}
+	}
+	i := slices.Index(r.c.PoolVia, netip.Prefix{})
+	if i >= 0 && len(bound) > 0 && len(bound) == len(r.c.Prefixes) {
+		r.warnf(r.poolLines[i], "dynamic-pool", "%s is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it", r.c.Pools[i])
 	}
 }
 

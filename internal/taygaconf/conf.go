@@ -46,6 +46,7 @@ type Config struct {
 	Prefixes []netip.Prefix // RFC 6052 prefixes, masked
 	Maps     []Map          // explicit maps, masked
 	Pools    []netip.Prefix // dynamic pools, disjoint
+	PoolVia  []netip.Prefix // beside Pools: the one of Prefixes that each is bound to; zero: none
 	MapFile  string         // path of a file of further maps, or empty
 
 	DataDir string // absolute, or empty: nothing is kept

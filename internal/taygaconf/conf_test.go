@@ -59,7 +59,7 @@ prefix      2001:db8:64::/+064
 map         198.51.100.0/24 2001:db8:100::/56
 map         198.51.100.7    2001:db8:7::7
 dynamic-pool 10.64.0.0/24
-dynamic-pool 10.64.1.0/24
+dynamic-pool 10.64.1.0/24 Via 2001:db8:64::/64
 data-dir    /var/lib/tayga
 map-file    maps
 wkpf-strict NO
@@ -116,6 +116,7 @@ metrics-listen [2001:db8::7]:9464
 			entry(8, "198.51.100.7/32", "2001:db8:7::7/128"),
 		},
 		Pools:       prefixes("10.64.0.0/24", "10.64.1.0/24"),
+		PoolVia:     []netip.Prefix{{}, netip.MustParsePrefix("2001:db8:64::/64")},
 		MapFile:     "maps",
 		DataDir:     "/var/lib/tayga",
 		UDPZero:     translate.UDPZeroCompute,
@@ -241,6 +242,32 @@ log drop drop drop drop drop drop drop drop drop drop
 		}},
 		{"pools-overlap", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool 10.1.0.0/16\n", []string{
 			`tayga.conf:5: dynamic-pool: 10.1.0.0/16 overlaps dynamic-pool 10.0.0.0/8 on line 4`,
+		}},
+		{"pool-via-nothing", minimal + "dynamic-pool 10.0.0.0/24 via\ndynamic-pool 10.0.1.0/24 via 2001:db8:64::\ndynamic-pool 10.0.2.0/24 via 10.0.0.0/8\ndynamic-pool 10.0.3.0/24 by 64:ff9b::/96\ndynamic-pool 10.0.4.0/24 via 2001:db8:64::/96 x\n", []string{
+			`tayga.conf:4: dynamic-pool: a prefix is missing behind via`,
+			`tayga.conf:5: dynamic-pool: via: length missing: write 2001:db8:64::/LENGTH`,
+			`tayga.conf:6: dynamic-pool: via: "10.0.0.0" is not an IPv6 address such as 2001:db8::1`,
+			`tayga.conf:7: dynamic-pool: "by" is one word too many: write via and a prefix, or put remarks behind a #`,
+			`tayga.conf:8: dynamic-pool: "x" is one word too many: put remarks behind a #`,
+		}},
+		{"pool-via-host-bits", minimal + "dynamic-pool 10.0.0.0/24 via 2001:db8:64::1/96\n", []string{
+			`tayga.conf:4: dynamic-pool: via: 2001:db8:64::1/96 has bits set behind its length: did you mean 2001:db8:64::/96?`,
+		}},
+		{"pool-via-unknown", minimal + "dynamic-pool 10.0.0.0/24 via 2001:db8:bad::/96\n", []string{
+			`tayga.conf:4: dynamic-pool: via 2001:db8:bad::/96: there is no such prefix: add a line such as "prefix 2001:db8:bad::/96"`,
+		}},
+		{"pool-via-bad-prefix", "tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 2001:db8:bad::/97\ndynamic-pool 10.0.0.0/24 via 2001:db8:bad::/97\n", []string{
+			`tayga.conf:4: prefix: length 97 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96`,
+		}},
+		{"pool-via-odd-prefix", "tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 2001:db8:0:0:100::/96\ndynamic-pool 10.0.0.0/24 via 2001:db8:0:0:100::/96\n", []string{
+			`tayga.conf:4: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
+			`tayga.conf:5: dynamic-pool: via 2001:db8:0:0:100::/96: bits 64 to 71 must be zero for that (RFC 6052 §2.2)`,
+		}},
+		{"pool-via-twice", minimal + "dynamic-pool 10.0.0.0/24\ndynamic-pool 10.0.0.0/24 via 2001:db8:b::/96\nprefix 2001:db8:b::/96\n", []string{
+			`tayga.conf:5: dynamic-pool: 10.0.0.0/24 overlaps dynamic-pool 10.0.0.0/24 on line 4`,
+		}},
+		{"pool-for-no-prefix", minimal + "dynamic-pool 10.0.0.0/24\ndynamic-pool 10.0.1.0/24 via 2001:db8:1:ffff::/96\n", []string{
+			`tayga.conf:4: dynamic-pool: warning: 10.0.0.0/24 is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it`,
 		}},
 		{"pool-holds-loopback", minimal + "dynamic-pool 126.0.0.0/7\n", []string{
 			`tayga.conf:4: dynamic-pool: 126.0.0.0/7 holds 127.0.0.0/8, which no host can have`,
@@ -498,11 +525,7 @@ func TestReadMaps(t *testing.T) {
 				t.Errorf("got\n%s\n%s", strings.Join(gotMaps, "\n"), strings.Join(gotProblems, "\n"))
 			}
 			// What is accepted here, the table accepts too.
-			table := translate.TableConfig{Prefixes: c.Prefixes, Pools: c.Pools}
-			for _, m := range append(c.Maps[:len(c.Maps):len(c.Maps)], maps...) {
-				table.Maps = append(table.Maps, m.Map)
-			}
-			if _, err := translate.NewTable(table); err != nil {
+			if _, err := translate.NewTable(c.Table(maps)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,6 +1,7 @@
 package taygaconf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -28,7 +29,7 @@ var directives = map[string]directive{
 	"prefix":          {1, 1, false, (*reader).prefix},
 	"map":             {2, 2, false, (*reader).addMap},
 	"map-file":        {1, 1, true, (*reader).mapFile},
-	"dynamic-pool":    {1, 1, false, (*reader).dynamicPool},
+	"dynamic-pool":    {1, 3, false, (*reader).dynamicPool},
 	"data-dir":        {1, 1, true, (*reader).dataDir},
 	"strict-frag-hdr": {1, 1, false, (*reader).strictFragHdr},
 	"wkpf-strict":     {1, 1, false, (*reader).wkpfStrict},
@@ -253,7 +254,16 @@ func (r *reader) mapFile(words []string) error {
 	return nil
 }
 
+// dynamicPool takes a pool and, which is our own, the prefix that it is bound to.
+// Whether that is there is for checkPool to say.
 func (r *reader) dynamicPool(words []string) error {
+	var via netip.Prefix
+	if len(words) > 1 {
+		var err error
+		if via, err = poolVia(words[1:]); err != nil {
+			return err
+		}
+	}
 	p, err := prefix(words[0], addr4, needed)
 	switch {
 	case err != nil:
@@ -285,8 +295,27 @@ func (r *reader) dynamicPool(words []string) error {
 		}
 	}
 	r.c.Pools = append(r.c.Pools, p)
+	r.c.PoolVia = append(r.c.PoolVia, via)
 	r.poolLines = append(r.poolLines, r.line)
 	return nil
+}
+
+// poolVia reads "via PREFIX".
+func poolVia(words []string) (netip.Prefix, error) {
+	switch {
+	case !strings.EqualFold(words[0], "via"):
+		return netip.Prefix{}, fmt.Errorf("%s is one word too many: write via and a prefix, or put remarks behind a #", show(words[0]))
+	case len(words) == 1:
+		return netip.Prefix{}, errors.New("a prefix is missing behind via")
+	}
+	p, err := prefix(words[1], addr6, needed)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("via: %w", err)
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("via: %s has bits set behind its length: did you mean %s?", p, p.Masked())
+	}
+	return p, nil
 }
 
 func (r *reader) dataDir(words []string) error {

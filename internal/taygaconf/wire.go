@@ -3,6 +3,8 @@ package taygaconf
 import (
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
@@ -29,9 +31,17 @@ func (c *Config) Translator(mtu int) translate.Config {
 	}
 }
 
-// Table lists the mappings of c and those of its map-file.
+// Table lists the mappings of c and those of its map-file. Pools that are bound to
+// a prefix lend nothing yet: see Pools.Lend.
 func (c *Config) Table(more []Map) translate.TableConfig {
-	t := translate.TableConfig{Pools: c.Pools}
+	t := translate.TableConfig{}
+	for _, via := range c.Bindings() {
+		if !via.IsValid() {
+			t.Pools = c.PoolsVia(via)
+			continue
+		}
+		t.Via = append(t.Via, translate.Via{Prefix: via, Pools: c.PoolsVia(via)})
+	}
 	for _, p := range c.Prefixes {
 		if p.Addr().As16()[8] != 0 {
 			// TAYGA takes a /96 whose bits 64 to 71 are not zero. For RFC 6052 it
@@ -49,11 +59,73 @@ func (c *Config) Table(more []Map) translate.TableConfig {
 	return t
 }
 
-// Pool returns what a pool.Pool is made of that lends neither own addresses nor
-// those with maps. It makes sense only if there are Pools.
-func (c *Config) Pool(more []Map, onEvent func(pool.Event)) pool.Config {
+// Bindings lists what dynamic pools are bound to, in the order of the file; the
+// zero value is there if some are bound to no prefix.
+func (c *Config) Bindings() []netip.Prefix {
+	var all []netip.Prefix
+	for _, via := range c.PoolVia {
+		if !slices.Contains(all, via) {
+			all = append(all, via)
+		}
+	}
+	return all
+}
+
+// PoolsVia lists the dynamic pools that are bound to a prefix, or to none if that
+// is the zero value.
+func (c *Config) PoolsVia(via netip.Prefix) []netip.Prefix {
+	var list []netip.Prefix
+	for i, p := range c.Pools {
+		if c.PoolVia[i] == via {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// Pools are the lenders of the addresses of all dynamic pools, by what these are
+// bound to: a key for each of Bindings.
+type Pools map[netip.Prefix]*pool.Pool
+
+// NewPools makes the lenders. Their clocks start at now. onEvent, if not nil, may
+// be called by several of them at once; see pool.Config for the rest.
+func (c *Config) NewPools(more []Map, onEvent func(pool.Event), now time.Time) (Pools, error) {
+	ps := make(Pools)
+	for _, via := range c.Bindings() {
+		p, err := pool.New(c.Pool(via, more, onEvent), now)
+		if err != nil {
+			return nil, err
+		}
+		ps[via] = p
+	}
+	return ps, nil
+}
+
+// Lend makes ps the lenders of a table that comes from Table.
+func (ps Pools) Lend(t *translate.TableConfig) {
+	for i := range t.Via {
+		t.Via[i].Dynamic = ps.lender(t.Via[i].Prefix)
+	}
+}
+
+// Unbound returns the lender of pools that are bound to no prefix, which is for a
+// Translator; nil if there is none.
+func (ps Pools) Unbound() translate.Dynamic { return ps.lender(netip.Prefix{}) }
+
+// lender returns a nil interface, not one around a nil pointer, if there is none.
+func (ps Pools) lender(via netip.Prefix) translate.Dynamic {
+	if p := ps[via]; p != nil {
+		return p
+	}
+	return nil
+}
+
+// Pool returns what a pool.Pool is made of that lends the addresses of the pools
+// bound to via, but neither own addresses nor those with maps. It makes sense only
+// for one of Bindings.
+func (c *Config) Pool(via netip.Prefix, more []Map, onEvent func(pool.Event)) pool.Config {
 	return pool.Config{
-		Prefixes:     c.Pools,
+		Prefixes:     c.PoolsVia(via),
 		Reserved:     c.Reserved(more),
 		Hold:         c.Hold,
 		Forget:       c.Forget,

@@ -187,4 +187,7 @@ var All = []Vector{
 	{132, "sandbox-no", "", "sandbox no", Reject, Reject, Accept, 0, ""},
 	{133, "sandbox-auto", "", "sandbox AUTO", Reject, Reject, Accept, 0, ""},
 	{134, "sandbox-yes", "", "sandbox yes", Reject, Reject, Reject, 4, `sandbox: "yes" is none of auto, no`},
+	{135, "pool-via", "", "prefix 2001:db8:b::/96\ndynamic-pool 10.0.0.0/24\ndynamic-pool 10.0.1.0/24 via 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
+	{136, "pool-via-before-prefix", "", "dynamic-pool 10.0.1.0/24 via 2001:db8:b::/96\nprefix 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
+	{137, "pool-via-unknown", "", "dynamic-pool 10.0.1.0/24 via 2001:db8:b::/96", Reject, Reject, Reject, 4, "via 2001:db8:b::/96: there is no such prefix"},
 }
