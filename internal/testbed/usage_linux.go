@@ -130,6 +130,8 @@ next:
 	return n
 }
 
+var errNoRest = errors.New("testbed: the device does not come to rest")
+
 // Rest waits until the device has had nothing to do for a while and returns its
 // counters.
 func (b *Bed) Rest() (c netlab.Counters, err error) {
@@ -147,7 +149,7 @@ func (b *Bed) Rest() (c netlab.Counters, err error) {
 			return c, nil
 		}
 		if time.Now().After(end) {
-			return c, errors.New("testbed: the device does not come to rest")
+			return c, errNoRest
 		}
 	}
 }
@@ -196,14 +198,23 @@ func (b *Bed) Settle() error {
 // outside returns the binary's counts, and how many packets more the device says
 // it has handed over and taken than were judged, and forwarded or replied.
 func (b *Bed) outside() (c Counts, in, out int64, err error) {
-	dev, err := b.Rest()
-	if err != nil {
-		return c, 0, 0, err
+	for range 20 {
+		dev, err := b.Rest()
+		if err != nil {
+			return c, 0, 0, err
+		}
+		if c, err = b.Counts(); err != nil {
+			return c, 0, 0, err
+		}
+		now, err := b.Gateway.Counters(Device)
+		if err != nil {
+			return c, 0, 0, err
+		}
+		if now == dev { // or else the kernel has just had something to tell its neighbours
+			in = int64(dev.Sent - c.Sum())
+			out = int64(dev.Received + c.NotTaken - c.Sum("forward") - c.Sum("reply"))
+			return c, in, out, nil
+		}
 	}
-	if c, err = b.Counts(); err != nil {
-		return c, 0, 0, err
-	}
-	in = int64(dev.Sent - c.Sum())
-	out = int64(dev.Received + c.NotTaken - c.Sum("forward") - c.Sum("reply"))
-	return c, in, out, nil
+	return c, 0, 0, errNoRest
 }
