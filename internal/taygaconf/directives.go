@@ -20,6 +20,10 @@ type directive struct {
 // any number of words, as far as a line takes them
 const anyNumber = maxWords - 1
 
+// maxPrefixes is how many prefixes there can be, and how many pools. Each is held
+// against all the others, and packets go through the prefixes one by one.
+const maxPrefixes = 256
+
 // directives is the language. The second half is our own; TAYGA refuses a file
 // that holds any of it.
 var directives = map[string]directive{
@@ -217,6 +221,9 @@ func (r *reader) addPrefix(p netip.Prefix) error {
 	if a := p.Addr().As16(); a[8] != 0 {
 		r.warn("bits 64 to 71 of %s are not zero, against RFC 6052 §2.2", p)
 	}
+	if len(r.c.Prefixes) == maxPrefixes {
+		return fmt.Errorf("more than %d prefixes", maxPrefixes)
+	}
 	for i, q := range r.c.Prefixes {
 		switch {
 		case p.Overlaps(q):
@@ -288,6 +295,9 @@ func (r *reader) dynamicPool(words []string) error {
 	}
 	if p.Bits() < 4 {
 		return fmt.Errorf("%s is too large: use a length of 4 to 31", p)
+	}
+	if len(r.c.Pools) == maxPrefixes {
+		return fmt.Errorf("more than %d pools", maxPrefixes)
 	}
 	for i, q := range r.c.Pools {
 		if p.Overlaps(q) {

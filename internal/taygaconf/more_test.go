@@ -1,10 +1,12 @@
 package taygaconf
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -86,5 +88,34 @@ func TestPrefixOfTAYGA(t *testing.T) {
 	}
 	if _, err := translate.NewTable(tc); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestManyPrefixes: each prefix and each pool is held against all the others, and
+// a file of the size that is allowed, with nothing else in it, took hours.
+func TestManyPrefixes(t *testing.T) {
+	for directive, format := range map[string]string{"prefix": "2001:db9:%x:%x::/96", "dynamic-pool": "10.%d.%d.0/24"} {
+		for _, n := range []int{255, 256, 200_000} {
+			var b strings.Builder
+			b.WriteString(minimal)
+			if directive == "prefix" {
+				b.Reset()
+				b.WriteString(strings.Replace(minimal, "prefix", "#", 1))
+			}
+			for i := range n {
+				fmt.Fprintf(&b, directive+" "+format+"\n", i>>8&255, i&255)
+			}
+			begin := time.Now()
+			_, problems := read(b.String())
+			if problems.Failed() != (n > 256) {
+				t.Errorf("%d lines: %.1v", n, problems)
+			}
+			if n > 256 && !strings.Contains(problems[0].Error(), ": more than 256 p") {
+				t.Errorf("%d lines: %v", n, problems[0])
+			}
+			if took := time.Since(begin); took > time.Minute {
+				t.Errorf("%d lines took %v", n, took)
+			}
+		}
 	}
 }
