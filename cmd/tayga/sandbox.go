@@ -86,7 +86,8 @@ func (m *mapSource) paths() []sandbox.Path {
 }
 
 // wideDir returns the map-file's directory if that is the root or right below
-// it, such as /etc, where there is more than maps.
+// it, such as /etc, where there is more than maps; or the directory that it leads
+// to as a symbolic link.
 func (d *daemon) wideDir() string {
 	if d.maps == nil {
 		return ""
@@ -95,9 +96,12 @@ func (d *daemon) wideDir() string {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join("/", d.conf.DataDir, path)
 	}
-	dir := filepath.Dir(filepath.Clean(path))
-	if filepath.Dir(dir) != "/" || dir == filepath.Clean(d.conf.DataDir) {
-		return ""
+	target, _ := filepath.EvalSymlinks(path)
+	for _, path := range []string{path, target} {
+		dir := filepath.Dir(path)
+		if filepath.IsAbs(path) && filepath.Dir(dir) == "/" && dir != filepath.Clean(d.conf.DataDir) {
+			return dir
+		}
 	}
-	return dir
+	return ""
 }

@@ -262,6 +262,8 @@ func TestSandboxDataDirTaken(t *testing.T) {
 
 // Directories that hold more than maps are pointed out.
 func TestWideDirectory(t *testing.T) {
+	link := t.TempDir() + "/maps"
+	require.NoError(t, os.Symlink("/etc/passwd", link))
 	for _, test := range []struct{ data, file, want string }{
 		{"/var/lib/tayga", "/etc/nat64.map", "/etc"},
 		{"/var/lib/tayga", "/etc/tayga/maps", ""},
@@ -272,6 +274,7 @@ func TestWideDirectory(t *testing.T) {
 		{"", "etc/../maps", "/"},
 		{"", "/maps", "/"},
 		{"/data", "../etc/maps", "/etc"},
+		{"", link, "/etc"},
 	} {
 		d := &daemon{conf: &taygaconf.Config{DataDir: test.data}, maps: &mapSource{path: test.file}}
 		assert.Equal(t, test.want, d.wideDir(), "%+v", test)

@@ -11,8 +11,8 @@ import (
 type Access uint8
 
 const (
-	ReadFiles   Access = iota // read files
-	KeepFiles                 // read, write, make, rename and remove files
+	ReadFiles   Access = iota // read files, list directories
+	KeepFiles                 // the same, and write, make, rename and remove files
 	RemoveFiles               // remove files
 	RemoveDirs                // remove empty directories
 	UseDevice                 // the path is a device: read, write, ioctl
