@@ -21,7 +21,6 @@ const (
 	errorRate = 100 // originated ICMP errors a second and worker, and how many
 	burst     = 50  // at once: translate.Config.ErrorRate, ErrorBurst
 	logRate   = 50  // lines a second and kind
-	deviceMTU = 1500
 )
 
 // A source makes packets, the i-th of a flood.
@@ -73,21 +72,7 @@ func (g *siege) prepare() (err error) {
 	if err := errors.Join(g.Settle(), g.Check()); err != nil {
 		return err
 	}
-	for _, side := range []struct {
-		s       **netlab.Sender
-		h       *netlab.Host
-		gateway string
-	}{{&g.six, g.Client, "eth0"}, {&g.four, g.Server, "eth1"}} {
-		mac, err := g.Gateway.HardwareAddr(side.gateway)
-		if err != nil {
-			return err
-		}
-		if *side.s, err = side.h.OpenSender("eth0", mac); err != nil {
-			return err
-		}
-	}
-	// A server that takes datagrams without an answer.
-	if _, err := g.Server.ListenPacket("udp4", fmt.Sprintf(":%d", sinkPort)); err != nil {
+	if g.six, g.four, err = g.Senders(); err != nil {
 		return err
 	}
 	g.before, err = g.Usage()
@@ -112,7 +97,7 @@ func mib(octets int64) string { return fmt.Sprintf("%.1f MiB", float64(octets)/(
 // against floods with n packets, half of them from either side, and says what one
 // costs the binary, and a plain one that is forwarded.
 func (g *siege) against(x *trial, n int, six, four source) (each, plainly time.Duration, took time.Duration, err error) {
-	if plainly, err = g.cost(func() error { _, err := x.pour(g.six, n/2, plain); return err }); err != nil {
+	if plainly, err = g.cost(func() error { _, err := x.pour(g.six, n/2, testbed.Plain6); return err }); err != nil {
 		return 0, 0, 0, err
 	}
 	begin := time.Now()
@@ -147,14 +132,6 @@ func (g *siege) cost(f func() error) (each time.Duration, err error) {
 	return (u1.CPU - u0.CPU) / time.Duration(max(1, after.Sum()-before.Sum())), err
 }
 
-const sinkPort = 9
-
-// plain is a datagram that the server has no answer to.
-func plain(i int) []byte {
-	return packettest.IP(packettest.Header{Src: testbed.Client6, Dst: testbed.ServerIn6},
-		packettest.UDP(uint16(i), sinkPort, packettest.Bytes(64, byte(i))))
-}
-
 // spoofed has a million sources send a packet each, which is more than the pool
 // has addresses for. Memory does not grow with them, those who hold a lease keep
 // it and their throughput, and the log stays readable.
@@ -178,7 +155,7 @@ func (x *trial) spoofed() (string, error) {
 	during, err2 := rate(func() (err error) {
 		took, err = x.pour(g.six, sources, func(i int) []byte {
 			return packettest.IP(packettest.Header{Src: testbed.Host(1<<24 + uint32(i)), Dst: testbed.ServerIn6},
-				packettest.UDP(4000, sinkPort, []byte("me too")))
+				packettest.UDP(4000, testbed.SinkPort, []byte("me too")))
 		})
 		return err
 	})
@@ -237,7 +214,7 @@ func (x *trial) errorFlood() (string, error) {
 		return "", err
 	}
 	n := x.n(200_000, 20_000)
-	each, plainly, took, err := g.against(x, n, wrong6, wrong4)
+	each, plainly, took, err := g.against(x, n, testbed.Refused6, testbed.Refused4)
 	if err != nil {
 		return "", err
 	}
@@ -248,7 +225,7 @@ func (x *trial) errorFlood() (string, error) {
 	sent, held = sent-sent0, held-held0
 	most := uint64(workers * (errorRate*took.Seconds() + burst))
 	figures := fmt.Sprintf("%s packets of %d kinds in %.0f s; %s errors sent, %s may be, %s held back; a packet costs %v, a plain one %v",
-		thousands(int64(n)), len(wrongs6)+len(wrongs4), took.Seconds(), thousands(int64(sent)), thousands(int64(most)), thousands(int64(held)), each, plainly)
+		thousands(int64(n)), testbed.RefusedKinds, took.Seconds(), thousands(int64(sent)), thousands(int64(most)), thousands(int64(held)), each, plainly)
 	switch {
 	case sent > most:
 		return "", fmt.Errorf("faults: too many errors: %s", figures)
@@ -257,52 +234,6 @@ func (x *trial) errorFlood() (string, error) {
 	}
 	_, err = g.lifted(x)
 	return figures, errors.Join(err, g.Stop())
-}
-
-// A wrong changes a packet into one that asks for an ICMP error.
-type wrong func(h packettest.Header, p packettest.Payload) (packettest.Header, packettest.Payload)
-
-// The kernel of the gateway takes one from the hop limit before the packets come
-// to the binary.
-func lastHop(h packettest.Header, p packettest.Payload) (packettest.Header, packettest.Payload) {
-	h.TTL = 2
-	return h, p
-}
-
-func sentTo(dst netip.Addr) wrong {
-	return func(h packettest.Header, p packettest.Payload) (packettest.Header, packettest.Payload) {
-		h.Dst = dst
-		return h, p
-	}
-}
-
-var wrongs6 = []wrong{
-	lastHop,
-	sentTo(testbed.Tayga6),
-	sentTo(netip.MustParseAddr("2001:db8:f::99")), // nobody's
-	func(h packettest.Header, p packettest.Payload) (packettest.Header, packettest.Payload) {
-		return h, packettest.Routing(1, p)
-	},
-}
-
-var wrongs4 = []wrong{
-	lastHop,
-	sentTo(testbed.Tayga4),
-	sentTo(netip.MustParseAddr("192.0.2.200")), // nobody's
-	func(h packettest.Header, _ packettest.Payload) (packettest.Header, packettest.Payload) {
-		h.DF = true
-		return h, packettest.UDP(1, sinkPort, make([]byte, deviceMTU-28))
-	},
-}
-
-func wrong6(i int) []byte {
-	h := packettest.Header{Src: testbed.Host(uint32(i / len(wrongs6) % 30)), Dst: testbed.ServerIn6}
-	return packettest.IP(wrongs6[i%len(wrongs6)](h, packettest.UDP(uint16(i), sinkPort, packettest.Bytes(100, 0))))
-}
-
-func wrong4(i int) []byte {
-	h := packettest.Header{Src: netip.AddrFrom4([4]byte{198, 51, 100, byte(3 + i/len(wrongs4)%100)}), Dst: testbed.Service4}
-	return packettest.IP(wrongs4[i%len(wrongs4)](h, packettest.UDP(uint16(i), sinkPort, packettest.Bytes(100, 0))))
 }
 
 // fragmentFlood sends fragments of packets that will never be whole: first ones,
@@ -315,7 +246,7 @@ func (x *trial) fragmentFlood() (string, error) {
 	}
 	defer done()
 	n := x.n(200_000, 20_000)
-	each, plainly, _, err := g.against(x, n, fragment6, fragment4)
+	each, plainly, _, err := g.against(x, n, testbed.Fragment6, testbed.Fragment4)
 	if err != nil {
 		return "", err
 	}
@@ -325,8 +256,8 @@ func (x *trial) fragmentFlood() (string, error) {
 	}
 	// A few more, to look at what comes out.
 	looked, err := g.look(func() error {
-		_, err6 := x.pour(g.six, 2000, fragment6)
-		_, err4 := x.pour(g.four, 2000, fragment4)
+		_, err6 := x.pour(g.six, 2000, testbed.Fragment6)
+		_, err4 := x.pour(g.four, 2000, testbed.Fragment4)
 		return errors.Join(err6, err4)
 	})
 	if err != nil {
@@ -339,36 +270,6 @@ func (x *trial) fragmentFlood() (string, error) {
 	return fmt.Sprintf("%s fragments, %s packets forwarded, %s cut, %s dropped by reason; memory %s more; one costs %v, a plain packet %v; %d looked at, well-formed",
 		thousands(int64(n)), thousands(int64(c.Sum("forward"))), thousands(int64(c.Sum("split"))), thousands(int64(c.Sum("drop"))),
 		mib(grown), each, plainly, looked), g.Stop()
-}
-
-func fragment6(i int) []byte {
-	h := packettest.Header{Src: testbed.Host(uint32(i % 20)), Dst: testbed.ServerIn6}
-	off8, more, p := piece()
-	return packettest.IP(h, packettest.Fragment(uint32(i/3), off8, more, p))
-}
-
-func fragment4(i int) []byte {
-	off8, more, p := piece()
-	h := packettest.Header{
-		Src: testbed.Server4, Dst: testbed.Service4, ID: uint16(i / 3), Off8: off8, MF: more,
-	}
-	return packettest.IP(h, p)
-}
-
-// piece is a part of a datagram, or says that it is.
-func piece() (off8 uint16, more bool, p packettest.Payload) {
-	n := 8 * rand.IntN(180)
-	switch rand.IntN(4) {
-	case 0:
-		off8, more = 0, true
-	case 1:
-		off8, more = uint16(1+rand.IntN(200)), true
-	case 2:
-		off8, more = uint16(1+rand.IntN(8191)), false
-	default: // all of it
-		return 0, false, packettest.UDP(4000, sinkPort, make([]byte, n))
-	}
-	return off8, more, packettest.Part(packettest.UDP(4000, sinkPort, make([]byte, max(n, 8))), 0, n)
 }
 
 // look runs f and checks all packets that client and server get meanwhile.

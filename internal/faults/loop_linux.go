@@ -77,11 +77,11 @@ func round4(i int) []byte {
 func cargo(i int) packettest.Payload {
 	switch i % 4 {
 	case 0:
-		return packettest.UDP(uint16(i), sinkPort, packettest.Bytes(1400, 0))
+		return packettest.UDP(uint16(i), testbed.SinkPort, packettest.Bytes(1400, 0))
 	case 1:
 		return packettest.EchoRequest(uint16(i), 1, packettest.Bytes(56, 0))
 	case 2:
-		return packettest.TCP(uint16(i), sinkPort, packettest.Bytes(500, 0))
+		return packettest.TCP(uint16(i), testbed.SinkPort, packettest.Bytes(500, 0))
 	}
-	return packettest.UDP(uint16(i), sinkPort, packettest.Bytes(64, 0))
+	return packettest.UDP(uint16(i), testbed.SinkPort, packettest.Bytes(64, 0))
 }

@@ -4,6 +4,7 @@
 //
 //	bed_linux.go      the hosts, the life of the binary
 //	traffic_linux.go  traffic that must arrive whole
+//	packets_linux.go  packets that no program would send
 //	lease_linux.go    who leases what, by the file and by what the server sees
 //	usage_linux.go    what the process takes, what it has counted
 //

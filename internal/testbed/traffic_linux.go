@@ -24,7 +24,7 @@ func (b *Bed) Serve() error {
 	_, err2 := b.Client.ServeTransfers(at(Service6, transferPort))
 	_, err3 := b.Server.ServeUDPEcho(at(Server4, echoPort))
 	_, err4 := b.Client.ServeUDPEcho(at(Service6, echoPort))
-	return errors.Join(err1, err2, err3, err4, b.serveSeen())
+	return errors.Join(err1, err2, err3, err4, b.serveSeen(), b.serveSink())
 }
 
 // at joins an address and a port.
