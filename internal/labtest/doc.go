@@ -12,4 +12,5 @@
 //	devicemtu_linux_test.go   a device that changes its MTU
 //	tcp_linux_test.go         transfers, and the segments they are made of
 //	udp_linux_test.go         datagrams of every size up to 8,000 octets
+//	via_linux_test.go         two prefixes at once, each with its pool
 package labtest
