@@ -429,9 +429,17 @@ func TestOffloadsDoNotOutliveUs(t *testing.T) {
 	d.Close()
 	fd := otherProgram(t, "nat64", multi)
 	require.NoError(t, unix.SetsockoptInt(s, unix.SOL_UDP, unix.UDP_SEGMENT, 1000))
-	require.NoError(t, unix.Sendto(s, make([]byte, 3000), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	readable := func() bool { // soon
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		return n == 1 && err == nil
+	}
+	require.Eventually(t, func() bool { // the kernel sees a moment later that somebody listens again
+		err := unix.Sendto(s, make([]byte, 3000), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()})
+		return err == nil && readable()
+	}, 10*time.Second, time.Millisecond)
 	b := make([]byte, 1<<16)
 	for range 3 {
+		require.Eventually(t, readable, 10*time.Second, time.Millisecond)
 		n, err := unix.Read(fd, b)
 		require.NoError(t, err)
 		require.Equal(t, 1028, n)
