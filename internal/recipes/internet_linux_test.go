@@ -33,8 +33,8 @@ type internet struct {
 // outside are the packages that the hosts of the internet need.
 var outside = []string{"nginx-light", "bind9", "bind9-utils", "bind9-dnsutils", "dns-root-data", "curl", "dbus"}
 
-// names is the zone: what guides use as examples of either kind, and two names
-// for tests.
+// names is the zone: names for tests, and what guides use as examples. unbound
+// refuses to ask anybody about names below test (RFC 6761 §6.2).
 const names = `
 v4only.test. A 9.9.1.2
 github.com.  A 9.9.1.2
@@ -42,6 +42,8 @@ ipv4only.arpa. A 192.0.0.170
 ipv4only.arpa. A 192.0.0.171
 dual.test.   A 9.9.2.2
 dual.test.   AAAA 2001:db8:2::2
+www.debian.org. A 9.9.2.2
+www.debian.org. AAAA 2001:db8:2::2
 `
 
 func newInternet(r *Recipe, gateway *netlab.Host) *internet {
