@@ -17,8 +17,9 @@
 //	pool_test.go       leases against a list; dynamic.map
 //	conf_test.go       tayga.conf; TAYGA's map-file
 //
-// Two more targets stand where they can see inside: FuzzLoad of pool checks the
-// pool's books after a dynamic.map, FuzzVirtio of tun reads and writes the header
-// in front of a packet. Crashers become seeds here and tests with a name beside
-// the package that was wrong.
+// Other targets stand where they can see inside: FuzzLoad of pool checks the pool's
+// books after a dynamic.map, FuzzVirtio of tun reads and writes the header in front
+// of a packet; those of internal/status, internal/doctor and cmd/nat64-pcap read
+// what comes from a socket, a kernel and a capture file. Crashers become seeds and
+// tests with a name beside the package that was wrong.
 package fuzz
