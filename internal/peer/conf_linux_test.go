@@ -18,6 +18,7 @@ import (
 // Why one of the two programs takes a configuration that the other refuses.
 const (
 	laterDirective = "the directive came after 0.9.2"
+	ourDirective   = "the directive is ours"
 	laterAddress   = "later versions of TAYGA take such addresses"
 	requested      = "its users have asked for it"
 	lineLength     = "a long remark does no harm"
@@ -59,6 +60,10 @@ var disputed = map[string]string{
 	"map-file-bad-lines":       laterDirective,
 	"map-file-alone":           laterDirective,
 	"state-directory-relative": relativeState,
+	"sandbox-no":               ourDirective,
+	"sandbox-auto":             ourDirective,
+	"pool-via":                 ourDirective,
+	"pool-via-before-prefix":   ourDirective,
 }
 
 // refusedBySystem are vectors that hold nothing wrong, but nothing that the
