@@ -80,7 +80,7 @@ func TestRecipeGateway(t *testing.T) {
 func leasesOf(m *Machine) map[string]string {
 	leases := make(map[string]string)
 	for line := range strings.Lines(m.Sh("tayga --status=leases")) {
-		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[0], "192.168.255.") {
+		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[0], "192.168.") {
 			leases[f[0]] = f[1]
 		}
 	}
