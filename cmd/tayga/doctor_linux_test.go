@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,8 +35,8 @@ status-socket DIR/sock
 // server that has only IPv4 and knows nobody but its own network.
 type clinic struct {
 	*village
-	dns64    []netip.Addr // what the resolver answers
-	upstream *netlab.Host // of a host with a CLAT: the other translator
+	dns64    atomic.Pointer[[]netip.Addr] // what the resolver answers
+	upstream *netlab.Host                 // of a host with a CLAT: the other translator
 }
 
 // finding is what --doctor --json prints.
@@ -61,9 +62,14 @@ func newClinic(t *testing.T, conf string) *clinic {
 	v.conf = v.dir + "/tayga.conf"
 	v.configure(conf)
 	require.NoError(t, os.WriteFile(v.dir+"/resolv.conf", []byte("nameserver 127.0.0.1\noptions timeout:1\n"), 0o644))
-	c := &clinic{village: v, dns64: []netip.Addr{netip.MustParseAddr("64:ff9b::192.0.0.170"), netip.MustParseAddr("64:ff9b::192.0.0.171")}}
-	c.resolver()
+	c := &clinic{village: v}
+	c.resolver("64:ff9b::")
 	return c
+}
+
+// synthesise has the resolver answer with a prefix of 96 bits.
+func (c *clinic) synthesise(prefix string) {
+	c.dns64.Store(&[]netip.Addr{netip.MustParseAddr(prefix + "192.0.0.170"), netip.MustParseAddr(prefix + "192.0.0.171")})
 }
 
 // heal does what an operator does who knows what to do.
@@ -97,8 +103,9 @@ func (c *clinic) start() {
 }
 
 // resolver answers every question with the addresses of c.dns64.
-func (c *clinic) resolver() {
+func (c *clinic) resolver(prefix string) {
 	c.Helper()
+	c.synthesise(prefix)
 	conn, err := c.host.ListenPacket("udp4", "127.0.0.1:53")
 	require.NoError(c, err)
 	go func() {
@@ -113,7 +120,7 @@ func (c *clinic) resolver() {
 				continue
 			}
 			m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-			for _, a := range c.dns64 {
+			for _, a := range *c.dns64.Load() {
 				m.Answers = append(m.Answers, dnsmessage.Resource{
 					Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 60},
 					Body:   &dnsmessage.AAAAResource{AAAA: a.As16()},
@@ -275,9 +282,7 @@ func TestDoctor(t *testing.T) {
 			c.server.Addr("eth0", "10.9.9.2/24")
 			require.False(c, c.reaches("10.9.9.2"))
 		}, harmless: true, severity: "warning", about: "private", text: " packets were refused because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
-		{name: "other-dns64", harm: func(c *clinic) {
-			c.dns64 = []netip.Addr{netip.MustParseAddr("2001:db8:64:64::192.0.0.170"), netip.MustParseAddr("2001:db8:64:64::192.0.0.171")}
-		}, harmless: true, severity: "error", about: "dns64", text: "DNS64 leads hosts to prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
+		{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 leads hosts to prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
 		{name: "stale-configuration", harm: func(c *clinic) { c.sh("sleep 0.01; echo 'udp-cksum-mode calc' >>DIR/tayga.conf") }, harmless: true,
 			severity: "warning", about: "daemon", text: "was changed after tayga was started"},
 		{name: "offlink-mtu", more: "offlink-mtu 1500\n", harm: func(c *clinic) { c.sh("ip link set eth0 mtu 1400") }, harmless: true,
@@ -338,8 +343,8 @@ func newCLAT(t *testing.T) *clinic {
 	b.conf = b.dir + "/tayga.conf"
 	b.configure(clatConf)
 	require.NoError(t, os.WriteFile(b.dir+"/resolv.conf", []byte("nameserver 127.0.0.1\noptions timeout:1\n"), 0o644))
-	clat := &clinic{village: &village{bench: b, client: c.client, server: c.server}, dns64: c.dns64, upstream: c.host}
-	clat.resolver()
+	clat := &clinic{village: &village{bench: b, client: c.client, server: c.server}, upstream: c.host}
+	clat.resolver("64:ff9b::")
 	return clat
 }
 
