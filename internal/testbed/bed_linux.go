@@ -54,6 +54,17 @@ var (
 	Tayga4    = netip.MustParseAddr("192.0.2.1")
 	Tayga6    = netip.MustParseAddr("2001:db8:f::64")
 	Prefix    = netip.MustParsePrefix("2001:db8:64::/96")
+
+	// What is sent to these addresses arrives at client and server, who have no use
+	// for it: where the kernel of a host would keep fragments, say.
+	Void4   = netip.MustParseAddr("192.0.2.82")
+	VoidIn6 = netip.MustParseAddr("2001:db8:64::198.51.102.2")
+	void6   = netip.MustParseAddr("2001:db8:d::82")
+
+	// foreign4 are further addresses of the server, routed there. ICMP errors to
+	// neighbours that do not exist would wait for them and keep others from being
+	// sent, in all hosts.
+	foreign4 = netip.MustParsePrefix("198.51.101.0/24")
 )
 
 // LinkMTU is that of the links.
@@ -104,6 +115,7 @@ func Open(tayga, pool string, more ...string) (*Bed, error) {
 	lines := []string{
 		"tun-device " + Device, "ipv4-addr " + Tayga4.String(), "ipv6-addr " + Tayga6.String(), "prefix " + Prefix.String(),
 		"dynamic-pool " + pool, "map " + Service4.String() + " " + Service6.String(),
+		"map " + Void4.String() + " " + void6.String(),
 		"tun-up yes",
 	}
 	for _, dst := range b.routes {
@@ -125,12 +137,16 @@ func (b *Bed) build() {
 	b.Gateway.Addr("eth0", "2001:db8:c::1/64")
 	b.Gateway.Addr("eth1", "198.51.100.1/24")
 	b.Gateway.Route(Hosts.String(), Client6.String(), "")
+	b.Gateway.Route(void6.String(), Client6.String(), "")
+	b.Gateway.Route(foreign4.String(), Server4.String(), "")
+	b.Gateway.Route("198.51.102.0/24", Server4.String(), "")
 	b.Client.Addr("eth0", Client6.String()+"/64")
 	b.Client.Addr("eth0", Service6.String()+"/64")
 	b.Client.AddRoute(netlab.Route{Dst: "::/0", Via: "2001:db8:c::1", Src: Client6.String()})
 	b.Client.Own(Hosts.String())
 	b.Server.Addr("eth0", Server4.String()+"/24")
 	b.Server.DefaultRoute("198.51.100.1", "")
+	b.Server.Own(foreign4.String())
 }
 
 // Close ends everything and removes the files.

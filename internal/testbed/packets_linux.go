@@ -91,23 +91,26 @@ func Refused6(i int) []byte {
 // Refused4 is Refused6 from the side of the server. The device has to have an MTU
 // of 1500 at most.
 func Refused4(i int) []byte {
-	h := packettest.Header{Src: netip.AddrFrom4([4]byte{198, 51, 100, byte(3 + i/len(wrongs4)%100)}), Dst: Service4}
+	src := foreign4.Addr().As4()
+	src[3] = byte(1 + i/len(wrongs4)%100)
+	h := packettest.Header{Src: netip.AddrFrom4(src), Dst: Service4}
 	return packettest.IP(wrongs4[i%len(wrongs4)](h, packettest.UDP(uint16(i), SinkPort, packettest.Bytes(100, 0))))
 }
 
 // Fragment6 is the i-th of fragments from hosts of Hosts, 20 of them, that will never
 // be whole: first ones, later ones, such that overlap, tiny ones and atomic ones.
+// They lead to where nobody waits for the rest.
 func Fragment6(i int) []byte {
-	h := packettest.Header{Src: Host(uint32(i % 20)), Dst: ServerIn6}
+	h := packettest.Header{Src: Host(uint32(i % 20)), Dst: VoidIn6}
 	off8, more, p := piece()
 	return packettest.IP(h, packettest.Fragment(uint32(i/3), off8, more, p))
 }
 
-// Fragment4 is Fragment6 from the server to the service.
+// Fragment4 is Fragment6 from the server.
 func Fragment4(i int) []byte {
 	off8, more, p := piece()
 	h := packettest.Header{
-		Src: Server4, Dst: Service4, ID: uint16(i / 3), Off8: off8, MF: more,
+		Src: Server4, Dst: Void4, ID: uint16(i / 3), Off8: off8, MF: more,
 	}
 	return packettest.IP(h, p)
 }
