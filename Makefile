@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover twin netns peers recipes bench bench-compare
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover twin faults soak netns peers recipes bench bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -68,6 +68,16 @@ cover:
 # Twenty million generated packets through translate and its slow twin.
 twin:
 	$(GO) test ./translate -run TestTwinsOnGeneratedPackets -timeout 60m -v -generated 20000000
+
+# The binary treated badly in a laboratory: needs root and /dev/net/tun. One fault
+# only: make faults FAULTS=-only=disk; less of each: FAULTS=-short
+faults: build
+	@$(GO) run ./internal/faults -tayga bin/tayga $(FAULTS)
+
+# Mixed traffic, reloads and changes for a while: make soak SOAKTIME=1h for more.
+SOAKTIME ?= 10m
+soak: build
+	@$(GO) run ./internal/soak -tayga bin/tayga -time $(SOAKTIME)
 
 # The tests that need namespaces, ten times over; without cgo, as tayga is
 # installed, so that its sandbox is complete.
