@@ -33,7 +33,7 @@ var errNoAnswer = errors.New("nothing arrives")
 // An error says what was wrong, or why that could not be found out: the device is
 // down or has no link-local address, or a firewall is in the way. Then USO stays.
 // Nobody else may read from the device meanwhile; packets of others that arrive
-// are lost. It takes a few milliseconds, or about half a second if nothing arrives.
+// are kept for the first Read. It takes a few milliseconds, or about half a second if nothing arrives.
 func (d *Device) Probe() error {
 	if !d.features.USO {
 		return nil
@@ -237,8 +237,22 @@ func (x *prober) receive(end time.Time, p *translate.Packet) error {
 				netip.AddrFrom16([16]byte(b[24:40])) == x.peer.Addr() && word(b[lenIPv6:]) == int(x.here.Port()) {
 				return nil
 			}
+			q.early = append(q.early, translate.Packet{Buf: bytes.Clone(p.Buf), Off: p.Off, Len: p.Len, Offload: p.Offload})
 		}
 	}
+}
+
+// takeEarly hands out packets that arrived while somebody else read.
+func (q *Queue) takeEarly(ps []translate.Packet) (n int) {
+	n = min(len(ps), len(q.early))
+	for i := range n {
+		p, e := &ps[i], &q.early[i]
+		p.Off, p.Len, p.Offload, p.Result = e.Off, copy(p.Buf[e.Off:], e.Bytes()), e.Offload, translate.Result{}
+	}
+	if q.early = q.early[n:]; len(q.early) == 0 {
+		q.early = nil
+	}
+	return n
 }
 
 // await waits until one of the descriptors can be read.

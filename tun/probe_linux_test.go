@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // firewall loads rules into the namespace of the test.
@@ -80,6 +81,35 @@ func TestProbe(t *testing.T) {
 			require.Equal(t, Features{Checksum: true, TSO: true, USO: tt.uso}, d.Features())
 		})
 	}
+}
+
+// TestProbeKeepsPackets: what others send while Probe reads is there for Read.
+func TestProbeKeepsPackets(t *testing.T) {
+	lab(t)
+	for _, x := range []string{"default", "all"} {
+		require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
+	}
+	d := open(t, Config{Name: "nat64"})
+	if !d.Features().USO {
+		t.Skip("the kernel has no USO for TUN devices (6.2 has)")
+	}
+	setUp(t, d)
+	s := socket(t, 1000)
+	for _, text := range []string{"one", "two", "three"} {
+		require.NoError(t, unix.Sendto(s, []byte(text), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()}))
+	}
+	require.NoError(t, d.Probe())
+	var got []string
+	for ps := NewPackets(2); len(got) < 3; {
+		n, err := d.Queues()[0].Read(ps)
+		require.NoError(t, err)
+		for _, p := range ps[:n] {
+			if b := p.Bytes(); b[0]>>4 == 4 {
+				got = append(got, string(b[28:]))
+			}
+		}
+	}
+	require.Equal(t, []string{"one", "two", "three"}, got)
 }
 
 func TestProbeWithoutIPv6(t *testing.T) {

@@ -39,6 +39,7 @@ type Queue struct {
 	refused atomic.Uint64
 	rd, wr  sync.Mutex           // held while fd is read or written: nobody else's line
 	iov     [maxTrain]unix.Iovec // of a train, under wr
+	early   []translate.Packet   // that Probe has met, under rd
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
@@ -348,6 +349,9 @@ func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
 		return 0, err
 	}
 	defer q.rd.Unlock()
+	if q.early != nil && len(ps) > 0 {
+		return q.takeEarly(ps), nil
+	}
 	octets := 0
 	for len(ps) > 0 {
 		for n < len(ps) && octets < batchOctets {
