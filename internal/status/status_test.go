@@ -210,15 +210,19 @@ func TestBadClients(t *testing.T) {
 	for range maxClients {
 		silent = append(silent, dial())
 	}
-	time.Sleep(100 * time.Millisecond) // until all are accepted
-	_, err = Ask(path, Summary)
-	assert.ErrorContains(t, err, "refused: "+errBusy.Error())
-	start := time.Now()
+	assert.Eventually(t, func() bool { // once all are accepted
+		_, err := Ask(path, Summary)
+		return err != nil && strings.Contains(err.Error(), "refused: "+errBusy.Error())
+	}, askTime, time.Millisecond)
+	start, held := time.Now(), 0
 	for _, conn := range silent {
 		reply, err := io.ReadAll(conn)
 		assert.NoError(t, err)
-		assert.Empty(t, reply)
+		if len(reply) == 0 { // or who asked meanwhile had its place
+			held++
+		}
 	}
+	assert.GreaterOrEqual(t, held, maxClients-1)
 	assert.Less(t, time.Since(start), askTime+10*time.Second)
 	_, err = Ask(path, Summary)
 	assert.NoError(t, err)
