@@ -77,8 +77,7 @@ func bootstrap(root string) error {
 	}
 	sources := fmt.Sprintf("deb %[1]s %[2]s main\ndeb %[1]s %[2]s-updates main\ndeb %[1]s-security %[2]s-security main\n",
 		mirror, suite)
-	c := exec.Command("mmdebstrap", "--mode=root", "--variant=important", "--include=ca-certificates",
-		"--skip=cleanup/apt/lists", suite, tmp, "-")
+	c := exec.Command("mmdebstrap", "--mode=root", "--variant=important", "--skip=cleanup/apt/lists", suite, tmp, "-")
 	c.Stdin = strings.NewReader(sources)
 	if out, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("recipes: install Debian: %w: %s", err, out)
@@ -117,17 +116,18 @@ func download(root string, packages []string) error {
 	if len(want) == 0 {
 		return nil
 	}
-	// The mirror forgets old versions, so new lists come first. The resolver of
-	// the machine outside is lent for as long as the shell lives.
+	all := append(have, want...)
+	// The mirror forgets old versions, so new lists come first, and what was
+	// fetched by the old ones may be needed anew. The resolver of the machine
+	// outside is lent for as long as the shell lives.
 	const script = `
 		mount --bind /etc/resolv.conf "$1/etc/resolv.conf"
 		chroot "$1" apt-get -q update
 		shift
 		chroot "$0" apt-get -qy --download-only install "$@"`
-	args := append([]string{"--mount", "sh", "-euc", script, root, root}, want...)
+	args := append([]string{"--mount", "sh", "-euc", script, root, root}, all...)
 	if out, err := exec.Command("unshare", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("recipes: download %s: %w: %s", strings.Join(want, " "), err, out)
 	}
-	all := strings.Join(append(have, want...), "\n") + "\n"
-	return os.WriteFile(list, []byte(all), 0o644)
+	return os.WriteFile(list, []byte(strings.Join(all, "\n")+"\n"), 0o644)
 }
