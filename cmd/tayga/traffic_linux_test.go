@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -24,11 +23,8 @@ import (
 	"github.com/steppe-nat64/steppe/internal/netlab"
 )
 
-// Ordinary runs are short. make peers runs these tests in full length.
-var (
-	reloads = flag.Int("reloads", 100, "reloads under traffic")
-	kills   = flag.Int("kills", 20, "times to be killed")
-)
+// Ordinary runs are short. make peers runs this test in full length.
+var reloads = flag.Int("reloads", 100, "reloads under traffic")
 
 // village is a gateway between a host that has only IPv6 and one that has only
 // IPv4.
@@ -275,51 +271,6 @@ func (b *bench) leases() map[string]string {
 		m[f[2]] = f[1]
 	}
 	return m
-}
-
-// Killed at any moment while leases are being given out and saved, the daemon
-// finds every lease that had been saved, and the file is whole.
-func TestKilled(t *testing.T) {
-	v := newVillage(t, strings.Replace(villageConf, "198.51.99.128/25", "10.64.0.0/16", 1))
-	v.hosts()
-	n := 0
-	var last map[string]string
-	var loaded int
-	for round := range *kills {
-		if round%4 == 3 { // while it starts
-			p, err := v.host.Launch(v.self, "-d", "-c", v.conf)
-			require.NoError(t, err)
-			time.Sleep(rand.N(40 * time.Millisecond))
-			p.Kill()
-			require.Equal(t, last, v.leases(), "round %d", round)
-			continue
-		}
-		p := v.launch()
-		if len(last) > 0 {
-			v.await(p, fmt.Sprintf("Loaded %d dynamic map", loaded))
-		}
-		kill := time.After(time.Duration(rand.N(20000)) * time.Microsecond)
-		for alive := true; alive; {
-			select {
-			case <-kill:
-				alive = false
-			default:
-				require.NoError(t, v.speak(n))
-				n++
-				if n%3 == 0 {
-					syscall.Kill(p.Pid(), syscall.SIGHUP) // which saves
-				}
-			}
-		}
-		p.Kill()
-		now := v.leases()
-		for host, addr := range last {
-			require.Equal(t, addr, now[host], "round %d: the lease of %s", round, host)
-		}
-		last, loaded = now, len(now)
-	}
-	assert.Greater(t, loaded, *kills)
-	t.Logf("%d leases after %d kills", loaded, *kills)
 }
 
 // A lease file of Debian's tayga is taken over, and the other way round.

@@ -24,7 +24,7 @@ func (x *trial) killed() (string, error) {
 	defer done()
 	var last testbed.Leases
 	next := uint32(0)
-	kills := x.n(100, 12)
+	kills := x.n(200, 12)
 	for round := range kills {
 		if round%4 == 3 {
 			if err := b.Launch(); err != nil {
