@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -348,6 +349,19 @@ func TestClock(t *testing.T) {
 		p.Expire(later)
 		require.Equal(t, later.Unix()-100, used(p).Unix())
 	})
+	t.Run("stepped-by-days-while-it-runs", func(t *testing.T) {
+		now := time.Now()
+		for _, step := range []time.Duration{-10 * 24 * time.Hour, 10 * 24 * time.Hour, -50 * 365 * 24 * time.Hour} {
+			p, err := New(Config{Prefixes: prefixes("10.0.0.0/24")}, now)
+			require.NoError(t, err)
+			a := assign(p, "2001:db8::1")
+			later := stepped(t, now.Add(100*time.Second), step)
+			dormant, forgotten := p.Expire(later)
+			require.Equal(t, [2]int{0, 0}, [2]int{dormant, forgotten})
+			require.Equal(t, later.Unix()-100, used(p).Unix(), "by the clock as it is now")
+			require.Equal(t, a, assign(p, "2001:db8::1"))
+		}
+	})
 	t.Run("parts-of-a-second-add-up", func(t *testing.T) {
 		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), Hold: 2 * time.Second})
 		assign(p, "2001:db8::1")
@@ -365,6 +379,17 @@ func TestClock(t *testing.T) {
 		p.Tick(at.Add(5 * time.Second))
 		require.Equal(t, start.Unix()+1, used(p).Unix())
 	})
+}
+
+// stepped is what time.Now returns at a moment if somebody has set the wall clock
+// meanwhile: the monotonic reading goes on. Package time makes no such Time but
+// from the system's clocks.
+func stepped(t *testing.T, now time.Time, by time.Duration) time.Time {
+	after := now
+	*(*uint64)(unsafe.Pointer(&after)) += uint64(by/time.Second) << 30 // whole seconds of the wall clock
+	require.Zero(t, after.Sub(now), "package time has changed")
+	require.Equal(t, by, after.Round(0).Sub(now.Round(0)), "package time has changed")
+	return after
 }
 
 func TestNewRefuses(t *testing.T) {
