@@ -13,7 +13,7 @@ import (
 
 // late is when an answer is given up. Nothing but a packet that is lost makes one
 // as late as that.
-const late = time.Minute
+const late = 5 * time.Minute
 
 // prepare makes room for what arrives while the binary is not scheduled, and the
 // client own the address that a map of the map-file leads to.

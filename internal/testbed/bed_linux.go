@@ -78,7 +78,7 @@ const (
 
 // patience is how long the binary may take for what it does at once. It is meant
 // for a machine that has a lot else to do.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // Host returns a host of Hosts.
 func Host(n uint32) netip.Addr {
