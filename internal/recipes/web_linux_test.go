@@ -36,7 +36,7 @@ func TestRecipeWeb(t *testing.T) {
 		m.Addr("eth0", "2001:db8:1::"+name+"/64")
 		m.DefaultRoute("2001:db8:1::1", "")
 	}
-	n.isp.Route("203.0.113.80/32", "203.0.113.2", "")
+	n.isp.Route("198.51.100.80/32", "203.0.113.2", "")
 	n.isp.Route("192.0.2.7/32", "9.9.1.2", "")
 	client.Addr("eth0", "192.0.2.7/32")
 	r.Boot()
@@ -51,7 +51,7 @@ func TestRecipeWeb(t *testing.T) {
 	}
 	client.Sh(`
 		apt-get install -y curl
-		echo 203.0.113.80 a.example b.example c.example >>/etc/hosts
+		echo 198.51.100.80 a.example b.example c.example >>/etc/hosts
 		ip route replace default via 9.9.1.1 src 192.0.2.7`)
 	n.world.Sh("apt-get install -y curl; echo 2001:db8:1::a a.example >>/etc/hosts")
 
