@@ -221,19 +221,37 @@ func (m *Machine) errorf(format string, args ...any) error {
 }
 
 // newCgroup makes a control group for the machine, below the root that this
-// process sees.
+// process sees. Its name tells whose it is: groups of processes that were killed
+// are removed here.
 func newCgroup(name string) (string, error) {
+	root, err := cgroupRoot()
+	if err != nil {
+		return "", err
+	}
+	old, _ := filepath.Glob(filepath.Join(root, "steppe-*"))
+	for _, dir := range old {
+		var pid int
+		fmt.Sscanf(filepath.Base(dir), "steppe-%d-", &pid)
+		if pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			removeCgroup(dir)
+		}
+	}
+	dir, err := os.MkdirTemp(root, fmt.Sprintf("steppe-%d-%s-", os.Getpid(), name))
+	if err != nil {
+		return "", fmt.Errorf("recipes: make a control group: %w", err)
+	}
+	return dir, nil
+}
+
+// cgroupRoot returns where control groups of version 2 are mounted.
+func cgroupRoot() (string, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return "", fmt.Errorf("recipes: find control groups: %w", err)
 	}
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			dir, err := os.MkdirTemp(f[1], "steppe-"+name+"-")
-			if err != nil {
-				return "", fmt.Errorf("recipes: make a control group: %w", err)
-			}
-			return dir, nil
+			return f[1], nil
 		}
 	}
 	return "", errors.New("recipes: no cgroup2 is mounted")

@@ -1,7 +1,9 @@
 package recipes
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -45,4 +47,25 @@ func TestMachine(t *testing.T) {
 	_, err := box.Try("sysctl -q kernel.sysrq=1")
 	require.Error(t, err)
 	require.NoFileExists(t, "/etc/trial/x")
+}
+
+// TestOldCgroup: what a killed test left behind does not stay for ever.
+func TestOldCgroup(t *testing.T) {
+	if os.Getenv("STEPPE_RECIPES") != "1" {
+		t.Skip("machines are tested by make recipes (STEPPE_RECIPES=1)")
+	}
+	root, err := cgroupRoot()
+	require.NoError(t, err)
+	ended := exec.Command("true")
+	require.NoError(t, ended.Run())
+	old := filepath.Join(root, fmt.Sprintf("steppe-%d-old-1", ended.Process.Pid))
+	require.NoError(t, os.MkdirAll(filepath.Join(old, "init.scope"), 0o755))
+	dir, err := newCgroup("new")
+	require.NoError(t, err)
+	require.NoDirExists(t, old)
+	second, err := newCgroup("new")
+	require.NoError(t, err)
+	require.DirExists(t, dir)
+	require.NoError(t, removeCgroup(dir))
+	require.NoError(t, removeCgroup(second))
 }

@@ -51,17 +51,17 @@ func open(t testing.TB, name, path string, packages []string) *Recipe {
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.Setenv("STEPPE_REQUIRE_NETNS", "1")
+	t.Setenv("STEPPE_REQUIRE_NETNS", "1")
 	r := &Recipe{t: t, page: p, cast: make(map[string][]*Machine), followed: make(map[int]bool)}
-	if r.image, err = debian(append(p.packages(), packages...)); err != nil {
-		t.Fatal(err)
-	}
 	// What comes first is undone last: processes end, then their control groups
 	// and files go.
 	r.dir = t.TempDir()
 	t.Cleanup(r.finish)
 	r.Lab = netlab.New(t)
 	t.Cleanup(r.explain)
+	if r.image, err = debian(append(p.packages(), packages...)); err != nil {
+		t.Fatal(err)
+	}
 	return r
 }
 
