@@ -63,7 +63,7 @@ func TestRecipeCLAT(t *testing.T) {
 		m.Copy(deb, "/root/steppe_1_amd64.deb")
 	}
 	for _, m := range []*Machine{host, machine} {
-		m.Sh("apt-get install -y curl")
+		m.Sh("apt-get install -y curl nftables")
 	}
 
 	_, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
@@ -99,7 +99,9 @@ func TestRecipeCLAT(t *testing.T) {
 	r.Follow("Undo")
 	_, err = host.Try("ping -c 1 -W 2 9.9.1.2")
 	require.Error(t, err)
-	require.NotContains(t, host.Sh("ip link; ip -6 neighbour show proxy; ls /etc"), "clat")
+	for _, m := range []*Machine{host, router} {
+		require.NotContains(t, m.Sh("ip link; ip -6 neighbour show proxy; nft list ruleset; ls /etc /etc/sysctl.d /etc/systemd/system"), "clat")
+	}
 }
 
 // try4 has a machine talk with another by IPv4: much in both directions, and

@@ -281,6 +281,7 @@ func TestRecipeContainers(t *testing.T) {
 	require.Contains(t, string(leases), "172.30.0.")
 	p = e.start("nat64", img, volumes)
 	require.Contains(t, p.Output(), "Loaded 1 dynamic map from")
+	r.Follow("Undo")
 }
 
 // leaves returns the files and empty directories below a directory, sorted.

@@ -63,6 +63,11 @@ func TestRecipeScripts(t *testing.T) {
 	router.Eventually("tayga --status", time.Minute)
 	reach("64:ff9b::9.9.3.2")
 
+	r.Follow("Going back")
+	reach("64:ff9b::9.9.3.2")
+	require.Contains(t, router.Sh("dpkg -S /usr/sbin/tayga"), "tayga: ")
+	router.Sh("systemctl stop tayga; ifdown nat64; apt-get install -y ./steppe_1_amd64.deb")
+
 	r.Follow("clatd")
 	n.try4(t, host, n.v4only, "9.9.1.2")
 	host.Sh("systemctl stop clatd")

@@ -73,4 +73,8 @@ func TestRecipeSIITDC(t *testing.T) {
 	}
 	legacy.Sh("sysctl -w net.ipv4.ip_nonlocal_bind=1; systemctl restart nginx")
 	n.v4only.Eventually("curl -sS -m 5 http://192.0.2.20:8080/ | grep 'you are 9.9.1.2'", time.Minute)
+	r.Follow("Undo")
+	for _, m := range []*Machine{border, legacy} {
+		require.NotContains(t, m.Sh("ip link; ls /etc /etc/sysctl.d /etc/systemd/system"), "siit")
+	}
 }
