@@ -58,6 +58,7 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 	r := &report.Report{W: w}
 	x := &trial{ctx: ctx, tayga: o.tayga, short: o.short}
 	begin := time.Now()
+	still := testbed.WatchStandstill(ctx)
 	for _, f := range faults {
 		if o.only != nil && !o.only.MatchString(f.name) {
 			continue
@@ -73,6 +74,9 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if still.Noteworthy() {
+		r.Note(fmt.Sprintf("the machine stood still for %v meanwhile, which breaks connections", still.Longest()))
 	}
 	fmt.Fprintf(w, "faults: %d survived, %d failed; inputs %s; leases looked for %s, lost: %d; TCP whole %s MiB; %.0f s\n",
 		r.Passed, r.Failed, thousands(x.inputs), thousands(x.leases), x.lost, thousands(x.octets>>20), time.Since(begin).Seconds())

@@ -3,15 +3,18 @@ package netlab
 import (
 	"errors"
 	"net"
+	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // Sender puts packets on a link as they are: with anybody's source address, and
-// malformed ones too. One goroutine at a time may use it.
+// malformed ones too. One goroutine at a time may send.
 type Sender struct {
 	host *Host
-	fd   int
+	file *os.File // an AF_PACKET socket
+	raw  syscall.RawConn
 	to   unix.SockaddrLinklayer
 }
 
@@ -19,8 +22,8 @@ type Sender struct {
 // an interface. An interface without such addresses, as a TUN device, takes nil.
 // The Sender is closed with the lab at the latest.
 func (h *Host) OpenSender(ifname string, to net.HardwareAddr) (*Sender, error) {
-	s := &Sender{host: h, fd: -1}
-	err := h.Do(func() (err error) {
+	s := &Sender{host: h}
+	err := h.Do(func() error {
 		link, err := h.link(ifname)
 		if err != nil {
 			return err
@@ -28,7 +31,12 @@ func (h *Host) OpenSender(ifname string, to net.HardwareAddr) (*Sender, error) {
 		s.to = unix.SockaddrLinklayer{Ifindex: link.Attrs().Index, Halen: uint8(len(to))}
 		copy(s.to.Addr[:], to)
 		// Protocol 0: it is to receive nothing.
-		s.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		s.file = os.NewFile(uintptr(fd), "packet socket")
+		s.raw, err = s.file.SyscallConn()
 		return err
 	})
 	if err != nil {
@@ -47,29 +55,22 @@ func (s *Sender) Send(b []byte) (sent bool, err error) {
 	if len(b) > 0 && b[0]>>4 == 4 {
 		s.to.Protocol = ntohs(unix.ETH_P_IP)
 	}
-	for {
-		err := unix.Sendto(s.fd, b, 0, &s.to)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EAGAIN):
-			return false, nil
-		default:
-			return false, s.host.errorf("send %d octets: %w", len(b), err)
+	cerr := s.raw.Control(func(fd uintptr) {
+		for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+			err = unix.Sendto(int(fd), b, 0, &s.to)
 		}
+	})
+	if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EAGAIN) {
+		return false, nil
 	}
+	if err = errors.Join(cerr, err); err != nil {
+		return false, s.host.errorf("send %d octets: %w", len(b), err)
+	}
+	return true, nil
 }
 
-// Close closes the socket. Calls after the first do nothing.
-func (s *Sender) Close() error {
-	if s.fd < 0 {
-		return nil
-	}
-	fd := s.fd
-	s.fd = -1
-	return unix.Close(fd)
-}
+// Close closes the socket. Sending fails from then on.
+func (s *Sender) Close() error { return s.file.Close() }
 
 // HardwareAddr returns the hardware address of an interface, empty if it has none.
 func (h *Host) HardwareAddr(ifname string) (net.HardwareAddr, error) {

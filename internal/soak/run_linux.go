@@ -18,6 +18,7 @@ import (
 func run(ctx context.Context, w io.Writer, o options) bool {
 	r := &report.Report{W: w}
 	var total tally
+	still := testbed.WatchStandstill(ctx)
 	for _, offload := range []string{"yes", "no"} {
 		r.Check("offload="+offload, func() (string, error) {
 			s := &soak{tally: &total}
@@ -30,6 +31,9 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if still.Noteworthy() {
+		r.Note(fmt.Sprintf("the machine stood still for %v meanwhile, which breaks connections", still.Longest()))
 	}
 	fmt.Fprintf(w, "soak: %v, %d halves well, %d failed; %v\n", o.time, r.Passed, r.Failed, &total)
 	return r.Failed == 0

@@ -6,6 +6,7 @@
 //	traffic_linux.go  traffic that must arrive whole
 //	packets_linux.go  packets that no program would send
 //	lease_linux.go    who leases what, by the file and by what the server sees
+//	standstill.go     whether the machine itself was busy elsewhere
 //	usage_linux.go    what the process takes, what it has counted
 //
 // All of it needs what package netlab needs.
