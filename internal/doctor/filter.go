@@ -185,10 +185,15 @@ const (
 	mayGoOn                        // comes to the end of the chain
 )
 
-// fate says what may become of a flow in a base chain.
+// fate says what may become of a flow in a base chain. It takes time linear in the
+// length of the rules, however they jump.
 func (fs *Filters) fate(base *Chain, f flow) fate {
-	steps := maxSteps
-	got := fs.walk(base, f, 0, &steps)
+	w := walk{flow: f, chains: make(map[chainName]*Chain, len(fs.Chains)), fates: map[*Chain]fate{}}
+	for i := range slices.Backward(fs.Chains) {
+		c := &fs.Chains[i]
+		w.chains[c.name(c.Name)] = c
+	}
+	got := w.through(base)
 	if got&mayGoOn != 0 {
 		got &^= mayGoOn
 		if base.Drops {
@@ -200,32 +205,43 @@ func (fs *Filters) fate(base *Chain, f flow) fate {
 	return got
 }
 
-// Bounds of a walk through chains, beyond which anything may happen.
-const (
-	maxDepth = 16
-	maxSteps = 100_000
-)
+// A chainName is what a chain is found by.
+type chainName struct {
+	tool                tool
+	family, table, name string
+}
+
+// name returns the full name of a chain of the same table.
+func (c *Chain) name(short string) chainName {
+	return chainName{c.Tool, c.Family, c.Table, short}
+}
+
+// A walk takes a flow through chains, each of them once.
+type walk struct {
+	flow   flow
+	chains map[chainName]*Chain
+	fates  map[*Chain]fate
+}
 
 const anything = mayPass | mayDrop | mayMasquerade | mayGoOn
 
-// walk says what may become of a flow in a chain.
-func (fs *Filters) walk(c *Chain, f flow, depth int, steps *int) (got fate) {
-	if depth > maxDepth {
-		return anything
+// through says what may become of the flow in a chain.
+func (w *walk) through(c *Chain) (got fate) {
+	if known, ok := w.fates[c]; ok {
+		return known
 	}
+	w.fates[c] = anything // should it come back to itself, which no kernel accepts
+	defer func() { w.fates[c] = got }()
 	for i := range c.Rules {
 		r := &c.Rules[i]
-		if *steps--; *steps < 0 {
-			return anything
-		}
 		holds := yes
 		for j := range r.conds {
-			holds = min(holds, r.conds[j].holds(f))
+			holds = min(holds, r.conds[j].holds(w.flow))
 		}
 		if holds == no {
 			continue
 		}
-		then := fs.act(c, r, f, depth, steps)
+		then := w.act(c, r)
 		leaves := r.action == back || r.action == goTo // the chain, at the latest
 		if leaves {
 			got |= then
@@ -239,8 +255,8 @@ func (fs *Filters) walk(c *Chain, f flow, depth int, steps *int) (got fate) {
 	return got | mayGoOn
 }
 
-// act says what a rule does with a flow that meets its conditions.
-func (fs *Filters) act(c *Chain, r *rule, f flow, depth int, steps *int) fate {
+// act says what a rule does with the flow once it meets the conditions.
+func (w *walk) act(c *Chain, r *rule) fate {
 	switch r.action {
 	case accept:
 		return mayPass
@@ -249,13 +265,10 @@ func (fs *Filters) act(c *Chain, r *rule, f flow, depth int, steps *int) fate {
 	case masquerade:
 		return mayMasquerade
 	case jump, goTo:
-		i := slices.IndexFunc(fs.Chains, func(o Chain) bool {
-			return o.Tool == c.Tool && o.Family == c.Family && o.Table == c.Table && o.Name == r.target
-		})
-		if i < 0 {
-			return anything
+		if to := w.chains[c.name(r.target)]; to != nil {
+			return w.through(to)
 		}
-		return fs.walk(&fs.Chains[i], f, depth+1, steps)
+		return anything
 	case unsure:
 		return anything
 	}

@@ -1,8 +1,10 @@
 package doctor
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -160,4 +162,18 @@ func FuzzFilters(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBushyFilters has chains that each jump to the next one twice: 2^64 ways
+// through them.
+func TestBushyFilters(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j c0\n")
+	for i := range 64 {
+		fmt.Fprintf(&b, ":c%[1]d - [0:0]\n-A c%[1]d -m mark -j c%[2]d\n-A c%[1]d -j c%[2]d\n", i, i+1)
+	}
+	b.WriteString(":c64 - [0:0]\n-A c64 -i nat64 -j ACCEPT\n")
+	fs := Filters{Chains: parseIPTables(b.String(), false)}
+	assert.Equal(t, mayPass, fs.fate(&fs.Chains[0], flow{in: "nat64"}))
+	assert.Equal(t, mayDrop, fs.fate(&fs.Chains[0], flow{in: "eth0"}))
 }
