@@ -31,10 +31,10 @@
 // it doesn't.
 //
 // Each sh block is one run of bash -e, with a home of /root and nothing else left
-// over from the block before; Debian is told that nobody can answer questions. Each line of a text block has to be found in the
-// output, in this order; … in it stands for anything. Nothing is replaced in a
-// block: pages name the addresses of the laboratory, which are those set aside
-// for documentation.
+// over from the block before; Debian is told that nobody can answer questions.
+// Each line of a text block has to be found in the output, in this order; … in it
+// stands for anything. Nothing is replaced in a block: pages name the addresses of
+// the laboratory, which are those set aside for documentation.
 //
 // A name may stand for several machines: after r.Cast("guest", g1, g2, g3) the
 // blocks of "guest" are followed on each. All runnable blocks of a page have to
