@@ -76,6 +76,7 @@ func (s *soak) half(ctx context.Context, o options, offload string) (figures str
 		return "", err
 	}
 	defer s.Close()
+	s.Through = []string{"env", collectOften}
 	defer context.AfterFunc(ctx, s.Lab.Close)()
 	if err := errors.Join(s.writeMaps(0), s.Start(), s.Settle()); err != nil {
 		return "", err
