@@ -51,7 +51,7 @@ func TestRecipeScripts(t *testing.T) {
 	router.Write("/etc/sysctl.d/60-router.conf", "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n")
 	router.Sh("sysctl -p /etc/sysctl.d/60-router.conf")
 
-	router.Sh("apt-get install -y tayga; systemctl stop tayga; mkdir -p /var/spool/tayga")
+	router.Sh("apt-get install -y tayga; systemctl stop tayga")
 	r.Follow("As it was")
 	router.Sh("ifup nat64; systemctl enable tayga; systemctl start tayga")
 	reach("64:ff9b::9.9.3.2")
@@ -59,6 +59,8 @@ func TestRecipeScripts(t *testing.T) {
 	router.Sh("systemctl start tayga")
 	r.Follow("Changing over")
 	reach("64:ff9b::9.9.3.2")
+	router.Sh("systemctl stop tayga; test -s /var/spool/tayga/dynamic.map; systemctl start tayga")
+	require.NotContains(t, router.Journal("tayga"), "Unable")
 	router.Reboot()
 	router.Eventually("tayga --status", time.Minute)
 	reach("64:ff9b::9.9.3.2")
