@@ -133,7 +133,7 @@ func (d *daemon) tell(what status.What) *status.Report {
 	case status.MapList:
 		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
 		for m := range tab.Maps() {
-			r.MapList.Add(status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()})
+			r.MapList.Add(func() status.Map { return status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()} })
 		}
 	}
 	return r
@@ -174,11 +174,13 @@ func (ls lenders) list() *status.List[status.Lease] {
 	list := &status.List[status.Lease]{Entries: []status.Lease{}}
 	for _, l := range ls {
 		for lease := range l.pool.All() {
-			state := "dormant"
-			if lease.Held {
-				state = "held"
-			}
-			list.Add(status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used})
+			list.Add(func() status.Lease {
+				state := "dormant"
+				if lease.Held {
+					state = "held"
+				}
+				return status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used}
+			})
 		}
 	}
 	return list

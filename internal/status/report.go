@@ -87,13 +87,14 @@ type List[T any] struct {
 	LeftOut int `json:"left_out"` // how many there are beyond
 }
 
-// Add appends x while there is room, and counts it otherwise.
-func (l *List[T]) Add(x T) {
+// Add appends what entry makes while there is room. Beyond that it only counts:
+// there may be a million more, and each is put into words by entry.
+func (l *List[T]) Add(entry func() T) {
 	if len(l.Entries) == MaxList {
 		l.LeftOut++
 		return
 	}
-	l.Entries = append(l.Entries, x)
+	l.Entries = append(l.Entries, entry())
 }
 
 // A Lease is an address of the dynamic pool and the host that has it.

@@ -118,17 +118,21 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestListIsBounded(t *testing.T) {
 	var l List[int]
-	for i := range MaxList + 3 {
-		l.Add(i)
+	made := 0
+	for range MaxList + 3 {
+		l.Add(func() int { made++; return made })
 	}
 	assert.Len(t, l.Entries, MaxList)
 	assert.Equal(t, 3, l.LeftOut)
+	assert.Equal(t, MaxList, made, "what is left out is not made")
 
 	// The longest list there can be fits an answer.
 	r := sample
 	r.LeaseList = new(List[Lease])
 	for range MaxList {
-		r.LeaseList.Add(Lease{"255.255.255.255", strings.Repeat("ffff:", 7) + "ffff", "dormant", time.Now()})
+		r.LeaseList.Add(func() Lease {
+			return Lease{"255.255.255.255", strings.Repeat("ffff:", 7) + "ffff", "dormant", time.Now()}
+		})
 	}
 	b, err := encodeAnswer(&r)
 	require.NoError(t, err)
