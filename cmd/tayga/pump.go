@@ -24,7 +24,9 @@ type pump struct {
 // to show.
 const batchSize = 64
 
-// newPump makes the buffers for a queue.
+// newPump makes the buffers for a queue. The clock of a worker that had a queue
+// before starts again at 0: what it remembered in the first seconds back then
+// would hold again, if the SetMTU at the end of reattach did not make it void.
 func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
 	return &pump{
 		queue:  q,
