@@ -540,11 +540,14 @@ func (d *daemon) reloadMaps() error {
 	if err != nil {
 		return err
 	}
-	d.trans.SetTable(tab)
-	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
-	if err := d.lenders.reserve(d.conf.Reserved(more), noLease(d.conf, tab)); err != nil {
+	// What may fail comes before the table is in force; the leases of hosts that
+	// have maps end after that, lest the next packet of such a host begin one.
+	if err := d.lenders.reserve(d.conf.Reserved(more)); err != nil {
 		return err
 	}
+	d.trans.SetTable(tab)
+	d.lenders.evict(noLease(d.conf, tab))
+	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	d.warn()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
 	return nil

@@ -70,14 +70,21 @@ func (ls lenders) save(now time.Time) {
 }
 
 // reserve makes the pools agree with maps that have changed: nobody leases an
-// address with a map, and no host that has one holds a lease.
-func (ls lenders) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool) error {
-	for _, l := range ls {
-		if err := l.reserve(addrs, fixed); err != nil {
+// address with a map. If there is an error, nothing has changed.
+func (ls lenders) reserve(addrs []netip.Prefix) error {
+	for _, l := range ls { // what is wrong with addrs, the first pool says
+		if err := l.reserve(addrs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// evict ends the leases of hosts that have got a map.
+func (ls lenders) evict(fixed func(host netip.Addr) bool) {
+	for _, l := range ls {
+		l.evict(fixed)
+	}
 }
 
 // stats returns the figures of all pools together.
@@ -227,16 +234,18 @@ func (l *leases) saveLocked(now time.Time) {
 	l.saved, l.savedAt = changes, now
 }
 
-func (l *leases) reserve(addrs []netip.Prefix, fixed func(host netip.Addr) bool) error {
+func (l *leases) reserve(addrs []netip.Prefix) error {
 	ended, err := l.pool.Reserve(addrs)
-	if err != nil {
-		return err
-	}
-	ended += l.pool.Remove(func(lease pool.Lease) bool { return fixed(lease.Host) })
 	if ended > 0 {
-		l.log.noticef("%d leases ended because their address or host has a map now", ended)
+		l.log.noticef("%d leases ended because their address has a map now", ended)
 	}
-	return nil
+	return err
+}
+
+func (l *leases) evict(fixed func(host netip.Addr) bool) {
+	if ended := l.pool.Remove(func(lease pool.Lease) bool { return fixed(lease.Host) }); ended > 0 {
+		l.log.noticef("%d leases ended because their host has a map now", ended)
+	}
 }
 
 // cause strips what the message around it says already.

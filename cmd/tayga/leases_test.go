@@ -225,7 +225,8 @@ func TestNoLeaseFile(t *testing.T) {
 	none.load(func(netip.Addr) bool { return false })
 	none.upkeep(time.Now())
 	none.save(time.Now())
-	assert.NoError(t, none.reserve(nil, nil))
+	assert.NoError(t, none.reserve(nil))
+	none.evict(nil)
 	assert.Equal(t, "no dynamic pool", none.String())
 }
 
@@ -240,9 +241,12 @@ func TestReserve(t *testing.T) {
 	c := confOf(t, poolConf)
 	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, l.reserve(c.Reserved(more), unleasable(t, c, more...)))
+	require.NoError(t, l.reserve(c.Reserved(more)))
+	l.evict(unleasable(t, c, more...))
 	l.log.flush()
-	assert.Contains(t, strings.Join(r.all(), "\n"), "2 leases ended")
+	lines := strings.Join(r.all(), "\n")
+	assert.Contains(t, lines, "1 leases ended because their address has a map now")
+	assert.Contains(t, lines, "1 leases ended because their host has a map now")
 	_, ok := l.pool.Host([4]byte{172, 16, 2, 95})
 	assert.False(t, ok)
 	_, ok = l.pool.Host([4]byte{172, 16, 2, 96})
@@ -306,9 +310,21 @@ dynamic-pool 10.1.1.0/24 via 2001:db8:b::/96
 	assert.Len(t, all.list().Entries, 3)
 	more, problems := c.ReadMaps(strings.NewReader("map 10.9.9.9 2001:db8:77::1\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, all.reserve(c.Reserved(more), unleasable(t, c, more...)))
+	require.NoError(t, all.reserve(c.Reserved(more)))
+	all.evict(unleasable(t, c, more...))
 	assert.Equal(t, 1, all.stats().Held, "a host with a map holds no lease of any pool")
 	all.upkeep(now.Add(3 * time.Hour))
 	assert.Equal(t, 0, all.stats().Held)
 	assert.Equal(t, 1, all.stats().Dormant)
+}
+
+// A reload that fails changes nothing.
+func TestReserveAllOrNothing(t *testing.T) {
+	l, _ := newLeases(t, time.Now())
+	addr, ok := l.pool.Assign(host("2001:db8:77::1"))
+	require.True(t, ok)
+	all := lenders{l, l}
+	require.Error(t, all.reserve([]netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(addr), 32), netip.MustParsePrefix("2001:db8::/32")}))
+	_, ok = l.pool.Host(addr)
+	assert.True(t, ok)
 }
