@@ -170,6 +170,10 @@ func TestPackage(t *testing.T) {
 	}
 	d.sh("test -s /usr/lib/systemd/system/tayga.service; test -s /usr/lib/systemd/system/tayga@.service")
 	assert.Contains(t, d.sh("cat /usr/share/doc/steppe/copyright"), "Permission is hereby granted")
+	// What the manual pages refer to.
+	for _, name := range []string{"README.md", "docs/compatibility.md", "docs/troubleshooting.md", "docs/deploy/README.md", "docs/grafana/steppe.json"} {
+		d.sh("test -s /usr/share/doc/steppe/" + name)
+	}
 
 	// A package that wants a tayga is content with this one.
 	d.sh(`mkdir -p /tmp/user/DEBIAN
