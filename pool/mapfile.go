@@ -33,6 +33,9 @@ type LineError struct {
 	Line int    // counted from 1
 	Text string // the line, cut to 80 octets
 	Err  error
+	// Lease: the line is a lease, which does not fit this pool or a later line.
+	// Otherwise it makes no sense.
+	Lease bool
 }
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v: %q", e.Line, e.Err, e.Text) }
@@ -49,7 +52,7 @@ type record struct {
 }
 
 func (r *record) error(err error) *LineError {
-	return &LineError{int(r.line), fmt.Sprintf("%s\t%s\t%d", bitsAddr(r.addr), netip.AddrFrom16(r.host), r.time), err}
+	return &LineError{int(r.line), fmt.Sprintf("%s\t%s\t%d", bitsAddr(r.addr), netip.AddrFrom16(r.host), r.time), err, true}
 }
 
 // Load adds the leases in a dynamic.map, as tayga or Save wrote it. A lease that
@@ -81,12 +84,13 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 	most := 2*p.size() + spare
 	err = eachLine(r, func(line int, text []byte, err error) {
 		rec, err := parseLine(line, text, err)
-		if err == nil && rec.line > 0 {
+		understood := err == nil
+		if understood && rec.line > 0 {
 			err = p.judge(&rec, at, check)
 		}
 		switch {
 		case err != nil:
-			bad(&LineError{line, string(text[:min(len(text), 80)]), err})
+			bad(&LineError{line, string(text[:min(len(text), 80)]), err, understood})
 		case rec.line > 0:
 			if records = append(records, rec); uint64(len(records)) == most {
 				records = latest(records, bad)

@@ -201,6 +201,7 @@ func TestLoadCheck(t *testing.T) {
 	require.Equal(t, 1, n)
 	require.Len(t, got, 1)
 	require.ErrorIs(t, got[0], mapped)
+	require.True(t, got[0].Lease)
 	require.Equal(t, `line 1: host has an explicit map: "172.16.2.1 2001:db8::1 1795193388"`, got[0].Error())
 }
 

@@ -17,8 +17,11 @@ import (
 // the working directory is data-dir, in a jail and out of it.
 const leaseFile = "dynamic.map"
 
-// damaged is behind the name of a file that was kept because lines were left out.
-const damaged = ".damaged"
+// What is behind the name of a file that was kept because lines were left out.
+const (
+	damaged = ".damaged" // some made no sense
+	old     = ".old"     // all did, but are of leases that cannot be any more
+)
 
 // leaseFileOf returns the name of the file with the leases of pools that are bound
 // to a prefix, after the first of them: dynamic-10.1.0.0_24.map.
@@ -135,17 +138,20 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 		return
 	case err != nil:
 		l.log.errorf("Unable to open %s: %v: starting without the leases in it", path, cause(err))
-		l.setAside()
+		l.setAside(damaged)
 		return
 	}
 	defer f.Close()
-	bad := 0
+	bad, unfit := 0, 0
 	n, err := l.pool.Load(f, func(lease pool.Lease) error {
 		if fixed(lease.Host) {
 			return errors.New("host has a fixed mapping")
 		}
 		return nil
 	}, func(e *pool.LineError) {
+		if e.Lease {
+			unfit++
+		}
 		if bad++; bad <= damageReports {
 			l.log.warningf("%s:%d: ignored: %v: %q", path, e.Line, e.Err, e.Text)
 		}
@@ -156,8 +162,12 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 	if err != nil {
 		l.log.errorf("Unable to read %s: %v", path, err)
 	}
-	if bad > 0 || err != nil {
-		l.preserve(f)
+	switch {
+	case bad > unfit || err != nil:
+		l.preserve(f, damaged)
+	case unfit > 0:
+		l.log.warningf("%s: %d leases left out: they no longer fit the configuration, or later ones took their place", path, unfit)
+		l.preserve(f, old)
 	}
 	plural := "s"
 	if n == 1 {
@@ -171,8 +181,8 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 
 // preserve keeps a copy of a file from which something was left out, since the
 // next save replaces it.
-func (l *leases) preserve(f *os.File) {
-	err := pool.ReplaceFile(l.file+damaged, func(w io.Writer) error {
+func (l *leases) preserve(f *os.File, suffix string) {
+	err := pool.ReplaceFile(l.file+suffix, func(w io.Writer) error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
@@ -181,19 +191,19 @@ func (l *leases) preserve(f *os.File) {
 	})
 	if err != nil {
 		l.log.warningf("Unable to keep a copy of it: %v", err)
-		l.setAside()
+		l.setAside(suffix)
 		return
 	}
-	l.log.warningf("A copy of it is kept in %s/%s", l.dir, l.file+damaged)
+	l.log.warningf("A copy of it is kept in %s/%s", l.dir, l.file+suffix)
 }
 
 // setAside keeps a file that cannot be read or copied from being replaced.
-func (l *leases) setAside() {
-	if err := os.Rename(l.file, l.file+damaged); err != nil {
+func (l *leases) setAside(suffix string) {
+	if err := os.Rename(l.file, l.file+suffix); err != nil {
 		l.log.warningf("Unable to set it aside: %v", cause(err))
 		return
 	}
-	l.log.warningf("It is now %s/%s", l.dir, l.file+damaged)
+	l.log.warningf("It is now %s/%s", l.dir, l.file+suffix)
 }
 
 // upkeep is called about once a second.

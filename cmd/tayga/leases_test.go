@@ -154,6 +154,35 @@ func TestDamagedLeasesArePreserved(t *testing.T) {
 	assert.Equal(t, text, string(kept))
 }
 
+// A sound file from before a map or the pool changed was called damaged, and took
+// the place of one that was.
+func TestLeasesThatNoLongerFitArePreserved(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	stamp := strconv.FormatInt(now.Unix()-10, 10)
+	text := "172.16.2.12 2001:db8:1::12 " + stamp + "\n" +
+		"172.16.2.5 2001:db8:1::14 " + stamp + "\n" +
+		"172.16.2.15 2001:db8:5::5 " + stamp + "\n" +
+		"172.16.3.16 2001:db8:1::16 " + stamp + "\n"
+	require.NoError(t, os.WriteFile(leaseFile, []byte(text), 0o644))
+	require.NoError(t, os.WriteFile(damagedFile, []byte("earlier"), 0o644))
+	l.load(unleasable(t, confOf(t, poolConf)))
+	l.log.flush()
+	lines := strings.Join(r.all(), "\n")
+	assert.Contains(t, lines, "/data/dynamic.map:4: ignored: address is not in the pool")
+	assert.Contains(t, lines, "/data/dynamic.map: 3 leases left out: they no longer fit the configuration")
+	assert.Contains(t, lines, "A copy of it is kept in /data/dynamic.map.old")
+	assert.NotContains(t, lines, "damaged")
+	l.save(now)
+	assert.Len(t, leaseLines(t), 1)
+	kept, err := os.ReadFile(leaseFile + old)
+	require.NoError(t, err)
+	assert.Equal(t, text, string(kept))
+	kept, err = os.ReadFile(damagedFile)
+	require.NoError(t, err)
+	assert.Equal(t, "earlier", string(kept))
+}
+
 // A file that cannot be read, as one that belongs to another user, was replaced
 // by the next save, and all leases in it were gone.
 func TestUnreadableLeasesAreSetAside(t *testing.T) {
