@@ -81,7 +81,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 // start does what TAYGA does before its main loop, in the same order: files that
 // root may open, the device, and only then another identity.
 func (d *daemon) start() (err error) {
-	d.vitals.begin()
+	d.vitals.begin(d.o.configFile)
 	if err := d.readConfig(); err != nil {
 		return err
 	}

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/doctor"
 	"github.com/steppe-nat64/steppe/internal/status"
@@ -48,7 +51,7 @@ func examine(o options, stdout, stderr io.Writer) int {
 		for _, f := range findings {
 			fmt.Fprintln(stdout, f)
 		}
-		if len(findings) == 0 {
+		if worst == doctor.Note {
 			_, err = fmt.Fprintf(stdout, "%s: nothing is missing\n", o.configFile)
 		}
 	}
@@ -65,15 +68,38 @@ func askDaemon(c *taygaconf.Config) (*status.Report, doctor.Process) {
 	path := c.StatusSocket
 	switch path {
 	case taygaconf.NoStatusSocket:
-		return nil, doctor.Process{}
+		return nil, doctor.Process{Unit: unitOf(c.File)}
 	case "":
 		path = status.DefaultPath(c.TunDevice)
 	}
 	r, err := status.Ask(path, status.Summary)
-	if err != nil || r.Netns != netnsInode() || r.Device.Name != c.TunDevice {
-		return nil, doctor.Process{}
+	if err != nil || r.Netns != netnsInode("self") || r.Device.Name != c.TunDevice {
+		return nil, doctor.Process{Unit: unitOf(c.File)}
 	}
 	return r, processOf(r, c)
+}
+
+// unitOf returns the systemd service that would run with a configuration file,
+// empty if there is none or it would run in another network namespace.
+func unitOf(file string) string {
+	name := "tayga.service"
+	if file != defaultConfig {
+		instance, ok := strings.CutSuffix(filepath.Base(file), ".conf")
+		if !ok || filepath.Dir(file) != "/etc/tayga" {
+			return ""
+		}
+		name = "tayga@" + instance + ".service"
+	}
+	if netnsInode("self") != netnsInode("1") {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=ExecStart", name).Output()
+	if err != nil || !strings.Contains(string(out), " "+file+" ") {
+		return ""
+	}
+	return name
 }
 
 // unit is the systemd service in /proc/PID/cgroup: cgroups(7).
@@ -82,7 +108,7 @@ var unit = regexp.MustCompile(`(?m)/([^/\n]+\.service)$`)
 // processOf looks up what is known of the daemon's process.
 func processOf(r *status.Report, c *taygaconf.Config) (p doctor.Process) {
 	if fi, err := os.Stat(c.File); err == nil {
-		p.Stale = fi.ModTime().After(r.Started)
+		p.Stale = !fi.ModTime().Equal(r.ConfigModified)
 	}
 	dir := fmt.Sprintf("/proc/%d", r.PID)
 	// systemd tells a process that it started so, and not that one's children.

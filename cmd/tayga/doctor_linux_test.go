@@ -283,7 +283,9 @@ func TestDoctor(t *testing.T) {
 			require.False(c, c.reaches("10.9.9.2"))
 		}, harmless: true, severity: "warning", about: "private", text: " packets were refused because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
 		{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 leads hosts to prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
-		{name: "stale-configuration", harm: func(c *clinic) { c.sh("sleep 0.01; echo 'udp-cksum-mode calc' >>DIR/tayga.conf") }, harmless: true,
+		{name: "stale-configuration", harm: func(c *clinic) {
+			c.sh("echo 'udp-cksum-mode calc' >>DIR/tayga.conf; touch -d 2001-01-01 DIR/tayga.conf")
+		}, harmless: true,
 			severity: "warning", about: "daemon", text: "was changed after tayga was started"},
 		{name: "offlink-mtu", more: "offlink-mtu 1500\n", harm: func(c *clinic) { c.sh("ip link set eth0 mtu 1400") }, harmless: true,
 			severity: "warning", about: "mtu", text: "offlink-mtu is 1500, and eth0 carries no more than 1400", rounds: 2},

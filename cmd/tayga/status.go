@@ -20,8 +20,9 @@ import (
 // vitals is what the daemon knows of itself, beside what translator and pool
 // count. Its main goroutine writes it; whoever asks for a report reads it.
 type vitals struct {
-	started time.Time
-	netns   uint64
+	started        time.Time
+	configModified time.Time // the file, before it was read
+	netns          uint64
 
 	mu      sync.Mutex
 	device  status.Device
@@ -32,16 +33,19 @@ type vitals struct {
 	reloads status.Reloads
 }
 
-// begin is called before privileges are given up.
-func (v *vitals) begin() {
+// begin is called before privileges are given up and the configuration is read.
+func (v *vitals) begin(configFile string) {
 	v.started = time.Now()
-	v.netns = netnsInode()
+	v.netns = netnsInode("self")
+	if fi, err := os.Stat(configFile); err == nil {
+		v.configModified = fi.ModTime()
+	}
 }
 
-// netnsInode returns the number of this process's network namespace, 0 where
-// that is not known.
-func netnsInode() uint64 {
-	fi, err := os.Stat("/proc/self/ns/net")
+// netnsInode returns the number of a process's network namespace, 0 where that is
+// not known.
+func netnsInode(pid string) uint64 {
+	fi, err := os.Stat("/proc/" + pid + "/ns/net")
 	if err != nil {
 		return 0
 	}
@@ -114,6 +118,9 @@ func (d *daemon) tell(what status.What) *status.Report {
 		PID:     os.Getpid(),
 		Netns:   v.netns,
 		Config:  d.conf.File,
+
+		ConfigModified: v.configModified,
+
 		Started: v.started,
 		Uptime:  uint64(time.Since(v.started) / time.Second),
 		Pool:    d.lenders.figures(),
@@ -230,7 +237,7 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		complain(stderr, err)
 		return 1
 	}
-	if own := netnsInode(); own != r.Netns && own != 0 && r.Netns != 0 {
+	if own := netnsInode("self"); own != r.Netns && own != 0 && r.Netns != 0 {
 		complain(stderr, fmt.Errorf("the daemon that listens on %s runs in another network namespace", path))
 	}
 	if o.json {

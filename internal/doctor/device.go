@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 )
@@ -49,8 +50,12 @@ func (e *examination) checkOwnAddresses() {
 			default:
 				continue
 			}
-			e.add(Error, "address", e.removeAddress(l, p),
-				"%s, the translator's own %s, is also an address of this machine, on %s", p.Addr(), directive, l.Name)
+			const text = "%s, the translator's own %s, is also an address of this machine, on %s"
+			if l.Name == e.Conf.TunDevice {
+				e.add(Error, "address", e.removeAddress(l, p), text, p.Addr(), directive, l.Name)
+			} else { // which may be how the machine is reached
+				e.add(Error, "address", "", text+": give one that nobody has", p.Addr(), directive, l.Name)
+			}
 		}
 	}
 }
@@ -68,8 +73,8 @@ func (e *examination) checkCLATAddress() {
 	}
 }
 
-// removeAddress returns the command that takes an address off an interface. With
-// the last IPv4 address of a device the kernel forgets its IPv4 routes.
+// removeAddress returns the command that takes an address off the device. With its
+// last IPv4 address the kernel forgets its IPv4 routes.
 func (e *examination) removeAddress(l Link, p netip.Prefix) string {
 	command := words("ip", "addr", "del", p.String(), "dev", l.Name)
 	for _, a := range l.Addrs {
@@ -77,7 +82,7 @@ func (e *examination) removeAddress(l Link, p netip.Prefix) string {
 			return command
 		}
 	}
-	if p.Addr().Is6() || l.Name != e.Conf.TunDevice {
+	if p.Addr().Is6() {
 		return command
 	}
 	lost := e.Conf.Pools
@@ -92,19 +97,36 @@ func (e *examination) removeAddress(l Link, p netip.Prefix) string {
 	return command
 }
 
-// checkDaemon looks whether the daemon runs, and with this configuration.
-func (e *examination) checkDaemon() {
-	if !e.running {
-		e.add(Error, "daemon", e.command(), "tayga does not run on %s", e.Conf.TunDevice)
-		return
-	}
-	if e.Report != nil && e.Process.Stale {
+// checkConfigured looks whether the daemon that runs does so with this
+// configuration. Only then can the rest be believed.
+func (e *examination) checkConfigured() {
+	switch {
+	case e.Report == nil:
+	case filepath.IsAbs(e.Report.Config) && e.Report.Config != e.Conf.File:
+		e.add(Warning, "daemon", "", "tayga runs on %s with %s, not with %s", e.Conf.TunDevice, e.Report.Config, e.Conf.File)
+	case e.Process.Stale:
 		e.add(Warning, "daemon", e.restart(), "%s was changed after tayga was started, which reads it then only", e.Conf.File)
 	}
 }
 
-// restart returns the command that ends the daemon and starts it anew, empty if
-// it is not known who would do the latter.
+// checkDaemon looks whether the daemon runs, and whether it has had to refuse
+// anybody.
+func (e *examination) checkDaemon() {
+	if !e.running {
+		command := e.command()
+		if e.Process.Unit != "" {
+			command = e.restart()
+		}
+		e.add(Error, "daemon", command, "tayga does not run on %s", e.Conf.TunDevice)
+		return
+	}
+	if e.Report != nil && e.Report.Pool != nil && e.Report.Pool.Refused > 0 {
+		e.add(Note, "pool", "", "%d times no address was lent: the pool was used up, or a host is none of those that may have one", e.Report.Pool.Refused)
+	}
+}
+
+// restart returns the command that starts the daemon anew, after it has ended if
+// it runs; empty if it is not known who would do that.
 func (e *examination) restart() string {
 	p := e.Process
 	if p.Unit != "" {

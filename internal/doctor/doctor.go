@@ -74,8 +74,8 @@ type Case struct {
 // Process is what is known of the daemon's process beside its Report.
 type Process struct {
 	Args []string // that start it, empty if something else has to do that
-	Unit string   // of systemd, empty if none
-	// Stale: the configuration file was changed after the process was started.
+	Unit string   // of systemd, that it belongs to or would, empty if none
+	// Stale: the configuration file is another than when the process was started.
 	Stale bool
 }
 
@@ -95,6 +95,7 @@ func Examine(c Case) []Finding {
 		s := Error
 		if p.Warning {
 			s = Warning
+			p.Warning = false // is said already
 		}
 		e.add(s, "configuration", "", "%v", p)
 	}
@@ -103,6 +104,7 @@ func Examine(c Case) []Finding {
 		return e.findings
 	}
 	e.conclude()
+	e.checkConfigured()
 	e.checkTunDriver()
 	e.checkAdvertisements()
 	e.checkIPv6()
@@ -138,10 +140,10 @@ func (e *examination) add(s Severity, about, command, format string, args ...any
 	e.findings = append(e.findings, Finding{s, about, fmt.Sprintf(format, args...), command})
 }
 
-// promised reports whether the daemon will lead packets for p to the device once
-// it runs, by tun-up, tun-ip and tun-route.
+// promised reports whether the daemon will lead packets for p to the device when
+// it is started, or started anew, by tun-up, tun-ip and tun-route.
 func (e *examination) promised(p netip.Prefix) bool {
-	if e.running || !e.Conf.TunUp {
+	if e.running && !e.Process.Stale || !e.Conf.TunUp {
 		return false
 	}
 	for _, list := range [][]netip.Prefix{e.Conf.TunRoutes, e.Conf.TunIPs} {

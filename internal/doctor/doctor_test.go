@@ -187,10 +187,24 @@ func TestExamine(t *testing.T) {
 			want: []string{"error: configuration: /etc/tayga.conf:3: prefix: length 95 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96",
 				"note: configuration: nothing else was looked at, since what is wanted is not clear"}},
 		{name: "warning-in-the-configuration", conf: gatewayConf + "strict-frag-hdr yes\n",
-			want: []string{"warning: configuration: /etc/tayga.conf:6: strict-frag-hdr: warning: has no effect: RFC 7915 gives a Fragment Header to fragments only; the line can go"}},
+			want: []string{"warning: configuration: /etc/tayga.conf:6: strict-frag-hdr: has no effect: RFC 7915 gives a Fragment Header to fragments only; the line can go"}},
 		{name: "stale-under-systemd", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Unit: "tayga@a.service"}
 		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: systemctl restart tayga@a.service"}},
+		{name: "stale-and-more-will-be-led-here", harm: func(g *gateway) {
+			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Unit: "tayga.service"}
+			delete(g.routes, "192.0.2.0/24")
+			g.Conf.TunUp, g.Conf.TunRoutes = true, prefixes("192.0.2.0/24")
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: systemctl restart tayga.service"}},
+		{name: "another-configuration", harm: func(g *gateway) {
+			g.Report, g.Process = &status.Report{PID: 7, Config: "/etc/tayga/a.conf"}, Process{Stale: true}
+		}, want: []string{"warning: daemon: tayga runs on nat64 with /etc/tayga/a.conf, not with /etc/tayga.conf"}},
+		{name: "not-running-under-systemd", harm: func(g *gateway) { g.Machine.Links[2].Running, g.Process = false, Process{Unit: "tayga.service"} },
+			want: []string{"error: daemon: tayga does not run on nat64; run: systemctl restart tayga.service"}},
+		{name: "address-of-the-machine", harm: func(g *gateway) { g.Conf.IPv6 = netip.MustParseAddr("2001:db8::1") },
+			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: give one that nobody has"}},
+		{name: "refused-leases", harm: func(g *gateway) { g.Report = &status.Report{Pool: &status.Pool{Refused: 3}} },
+			want: []string{"note: pool: 3 times no address was lent: the pool was used up, or a host is none of those that may have one"}},
 		{name: "stale-in-the-background", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Args: []string{"tayga", "-c", "my file"}}
 		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: kill 7 && sleep 2 && tayga -c 'my file'"}},

@@ -17,12 +17,15 @@ import "time"
 // A Report is what a daemon tells. Its JSON form is what tayga --status --json
 // prints: fields are added to it, and keep their names and meanings.
 type Report struct {
-	Version string    `json:"version"`
-	PID     int       `json:"pid"`
-	Netns   uint64    `json:"netns,omitempty"` // inode of the network namespace, 0 if not known
-	Config  string    `json:"config"`          // name of the configuration file
-	Started time.Time `json:"started"`
-	Uptime  uint64    `json:"uptime_seconds"`
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Netns   uint64 `json:"netns,omitempty"` // inode of the network namespace, 0 if not known
+	Config  string `json:"config"`          // name of the configuration file
+	// ConfigModified is when the configuration file had last been changed as it
+	// was read.
+	ConfigModified time.Time `json:"config_modified"`
+	Started        time.Time `json:"started"`
+	Uptime         uint64    `json:"uptime_seconds"`
 
 	Device  Device  `json:"device"`
 	Packets []Count `json:"packets"` // those that occurred, by direction, verdict and reason
