@@ -56,6 +56,18 @@ func TestRecipeGateway(t *testing.T) {
 		require.NotContains(t, g.Sh("ip -4 route; ip -4 address show dev eth0"), "inet ")
 	}
 
+	// The doctor has systemd start what systemd runs, also when the file was wrong
+	// for a while.
+	gw.Sh("systemctl stop tayga; mv /etc/tayga.conf /etc/tayga.conf~; echo typo >/etc/tayga.conf")
+	_, err := gw.Try("systemctl start tayga")
+	require.Error(t, err)
+	gw.Eventually("test $(systemctl show -P NRestarts tayga) -gt 6", time.Minute)
+	gw.Sh("mv /etc/tayga.conf~ /etc/tayga.conf; systemctl stop tayga")
+	said, err := gw.Try("tayga --doctor")
+	require.Error(t, err)
+	require.Contains(t, said, "tayga does not run on nat64; run: systemctl restart tayga.service\n")
+	gw.Sh("systemctl restart tayga; tayga --doctor")
+
 	// A stranger in front of the gateway is not let through.
 	n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
 	out, err := n.isp.Command("ping", "-c", "1", "-W", "2", "64:ff9b::9.9.1.2").CombinedOutput()
