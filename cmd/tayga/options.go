@@ -90,7 +90,8 @@ var ourOptions = []option{
 
 // parseOptions reads the command line without the program's name. Words that
 // are neither options nor their arguments are ignored, wherever they stand:
-// clatd passes an empty one. An error is worded as getopt's.
+// clatd passes an empty one. Only those that lack the dashes of an option of ours
+// are an error. It is worded as getopt's.
 func parseOptions(args []string) (options, error) {
 	o := options{configFile: defaultConfig}
 	for len(args) > 0 {
@@ -104,6 +105,8 @@ func parseOptions(args []string) (options, error) {
 			args, err = parseLong(&o, word[2:], args)
 		case strings.HasPrefix(word, "-") && len(word) > 1:
 			args, err = parseShort(&o, word[1:], args)
+		default:
+			err = mistaken(word)
 		}
 		if err != nil {
 			return o, err
@@ -116,6 +119,24 @@ func parseOptions(args []string) (options, error) {
 		return o, fmt.Errorf("--json goes with --status and --doctor only")
 	}
 	return o, nil
+}
+
+// mistaken refuses a word that asks for something, and would start a daemon if it
+// were ignored.
+func mistaken(word string) error {
+	meant := ""
+	for _, opt := range ourOptions {
+		if opt.long == word {
+			meant = "--" + word
+		}
+	}
+	if what := status.What(word); what == status.Leases || what == status.MapList {
+		meant = "--status=" + word
+	}
+	if meant == "" {
+		return nil
+	}
+	return fmt.Errorf("unexpected word '%s': did you mean '%s'?", word, meant)
 }
 
 // parseLong reads the long option in word, and its argument from rest if it is
