@@ -445,14 +445,15 @@ const (
 
 // reattach waits until somebody has made the device again, and attaches to it.
 // A process that gave up its privileges may find that it cannot.
-func (d *daemon) reattach(signals <-chan os.Signal) (err error) {
+func (d *daemon) reattach(signals <-chan os.Signal) error {
 	look := time.NewTicker(glancing)
 	defer look.Stop()
 	late := time.After(absence)
 	for {
 		if deviceExists(d.conf.TunDevice) {
-			d.dev, d.queues, d.link, err = openDevice(d.conf)
+			dev, queues, link, err := openDevice(d.conf)
 			if err == nil {
+				d.dev, d.queues, d.link = dev, queues, link
 				break
 			}
 			if !errors.Is(err, tun.ErrBusy) { // who made it may not have let go of it yet

@@ -11,29 +11,36 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+
+	"github.com/steppe-nat64/steppe/internal/status"
 )
 
 // addTun makes a persistent device the way ip tuntap does, with or without
 // multiple queues.
 func (b *bench) addTun(name string, queues int) {
 	b.Helper()
-	require.NoError(b, b.host.Do(func() error {
-		tun := &netlink.Tuntap{
-			LinkAttrs:  netlink.LinkAttrs{Name: name},
-			Mode:       netlink.TUNTAP_MODE_TUN,
-			Flags:      netlink.TUNTAP_DEFAULTS,
-			Queues:     queues,
-			NonPersist: false,
-		}
-		if queues > 1 {
-			tun.Flags = netlink.TUNTAP_MULTI_QUEUE_DEFAULTS
-		}
-		err := netlink.LinkAdd(tun)
+	b.holdTun(name, queues)()
+}
+
+// holdTun does the same and holds the device until it is let go.
+func (b *bench) holdTun(name string, queues int) (letGo func()) {
+	b.Helper()
+	tun := &netlink.Tuntap{
+		LinkAttrs:  netlink.LinkAttrs{Name: name},
+		Mode:       netlink.TUNTAP_MODE_TUN,
+		Flags:      netlink.TUNTAP_DEFAULTS,
+		Queues:     queues,
+		NonPersist: false,
+	}
+	if queues > 1 {
+		tun.Flags = netlink.TUNTAP_MULTI_QUEUE_DEFAULTS
+	}
+	require.NoError(b, b.host.Do(func() error { return netlink.LinkAdd(tun) }))
+	return func() {
 		for _, fd := range tun.Fds {
 			fd.Close()
 		}
-		return err
-	}))
+	}
 }
 
 func (b *bench) delete(name string) {
@@ -185,6 +192,32 @@ func TestDeviceDeleted(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(saved), "\t2001:db8:1::1\t")
 	assert.LessOrEqual(t, strings.Count(p.Output(), "is gone"), 2)
+}
+
+// A device that is back but still in somebody else's hands is waited for, too.
+// SIGHUP took the daemon down then: it told systemd of a device that it had not.
+func TestDeviceHeldWhenItComesBack(t *testing.T) {
+	b := newBench(t, gatewayConf+"tun-up yes\nstatus-socket DIR/sock\n")
+	b.addTun("nat64", 1)
+	p := b.launch()
+	b.delete("nat64")
+	b.await(p, "Tun device nat64 is gone: waiting for it to come back\n")
+	letGo := b.holdTun("nat64", 1)
+	time.Sleep(2 * glancing) // it looks, in vain
+
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+	b.await(p, "Received SIGHUP, reloading\n")
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGUSR1))
+	b.await(p, "dynamic pool: 254 addresses")
+	assert.False(t, b.ask(status.Summary).Device.Present)
+
+	letGo()
+	b.eventually(func() bool { return strings.Count(p.Output(), "Workers: ") == 2 }, p.Output)
+	assert.True(t, b.ask(status.Summary).Device.Present)
+	b.connect()
+	require.NoError(t, b.host.WaitRunning("nat64", patience))
+	require.NoError(t, b.ping("192.168.255.1"))
+	require.NoError(t, p.Stop(patience))
 }
 
 // cpuTime returns the processor time that a process has used.
