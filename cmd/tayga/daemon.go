@@ -62,6 +62,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	defer d.log.flush()
 
 	signals := hear(obeyed)
+	signal.Ignore(syscall.SIGPIPE) // of which Go dies when a reader of stdout or stderr has gone
 
 	err := d.start()
 	if err == nil {
