@@ -132,12 +132,12 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 		return
 	}
 	path := l.dir + "/" + l.file
-	f, err := os.Open(l.file)
+	f, err := taygaconf.OpenRegular(l.file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return
 	case err != nil:
-		l.log.errorf("Unable to open %s: %v: starting without the leases in it", path, cause(err))
+		l.log.errorf("Unable to open %s: %v: starting without the leases in it", path, err)
 		l.setAside(damaged)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,6 +199,22 @@ func TestUnreadableLeasesAreSetAside(t *testing.T) {
 	kept, err := os.Readlink(damagedFile)
 	require.NoError(t, err)
 	assert.Equal(t, leaseFile, kept)
+}
+
+// A pipe by that name is nobody's leases. To open it took for ever.
+func TestLeasesInAPipe(t *testing.T) {
+	now := time.Now()
+	l, r := newLeases(t, now)
+	require.NoError(t, syscall.Mkfifo(leaseFile, 0o600))
+	l.load(func(netip.Addr) bool { return false })
+	l.log.flush()
+	lines := strings.Join(r.all(), "\n")
+	assert.Contains(t, lines, "Unable to open /data/dynamic.map: is not a regular file: starting without the leases in it")
+	assert.Contains(t, lines, "It is now /data/dynamic.map.damaged")
+	l.save(now)
+	fi, err := os.Lstat(leaseFile)
+	require.NoError(t, err)
+	assert.True(t, fi.Mode().IsRegular())
 }
 
 // A damaged file of which no copy can be made is not replaced either.

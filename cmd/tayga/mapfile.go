@@ -51,14 +51,14 @@ func (m *mapSource) at() int {
 // read reads the file. The error is about the file as a whole, the problems
 // are about its lines.
 func (m *mapSource) read(c *taygaconf.Config) ([]taygaconf.Map, taygaconf.Problems, error) {
-	fd, err := unix.Openat(m.at(), m.name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(m.at(), m.name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
 	}
 	f := os.NewFile(uintptr(fd), m.name)
 	defer f.Close()
-	if fi, err := f.Stat(); err == nil && fi.IsDir() {
-		return nil, nil, fmt.Errorf("map-file %s: is a directory", m.path)
+	if err := taygaconf.CheckRegular(f); err != nil {
+		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
 	}
 	maps, problems := c.ReadMaps(f, m.path)
 	return maps, problems, nil

@@ -572,6 +572,33 @@ func TestReload(t *testing.T) {
 	require.NoError(t, p.Stop(patience))
 }
 
+// Where a pipe has taken the map-file's place, nobody waits until somebody writes
+// to it. The daemon did, and heard no signal any more. It is in its sandbox here.
+func TestReloadFromAPipe(t *testing.T) {
+	b := newBench(t, gatewayConf+"map-file DIR/maps\n").installed()
+	maps := b.dir + "/maps"
+	require.NoError(t, os.WriteFile(maps, []byte("map 192.168.254.8 2001:db8:1::1\n"), 0o644))
+	p := b.launch()
+	require.NoError(t, os.Remove(maps))
+	require.NoError(t, syscall.Mkfifo(maps, 0o600))
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+	b.await(p, "map-file "+maps+": is not a regular file: going on with the maps as they were\n")
+	require.NoError(t, os.Remove(maps))
+	require.NoError(t, os.WriteFile(maps, []byte("map 192.168.254.9 2001:db8:1::1\n"), 0o644))
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+	b.await(p, "Reloaded "+maps+": 1 maps\n")
+	require.NoError(t, p.Stop(patience))
+
+	require.NoError(t, os.Remove(maps))
+	require.NoError(t, syscall.Mkfifo(maps, 0o600))
+	out, _, status := b.tayga("-d", "-c", b.conf)
+	assert.Equal(t, 1, status)
+	assert.Equal(t, "map-file "+maps+": is not a regular file\n", out)
+	out, _, status = b.tayga("--check", "-c", b.conf)
+	assert.Equal(t, 1, status)
+	assert.Equal(t, b.conf+": map-file: "+maps+": is not a regular file\n", out)
+}
+
 func TestTunDirectives(t *testing.T) {
 	b := newBench(t, gatewayConf+`tun-up yes
 tun-ip 192.168.255.0/24

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -408,6 +409,28 @@ func TestLoad(t *testing.T) {
 		if len(problems) != 1 || problems[0].Error() != want || !problems.Failed() {
 			t.Errorf("%s: %v", path, problems)
 		}
+	}
+}
+
+// A map-file is a regular file, since daemons read it again; to wait for what comes
+// out of a pipe is for who has given it as tayga.conf.
+func TestLoadFromAPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		pipe:        pipe + ": is not a regular file",
+		"/dev/zero": "/dev/zero: is not a regular file",
+		t.TempDir(): ": is a directory",
+	} {
+		if _, _, err := new(Config).LoadMaps(path); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	go os.WriteFile(pipe, []byte(minimal), 0)
+	if _, problems := Load(pipe, nil); len(problems) > 0 {
+		t.Error(problems)
 	}
 }
 

@@ -141,7 +141,7 @@ func mapLine(words []string) (translate.Map, []string, error) {
 
 // LoadMaps reads the map-file at path. The error is about the file as a whole.
 func (c *Config) LoadMaps(path string) ([]Map, Problems, error) {
-	f, err := open(path)
+	f, err := OpenRegular(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}

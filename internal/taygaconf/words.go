@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Limits of a file.
@@ -34,11 +35,7 @@ func newSource(r io.Reader, rep *reporter) *source {
 	s := &source{reporter: rep}
 	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		s.giveUp(0, err.Error())
+		s.giveUp(0, cause(err).Error())
 		return s
 	}
 	if len(b) > maxFile {
@@ -117,19 +114,54 @@ func (s *source) split(text string) []string {
 }
 
 // open opens a file for reading, or says why that is not possible in words
-// that make sense behind the file's name.
+// that make sense behind the file's name. A pipe will do.
 func open(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, err
+		return nil, cause(err)
 	}
 	if fi, err := f.Stat(); err == nil && fi.IsDir() {
 		f.Close()
 		return nil, errors.New("is a directory")
 	}
 	return f, nil
+}
+
+// OpenRegular is open for files that a daemon reads by itself. It refuses all but
+// regular ones: of a pipe that was put in the place of one, both to open it and to
+// read it would take until somebody writes.
+func OpenRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cause(err)
+	}
+	if err := CheckRegular(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// CheckRegular is OpenRegular's refusal, for a file that was opened with O_NONBLOCK
+// in another way.
+func CheckRegular(f *os.File) error {
+	fi, err := f.Stat()
+	switch {
+	case err != nil:
+		return cause(err)
+	case fi.IsDir():
+		return errors.New("is a directory")
+	case !fi.Mode().IsRegular():
+		return errors.New("is not a regular file")
+	}
+	return nil
+}
+
+// cause strips the name of the file from an error.
+func cause(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
