@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,7 @@ type logWriter interface {
 // that hangs holds up packets.
 type logger struct {
 	lines chan logLine
+	stuck atomic.Bool // waiting was in vain, and no line has got through since
 }
 
 type logLine struct {
@@ -50,23 +52,32 @@ func newLogger(w logWriter) *logger {
 				close(line.written)
 				continue
 			}
-			w.writeLine(line.pri, line.text) // a log that cannot be written has nobody to tell
+			if w.writeLine(line.pri, line.text) == nil { // a log that cannot be written has nobody to tell
+				l.stuck.Store(false)
+			}
 		}
 	}()
 	return l
 }
 
 // printf logs a line. It waits a while if the sink does not keep up, then drops
-// the line: the daemon's work goes before its words.
+// the line: the daemon's work goes before its words. After that no other line is
+// waited for until the sink has taken one: SIGTERM would wait as well, behind the
+// hundred lines that a reload may have to say.
 func (l *logger) printf(pri priority, format string, args ...any) {
 	line := logLine{pri: pri, text: oneLine(fmt.Sprintf(format, args...))}
 	select {
 	case l.lines <- line:
+		return
 	default:
-		select {
-		case l.lines <- line:
-		case <-time.After(time.Second):
-		}
+	}
+	if l.stuck.Load() {
+		return
+	}
+	select {
+	case l.lines <- line:
+	case <-time.After(time.Second):
+		l.stuck.Store(true)
 	}
 }
 

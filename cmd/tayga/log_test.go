@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,6 +71,79 @@ func TestLoggerDoesNotBlockPackets(t *testing.T) {
 	close(r.gate)
 	l.flush()
 	assert.Len(t, r.all(), taken)
+}
+
+// fill takes all the room that a logger has, while its sink hangs.
+func fill(l *logger) (lines int) {
+	for quiet := 0; quiet < 10; { // one line more fits once the sink has taken its first
+		if l.try(priInfo, "line") {
+			lines++
+		} else {
+			quiet++
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return lines
+}
+
+// A sink that hangs is waited for once, not at each line, until it takes one.
+func TestLoggerWaitsOnce(t *testing.T) {
+	r := &recorder{gate: make(chan struct{})}
+	l := newLogger(r)
+	n := fill(l)
+	start := time.Now()
+	for range 50 {
+		l.infof("lost")
+	}
+	assert.InDelta(t, 1, time.Since(start).Seconds(), 0.9)
+
+	r.gate <- struct{}{} // one line gets through: the next is worth a wait again
+	require.Eventually(t, func() bool { return len(r.all()) == 1 && !l.stuck.Load() }, patience, time.Millisecond)
+	require.True(t, l.try(priInfo, "line"))
+	time.AfterFunc(100*time.Millisecond, func() { close(r.gate) })
+	l.infof("kept")
+	l.flush()
+	lines := r.all()
+	assert.Len(t, lines, n+2)
+	assert.Equal(t, "6 kept", lines[len(lines)-1])
+}
+
+// A sink that takes none of its lines gets none through, however long it takes
+// over each: a log daemon that hangs.
+func TestLoggerWaitsOnceForFailures(t *testing.T) {
+	r := &slowFailure{}
+	l := newLogger(r)
+	fill(l)
+	start := time.Now()
+	for range 50 {
+		l.infof("lost")
+	}
+	assert.Less(t, time.Since(start), 3*time.Second)
+}
+
+type slowFailure struct{}
+
+func (*slowFailure) writeLine(priority, string) error {
+	time.Sleep(1500 * time.Millisecond)
+	return errors.New("i/o timeout")
+}
+
+// A reload with a lot to say, while nobody reads what is said, kept the daemon from
+// its end for two minutes.
+func TestEndWhileLogHangs(t *testing.T) {
+	d, _, _ := inMemory(t, poolConf)
+	d.log = newLogger(&recorder{gate: make(chan struct{})})
+	require.NoError(t, os.WriteFile("maps", []byte(strings.Repeat("nonsense\n", 1000)), 0o644))
+	d.maps = &mapSource{path: "maps", name: "maps"}
+	signals, ended := d.inBackground()
+	fill(d.log)
+	signals <- syscall.SIGHUP
+	select {
+	case signals <- syscall.SIGTERM:
+		require.NoError(t, <-ended)
+	case <-time.After(patience):
+		t.Fatal("still reloading")
+	}
 }
 
 func TestTee(t *testing.T) {
