@@ -47,7 +47,7 @@ type Config struct {
 var (
 	// ErrGone: somebody deleted the device.
 	ErrGone = errors.New("device is gone")
-	// ErrClosed: Close was called.
+	// ErrClosed: Stop or Close was called.
 	ErrClosed = errors.New("device is closed")
 	// ErrBusy: another process has the device.
 	ErrBusy = errors.New("device is in use")

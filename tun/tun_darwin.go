@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 
 	"github.com/songgao/water"
 
@@ -16,6 +17,7 @@ import (
 type Device struct {
 	ifce   *water.Interface
 	queues []*Queue
+	close  func() error // once
 }
 
 // Queue is the queue of a device. One goroutine may read while another writes.
@@ -31,6 +33,7 @@ func Open(c Config) (*Device, error) {
 	}
 	d := &Device{ifce: ifce}
 	d.queues = []*Queue{{d}}
+	d.close = sync.OnceValue(ifce.Close)
 	return d, nil
 }
 
@@ -84,9 +87,12 @@ func (d *Device) Watch(f func(Link)) error {
 	return fmt.Errorf("tun: watch %s: %w", d.Name(), errors.ErrUnsupported)
 }
 
-// Close closes the device, which wakes a reader.
+// Stop is Close: the device ends with what wakes a reader.
+func (d *Device) Stop() { _ = d.close() }
+
+// Close closes the device, which wakes a reader. Calls after the first do nothing.
 func (d *Device) Close() error {
-	if err := d.ifce.Close(); err != nil {
+	if err := d.close(); err != nil {
 		return fmt.Errorf("tun: close %s: %w", d.Name(), err)
 	}
 	return nil

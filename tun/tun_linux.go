@@ -25,7 +25,9 @@ type Device struct {
 	wake     int // eventfd that is readable once the device is closed
 	index    int
 
-	closed   atomic.Bool
+	closed   atomic.Bool // Stop was called: descriptors are used no more
+	ending   sync.Mutex  // held by Stop and Close; guards released
+	released bool
 	mu       sync.Mutex // held while ctl is used
 	watching sync.Mutex // held while route is used
 }
@@ -293,11 +295,30 @@ func (d *Device) enter(m *sync.Mutex) error {
 	return nil
 }
 
-// Close wakes all readers and watchers, waits until they are out, and closes the
-// device. Calls after the first do nothing.
+// Stop wakes all readers and watchers and waits until they are out. All that would
+// use the device fails with ErrClosed from then on, but it stays ours until Close,
+// and nobody else attaches to it: time to put away what the next one will look for.
+func (d *Device) Stop() {
+	d.ending.Lock()
+	defer d.ending.Unlock()
+	d.stop()
+}
+
+// Close stops and closes the device. Calls after the first do nothing.
 func (d *Device) Close() error {
+	d.ending.Lock()
+	defer d.ending.Unlock()
+	d.stop()
+	if !d.released {
+		d.released = true
+		d.release()
+	}
+	return nil
+}
+
+func (d *Device) stop() {
 	if d.closed.Swap(true) {
-		return nil
+		return
 	}
 	var one [8]byte
 	one[0], one[7] = 1, 1 // not zero in either byte order
@@ -310,11 +331,9 @@ func (d *Device) Close() error {
 	for _, m := range held {
 		m.Lock()
 	}
-	d.release()
 	for _, m := range held {
 		m.Unlock() // who comes now sees closed
 	}
-	return nil
 }
 
 func (d *Device) release() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -533,6 +534,38 @@ func TestCloseWakes(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = d.Queues()[0].Write(NewPackets(1))
 	require.ErrorIs(t, err, ErrClosed)
+}
+
+// TestStop: a device that was stopped serves nobody, and is nobody else's either
+// until it is closed.
+func TestStop(t *testing.T) {
+	lab(t)
+	d := open(t, Config{Name: "nat64", Queues: 2})
+	var wg sync.WaitGroup
+	for i, q := range d.Queues() {
+		wg.Go(func() {
+			if _, err := q.Read(NewPackets(1)); !errors.Is(err, ErrClosed) {
+				t.Errorf("reader %d: %v", i, err)
+			}
+		})
+	}
+	time.Sleep(10 * time.Millisecond) // until the readers are likely to wait
+	for range 2 {
+		within(t, "Stop", d.Stop)
+	}
+	within(t, "a reader", wg.Wait)
+	_, err := d.Queues()[0].Write(NewPackets(1))
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = d.Link()
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = net.InterfaceByName("nat64")
+	require.NoError(t, err)
+	_, err = Open(Config{Name: "nat64"})
+	require.ErrorIs(t, err, ErrBusy)
+
+	within(t, "Close", func() { d.Close() })
+	within(t, "Stop", d.Stop)
+	open(t, Config{Name: "nat64"})
 }
 
 // TestCloseDuringNews closes the device while a watcher is being told something

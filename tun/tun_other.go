@@ -31,6 +31,7 @@ func (*Device) SetMTU(int) error       { return errors.ErrUnsupported }
 func (*Device) SetUp(bool) error       { return errors.ErrUnsupported }
 func (*Device) Watch(func(Link)) error { return errors.ErrUnsupported }
 func (*Device) Probe() error           { return nil }
+func (*Device) Stop()                  {}
 func (*Device) Close() error           { return nil }
 
 func (*Queue) Read([]translate.Packet) (int, error)  { return 0, errors.ErrUnsupported }

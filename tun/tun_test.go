@@ -21,6 +21,7 @@ var (
 		SetMTU(int) error
 		SetUp(bool) error
 		Watch(func(Link)) error
+		Stop()
 		Close() error
 	} = (*Device)(nil)
 	_ interface {

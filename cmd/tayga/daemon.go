@@ -333,7 +333,6 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notifier.send("STOPPING=1")
 	close(stop)
 	upkeep.Wait()
-	d.lenders.save(time.Now())
 	if err == errStopped {
 		return nil
 	}
@@ -343,8 +342,8 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 // errStopped is the end that a signal asked for.
 var errStopped = errors.New("stopped by a signal")
 
-// session translates packets for as long as the device is there. The error
-// says why it ended.
+// session translates packets for as long as the device is there, and saves the
+// leases. The error says why it ended.
 func (d *daemon) session(signals <-chan os.Signal) error {
 	// A reload and the garbage collector can keep all processors busy for a second.
 	// Whoever of us shares them then is for the kernel to say, which prefers those
@@ -379,8 +378,12 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 
 	err := d.obey(signals, links, failed)
 	close(closed)
-	d.dev.Close()
+	d.dev.Stop()
 	all.Wait()
+	// As long as the device is ours no other daemon reads the leases, and nobody
+	// lends any more: the next one finds them all.
+	d.lenders.save(time.Now())
+	d.dev.Close()
 	return err
 }
 

@@ -16,6 +16,7 @@ type device interface {
 	Link() (tun.Link, error)
 	Watch(func(tun.Link)) error
 	Probe() error
+	Stop()
 	Close() error
 }
 

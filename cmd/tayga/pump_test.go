@@ -29,12 +29,13 @@ type memDevice struct {
 	kernel         *tuntest.Queue // the test's end
 	links          chan tun.Link
 	once           sync.Once
-	closed         chan struct{}
+	stopped        chan struct{}
+	atClose        func() // may be nil
 }
 
 func newMemDevice() *memDevice {
 	ours, kernel := tuntest.Pair(0)
-	return &memDevice{Queue: ours, kernel: kernel, links: make(chan tun.Link), closed: make(chan struct{})}
+	return &memDevice{Queue: ours, kernel: kernel, links: make(chan tun.Link), stopped: make(chan struct{})}
 }
 
 func (d *memDevice) Name() string            { return "mem0" }
@@ -42,9 +43,17 @@ func (d *memDevice) Features() tun.Features  { return tun.Features{} }
 func (d *memDevice) Probe() error            { return nil }
 func (d *memDevice) Link() (tun.Link, error) { return tun.Link{MTU: 1500, Up: true}, nil }
 
+func (d *memDevice) Stop() {
+	d.once.Do(func() { close(d.stopped) })
+	d.Queue.Close()
+}
+
 func (d *memDevice) Close() error {
-	d.once.Do(func() { close(d.closed) })
-	return d.Queue.Close()
+	d.Stop()
+	if d.atClose != nil {
+		d.atClose()
+	}
+	return nil
 }
 
 func (d *memDevice) Watch(f func(tun.Link)) error {
@@ -52,7 +61,7 @@ func (d *memDevice) Watch(f func(tun.Link)) error {
 		select {
 		case l := <-d.links:
 			f(l)
-		case <-d.closed:
+		case <-d.stopped:
 			return tun.ErrClosed
 		}
 	}
@@ -147,6 +156,21 @@ func TestDaemonInMemory(t *testing.T) {
 	assert.Contains(t, lines, "5 dynamic pool: 253 addresses, 1 held, 0 dormant, 0 requests refused")
 	assert.Equal(t, "5 Exiting on signal 15", lines[len(lines)-1])
 	require.Len(t, leaseLines(t), 1, "the lease is saved")
+}
+
+// Once the device is free, the next daemon may read the leases. They were saved
+// after that.
+func TestLeasesAreSavedBeforeTheDeviceIsFree(t *testing.T) {
+	d, dev, _ := inMemory(t, poolConf+"data-dir /data\n")
+	var saved []string
+	dev.atClose = func() { saved = leaseLines(t) }
+	signals, ended := d.inBackground()
+	dev.give(t, packettest.IP(fromHost, packettest.UDP(1000, 53, nil)))
+	dev.next(t)
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+	assert.Len(t, saved, 1)
+	assert.Equal(t, leaseLines(t), saved, "and not again: the file may be the next one's by then")
 }
 
 // Only the source of a packet that gets through takes a lease: neither the
@@ -266,14 +290,12 @@ func TestDeviceGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, dev, _ := inMemory(t, poolConf)
+			closed := false
+			dev.atClose = func() { closed = true }
 			go vanish(dev)
 			err := d.session(nil)
 			assert.True(t, errors.Is(err, tun.ErrGone), err)
-			select {
-			case <-dev.closed:
-			default:
-				t.Error("not closed")
-			}
+			assert.True(t, closed)
 		})
 	}
 }
