@@ -199,8 +199,9 @@ func mentions(b []byte, index int) bool {
 }
 
 // queuesInUse asks the kernel how many queues of the named device programs have
-// open. It reports false if the kernel does not tell: kernels before 4.17 never
-// do, others do for devices with multiple queues.
+// open. It reports false if the kernel does not tell, as before 4.17. A device
+// that does not exist has none; nor does one with a single queue: the kernel lets
+// nobody share that.
 func queuesInUse(name string) (n int, ok bool) {
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -220,10 +221,21 @@ func queuesInUse(name string) (n int, ok bool) {
 	}
 	size, _, err := unix.Recvfrom(s, b[:cap(b)], 0)
 	if err != nil || size < unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
-		return 0, false // or an error message, which is shorter
+		return 0, false
+	}
+	switch binary.NativeEndian.Uint16(b[4:]) {
+	case unix.NLMSG_ERROR:
+		errno := -int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:]))
+		return 0, unix.Errno(errno) == unix.ENODEV
+	case unix.RTM_NEWLINK:
+	default:
+		return 0, false
 	}
 	b = b[unix.SizeofNlMsghdr+unix.SizeofIfInfomsg : size]
 	data := attribute(attribute(b, unix.IFLA_LINKINFO), unix.IFLA_INFO_DATA)
+	if v := attribute(data, unix.IFLA_TUN_MULTI_QUEUE); len(v) == 1 && v[0] == 0 {
+		return 0, true
+	}
 	for _, typ := range []uint16{unix.IFLA_TUN_NUM_QUEUES, unix.IFLA_TUN_NUM_DISABLED_QUEUES} {
 		if v := attribute(data, typ); len(v) >= 4 {
 			n += int(binary.NativeEndian.Uint32(v))

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,6 +181,110 @@ func TestNobodySharesADevice(t *testing.T) {
 		open(t, Config{Name: "nat64"})
 		open(t, Config{Name: "clat"})
 	})
+}
+
+// TestSquatter: a socket by the name of the lock kept us away, and it takes no
+// privilege to bind one. It still does where the kernel tells that somebody has the
+// device.
+func TestSquatter(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		flags uint16 // of a device that is left behind
+		used  bool
+	}{
+		{name: "no-device"},
+		{name: "single-queue", flags: single},
+		{name: "multi-queue", flags: multi},
+		{name: "single-queue-in-use", flags: single, used: true},
+		{name: "multi-queue-in-use", flags: multi, used: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lab(t)
+			squat, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			require.NoError(t, err)
+			defer unix.Close(squat)
+			require.NoError(t, unix.Bind(squat, &unix.SockaddrUnix{Name: "@steppe-tun/nat64"}))
+			if tt.flags != 0 {
+				leaveBehind(t, "nat64", tt.flags)
+			}
+			if tt.used {
+				otherProgram(t, "nat64", tt.flags)
+			}
+			d, err := Open(Config{Name: "nat64"})
+			if tt.used {
+				require.ErrorIs(t, err, ErrBusy)
+				return
+			}
+			require.NoError(t, err)
+			d.Close()
+		})
+	}
+}
+
+// TestLockHolderIsWaitedFor: another Open that has the lock may not have attached
+// yet. Who did not wait for it made both find that somebody was as fast.
+func TestLockHolderIsWaitedFor(t *testing.T) {
+	lab(t)
+	leaveBehind(t, "nat64", multi)
+	first := Device{name: "nat64"}
+	require.NoError(t, first.claim())
+	defer unix.Close(first.lock)
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("nat64")
+	require.NoError(t, err)
+	ifr.SetUint16(multi)
+	attached := make(chan error)
+	time.AfterFunc(50*time.Millisecond, func() { attached <- unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr) })
+	_, err = Open(Config{Name: "nat64"})
+	require.NoError(t, <-attached)
+	require.ErrorIs(t, err, ErrBusy)
+	n, ok := queuesInUse("nat64")
+	require.True(t, ok)
+	require.Equal(t, 1, n, "the first finds nobody else")
+}
+
+// TestOneOfTwoWins opens a device several times at once.
+func TestOneOfTwoWins(t *testing.T) {
+	for _, left := range []uint16{0, single, multi} {
+		t.Run(fmt.Sprintf("left-behind=%#x", left), func(t *testing.T) {
+			lab(t)
+			if left != 0 {
+				leaveBehind(t, "nat64", left)
+			}
+			netns, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			require.NoError(t, err)
+			defer unix.Close(netns)
+			for range 3 {
+				var all sync.WaitGroup
+				var devices [4]*Device
+				for i := range devices {
+					all.Go(func() {
+						runtime.LockOSThread() // and never unlocked
+						if err := unix.Setns(netns, unix.CLONE_NEWNET); err != nil {
+							t.Error(err)
+							return
+						}
+						d, err := Open(Config{Name: "nat64", Queues: 2})
+						if err != nil && !errors.Is(err, ErrBusy) {
+							t.Error(err)
+						}
+						devices[i] = d
+					})
+				}
+				all.Wait()
+				won := 0
+				for _, d := range devices {
+					if d != nil {
+						won++
+						d.Close()
+					}
+				}
+				require.Equal(t, 1, won)
+			}
+		})
+	}
 }
 
 // TestExplain looks at the sentences for what goes wrong most.

@@ -253,6 +253,11 @@ func TestDoctor(t *testing.T) {
 		}, severity: "error", about: "mtu", text: "nat64 has an MTU of 1200, less than the 1280 that IPv6 needs", others: 2},
 		{name: "not-running", harm: func(c *clinic) { c.sh("kill $(cat DIR/pid); sleep 1") },
 			severity: "error", about: "daemon", text: "tayga does not run on nat64"},
+		{name: "not-running-but-the-lock-is-taken", harm: func(c *clinic) {
+			c.sh("kill $(cat DIR/pid); sleep 1")
+			_, err := c.host.ListenPacket("unixgram", "@steppe-tun/nat64")
+			require.NoError(c, err)
+		}, severity: "error", about: "daemon", text: "tayga does not run on nat64"},
 		{name: "no-route-to-the-prefix", harm: func(c *clinic) { c.sh("ip route del 64:ff9b::/96 dev nat64") },
 			severity: "error", about: "route", text: "no route leads packets for prefix 64:ff9b::/96 to nat64"},
 		{name: "no-route-to-the-pool", harm: func(c *clinic) { c.sh("ip route del 192.168.255.0/24 dev nat64") },

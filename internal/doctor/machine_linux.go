@@ -54,7 +54,7 @@ func look(l netlink.Link) (Link, error) {
 	}
 	if t, ok := l.(*netlink.Tuntap); ok {
 		link.Tun = t.Mode == netlink.TUNTAP_MODE_TUN
-		link.Running = link.Running || locked(a.Name)
+		link.Running = link.Running || attached(t)
 	}
 	link.Physical = physical(a.Name)
 	link.GRO = offload(a.Name, unix.ETHTOOL_GGRO) != 0
@@ -81,8 +81,22 @@ func look(l netlink.Link) (Link, error) {
 	return link, nil
 }
 
+// attached reports whether a process has a TUN device: one that is down has no
+// carrier to tell. The kernel counts the queues of a device that may have several,
+// and one that is not persistent is not there without a process.
+func attached(t *netlink.Tuntap) bool {
+	switch {
+	case t.Flags&netlink.TUNTAP_MULTI_QUEUE != 0:
+		return t.Queues+t.DisabledQueues > 0
+	case t.NonPersist:
+		return true
+	}
+	return locked(t.Name)
+}
+
 // locked reports whether a daemon of ours has the named TUN device, by the socket
-// that package tun binds for that. A device that is down has no carrier to tell.
+// that package tun binds for that, and anybody else may. It has to do for a single
+// queue and for kernels before 4.17.
 func locked(name string) bool {
 	text, err := os.ReadFile("/proc/net/unix")
 	if err != nil {
