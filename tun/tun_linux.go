@@ -42,7 +42,8 @@ type Queue struct {
 	refused atomic.Uint64
 	rd, wr  sync.Mutex           // held while fd is read or written: nobody else's line
 	iov     [maxTrain]unix.Iovec // of a train, under wr
-	early   []translate.Packet   // that Probe has met, under rd
+	early   []translate.Packet   // that Probe has met, under rd; each Buf is a window
+	failed  int                  // reads since the last packet, under rd
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
@@ -377,7 +378,9 @@ const batchOctets = 256 << 10
 // to len(ps) packets or about 256 KiB, whichever comes first. It sets the window,
 // Offload and Result of each; their Buf must be at least as long as those of
 // NewPackets; it panics if one has not even the room for translation. An error
-// means that the queue is finished: ErrClosed or ErrGone. It allocates nothing.
+// means that the queue is finished: ErrClosed, ErrGone, or what every read ends
+// with by now. A packet that the kernel fails to hand over is counted in Refused
+// and left out. Read allocates nothing.
 //
 // Descriptors do not block; poll waits for the queue or the eventfd of Close.
 // Under load poll is not called at all. The runtime's network poller would cost
@@ -390,34 +393,49 @@ func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
 	if q.early != nil && len(ps) > 0 {
 		return q.takeEarly(ps), nil
 	}
-	octets := 0
-	for len(ps) > 0 {
-		for n < len(ps) && octets < batchOctets {
-			err := q.readOne(&ps[n])
-			if err == nil {
-				octets += ps[n].Len
-				n++
-				continue
-			}
+	for octets := 0; n < len(ps) && octets < batchOctets; {
+		err := q.readOne(&ps[n])
+		switch {
+		case err == nil:
+			octets += ps[n].Len
+			n++
+		case errors.Is(err, unix.EAGAIN):
 			if n > 0 {
 				return n, nil
 			}
-			if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-				return 0, q.fatal("read", err)
+			if err := q.wait(); err != nil {
+				return 0, err
 			}
-			break
-		}
-		if n > 0 {
-			break
-		}
-		if err := q.wait(); err != nil {
-			return 0, err
+		case q.passing(err):
+		case n > 0:
+			return n, nil // the next Read meets the error again
+		default:
+			return 0, q.fatal("read", err)
 		}
 	}
 	return n, nil
 }
 
-// readOne reads one packet, or returns EAGAIN.
+// passing reports whether reading can go on after an error, and counts the packet.
+// The kernel throws away a single packet that it cannot hand over, as a
+// super-packet of a kind that the virtio-net header has no word for. But no error
+// may have us read in vain forever.
+func (q *Queue) passing(err error) bool {
+	if errors.Is(err, unix.EINTR) {
+		return true
+	}
+	if errors.Is(err, unix.EBADFD) || errors.Is(err, unix.EBADF) || q.failed == maxFailed {
+		return false
+	}
+	q.failed++
+	q.refused.Add(1)
+	return true
+}
+
+// maxFailed is after how many failures in a row a queue is given up.
+const maxFailed = 100
+
+// readOne reads one packet, or returns EAGAIN, or an error for passing to judge.
 func (q *Queue) readOne(p *translate.Packet) error {
 	at := Headroom
 	if q.virtio {
@@ -427,6 +445,7 @@ func (q *Queue) readOne(p *translate.Packet) error {
 	if err != nil {
 		return err
 	}
+	q.failed = 0
 	p.Offload, p.Result = translate.Offload{}, translate.Result{}
 	if q.virtio {
 		if n < virtioLen {
@@ -506,7 +525,8 @@ func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	return n, nil
 }
 
-// Refused returns how many packets the kernel would not take from Write.
+// Refused returns how many packets the kernel would not take from Write, or failed
+// to hand over to Read.
 func (q *Queue) Refused() uint64 { return q.refused.Load() }
 
 // writeTrain writes packets that trainLen has found to be one train.

@@ -602,6 +602,90 @@ func TestRefused(t *testing.T) {
 	require.Equal(t, 1, n, "the link is back, and so is the queue")
 }
 
+// TestReadErrors plays the kernel with descriptors of other kinds. An error of one
+// packet ended the whole queue, or was not even counted behind another packet.
+func TestReadErrors(t *testing.T) {
+	queue := func(fd int, err error) *Queue {
+		require.NoError(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		return &Queue{d: &Device{name: "nat64"}, fd: fd}
+	}
+	t.Run("of-one-packet", func(t *testing.T) {
+		local := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+		q := queue(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0))
+		peer, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		require.NoError(t, unix.Bind(q.fd, local))
+		require.NoError(t, unix.Bind(peer, local))
+		at, err := unix.Getsockname(q.fd)
+		require.NoError(t, err)
+		to, err := unix.Getsockname(peer)
+		require.NoError(t, err)
+		require.NoError(t, unix.Connect(q.fd, to))
+		for range 2 {
+			require.NoError(t, unix.Sendto(peer, []byte("packet"), 0, at))
+		}
+		require.NoError(t, unix.Close(peer))
+		_, err = unix.Write(q.fd, []byte("refused, once"))
+		require.NoError(t, err)
+		n, err := q.Read(NewPackets(2))
+		require.NoError(t, err)
+		require.Equal(t, 2, n)
+		require.Equal(t, uint64(1), q.Refused())
+		require.Zero(t, q.failed)
+	})
+	t.Run("behind-a-packet", func(t *testing.T) {
+		q := queue(unix.Eventfd(3, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE))
+		ps := NewPackets(2)
+		ps[1].Buf = ps[1].Buf[:Headroom+4+translate.Tailroom] // an eventfd has eight octets to give
+		for i := range 2 {
+			n, err := q.Read(ps)
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			require.Equal(t, uint64((i+1)*maxFailed), q.Refused())
+		}
+		_, err := q.Read(ps[1:])
+		require.EqualError(t, err, "tun: read nat64: invalid argument")
+	})
+	t.Run("of-every-packet", func(t *testing.T) {
+		q := queue(unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+		n, err := q.Read(NewPackets(2))
+		require.EqualError(t, err, "tun: read nat64: is a directory")
+		require.Zero(t, n)
+		require.Equal(t, uint64(maxFailed), q.Refused())
+	})
+	t.Run("of-the-queue", func(t *testing.T) {
+		q := &Queue{d: &Device{name: "nat64"}, fd: -1}
+		_, err := q.Read(NewPackets(2))
+		require.ErrorIs(t, err, unix.EBADF)
+		require.Zero(t, q.Refused())
+	})
+}
+
+// TestQueuesInUse: the kernel's answer, whatever it is.
+func TestQueuesInUse(t *testing.T) {
+	lab(t)
+	for name, want := range map[string]struct {
+		flags uint16
+		n     int
+	}{
+		"none":   {0, 0},
+		"single": {single, 0}, // not the kernel's figure: nobody can share it
+		"multi":  {multi, 1},
+	} {
+		if want.flags != 0 {
+			otherProgram(t, name, want.flags)
+		}
+		n, ok := queuesInUse(name)
+		require.True(t, ok, name)
+		require.Equal(t, want.n, n, name)
+	}
+	_, ok := queuesInUse("lo")
+	require.False(t, ok, "no TUN device")
+	_, ok = queuesInUse(strings.Repeat("x", 300))
+	require.False(t, ok, "an error, but not that there is none")
+}
+
 // within fails the test, saying where all goroutines are, if f does not return.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
