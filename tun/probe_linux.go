@@ -15,15 +15,27 @@ import (
 )
 
 // What Probe sends: a super-packet of two whole datagrams and a shorter one. It
-// waits for each for so long.
+// waits for each for so long, and tries so often if others fill the device's queue.
 const (
-	probeSize = 100
-	probeLast = 37
-	probeWait = 200 * time.Millisecond
+	probeSize  = 100
+	probeLast  = 37
+	probeWait  = 200 * time.Millisecond
+	probeTries = 5
 )
 
-// errNoAnswer: something that has to arrive has not.
-var errNoAnswer = errors.New("nothing arrives")
+// What Probe keeps of other packets for the first Read: about what fits the
+// kernel's queue, and memory that nobody misses.
+const (
+	maxEarly       = 512
+	maxEarlyOctets = 4 << 20
+)
+
+var (
+	// errNoAnswer: something that has to arrive has not.
+	errNoAnswer = errors.New("nothing arrives")
+	// errCrowded: nor has it, but the kernel may have had no room for it.
+	errCrowded = errors.New("packets of others fill the device's queue")
+)
 
 // Probe sends UDP super-packets through the device both ways, between its
 // link-local address and a neighbour that does not exist, and takes USO back if
@@ -31,9 +43,14 @@ var errNoAnswer = errors.New("nothing arrives")
 // that granted it and did not keep their word. Features tells what is left.
 //
 // An error says what was wrong, or why that could not be found out: the device is
-// down or has no link-local address, or a firewall is in the way. Then USO stays.
-// Nobody else may read from the device meanwhile; packets of others that arrive
-// are kept for the first Read. It takes a few milliseconds, or about half a second if nothing arrives.
+// down or has no link-local address, a firewall is in the way, or others send more
+// than the device's queue holds. Then USO stays.
+//
+// Probe comes before any other use of the device, and nothing else may be called
+// meanwhile. Packets of others that arrive are kept for the first Read, about as
+// many as the kernel would have kept; those beyond are counted in Refused. It takes
+// a few milliseconds, about half a second if nothing arrives, and two seconds if too
+// much does.
 func (d *Device) Probe() error {
 	if !d.features.USO {
 		return nil
@@ -50,7 +67,11 @@ func (d *Device) Probe() error {
 		if err := step.try(probeSize); err != nil { // without USO
 			return fmt.Errorf("tun: USO of %s was not tried: a datagram %s: %w", d.name, step.name, err)
 		}
-		if err := step.try(probeSize, probeSize, probeLast); err != nil {
+		err := step.try(probeSize, probeSize, probeLast)
+		if errors.Is(err, errCrowded) {
+			return fmt.Errorf("tun: USO of %s was not tried: a super-packet %s: %w", d.name, step.name, err)
+		}
+		if err != nil {
 			d.features.USO = false
 			if err := unix.IoctlSetInt(d.queues[0].fd, unix.TUNSETOFFLOAD, d.features.bits()); err != nil {
 				return fmt.Errorf("tun: take USO of %s back: %w", d.name, err)
@@ -68,6 +89,9 @@ type prober struct {
 	ps         []translate.Packet
 	socket     int
 	here, peer netip.AddrPort
+	room       int // packets that a queue holds
+	foreign    int // packets of others that came instead of what was awaited
+	kept       int // octets of them
 }
 
 func (x *prober) open() error {
@@ -75,6 +99,11 @@ func (x *prober) open() error {
 	if err != nil {
 		return err
 	}
+	room, err := x.d.get(unix.SIOCGIFTXQLEN)
+	if err != nil {
+		return err
+	}
+	x.room = max(int(room), 1)
 	if !link.Up {
 		return errors.New("the device is down")
 	}
@@ -182,9 +211,34 @@ func (x *prober) in(sizes ...int) error {
 	return nil
 }
 
-// out has the socket send datagrams of the given sizes, as a super-packet if they
-// are more than one, and looks at what the queues get: that, or each of them.
+// out is send, again if the kernel may have found the queue full. What arrives
+// behind a packet that was lost for want of room is a queue full of others, at least.
 func (x *prober) out(sizes ...int) error {
+	for range probeTries {
+		x.makeRoom()
+		x.foreign = 0
+		if err := x.send(sizes...); !errors.Is(err, errNoAnswer) || x.foreign < x.room {
+			return err
+		}
+	}
+	return errCrowded
+}
+
+// makeRoom reads what is in the queues now: what has piled up while nobody read,
+// and what has come too late.
+func (x *prober) makeRoom() {
+	for _, q := range x.d.queues {
+		for range x.room {
+			if !x.read(q, &x.ps[0]) {
+				break
+			}
+		}
+	}
+}
+
+// send has the socket send datagrams of the given sizes, as a super-packet if they
+// are more than one, and looks at what the queues get: that, or each of them.
+func (x *prober) send(sizes ...int) error {
 	var data []byte
 	for i, size := range sizes {
 		data = append(data, payload(i, size)...)
@@ -229,17 +283,48 @@ func (x *prober) receive(end time.Time, p *translate.Packet) error {
 		if err := await(end, fds...); err != nil {
 			return err
 		}
+		some := false
 		for _, q := range x.d.queues {
-			if q.readOne(p) != nil {
-				continue
+			if x.read(q, p) {
+				if x.ours(p) {
+					return nil
+				}
+				some = true
 			}
-			if b := p.Bytes(); len(b) >= lenIPv6+lenUDP && b[0]>>4 == 6 && b[6] == protoUDP &&
-				netip.AddrFrom16([16]byte(b[24:40])) == x.peer.Addr() && word(b[lenIPv6:]) == int(x.here.Port()) {
-				return nil
-			}
-			q.early = append(q.early, translate.Packet{Buf: bytes.Clone(p.Buf), Off: p.Off, Len: p.Len, Offload: p.Offload})
+		}
+		// What was there in time counts, also if we were not.
+		if time.Now().After(end) && (!some || x.foreign >= x.room) {
+			return errNoAnswer
 		}
 	}
+}
+
+// read reads a packet, if there is one, and keeps it if it is not ours.
+func (x *prober) read(q *Queue, p *translate.Packet) bool {
+	if err := q.readOne(p); err != nil {
+		if !errors.Is(err, unix.EAGAIN) {
+			q.passing(err)
+		}
+		return false
+	}
+	if x.ours(p) {
+		return true
+	}
+	x.foreign++
+	if len(q.early) == maxEarly || x.kept+p.Len > maxEarlyOctets {
+		q.refused.Add(1)
+		return true
+	}
+	x.kept += p.Len
+	q.early = append(q.early, translate.Packet{Buf: bytes.Clone(p.Bytes()), Len: p.Len, Offload: p.Offload})
+	return true
+}
+
+// ours reports whether a packet goes from the prober's socket to the peer.
+func (x *prober) ours(p *translate.Packet) bool {
+	b := p.Bytes()
+	return len(b) >= lenIPv6+lenUDP && b[0]>>4 == 6 && b[6] == protoUDP &&
+		netip.AddrFrom16([16]byte(b[24:40])) == x.peer.Addr() && word(b[lenIPv6:]) == int(x.here.Port())
 }
 
 // takeEarly hands out packets that arrived while somebody else read.
@@ -247,7 +332,7 @@ func (q *Queue) takeEarly(ps []translate.Packet) (n int) {
 	n = min(len(ps), len(q.early))
 	for i := range n {
 		p, e := &ps[i], &q.early[i]
-		p.Off, p.Len, p.Offload, p.Result = e.Off, copy(p.Buf[e.Off:], e.Bytes()), e.Offload, translate.Result{}
+		p.Off, p.Len, p.Offload, p.Result = Headroom, copy(p.Buf[Headroom:], e.Buf), e.Offload, translate.Result{}
 	}
 	if q.early = q.early[n:]; len(q.early) == 0 {
 		q.early = nil
@@ -255,23 +340,22 @@ func (q *Queue) takeEarly(ps []translate.Packet) (n int) {
 	return n
 }
 
-// await waits until one of the descriptors can be read.
+// await waits until one of the descriptors can be read, and looks at least once.
 func await(end time.Time, fds ...int) error {
 	var list []unix.PollFd
 	for _, fd := range fds {
 		list = append(list, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	for {
-		left := time.Until(end)
-		if left <= 0 {
-			return errNoAnswer
-		}
-		n, err := unix.Poll(list, int(left.Milliseconds())+1)
-		if n > 0 {
+		left := max(time.Until(end), 0)
+		n, err := unix.Poll(list, int(left/time.Millisecond)+1)
+		switch {
+		case n > 0:
 			return nil
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		case err != nil && !errors.Is(err, unix.EINTR):
 			return err
+		case err == nil && left == 0:
+			return errNoAnswer
 		}
 	}
 }

@@ -3,6 +3,8 @@ package tun
 import (
 	"os"
 	"os/exec"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,6 +112,66 @@ func TestProbeKeepsPackets(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"one", "two", "three"}, got)
+}
+
+// TestProbeInAFlood: with the queue full of other packets, Probe kept each of them
+// in a buffer of the largest, and took a super-packet for lost by the kernel that
+// there had been no room for. It cannot tell that from a kernel that loses it.
+func TestProbeInAFlood(t *testing.T) {
+	for _, tt := range []struct{ name, rules, err string }{
+		{name: "works"},
+		{
+			name: "lost-out",
+			rules: "add table netdev t; add chain netdev t c { type filter hook egress device nat64 priority 0; }; " +
+				"add rule netdev t c udp length > 200 drop",
+			err: "tun: USO of nat64 was not tried: a super-packet read from the device: packets of others fill the device's queue",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lab(t)
+			for _, x := range []string{"default", "all"} {
+				require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
+			}
+			d := open(t, Config{Name: "nat64"})
+			if !d.Features().USO {
+				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
+			}
+			setUp(t, d)
+			if tt.rules != "" {
+				firewall(t, tt.rules)
+			}
+			s := socket(t, 1000)
+			var flood sync.WaitGroup
+			var over atomic.Bool
+			full := make(chan struct{})
+			flood.Go(func() {
+				for i := 0; !over.Load(); i++ {
+					if i == 2000 {
+						close(full)
+					}
+					_ = unix.Sendto(s, make([]byte, 100), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()})
+				}
+			})
+			defer flood.Wait()
+			defer over.Store(true)
+			<-full
+			err := d.Probe()
+			if tt.err != "" {
+				require.EqualError(t, err, tt.err)
+			} else if err != nil { // the flood may be too much for this machine
+				require.ErrorContains(t, err, errCrowded.Error())
+			}
+			require.True(t, d.Features().USO)
+
+			q := d.Queues()[0]
+			require.NotEmpty(t, q.early)
+			require.LessOrEqual(t, len(q.early), maxEarly)
+			for _, p := range q.early {
+				require.Less(t, cap(p.Buf), 1000, "of a packet with %d octets", p.Len)
+			}
+			t.Logf("%d packets kept, %d counted as lost", len(q.early), q.Refused())
+		})
+	}
 }
 
 func TestProbeWithoutIPv6(t *testing.T) {
