@@ -111,7 +111,8 @@ func (d *Device) SetUp(up bool) error {
 
 // Watch calls f for the device's state now and after every change of it, until
 // the device is gone or closed; then it returns, with ErrClosed in the latter
-// case. f is called by the calling goroutine. Only one Watch runs at a time.
+// case. f is called by the calling goroutine; it must not call Close or Watch,
+// which would wait for it. Only one Watch runs at a time.
 func (d *Device) Watch(f func(Link)) error {
 	if err := d.enter(&d.watching); err != nil {
 		return err

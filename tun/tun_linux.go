@@ -15,7 +15,9 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// Device is an open TUN device. All methods may be called at any time.
+// Device is an open TUN device. All methods may be called at any time, but for
+// Probe, which comes before any other use, and for Close and Watch, which the
+// function given to Watch must not call: they wait for it.
 type Device struct {
 	name     string
 	features Features
