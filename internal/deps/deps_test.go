@@ -14,8 +14,7 @@ const module = "github.com/steppe-nat64/steppe"
 
 // Who may import which modules, and why no others: translate and pool go into
 // other people's programs, so they bring next to nothing; the reasons for each
-// module are in ARCHITECTURE.md. A package not listed here may import anything
-// of ours, as long as nothing listed imports it.
+// module are in ARCHITECTURE.md, and what of ours the others may import.
 var allowed = map[string][]string{
 	"translate": {"github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"pool":      {"github.com/hashicorp/golang-lru/v2"},
@@ -30,6 +29,57 @@ func TestImports(t *testing.T) {
 			}
 			if !hasPrefix(dep, want) {
 				t.Errorf("%s imports %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// TestArrows: each package has a row in the first table of ARCHITECTURE.md, and
+// imports nothing of ours but what that names.
+func TestArrows(t *testing.T) {
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## The house\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := map[string][]string{} // what may be imported, by directory
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		dir := strings.Trim(cells[1], " `/")
+		if _, err := os.Stat("../../" + dir); err != nil || rows[dir] != nil {
+			t.Errorf("row of %s: is not there, or there twice", dir)
+		}
+		rows[dir] = []string{module + "/" + dir}
+		for i, name := range strings.Split(cells[3], "`") {
+			if i%2 == 1 {
+				rows[dir] = append(rows[dir], module+"/"+name)
+			}
+		}
+	}
+
+	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		imports := strings.Fields(line)
+		pkg := strings.TrimPrefix(imports[0], module+"/")
+		row := pkg
+		for rows[row] == nil && row != "." {
+			row = path.Dir(row)
+		}
+		if rows[row] == nil {
+			t.Errorf("ARCHITECTURE.md has no row for %s", pkg)
+		}
+		for _, dep := range imports[1:] {
+			if strings.HasPrefix(dep, module+"/") && !hasPrefix(dep, rows[row]) {
+				t.Errorf("%s imports %s, which its row in ARCHITECTURE.md does not name", pkg, dep)
 			}
 		}
 	}
