@@ -190,7 +190,11 @@ func TestLineErrors(t *testing.T) {
 	var texts []string
 	n, err := p.Load(io.MultiReader(
 		bytes.NewReader(bytes.Repeat([]byte{'x'}, 1<<20)), strings.NewReader("\n\xff\x00\t\xfe\n10.0.0.1 2001:db8::1 7"),
-	), nil, func(e *LineError) { texts = append(texts, e.Error()); require.LessOrEqual(t, len(e.Text), 80); require.False(t, e.Lease) })
+	), nil, func(e *LineError) {
+		texts = append(texts, e.Error())
+		require.LessOrEqual(t, len(e.Text), 80)
+		require.False(t, e.Lease)
+	})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Len(t, texts, 2)
