@@ -63,9 +63,9 @@ func (r *record) error(err error) *LineError {
 //
 // A line that makes no sense, whose address cannot be lent or whose host may not
 // lease is left out, as is every line but the latest for an address or a host.
-// Each is reported to bad, in no particular order; the rest is kept. check, if
-// not nil, may refuse a lease for a reason of the caller's by returning it.
-// Neither may call methods that change the pool.
+// Each is reported to bad, if not nil, in no particular order; the rest is kept.
+// check, if not nil, may refuse a lease for a reason of the caller's by returning
+// it. Neither may call methods that change the pool.
 //
 // Memory is bounded by the pool, not by the file. In one with far more lines than
 // the pool has addresses, a line may be left out for a later one that is then

@@ -76,8 +76,8 @@ type Config struct {
 	Reserved []netip.Prefix
 
 	// Hold is how long a lease stays held after its last packet and Forget how
-	// long it is remembered, in whole seconds; 0 means DefaultHold and
-	// DefaultForget. Hold ≤ Forget ≤ 10 years.
+	// long it is remembered, in whole seconds; 0 means DefaultHold, and
+	// DefaultForget or Hold, whichever is longer. Hold ≤ Forget ≤ 10 years.
 	Hold, Forget time.Duration
 
 	// Clients are the IPv6 prefixes whose hosts may lease; none means all.

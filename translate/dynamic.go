@@ -1,10 +1,16 @@
 package translate
 
 // Dynamic lends IPv4 addresses to IPv6 hosts that have no explicit map.
-// *pool.Pool satisfies it. A Dynamic is asked only about IPv4 addresses inside
-// the prefixes named to NewTable as its pools. All methods are called from the
-// packet path: they must be safe for concurrent use and should neither block
-// nor allocate when they find what they are asked for.
+// *pool.Pool satisfies it. It is asked about IPv4 addresses inside the pools that
+// the Table names, and about every IPv6 host without a map.
+//
+// What it lends is believed. The addresses have to lie in these pools, or no answer
+// finds its host; and they must not be the translator's own or have a Map, to which
+// the answers would go (pool.Config.Reserved, pool.Pool.Reserve).
+//
+// All methods are called from the packet path: they must be safe for concurrent use
+// and should neither block nor allocate when they find what they are asked for. A
+// worker remembers answers for up to a second of its Tick.
 type Dynamic interface {
 	// Assign returns the IPv4 address that host holds, and lends one if it holds
 	// none. It reports false if none is to be had. Only the source address of a

@@ -63,3 +63,29 @@ func TestLeaseThatCannotBe(t *testing.T) {
 		})
 	}
 }
+
+// TestDynamicWithoutPool: who lends addresses that the table does not name is told,
+// also when it is the next table that does not.
+func TestDynamicWithoutPool(t *testing.T) {
+	c := translate.TableConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:64::/96")}}
+	without, err := translate.NewTable(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Pools = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	with, err := translate.NewTable(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := translate.New(translate.Config{}, with, strayLease{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := tr.Warnings(); len(lines) != 0 {
+		t.Errorf("with a pool: %q", lines)
+	}
+	tr.SetTable(without)
+	if lines := tr.Warnings(); len(lines) != 1 {
+		t.Errorf("without one: %q", lines)
+	}
+}

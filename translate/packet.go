@@ -26,7 +26,10 @@ type Packet struct {
 	Off, Len int
 
 	// Offload describes work that the kernel left undone. Its zero value is a
-	// plain packet: one packet on the wire, checksums complete.
+	// plain packet: one packet on the wire, checksums complete. Of a packet that is
+	// forwarded it goes on to say so, and whoever sends that has to cut it into
+	// segments and to complete its checksum, or have the kernel do it; a Reply and
+	// the pieces of Fragment are plain.
 	Offload Offload
 
 	// Result is the last verdict on the packet, set by Translate, TranslateBatch

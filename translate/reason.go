@@ -26,7 +26,7 @@ const (
 	UDPZeroChecksum    // UDP without checksum where one is needed: RFC 7915 §4.5
 	ICMPType           // type or code without counterpart: RFC 7915 §4.2, §5.2
 	ICMPPointer        // Parameter Problem pointer without counterpart: RFC 7915 §4.2, §5.2
-	ICMPMTU            // Packet Too Big with an MTU too small to be true: RFC 8201 §4
+	ICMPMTU            // Packet Too Big with an MTU below 88, 20 more than IPv4 can have: RFC 791 §3.2
 	ICMPChecksum       // ICMP error with a wrong checksum: RFC 7915 §5
 	ICMPQuote          // quoted packet that cannot be translated: RFC 7915 §4.3, §5.3
 	ICMPQuotedError    // ICMP error that quotes an ICMP error: RFC 7915 §4.3, §5.3

@@ -32,8 +32,9 @@ type TableConfig struct {
 	// Maps are explicit mappings. They come before Prefixes, the longest match
 	// first on either side: RFC 7757 §3.3.
 	Maps []Map
-	// Pools are the IPv4 prefixes whose addresses Dynamic lends. A longer Map
-	// inside takes its addresses out; a shorter one around yields to the pool.
+	// Pools are the IPv4 prefixes whose addresses Dynamic lends. What is sent to
+	// the addresses of a longer Map inside goes to that, and Dynamic must not lend
+	// them; a shorter Map around yields to the pool.
 	Pools []netip.Prefix
 	// Via are further pools, each bound to one of Prefixes, one Via for a prefix
 	// at most. Without any, a host that talks to an address inside the second
@@ -71,6 +72,8 @@ type Table struct {
 	// addresses inside prefixes have maps.
 	listed4 [1 << 16 / 64]uint64
 	inside  bool
+
+	lends bool // has a pool that is bound to no prefix
 }
 
 // entry is a Map made ready for the packet path, or a pool.
@@ -85,9 +88,11 @@ type entry struct {
 
 // NewTable builds a Table. Its error names the mapping that cannot be: a prefix
 // that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
-// suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken
-// (RFC 7757 §5), one around IPv6 addresses that no host can have, or a Via of a
-// prefix that is not there or has one already.
+// suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken, by
+// a pool too (RFC 7757 §5), one around IPv6 addresses that no host can have, a
+// prefix or pool that is given twice, or a Via of a prefix that is not there or has
+// one already. Bits behind a prefix are ignored in maps and pools. IPv4 addresses
+// that no packet may have can be mapped and lent: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps)}
 	for _, pfx := range c.Prefixes {
@@ -249,6 +254,7 @@ func (t *Table) addPool(p netip.Prefix, via int32) error {
 	}
 	t.list4(p)
 	t.to6.Insert(p, entry{pool: true, via: via})
+	t.lends = t.lends || via == 0
 	return nil
 }
 

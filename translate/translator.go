@@ -102,7 +102,7 @@ func (t *Translator) SetTable(tab *Table) {
 }
 
 // SetMTU replaces Config.MTU4 and Config.MTU6 while workers run; the same limits
-// hold.
+// hold, and 0 is not allowed.
 func (t *Translator) SetMTU(mtu4, mtu6 int) error {
 	if err := checkMTU(mtu4, mtu6); err != nil {
 		return err
@@ -201,8 +201,10 @@ func (t *Translator) NewWorker() *Worker {
 
 // Tick tells the worker the time, as a reading of any monotonic clock, and so
 // refills its error budget. A worker that is never told the time originates no
-// more than Config.ErrorBurst errors. Between two seconds of that clock a worker
-// may remember what Dynamic answered. Call it once per batch.
+// more than Config.ErrorBurst errors. Within a second of that clock a worker may
+// remember what Dynamic answered: whoever tells a worker the time once has to go
+// on, or leases end unseen. Call it once per batch. A time that goes back is no
+// harm.
 func (w *Worker) Tick(now time.Duration) {
 	passed := min(max(now-w.now, 0), w.t.errorLimit)
 	w.now = now

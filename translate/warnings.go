@@ -7,13 +7,16 @@ import (
 
 // Warnings returns a line for everything in configuration and tables that is
 // allowed and probably not meant: what Table.Warnings finds in the table now in
-// use; addresses in ICMPPool4 that other networks drop as private (RFC 6791
+// use; a Dynamic for which that has no pool; addresses in ICMPPool4 that other networks drop as private (RFC 6791
 // §3.1); and simple hairpinning with the map of a CLAT, whose host would then
 // appear under a translation prefix instead of its own address (RFC 7757 §4.2.1,
 // RFC 6877 §6.3).
 func (t *Translator) Warnings() []string {
 	tab := t.state.Load().tab
 	lines := tab.Warnings()
+	if t.dyn != nil && !tab.lends {
+		lines = append(lines, "dynamic: the table has no pool, so no answer finds a host that was lent an address")
+	}
 	for _, a := range t.cfg.ICMPPool4 {
 		for _, p := range notRouted {
 			if p.Contains(a) {

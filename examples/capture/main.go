@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
@@ -83,6 +84,7 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 	p := translate.Packet{Buf: make([]byte, translate.Headroom+1<<18+translate.Tailroom)}
 	piece := make([]translate.Packet, 1) // of a packet that is too large
 	piece[0].Buf = make([]byte, translate.Headroom+1500+translate.Tailroom)
+	var start time.Time
 	for {
 		data, info, err := r.ReadPacketData()
 		if err == io.EOF {
@@ -95,6 +97,10 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 			info.CaptureLength, info.Length = p.Len, p.Len
 			return w.WritePacket(info, p.Bytes())
 		}
+		if start.IsZero() {
+			start = info.Timestamp
+		}
+		worker.Tick(info.Timestamp.Sub(start)) // for the rate of ICMP errors
 		p.Off, p.Len = translate.Headroom, copy(p.Buf[translate.Headroom:], data)
 		worker.Translate(&p)
 		for p.Result.Verdict == translate.Split {
