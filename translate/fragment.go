@@ -17,9 +17,10 @@ import "encoding/binary"
 // Buf of each packet in more must hold Headroom octets and a packet as large as
 // the next hop takes, which is MTU4 or MTU6, and for super-packets more must be at
 // least MaxPieces long; Fragment panics if they are shorter. It sets their windows.
-// Any worker of the same Translator may go on with a packet. Of a packet that was not judged Split
-// nothing is cut, nor of one that fits because the MTU has grown since; with no
-// buffers nothing happens to a plain packet that does not. It allocates nothing.
+// Any worker of the same Translator may go on with a packet. Of a packet that was
+// not judged Split nothing is cut, nor of one that fits because the MTU has grown
+// since; with no buffers nothing happens to a plain packet that does not. It
+// allocates nothing.
 func (w *Worker) Fragment(p *Packet, more []Packet) int {
 	n := 0
 	if p.Result.Verdict == Split && p.Offload.GSOType != GSONone {

@@ -7,10 +7,10 @@ import (
 
 // Warnings returns a line for everything in configuration and tables that is
 // allowed and probably not meant: what Table.Warnings finds in the table now in
-// use; a Dynamic for which that has no pool; addresses in ICMPPool4 that other networks drop as private (RFC 6791
-// §3.1); and simple hairpinning with the map of a CLAT, whose host would then
-// appear under a translation prefix instead of its own address (RFC 7757 §4.2.1,
-// RFC 6877 §6.3).
+// use; a Dynamic for which that has no pool; addresses in ICMPPool4 that other
+// networks drop as private (RFC 6791 §3.1); and simple hairpinning with the map of
+// a CLAT, whose host would then appear under a translation prefix instead of its
+// own address (RFC 7757 §4.2.1, RFC 6877 §6.3).
 func (t *Translator) Warnings() []string {
 	tab := t.state.Load().tab
 	lines := tab.Warnings()

@@ -2,6 +2,7 @@ package tun
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"os"
 	"runtime"
@@ -27,17 +28,38 @@ func lab(t *testing.T) {
 		}
 	}
 	if why != "" {
-		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
-			t.Fatalf("STEPPE_REQUIRE_NETNS=1, but: %s", why)
-		}
-		t.Skipf("needs root and /dev/net/tun: %s", why)
+		missing(t, "needs root and /dev/net/tun: "+why)
 	}
 	// Or the kernel sends router solicitations and listener reports in between.
+	if err := disableIPv6("1"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+// missing skips a test for want of something, or fails it where nothing may be
+// skipped.
+func missing(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
+		t.Fatalf("STEPPE_REQUIRE_NETNS=1, but: %s", why)
+	}
+	t.Skip(why)
+}
+
+// disableIPv6 switches IPv6 off ("1") or on ("0") for the devices to come.
+func disableIPv6(value string) error {
+	var errs []error
 	for _, x := range []string{"default", "all"} {
-		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("1"), 0)
-		if err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
+		errs = append(errs, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte(value), 0))
+	}
+	return errors.Join(errs...)
+}
+
+// needUSO wants the kernel to have granted USO.
+func needUSO(t *testing.T, d *Device) {
+	t.Helper()
+	if !d.Features().USO {
+		missing(t, "the kernel has no USO for TUN devices (6.2 has)")
 	}
 }
 

@@ -1,7 +1,6 @@
 package tun
 
 import (
-	"os"
 	"os/exec"
 	"sync"
 	"sync/atomic"
@@ -15,10 +14,7 @@ import (
 func firewall(t *testing.T, rules string) {
 	t.Helper()
 	if _, err := exec.LookPath("nft"); err != nil {
-		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		missing(t, err.Error())
 	}
 	out, err := exec.Command("nft", rules).CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -61,13 +57,9 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lab(t)
-			for _, x := range []string{"default", "all"} {
-				require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
-			}
+			require.NoError(t, disableIPv6("0"))
 			d := open(t, Config{Name: "nat64", Queues: 2})
-			if !d.Features().USO {
-				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
-			}
+			needUSO(t, d)
 			if !tt.down {
 				setUp(t, d)
 			}
@@ -88,13 +80,9 @@ func TestProbe(t *testing.T) {
 // TestProbeKeepsPackets: what others send while Probe reads is there for Read.
 func TestProbeKeepsPackets(t *testing.T) {
 	lab(t)
-	for _, x := range []string{"default", "all"} {
-		require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
-	}
+	require.NoError(t, disableIPv6("0"))
 	d := open(t, Config{Name: "nat64"})
-	if !d.Features().USO {
-		t.Skip("the kernel has no USO for TUN devices (6.2 has)")
-	}
+	needUSO(t, d)
 	setUp(t, d)
 	s := socket(t, 1000)
 	for _, text := range []string{"one", "two", "three"} {
@@ -129,13 +117,9 @@ func TestProbeInAFlood(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lab(t)
-			for _, x := range []string{"default", "all"} {
-				require.NoError(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+x+"/disable_ipv6", []byte("0"), 0))
-			}
+			require.NoError(t, disableIPv6("0"))
 			d := open(t, Config{Name: "nat64"})
-			if !d.Features().USO {
-				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
-			}
+			needUSO(t, d)
 			setUp(t, d)
 			if tt.rules != "" {
 				firewall(t, tt.rules)

@@ -473,9 +473,7 @@ func TestOffloads(t *testing.T) {
 	t.Logf("granted: %s", d.Features())
 	require.True(t, d.Features().Checksum)
 	require.True(t, d.Features().TSO)
-	if !d.Features().USO {
-		t.Skip("this kernel has no UDP segmentation offload for TUN devices (it came with 6.2)")
-	}
+	needUSO(t, d)
 	s, q := socket(t, 1000), d.Queues()[0]
 
 	payload := bytes.Repeat([]byte("0123456789"), 300)
@@ -1024,8 +1022,8 @@ func TestTrain(t *testing.T) {
 		t.Run(fmt.Sprintf("uso=%v", uso), func(t *testing.T) {
 			lab(t)
 			d := open(t, Config{Name: "nat64", NoUSO: !uso})
-			if uso && !d.Features().USO {
-				t.Skip("the kernel has no USO for TUN devices (6.2 has)")
+			if uso {
+				needUSO(t, d)
 			}
 			setUp(t, d)
 			s, q := socket(t, 1000), d.Queues()[0]
