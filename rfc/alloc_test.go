@@ -213,6 +213,8 @@ func kinds() []kind {
 		{"illegal-destination-embedded", pt.IP(to6("2001:db8:64::7f00:1"), udp(4)), translate.IllegalDestination, nil},
 		{"non-global-4", pt.IP(with(h4, func(h *pt.Header) { h.Src = addr("10.0.0.1") }), udp(4)), translate.NonGlobal, wellKnown},
 		{"non-global-error-4", error4(3, 3, 0, quote4), translate.NonGlobal, wellKnown},
+		{"link-local-4", pt.IP(to4("169.254.0.1"), udp(4)), translate.LinkLocal, nil},
+		{"link-local-6", pt.IP(to6("2001:db8:64::a9fe:1"), udp(4)), translate.LinkLocal, nil},
 		{"embedded-source", pt.IP(with(h6, func(h *pt.Header) { h.Src = addr("2001:db8:64::101:101") }), udp(4)), translate.EmbeddedSource, refuse},
 		{"embedded-source-error", pt.IP(with(h6, func(h *pt.Header) { h.Src = addr("2001:db8:64::101:101") }), pt.ICMP(1, 4, 0, quote6)), translate.EmbeddedSource, refuse},
 		{"bad-fragment-4", pt.IP(first, udp(61)), translate.BadFragment, nil},

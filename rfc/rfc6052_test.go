@@ -222,10 +222,11 @@ func TestRFC6052Layout(t *testing.T) {
 }
 
 // nonGlobal has an address of each block that the well-known prefix must not
-// hold, and is a legal source and destination otherwise.
+// hold, and is a legal source and destination otherwise. Link-local addresses are
+// in no packet, whatever the prefix: TestRFC3927.
 var nonGlobal = []string{
 	"10.0.0.1", "192.168.1.1", "172.16.0.1", "172.31.255.254", "100.64.0.1", "100.127.255.254", "192.0.0.1", "192.0.2.1",
-	"198.18.0.1", "198.19.255.254", "198.51.100.1", "203.0.113.1", "169.254.0.1",
+	"198.18.0.1", "198.19.255.254", "198.51.100.1", "203.0.113.1",
 }
 
 // global has neighbours of those blocks.
@@ -250,7 +251,7 @@ func TestRFC6052WellKnownPrefix(t *testing.T) {
 			x.err6(pt.IP(between("2001:db8:6::6", wkp(v4)), ping), 1, 1)
 			x.err6(pt.IP(between(wkp(v4), wkp("8.8.8.8")), ping), 1, 1)
 		}
-		for _, v4 := range []string{"240.0.0.1", "127.0.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255"} {
+		for _, v4 := range []string{"240.0.0.1", "127.0.0.1", "0.0.0.1", "224.0.0.1", "255.255.255.255", "169.254.0.1"} {
 			x.none(pt.IP(between("2001:db8:6::6", wkp(v4)), ping))
 			x.none(pt.IP(between(wkp(v4), wkp("8.8.8.8")), ping))
 		}

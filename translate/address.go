@@ -95,6 +95,9 @@ var noHosts6 = []netip.Prefix{
 	netip.MustParsePrefix("ff00::/8"),
 }
 
+// linkLocal4 is what addresses of 169.254.0.0/16 begin with: RFC 3927.
+const linkLocal4 = 0xa9fe
+
 // nonGlobal lists the IPv4 addresses that the well-known prefix must not
 // represent: RFC 6052 §3.1, RFC 6890 §2.2.2, RFC 6598. 192.88.99.0/24 (6to4
 // relays) is left out: it is deprecated, not private.

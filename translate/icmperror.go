@@ -96,7 +96,8 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *pr
 	qsrc, qdst := v.src(), v.dst()
 	qsrc6, how1, qpeer := w.from4(qsrc, false, &w.s.tab.first)
 	qdst6, how2, _ := w.from4(qdst, simple, qpeer)
-	if !how1.mapped() || !how2.mapped() || w.t.cfg.illegal4(qsrc) || w.t.cfg.illegal4(qdst) {
+	if !how1.mapped() || !how2.mapped() || w.t.cfg.illegal4(qsrc) || w.t.cfg.illegal4(qdst) ||
+		w.staysLocal(qsrc) || w.staysLocal(qdst) {
 		return drop(ICMPQuote)
 	}
 
@@ -159,7 +160,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 	if how2 == unmapped {
 		qdst4, how2 = w.t.addr(w.lender(qpfx), qdst)
 	}
-	if !how1.mapped() || !how2.mapped() {
+	if !how1.mapped() || !how2.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
 		return drop(ICMPQuote)
 	}
 	if qpfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(qsrc4) {

@@ -15,6 +15,7 @@ const (
 	IllegalSource      // source address that no packet may have: RFC 7915 §4.1, §5.1
 	IllegalDestination // destination that is multicast, loopback, …: RFC 7915 §1.2, §8
 	NonGlobal          // well-known prefix with a non-global IPv4 address: RFC 6052 §3.1
+	LinkLocal          // IPv4 link-local address, which no router forwards: RFC 3927 §2.7, §7
 	EmbeddedSource     // IPv6 source inside a translation prefix: RFC 6052 §5.1
 	BadFragment        // fragment that cannot be part of a packet: RFC 8200 §4.5
 	TinyFragment       // first fragment without its transport header: RFC 1858, RFC 3128
@@ -67,6 +68,7 @@ var reasonNames = [NumReasons]string{
 	IllegalSource:      "illegal-source",
 	IllegalDestination: "illegal-destination",
 	NonGlobal:          "non-global",
+	LinkLocal:          "link-local",
 	EmbeddedSource:     "embedded-source",
 	BadFragment:        "bad-fragment",
 	TinyFragment:       "tiny-fragment",

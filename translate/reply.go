@@ -115,6 +115,8 @@ func (w *Worker) unmapped6(p *Packet, h *header, how how, why Reason) Result {
 		return drop(IllegalDestination)
 	case how == illegal:
 		return drop(IllegalSource)
+	case how == linkLocal:
+		return drop(LinkLocal)
 	case how == embedded:
 		return drop(EmbeddedSource)
 	case how == notGlobal:

@@ -342,6 +342,7 @@ const (
 	byPrefix      // RFC 6052
 	illegal       // maps to an address that no packet may have
 	notGlobal     // well-known prefix and non-global IPv4 address
+	linkLocal     // source that is an IPv4 link-local address
 	embedded      // source inside a prefix, which the configuration refuses
 )
 
@@ -422,6 +423,31 @@ func (t *Table) covers4(a addr4) bool {
 		return true
 	}
 	return t.to6 != nil && t.to6.Contains(netip.AddrFrom4(a.array()))
+}
+
+// names4 reports whether a map or a pool is there for the sake of a: a pool that
+// covers it, or a map of no more than 16 suffix bits. A wider map only happens to
+// contain a.
+func (t *Table) names4(a addr4) bool {
+	if t.unlisted4(a) {
+		return false
+	}
+	if _, found := t.hosts.to6(a); found {
+		return true
+	}
+	if t.to6 == nil {
+		return false
+	}
+	e, found := t.to6.Lookup(netip.AddrFrom4(a.array()))
+	return found && (e.pool || e.suffix <= 0xffff)
+}
+
+// staysLocal reports whether a is an IPv4 link-local address, whose packets are
+// not forwarded: RFC 3927 §2.7, §7. On a rented machine the metadata service
+// would otherwise be open to every IPv6 client. What the operator has named passes:
+// the own address, and addresses of a map or a pool.
+func (w *Worker) staysLocal(a addr4) bool {
+	return a>>16 == linkLocal4 && a != w.t.own4 && !w.s.tab.names4(a)
 }
 
 // from6 maps an IPv6 address into IPv4 by explicit map or prefix. pfx is the

@@ -44,6 +44,9 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if dst == w.t.own4 {
 		return w.self4(p, &h, data)
 	}
+	if !known && (w.staysLocal(dst) || !isError && w.staysLocal(src)) {
+		return drop(LinkLocal)
+	}
 	if why := w.transport4(&h, data); why != ok {
 		return drop(why)
 	}

@@ -58,6 +58,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 
 	if !known || isError {
 		dst4, how, pfx := w.from6(dst)
+		if w.staysLocal(dst4) {
+			return drop(LinkLocal)
+		}
 		if !how.mapped() {
 			return w.unmapped6(p, &h, how, NoDestination)
 		}
@@ -89,6 +92,9 @@ func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
 	v4, how, pfx := w.from6(src)
 	if pfx != nil && w.t.cfg.RefuseEmbeddedSource {
 		return v4, embedded
+	}
+	if w.staysLocal(v4) {
+		return v4, linkLocal
 	}
 	if how == unmapped {
 		return w.t.assign(w.lender(peer), src)

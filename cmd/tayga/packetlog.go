@@ -254,6 +254,7 @@ var events = [translate.NumReasons]event{
 	translate.IllegalSource:      {taygaconf.LogDrop, "source address not allowed"},
 	translate.IllegalDestination: {taygaconf.LogDrop, "destination address not allowed"},
 	translate.NonGlobal:          {taygaconf.LogReject, "private address in the well-known prefix"},
+	translate.LinkLocal:          {taygaconf.LogDrop, "IPv4 link-local address"},
 	translate.EmbeddedSource:     {taygaconf.LogDrop, "source address inside the prefix"},
 	translate.BadFragment:        {taygaconf.LogDrop, "impossible fragment"},
 	translate.TinyFragment:       {taygaconf.LogDrop, "first fragment without transport header"},

@@ -159,6 +159,7 @@ var sideCases = []struct {
 	{"4to6/cut-short", IP(From4(), UDP(1, 2, Bytes(9, 0)))[:30], ""},
 	{"4to6/ttl-0", Edit(IP(From4(), UDP(1, 2, nil)), func(b []byte) { b[8] = 0 }), "TAYGA is silent about a TTL of 0: RFC 1812 §5.3.1"},
 	{"4to6/source-loopback", IP(Header{Src: netip.MustParseAddr("127.0.0.1"), Dst: M4}, UDP(1, 2, nil)), ""},
+	{"4to6/source-link-local", IP(Header{Src: netip.MustParseAddr("169.254.1.1"), Dst: M4}, UDP(1, 2, nil)), ""},
 	{"4to6/to-multicast", IP(Header{Src: H4, Dst: netip.MustParseAddr("224.0.0.1")}, UDP(1, 2, nil)), ""},
 	{"4to6/udp-cut-in-header", IP(From4(), Raw(17, Bytes(7, 0))), ""},
 	{"4to6/tcp-cut-in-header", IP(From4(), Raw(6, Bytes(19, 0))), ""},
@@ -226,6 +227,8 @@ var sideCases = []struct {
 
 	{"6to4/bad-icmp-checksum", flip(IP(From6(), EchoRequest(1, 2, Bytes(9, 0))), 43), "a wrong checksum of an Echo message stays wrong, as it does for TCP and UDP"},
 	{"6to4/source-link-local", IP(Header{Src: netip.MustParseAddr("fe80::1"), Dst: H4in6}, UDP(1, 2, nil)), ""},
+	{"6to4/source-ipv4-link-local", IP(Header{Src: netip.MustParseAddr("2001:db8:64::169.254.1.1"), Dst: H4in6}, UDP(1, 2, nil)), "dropped silently, as RFC 3927 §7 has it"},
+	{"6to4/to-ipv4-link-local", IP(Header{Src: M6, Dst: netip.MustParseAddr("2001:db8:64::169.254.169.254")}, UDP(1, 2, nil)), "dropped silently, as RFC 3927 §7 has it"},
 	{"6to4/to-multicast", IP(Header{Src: M6, Dst: netip.MustParseAddr("ff02::2")}, UDP(1, 2, nil)), ""},
 	{"6to4/cut-short", IP(From6(), UDP(1, 2, Bytes(9, 0)))[:50], ""},
 	{"6to4/icmp-fragment", IP(From6(), Fragment(1, 0, true, Part(EchoRequest(1, 2, Bytes(64, 0)), 0, 64))), ""},

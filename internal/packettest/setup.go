@@ -124,6 +124,21 @@ func Setups() []Setup {
 	}
 
 	add("maps-and-pool", nil)
+	// Link-local addresses: hosts with a map and a lease, a map around, and others.
+	linkLocal := func(c *translate.Config, t *translate.TableConfig) {
+		c.IPv4 = netip.MustParseAddr("169.254.77.1")
+		t.Maps = append(t.Maps, mapOf("169.254.3.0/24", "2001:db8:3::/120"), mapOf("168.0.0.0/6", "2001:db8:a8::/102"))
+	}
+	add("link-local", linkLocal)
+	add("link-local-simple", func(c *translate.Config, t *translate.TableConfig) {
+		linkLocal(c, t)
+		c.Hairpin = translate.HairpinSimple
+	})
+	add("link-local-well-known", func(c *translate.Config, t *translate.TableConfig) {
+		linkLocal(c, t)
+		t.Prefixes = []netip.Prefix{WKP}
+		c.ICMPErrors = translate.ErrorsTAYGA
+	})
 	add("tayga-codes", with(func(c *translate.Config) { c.ICMPErrors = translate.ErrorsTAYGA }))
 	add("hairpin-simple", with(func(c *translate.Config) { c.Hairpin = translate.HairpinSimple }))
 	add("hairpin-off", with(func(c *translate.Config) { c.Hairpin = translate.HairpinOff }))

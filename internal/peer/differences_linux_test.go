@@ -56,6 +56,7 @@ var (
 	localUse        = difference{"local-use-prefix", "8215-5-03", "takes 64:ff9b:1::/48 for invalid", "treat it like any other address"}
 	hairpin         = difference{"hairpin", "7757-4.2-01", "refuses packets to the IPv4 address of a mapped host", "hairpin them"}
 	illegalEmbedded = difference{"illegal-embedded", "7915-8-01", "answers packets to loopback and multicast addresses inside a prefix", "drop them in silence"}
+	linkLocal       = difference{"link-local", "3927-7-01", "answers packets to 169.254.0.0/16 inside a prefix", "drop them silently"}
 	thisNetwork     = difference{"this-network", "7915-4.1-18", "passes addresses of 0.0.0.0/8", "drop them"}
 	echoUnmapped    = difference{"echo-unmapped", "7915-5.4-02", "tells about Echo messages that an address has no mapping", "do not"}
 	parameter4      = difference{"parameter-problem-from-ipv4", "7915-4.2-19", "drops Parameter Problem", "translate it and its pointer"}
@@ -71,7 +72,6 @@ var (
 	noFragHdr       = difference{"strict-frag-hdr", "7915-4-04", "adds Fragment Headers where they serve nothing", "do not"}
 
 	classE       = difference{"class-e", "", "takes 240.0.0.0/4 for invalid", "do not, as later versions of TAYGA"}
-	linkLocal    = difference{"link-local", "", "takes 169.254.0.0/16 for invalid", "pass it"}
 	ownMapping   = difference{"own-addresses", "", "maps its own addresses to each other", "map them like others"}
 	leasedTarget = difference{"leased-destination", "", "sends what is for the IPv6 address of a host with a lease to its IPv4 address", "refuse it as unmapped"}
 )
@@ -79,9 +79,9 @@ var (
 var differences = []difference{
 	dontFragment, identification, precedence, checksumZero, zeroFrom6, otherChecksums, echoChecksums, usedUp, sourceRoute,
 	routingHeader, quotedRouting, behindFragment, largeFragment, laterFragment, tinyFragment, foreign4, foreign6,
-	suffixBits, nonGlobal, privateHop, localUse, reserved6, hairpin, illegalEmbedded, thisNetwork, echoUnmapped, parameter4,
+	suffixBits, nonGlobal, privateHop, localUse, reserved6, hairpin, illegalEmbedded, linkLocal, thisNetwork, echoUnmapped, parameter4,
 	parameter6, addressCode, smallTooBig, quotedShort, quotedZero, quotedReply, quotedFragment, extension,
-	borrowedSource, noFragHdr, classE, linkLocal, ownMapping, leasedTarget,
+	borrowedSource, noFragHdr, classE, ownMapping, leasedTarget,
 }
 
 // Every difference has a trial, and the matrix knows the rows that they name.

@@ -165,7 +165,7 @@ var from6 = []trial{
 		"M4>240.0.0.1 udp 48", classE},
 	{"to-prefix-link-local", in(ip6from(pt.Header{Dst: addr("2001:db8:64::169.254.0.1")}, udp())),
 		"X6>M6 ttl=64 icmp6=1/0 (M6>2001:db8:64::a9fe:1 ttl=64 udp 68) 116",
-		"M4>169.254.0.1 udp 48", linkLocal},
+		"nothing", linkLocal},
 	{"to-prefix-own", in(ip6from(pt.Header{Dst: addr("2001:db8:64::192.0.2.254")}, udp())),
 		"X6>M6 ttl=64 icmp6=1/0 (M6>2001:db8:64::c000:2fe ttl=64 udp 68) 116",
 		"M4>X4 udp 48", ownMapping},

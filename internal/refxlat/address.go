@@ -20,6 +20,7 @@ var (
 	illegalPrefixes4 = prefixes("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32")
 	illegalPrefixes6 = prefixes("::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8")
 	classE           = prefixes("240.0.0.0/4")
+	linkLocal4       = prefixes("169.254.0.0/16")
 	neverUnicast4    = prefixes("224.0.0.0/4", "255.255.255.255/32")
 
 	// RFC 6052 §3.1 forbids to join these with the well-known prefix.
@@ -42,6 +43,26 @@ func in(a netip.Addr, list []netip.Prefix) bool {
 // §4.1, RFC 1812 §5.3.7.
 func (x *Xlat) illegal4(a netip.Addr) bool {
 	return in(a, illegalPrefixes4) || in(a, classE) && !x.cfg.AllowClassE
+}
+
+// staysLocal reports whether a is an IPv4 link-local address that the operator has
+// not named by an own address, a pool, or a map of such addresses: RFC 3927 §7.
+func (x *Xlat) staysLocal(a netip.Addr) bool {
+	if !in(a, linkLocal4) || a == x.cfg.IPv4 {
+		return false
+	}
+	longest, named := -1, false
+	for _, p := range x.pools {
+		if p.Contains(a) && p.Bits() > longest {
+			longest, named = p.Bits(), true
+		}
+	}
+	for _, e := range x.tab.Maps {
+		if e.IPv4.Contains(a) && e.IPv4.Bits() > longest {
+			longest, named = e.IPv4.Bits(), e.IPv4.Bits() >= 16
+		}
+	}
+	return !named
 }
 
 func illegal6(a netip.Addr) bool { return in(a, illegalPrefixes6) }

@@ -150,7 +150,7 @@ func (x *Xlat) turnError6(e icmpError, w way) (icmpError, error) {
 		d = x.compose6(q.dst, w.prefix)
 	}
 	if s.how == unmapped || s.nonGlobal || x.illegal4(q.src) ||
-		d.how == unmapped || d.nonGlobal || x.illegal4(q.dst) {
+		d.how == unmapped || d.nonGlobal || x.illegal4(q.dst) || x.staysLocal(q.src) || x.staysLocal(q.dst) {
 		return e, drop(translate.ICMPQuote)
 	}
 	t := icmpError{quoted: x.turn6(q, s.addr, d.addr), ext: e.ext}
@@ -177,7 +177,8 @@ func (x *Xlat) turnError4(e icmpError) (icmpError, mapping, error) {
 	s := x.host4(q.src, x.static4(q.dst), false)
 	d := x.host4(q.dst, x.static4(q.src), false)
 	if s.how == unmapped || s.nonGlobal || x.illegal4(s.addr) ||
-		d.how == unmapped || d.nonGlobal || x.illegal4(d.addr) || 20+q.length > maxPacket {
+		d.how == unmapped || d.nonGlobal || x.illegal4(d.addr) || 20+q.length > maxPacket ||
+		x.staysLocal(s.addr) || x.staysLocal(d.addr) {
 		return e, s, drop(translate.ICMPQuote)
 	}
 	t := icmpError{quoted: x.turn4(q, s.addr, d.addr), ext: e.ext}

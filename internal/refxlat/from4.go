@@ -33,6 +33,9 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if p.dst == x.cfg.IPv4 {
 		return x.self4(p)
 	}
+	if x.staysLocal(p.dst) || !isError && x.staysLocal(p.src) {
+		return outcome{}, drop(translate.LinkLocal)
+	}
 	if err := x.check4(p); err != nil {
 		return outcome{}, err
 	}

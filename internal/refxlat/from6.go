@@ -107,6 +107,8 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 	switch {
 	case d.how == unmapped:
 		return outer{}, tell(translate.NoDestination, 1, dstCode, 0)
+	case x.staysLocal(d.addr):
+		return outer{}, drop(translate.LinkLocal)
 	case x.illegal4(d.addr):
 		return outer{}, drop(translate.IllegalDestination)
 	case d.nonGlobal:
@@ -115,6 +117,9 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 	s := x.static4(p.src)
 	if s.how == byPrefix && x.cfg.RefuseEmbeddedSource {
 		return outer{}, drop(translate.EmbeddedSource)
+	}
+	if !isError && s.how != unmapped && x.staysLocal(s.addr) {
+		return outer{}, drop(translate.LinkLocal)
 	}
 	s = x.host4(p.src, d, !isError)
 	switch {
