@@ -12,6 +12,7 @@
 //	sequence_test.go   many packets through one worker
 //	fragment_test.go   fragment trains; Worker.Fragment
 //	offload_test.go    virtio-net headers and super-packets
+//	inner_test.go      checksums that are left undone inside a tunnel
 //	rfc6052_test.go    IPv4-embedded IPv6 addresses, as numbers and as text
 //	table_test.go      mappings against linear lists
 //	pool_test.go       leases against a list; dynamic.map

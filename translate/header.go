@@ -68,6 +68,7 @@ type header struct {
 	id   uint32 // identification
 
 	partial bool // the checksum covers the pseudo-header only: Offload
+	inner   bool // so does one deeper inside
 	l4Len   int  // of a super-packet: length of its transport header
 	gso     int  // of a super-packet: payload of each segment; 0 for others
 

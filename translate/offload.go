@@ -23,9 +23,13 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 		}
 		return ok
 	}
-	if h.frag || h.proto != protoTCP && h.proto != protoUDP ||
-		int(o.CsumStart) != h.hdrLen || int(o.CsumOffset) != checksumOffset(h.proto) ||
-		len(data) < minTransport(h.proto) {
+	if h.frag {
+		return BadOffload // the checksum covers what is not here
+	}
+	if h.proto != protoTCP && h.proto != protoUDP || int(o.CsumStart) != h.hdrLen {
+		return h.readInner(o, data)
+	}
+	if int(o.CsumOffset) != checksumOffset(h.proto) || len(data) < minTransport(h.proto) {
 		return BadOffload
 	}
 	h.partial = true
@@ -49,6 +53,50 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 	}
 	h.gso = int(o.GSOSize)
 	return ok
+}
+
+// readInner is readOffload for a checksum that is not that of the outer TCP or UDP
+// header, but of a header inside a tunnel: VXLAN, GENEVE, GRE, IP in IP. Linux 6.17
+// began to offer checksum offload for encapsulated packets on TUN devices. It keeps
+// a tunnel's super-packets for itself, as long as nobody asks for them by
+// TUN_F_UDP_TUNNEL_GSO: one that comes all the same is refused. The checksum has to
+// begin after the outer transport header; of DCCP and UDP-Lite it may be the outer
+// one.
+func (h *header) readInner(o *Offload, data []byte) Reason {
+	start, field := int(o.CsumStart)-h.hdrLen, int(o.CsumOffset)
+	isOuter := start == 0 && (h.proto == protoDCCP || h.proto == protoUDPLite) && field == checksumOffset(h.proto)
+	if o.GSOType&^GSOECN != GSONone || start < minTransport(h.proto) && !isOuter || start+field+2 > len(data) {
+		return BadOffload
+	}
+	h.inner = true
+	return ok
+}
+
+// completed translates a packet whose unfinished checksum readInner has found, as
+// the plain packet that it is with that checksum. Everything that sums or quotes the
+// data comes afterwards. If the packet is dropped, it is again what it was. covered
+// is what the checksum covers.
+func (w *Worker) completed(p *Packet, covered []byte) (res Result) {
+	o := p.Offload
+	field := (*[2]byte)(covered[o.CsumOffset:])
+	old := *field
+	// The field holds the sum of a pseudo-header. Linux writes 0xffff for 0 whatever
+	// the protocol (skb_checksum_help).
+	c := ^fold(sum(covered))
+	if c == 0 {
+		c = 0xffff
+	}
+	binary.BigEndian.PutUint16(field[:], c)
+	p.Offload = Offload{}
+	if p.Buf[p.Off]>>4 == 4 {
+		res = w.v4to6(p)
+	} else {
+		res = w.v6to4(p)
+	}
+	if res.Verdict == Drop {
+		*field, p.Offload = old, o
+	}
+	return res
 }
 
 // wireLen is the length of the data of the largest packet that goes on the wire.

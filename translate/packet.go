@@ -29,7 +29,8 @@ type Packet struct {
 	// plain packet: one packet on the wire, checksums complete. Of a packet that is
 	// forwarded it goes on to say so, and whoever sends that has to cut it into
 	// segments and to complete its checksum, or have the kernel do it; a Reply and
-	// the pieces of Fragment are plain.
+	// the pieces of Fragment are plain, and so is a packet whose unfinished checksum
+	// lies inside a tunnel: Translate completes it.
 	Offload Offload
 
 	// Result is the last verdict on the packet, set by Translate, TranslateBatch

@@ -40,6 +40,9 @@ func (w *Worker) v4to6(p *Packet) Result {
 		if why := h.readOffload(&p.Offload, data, GSOTCPv4); why != ok {
 			return drop(why)
 		}
+		if h.inner {
+			return w.completed(p, b[p.Offload.CsumStart:])
+		}
 	}
 	if dst == w.t.own4 {
 		return w.self4(p, &h, data)

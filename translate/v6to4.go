@@ -37,6 +37,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 		if why := h.readOffload(&p.Offload, data, GSOTCPv6); why != ok {
 			return drop(why)
 		}
+		if h.inner {
+			return w.completed(p, b[p.Offload.CsumStart:])
+		}
 	}
 	if dst == w.t.own6 {
 		return w.self6(p, &h, data)

@@ -4,9 +4,9 @@
 // constants: tables are linear lists, packets are structs, every sum is a loop
 // over a slice.
 //
-// What it leaves out: rate limits (errors are unlimited, or off), offloads,
-// flow labels other than zero, and random choice (an ICMP pool gives its first
-// address). Where the translator generates an IPv4 Identification the twin
+// What it leaves out: rate limits (errors are unlimited, or off), offloads but for
+// Finish, flow labels other than zero, and random choice (an ICMP pool gives its
+// first address). Where the translator generates an IPv4 Identification the twin
 // writes 0; packettest.Equal knows.
 package refxlat
 
