@@ -381,6 +381,14 @@ func TestRFC6052Hosts(t *testing.T) {
 		}
 		wantEnds(t, x.forward(pt.IP(pt.From6(), ping)), "192.0.2.6 > 198.51.100.4")
 		wantEnds(t, x.forward(pt.IP(between("2001:db8:64::7", "2001:db8:64::c633:6404"), ping)), "192.0.2.7 > 198.51.100.4")
+		x = newXlat(t, func(s *settings) {
+			s.Prefixes = prefixes("2001:db8:64::/96", "2001:db8:65::/96")
+			s.Rules = []translate.PrefixRule{{Prefix: s.Prefixes[0], DropSource: true}}
+		})
+		if why := x.none(spoofed); why != translate.EmbeddedSource {
+			t.Error(why)
+		}
+		wantEnds(t, x.forward(pt.IP(between("2001:db8:65::808:808", "2001:db8:64::c633:6404"), ping)), "8.8.8.8 > 198.51.100.4")
 	})
 }
 

@@ -36,7 +36,7 @@ type Config struct {
 	AllowClassE bool
 	// RefuseEmbeddedSource drops IPv6 packets whose source address lies inside
 	// a translation prefix: RFC 6052 §5.1. Set it where no IPv6 host is numbered
-	// from the prefix.
+	// from any prefix; TableConfig.Rules does it for some of them.
 	RefuseEmbeddedSource bool
 
 	// ErrorRate is how many ICMP errors a Worker may originate per second, and

@@ -130,7 +130,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 		src4, how = w.t.addr(w.lender(peer), src)
 	}
 	switch {
-	case pfx != nil && w.t.cfg.RefuseEmbeddedSource:
+	case w.t.dropsSource(pfx):
 		return drop(EmbeddedSource)
 	case how == illegal:
 		return drop(IllegalSource)

@@ -443,7 +443,12 @@ func TestTableRefuses(t *testing.T) {
 		"prefix 10.0.0.0/8: not an IPv6 prefix":                     {Prefixes: []netip.Prefix{p("10.0.0.0/8")}},
 		"map " + m.String() + ": 198.51.100.0/24 is mapped already": {Maps: []translate.Map{m, m}},
 		"pool 198.51.100.0/24: given twice":                         {Pools: []netip.Prefix{p("198.51.100.0/24"), p("198.51.100.7/24")}},
-		"pool 198.51.100.0/24: a map has the same prefix":           {Maps: []translate.Map{m}, Pools: []netip.Prefix{m.IPv4}},
+		"rule for 2001:db8::/32: not one of the prefixes":           {Rules: []translate.PrefixRule{{Prefix: p("2001:db8::/32")}}},
+		"rule for 64:ff9b::/96: given twice": {
+			Prefixes: []netip.Prefix{p("64:ff9b::/96")},
+			Rules:    []translate.PrefixRule{{Prefix: p("64:ff9b::/96"), DropSource: true}, {Prefix: p("64:ff9b::/96")}},
+		},
+		"pool 198.51.100.0/24: a map has the same prefix": {Maps: []translate.Map{m}, Pools: []netip.Prefix{m.IPv4}},
 	} {
 		if _, err := translate.NewTable(c); err == nil || err.Error() != "translate: "+want {
 			t.Errorf("got %v, want %s", err, want)

@@ -12,6 +12,8 @@ type prefix6052 struct {
 	bits      uint8 // 32, 40, 48, 56, 64 or 96
 	wellKnown bool  // 64:ff9b::/96: not for non-global IPv4 addresses
 
+	dropSource bool // see PrefixRule
+
 	bound  bool // has a Via
 	lender Dynamic
 }

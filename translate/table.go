@@ -40,6 +40,18 @@ type TableConfig struct {
 	// at most. Without any, a host that talks to an address inside the second
 	// prefix is answered from inside the first.
 	Via []Via
+	// Rules are rules for addresses inside some of Prefixes, one PrefixRule for a
+	// prefix at most. A prefix without one has the zero value.
+	Rules []PrefixRule
+}
+
+// A PrefixRule says what holds for addresses inside one prefix. With several
+// prefixes, hosts may be numbered from one of them and not from another.
+type PrefixRule struct {
+	Prefix netip.Prefix // one of TableConfig.Prefixes
+	// DropSource drops IPv6 packets whose source address lies inside Prefix and has
+	// no Map, as Config.RefuseEmbeddedSource does for all prefixes: RFC 6052 §5.1.
+	DropSource bool
 }
 
 // A Via binds pools to a prefix. A host that talks to an address inside Prefix
@@ -90,8 +102,8 @@ type entry struct {
 // that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
 // suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken, by
 // a pool too (RFC 7757 §5), one around IPv6 addresses that no host can have, a
-// prefix or pool that is given twice, or a Via of a prefix that is not there or has
-// one already. Bits behind a prefix are ignored in maps and pools. IPv4 addresses
+// prefix or pool that is given twice, or a Via or a rule of a prefix that is not there or
+// has one already. Bits behind a prefix are ignored in maps and pools. IPv4 addresses
 // that no packet may have can be mapped and lent: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps)}
@@ -114,6 +126,9 @@ func NewTable(c TableConfig) (*Table, error) {
 			return nil, fmt.Errorf("translate: via %s: given twice", v.Prefix)
 		}
 		t.prefixes[n-1].bound, t.prefixes[n-1].lender = true, v.Dynamic
+	}
+	if err := t.addRules(c.Rules); err != nil {
+		return nil, err
 	}
 	if len(t.prefixes) > 0 {
 		i := slices.IndexFunc(t.prefixes, func(p prefix6052) bool { return !p.bound })
@@ -146,6 +161,21 @@ func NewTable(c TableConfig) (*Table, error) {
 		}
 	}
 	return t, nil
+}
+
+// addRules applies the rules to the prefixes.
+func (t *Table) addRules(rules []PrefixRule) error {
+	for i, r := range rules {
+		n := t.numberOf(r.Prefix)
+		if n == 0 {
+			return fmt.Errorf("translate: rule for %s: not one of the prefixes", r.Prefix)
+		}
+		if slices.ContainsFunc(rules[:i], func(q PrefixRule) bool { return q.Prefix == r.Prefix }) {
+			return fmt.Errorf("translate: rule for %s: given twice", r.Prefix)
+		}
+		t.prefixes[n-1].dropSource = r.DropSource
+	}
+	return nil
 }
 
 // numberOf returns the place of p in t.prefixes, from 1 on; 0 if it is not there.

@@ -93,7 +93,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 // has a map.
 func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
 	v4, how, pfx := w.from6(src)
-	if pfx != nil && w.t.cfg.RefuseEmbeddedSource {
+	if w.t.dropsSource(pfx) {
 		return v4, embedded
 	}
 	if w.staysLocal(v4) {
@@ -103,6 +103,12 @@ func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
 		return w.t.assign(w.lender(peer), src)
 	}
 	return v4, how
+}
+
+// dropsSource reports whether no IPv6 host may send from inside pfx, which is nil
+// for a source outside all prefixes: RFC 6052 §5.1.
+func (t *Translator) dropsSource(pfx *prefix6052) bool {
+	return pfx != nil && (pfx.dropSource || t.cfg.RefuseEmbeddedSource)
 }
 
 // protocol6 refuses the protocols that end at the translator.

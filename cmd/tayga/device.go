@@ -33,10 +33,7 @@ const lowestMTU = 1280
 // openDevice attaches to the device, or makes it. It returns the state of its
 // link, which has an MTU that IPv6 can live with.
 func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
-	d, err := tun.Open(tun.Config{
-		Name: c.TunDevice, Queues: workers(c),
-		Plain: !c.Offload.Checksum, NoTSO: !c.Offload.TSO, NoUSO: !c.Offload.USO,
-	})
+	d, err := tun.Open(tunConfig(c))
 	if err != nil {
 		return nil, nil, tun.Link{}, err
 	}
@@ -54,6 +51,14 @@ func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
 		queues = append(queues, q)
 	}
 	return d, queues, link, nil
+}
+
+// tunConfig returns what the configuration asks of the device.
+func tunConfig(c *taygaconf.Config) tun.Config {
+	return tun.Config{
+		Name: c.TunDevice, Queues: workers(c),
+		Plain: !c.Offload.Checksum, NoTSO: !c.Offload.TSO, NoUSO: !c.Offload.USO,
+	}
 }
 
 // tryOffloads finds out whether the kernel does what it has granted, and says so

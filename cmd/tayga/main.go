@@ -97,12 +97,15 @@ func loadAll(o options) (c *taygaconf.Config, maps []taygaconf.Map, problems tay
 
 // check reads the configuration and says what is wrong with it.
 func check(o options, w io.Writer) int {
-	_, _, problems := loadAll(o)
+	c, maps, problems := loadAll(o)
 	for _, p := range problems {
 		fmt.Fprintln(w, p)
 	}
 	if problems.Failed() {
 		return 1
+	}
+	for _, line := range c.Advice(maps) {
+		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintf(w, "%s: OK\n", o.configFile)
 	return 0

@@ -308,6 +308,11 @@ func TestCheck(t *testing.T) {
 	out, _, status := b.tayga("--check", "-c", b.conf)
 	assert.Equal(t, 0, status)
 	assert.Equal(t, b.conf+": OK\n", out)
+	// What can be better is said, and is no error.
+	b.configure(strings.Replace(gatewayConf, "64:ff9b::/96", "2001:db8:64::/96", 1))
+	out, _, status = b.tayga("--check", "-c", b.conf)
+	assert.Equal(t, 0, status)
+	assert.Regexp(t, `^\S+:4: prefix: note: .* add "embedded-source drop"\n\S+: OK\n$`, out)
 	// A relative map-file counts from data-dir.
 	b.configure(gatewayConf + "map-file maps\n")
 	_, _, status = b.tayga("--check", "-c", b.conf)

@@ -197,6 +197,42 @@ func TestWhoTakesALease(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+// TestForgedSource: any IPv6 host of a NAT64 network could send from an address
+// inside the prefix. The packet left with the IPv4 address in it, which masquerading
+// for the pool let pass.
+func TestForgedSource(t *testing.T) {
+	const conf = "tun-device nat64\nipv4-addr 172.16.2.1\nipv6-addr 2001:db8:1::64\ndynamic-pool 172.16.2.0/24\nlog drop\n"
+	for _, c := range []struct {
+		name, conf, prefix string
+		drop               bool
+	}{
+		{"well-known-prefix", conf + "prefix 64:ff9b::/96\n", "64:ff9b::", true},
+		{"well-known-prefix-forward", conf + "prefix 64:ff9b::/96\nembedded-source forward\n", "64:ff9b::", false},
+		{"own-prefix", conf + "prefix 2001:db8:64::/96\n", "2001:db8:64::", false},
+		{"own-prefix-drop", conf + "prefix 2001:db8:64::/96\nembedded-source drop\n", "2001:db8:64::", true},
+		{"second-prefix-drop", conf + "prefix 2001:db8:65::/96\nprefix 2001:db8:64::/96\nembedded-source drop 2001:db8:64::/96\n", "2001:db8:64::", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, dev, r := inMemory(t, c.conf)
+			signals, ended := d.inBackground()
+			server := netip.MustParseAddr(c.prefix + "198.51.99.1")
+			forged := netip.MustParseAddr(c.prefix + "8.8.8.8")
+			dev.give(t,
+				packettest.IP(packettest.Header{Src: forged, Dst: server}, packettest.UDP(1000, 53, nil)),
+				packettest.IP(packettest.Header{Src: client, Dst: server}, packettest.UDP(1000, 53, nil)))
+			source := lent
+			if !c.drop {
+				source = netip.MustParseAddr("8.8.8.8")
+			}
+			assert.Equal(t, source.AsSlice(), dev.next(t)[12:16])
+			signals <- syscall.SIGTERM
+			require.NoError(t, <-ended)
+			d.log.flush()
+			assert.Equal(t, c.drop, strings.Contains(strings.Join(r.all(), "\n"), "source address inside the prefix"))
+		})
+	}
+}
+
 // Packets leave in the order in which they came, although some are dropped and
 // others cut into pieces.
 func TestOrderInABatch(t *testing.T) {

@@ -25,6 +25,9 @@ hairpin off
 icmp-errors rfc7915
 icmp-pool 192.0.2.8 2001:db8::8
 icmp-node-address yes
+tos 184
+traffic-class 0
+flow-labels yes
 `)
 	assert.Equal(t, translate.Config{
 		IPv4:          netip.MustParseAddr("192.0.2.1"),
@@ -40,6 +43,9 @@ icmp-node-address yes
 		ICMPPool4:     []netip.Addr{netip.MustParseAddr("192.0.2.8")},
 		ICMPPool6:     []netip.Addr{netip.MustParseAddr("2001:db8::8")},
 		NodeAddress:   true,
+		TOS6to4:       translate.TOS{Override: true, Value: 184},
+		TOS4to6:       translate.TOS{Override: true},
+		FlowLabels:    true,
 	}, c.Translator(1480))
 
 	// What TAYGA does unless told otherwise.

@@ -64,6 +64,11 @@ var disputed = map[string]string{
 	"sandbox-auto":             ourDirective,
 	"pool-via":                 ourDirective,
 	"pool-via-before-prefix":   ourDirective,
+
+	"embedded-source":             ourDirective,
+	"embedded-source-of-a-prefix": ourDirective,
+	"tos":                         ourDirective,
+	"flow-labels":                 ourDirective,
 }
 
 // refusedBySystem are vectors that hold nothing wrong, but nothing that the

@@ -120,6 +120,16 @@ func (x *Xlat) bound(prefix netip.Prefix) (translate.Dynamic, bool) {
 	return nil, false
 }
 
+// dropsSource reports whether a source inside prefix ends a packet: RFC 6052 §5.1.
+func (x *Xlat) dropsSource(prefix netip.Prefix) bool {
+	for _, r := range x.tab.Rules {
+		if r.Prefix == prefix && r.DropSource {
+			return true
+		}
+	}
+	return x.cfg.RefuseEmbeddedSource
+}
+
 // across is the way for the other address of a packet to or from m: a host finds
 // back by the prefix that its pool is bound to, or by one without pools.
 func (x *Xlat) across(m mapping, w way) way {

@@ -115,7 +115,7 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 		return outer{}, tell(translate.NonGlobal, 1, dstCode, 0)
 	}
 	s := x.static4(p.src)
-	if s.how == byPrefix && x.cfg.RefuseEmbeddedSource {
+	if s.how == byPrefix && x.dropsSource(s.prefix) {
 		return outer{}, drop(translate.EmbeddedSource)
 	}
 	if !isError && s.how != unmapped && x.staysLocal(s.addr) {

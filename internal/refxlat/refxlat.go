@@ -57,7 +57,7 @@ func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic)
 		}
 		x.tab.Maps = append(x.tab.Maps, translate.Map{IPv4: m.IPv4.Masked(), IPv6: m.IPv6.Masked()})
 	}
-	x.tab.Via = tab.Via
+	x.tab.Via, x.tab.Rules = tab.Via, tab.Rules
 	for _, v := range append(slices.Clone(tab.Via), translate.Via{Pools: tab.Pools, Dynamic: dyn}) {
 		for _, p := range v.Pools {
 			if !p.Addr().Is4() {

@@ -26,6 +26,7 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 	}
 	r.checkDevice()
 	r.checkPool()
+	r.checkSwitches("embedded-source", r.c.EmbeddedSource)
 }
 
 // missing reports that the file ended without a directive.

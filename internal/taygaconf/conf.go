@@ -7,6 +7,7 @@
 //
 //	words.go       files to lines to words, and their limits
 //	directives.go  the table of directives, one function each
+//	prefixrules.go what holds for addresses inside a prefix
 //	values.go      addresses, prefixes, numbers, switches, times
 //	taken.go       who has which address
 //	check.go       what can only be judged after the last line
@@ -63,17 +64,22 @@ type Config struct {
 
 	// The rest are directives of our own.
 
-	ICMPErrors  translate.ICMPErrors
-	Hairpin     translate.Hairpin
-	ICMPPool4   []netip.Addr
-	ICMPPool6   []netip.Addr
-	NodeAddress bool
-	Offload     Offload        // what to ask the device for
-	Sandbox     bool           // give up what is not needed once all is open
-	PoolClients []netip.Prefix // who may lease; empty: everybody
-	PoolQuota   PoolQuota      // the zero value is no limit
-	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
-	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
+	ICMPErrors translate.ICMPErrors
+	Hairpin    translate.Hairpin
+	TOS4to6    translate.TOS // directive traffic-class
+	TOS6to4    translate.TOS // directive tos
+	FlowLabels bool
+	// EmbeddedSource: IPv6 packets with a source inside a prefix are dropped.
+	EmbeddedSource []PrefixSwitch
+	ICMPPool4      []netip.Addr
+	ICMPPool6      []netip.Addr
+	NodeAddress    bool
+	Offload        Offload        // what to ask the device for
+	Sandbox        bool           // give up what is not needed once all is open
+	PoolClients    []netip.Prefix // who may lease; empty: everybody
+	PoolQuota      PoolQuota      // the zero value is no limit
+	Hold           time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
+	Forget         time.Duration  // and remembered this long after it, Hold to 10 years
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

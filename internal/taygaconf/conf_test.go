@@ -78,6 +78,11 @@ icmp-node-address yes
 icmp-pool   192.0.2.9 2001:db8::9
 icmp-pool   192.0.2.10
 hairpin     simple
+embedded-source Forward
+embedded-source drop 2001:db8:64::/64
+tos         0
+traffic-class 0184
+flow-labels on
 offload     no
 sandbox     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
@@ -116,26 +121,30 @@ metrics-listen [2001:db8::7]:9464
 			entry(7, "198.51.100.0/24", "2001:db8:100::/56"),
 			entry(8, "198.51.100.7/32", "2001:db8:7::7/128"),
 		},
-		Pools:       prefixes("10.64.0.0/24", "10.64.1.0/24"),
-		PoolVia:     []netip.Prefix{{}, netip.MustParsePrefix("2001:db8:64::/64")},
-		MapFile:     "maps",
-		DataDir:     "/var/lib/tayga",
-		UDPZero:     translate.UDPZeroCompute,
-		OfflinkMTU:  1400,
-		Log:         LogDrop | LogDyn,
-		Workers:     3,
-		TunUp:       true,
-		TunIPs:      prefixes("192.0.0.1/29", "2001:db8:5::1/64"),
-		TunRoutes:   prefixes("10.0.0.0/8", "2001:db8:6::/128"),
-		ICMPErrors:  translate.ErrorsRFC7915,
-		Hairpin:     translate.HairpinSimple,
-		ICMPPool4:   addrs("192.0.2.9", "192.0.2.10"),
-		ICMPPool6:   addrs("2001:db8::9"),
-		NodeAddress: true,
-		PoolClients: prefixes("2001:db8:c::/48", "fd00::/8"),
-		PoolQuota:   PoolQuota{Bits: 64, Leases: 16},
-		Hold:        2 * time.Hour,
-		Forget:      30 * 24 * time.Hour,
+		Pools:          prefixes("10.64.0.0/24", "10.64.1.0/24"),
+		PoolVia:        []netip.Prefix{{}, netip.MustParsePrefix("2001:db8:64::/64")},
+		MapFile:        "maps",
+		DataDir:        "/var/lib/tayga",
+		UDPZero:        translate.UDPZeroCompute,
+		OfflinkMTU:     1400,
+		Log:            LogDrop | LogDyn,
+		Workers:        3,
+		TunUp:          true,
+		TunIPs:         prefixes("192.0.0.1/29", "2001:db8:5::1/64"),
+		TunRoutes:      prefixes("10.0.0.0/8", "2001:db8:6::/128"),
+		ICMPErrors:     translate.ErrorsRFC7915,
+		Hairpin:        translate.HairpinSimple,
+		ICMPPool4:      addrs("192.0.2.9", "192.0.2.10"),
+		ICMPPool6:      addrs("2001:db8::9"),
+		NodeAddress:    true,
+		EmbeddedSource: []PrefixSwitch{{}, {Prefix: netip.MustParsePrefix("2001:db8:64::/64"), On: true}},
+		TOS6to4:        translate.TOS{Override: true},
+		TOS4to6:        translate.TOS{Override: true, Value: 184},
+		FlowLabels:     true,
+		PoolClients:    prefixes("2001:db8:c::/48", "fd00::/8"),
+		PoolQuota:      PoolQuota{Bits: 64, Leases: 16},
+		Hold:           2 * time.Hour,
+		Forget:         30 * 24 * time.Hour,
 
 		StatusSocket:  "/run/nat64",
 		MetricsListen: netip.MustParseAddrPort("[2001:db8::7]:9464"),

@@ -48,6 +48,10 @@ var directives = map[string]directive{
 	"icmp-errors":                 {1, 1, true, (*reader).icmpErrors},
 	"icmp-node-address":           {1, 1, true, (*reader).icmpNodeAddress},
 	"icmp-pool":                   {1, anyNumber, false, (*reader).icmpPool},
+	"embedded-source":             {1, anyNumber, false, (*reader).embeddedSource},
+	"flow-labels":                 {1, 1, true, (*reader).flowLabels},
+	"tos":                         {1, 1, true, (*reader).tos},
+	"traffic-class":               {1, 1, true, (*reader).trafficClass},
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
 	"offload":                     {1, 3, true, (*reader).offload},
 	"sandbox":                     {1, 1, true, (*reader).sandbox},
@@ -66,8 +70,9 @@ type reader struct {
 	name string         // the directive of this line
 	at   map[string]int // the line on which a directive was first given
 
-	prefixLines, poolLines []int // beside Config.Prefixes and Config.Pools
-	badTable               bool  // a prefix, map or map-file was meant to be there
+	prefixLines, poolLines []int            // beside Config.Prefixes and Config.Pools
+	switchLines            map[string][]int // beside the PrefixSwitches of a directive
+	badTable               bool             // a prefix, map or map-file was meant to be there
 }
 
 // read goes through a file and hands every line to its directive.
@@ -131,7 +136,8 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			Hold:       DefaultHold,
 			Forget:     DefaultForget,
 		},
-		at: make(map[string]int),
+		at:          make(map[string]int),
+		switchLines: make(map[string][]int),
 	}
 	r.read()
 	if !r.bad {
@@ -460,6 +466,34 @@ func (r *reader) hairpin(words []string) (err error) {
 	r.c.Hairpin, err = choice(words[0], []string{"off", "simple", "intrinsic"},
 		[]translate.Hairpin{translate.HairpinOff, translate.HairpinSimple, translate.HairpinIntrinsic})
 	return err
+}
+
+func (r *reader) flowLabels(words []string) (err error) {
+	r.c.FlowLabels, err = boolean(words[0])
+	return err
+}
+
+func (r *reader) tos(words []string) (err error) {
+	r.c.TOS6to4, err = tosByte(words[0])
+	return err
+}
+
+func (r *reader) trafficClass(words []string) (err error) {
+	r.c.TOS4to6, err = tosByte(words[0])
+	return err
+}
+
+// tosByte reads what a translated packet gets as its TOS or Traffic Class: RFC
+// 7915 §4.1, §5.1.
+func tosByte(word string) (translate.TOS, error) {
+	if strings.EqualFold(word, "copy") {
+		return translate.TOS{}, nil
+	}
+	n, err := number(word, 0, 255)
+	if err != nil {
+		return translate.TOS{}, fmt.Errorf("%s is neither copy nor a number from 0 to 255", show(word))
+	}
+	return translate.TOS{Override: true, Value: uint8(n)}, nil
 }
 
 func (r *reader) offload(words []string) error {

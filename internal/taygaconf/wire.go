@@ -28,13 +28,16 @@ func (c *Config) Translator(mtu int) translate.Config {
 		ICMPPool4:     c.ICMPPool4,
 		ICMPPool6:     c.ICMPPool6,
 		NodeAddress:   c.NodeAddress,
+		TOS4to6:       c.TOS4to6,
+		TOS6to4:       c.TOS6to4,
+		FlowLabels:    c.FlowLabels,
 	}
 }
 
 // Table lists the mappings of c and those of its map-file. Pools that are bound to
 // a prefix lend nothing yet: see Pools.Lend.
 func (c *Config) Table(more []Map) translate.TableConfig {
-	t := translate.TableConfig{}
+	t := translate.TableConfig{Rules: c.rules(more)}
 	for _, via := range c.Bindings() {
 		if !via.IsValid() {
 			t.Pools = c.PoolsVia(via)
@@ -43,7 +46,7 @@ func (c *Config) Table(more []Map) translate.TableConfig {
 		t.Via = append(t.Via, translate.Via{Prefix: via, Pools: c.PoolsVia(via)})
 	}
 	for _, p := range c.Prefixes {
-		if p.Addr().As16()[8] != 0 {
+		if isOdd(p) {
 			// TAYGA takes a /96 whose bits 64 to 71 are not zero. For RFC 6052 it
 			// is none of its prefixes, but a map of all of IPv4 does the same.
 			t.Maps = append(t.Maps, translate.Map{IPv4: netip.PrefixFrom(netip.IPv4Unspecified(), 0), IPv6: p})

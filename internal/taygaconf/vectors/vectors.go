@@ -190,4 +190,11 @@ var All = []Vector{
 	{135, "pool-via", "", "prefix 2001:db8:b::/96\ndynamic-pool 10.0.0.0/24\ndynamic-pool 10.0.1.0/24 via 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
 	{136, "pool-via-before-prefix", "", "dynamic-pool 10.0.1.0/24 via 2001:db8:b::/96\nprefix 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
 	{137, "pool-via-unknown", "", "dynamic-pool 10.0.1.0/24 via 2001:db8:b::/96", Reject, Reject, Reject, 4, "via 2001:db8:b::/96: there is no such prefix"},
+	{160, "embedded-source", "", "embedded-source drop", Reject, Reject, Accept, 0, ""},
+	{161, "embedded-source-of-a-prefix", "", "embedded-source FORWARD\nprefix 2001:db8:b::/96\nembedded-source drop 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
+	{162, "embedded-source-unknown", "", "embedded-source no", Reject, Reject, Reject, 4, `embedded-source: "no" is none of drop, forward`},
+	{163, "embedded-source-no-prefix", "", "embedded-source drop 2001:db8:b::/96", Reject, Reject, Reject, 4, "embedded-source: there is no prefix 2001:db8:b::/96"},
+	{164, "tos", "", "tos 0\ntraffic-class copy", Reject, Reject, Accept, 0, ""},
+	{165, "tos-large", "", "tos 256", Reject, Reject, Reject, 4, `tos: "256" is neither copy nor a number from 0 to 255`},
+	{166, "flow-labels", "", "flow-labels yes", Reject, Reject, Accept, 0, ""},
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+const settingsConf = `tun-device nat64
+ipv4-addr 192.0.2.1
+ipv6-addr 2001:db8:f::1
+prefix 2001:db8:64::/96
+dynamic-pool 10.0.0.0/24
+`
+
+// settingLines has a line of tayga.conf for every setting of the library that the
+// daemon can change, "-" before a line for one that it takes the place of.
+var settingLines = map[string]string{
+	"translate.Config.IPv4":           "-ipv4-addr 192.0.2.9",
+	"translate.Config.IPv6":           "-ipv6-addr 2001:db8:f::9",
+	"translate.Config.LowestIPv6MTU":  "offlink-mtu 1400",
+	"translate.Config.UDPZero":        "udp-cksum-mode calc",
+	"translate.Config.Hairpin":        "hairpin off",
+	"translate.Config.ICMPErrors":     "icmp-errors rfc7915",
+	"translate.Config.AllowPrivate":   "wkpf-strict no",
+	"translate.Config.ICMPPool4":      "icmp-pool 192.0.2.8",
+	"translate.Config.ICMPPool6":      "icmp-pool 2001:db8::8",
+	"translate.Config.NodeAddress":    "icmp-node-address yes",
+	"translate.Config.TOS4to6":        "traffic-class 0",
+	"translate.Config.TOS6to4":        "tos 0",
+	"translate.Config.FlowLabels":     "flow-labels yes",
+	"translate.TableConfig.Prefixes":  "prefix 2001:db8:65::/96",
+	"translate.TableConfig.Maps":      "map 192.0.2.7 2001:db8:7::7",
+	"translate.TableConfig.Pools":     "dynamic-pool 10.0.1.0/24",
+	"translate.TableConfig.Via":       "dynamic-pool 10.0.1.0/24 via 2001:db8:64::/96",
+	"translate.TableConfig.Rules":     "embedded-source drop",
+	"translate.PrefixRule.DropSource": "embedded-source drop 2001:db8:64::/96",
+	"pool.Config.Prefixes":            "dynamic-pool 10.0.1.0/24",
+	"pool.Config.Reserved":            "map 10.0.0.7 2001:db8:7::7",
+	"pool.Config.Hold":                "dynamic-pool-hold 90s",
+	"pool.Config.Forget":              "dynamic-pool-forget 2d",
+	"pool.Config.Clients":             "dynamic-pool-clients 2001:db8:1::/64",
+	"pool.Config.MaxPerPrefix":        "dynamic-pool-max-per-prefix 64 3",
+	"tun.Config.Name":                 "-tun-device siit",
+	"tun.Config.Queues":               "workers 7",
+	"tun.Config.Plain":                "offload no",
+	"tun.Config.NoTSO":                "offload checksum uso",
+	"tun.Config.NoUSO":                "offload checksum tso",
+}
+
+// settingReasons says why a setting has no directive.
+var settingReasons = map[string]string{
+	"translate.Config.MTU4":                 "that of the device, which the daemon follows",
+	"translate.Config.MTU6":                 "that of the device, which the daemon follows",
+	"translate.Config.AllowClassE":          "always on, as in TAYGA after 0.9.2",
+	"translate.Config.RefuseEmbeddedSource": "embedded-source sets the rule of each prefix instead",
+	"translate.Config.ErrorRate":            "the default",
+	"translate.Config.ErrorBurst":           "the default",
+	"translate.PrefixRule.Prefix":           "names the prefix",
+	"pool.Config.OnEvent":                   "where the daemon logs leases, directive log",
+}
+
+// settingsOf returns the settings of the library by name.
+func settingsOf(c *taygaconf.Config) map[string]any {
+	all := make(map[string]any)
+	table := c.Table(nil)
+	rule := translate.PrefixRule{}
+	if len(table.Rules) > 0 {
+		rule = table.Rules[0]
+	}
+	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(netip.Prefix{}, nil, func(pool.Event) {}), tunConfig(c)} {
+		v := reflect.ValueOf(s)
+		for i := range v.NumField() {
+			all[v.Type().String()+"."+v.Type().Field(i).Name] = v.Field(i).Interface()
+		}
+	}
+	return all
+}
+
+// TestEverySettingHasADirective: the library could drop embedded sources and the
+// daemon could not be told to, so hosts could forge IPv4 sources past a
+// masquerading gateway. Every setting has a directive that changes it, or a reason.
+func TestEverySettingHasADirective(t *testing.T) {
+	before := settingsOf(confOf(t, settingsConf))
+	for name := range before {
+		line, found := settingLines[name]
+		if _, reason := settingReasons[name]; reason == found {
+			t.Errorf("%s needs a directive, or a reason for having none", name)
+		}
+		if !found {
+			continue
+		}
+		after := settingsOf(confOf(t, withLine(settingsConf, line)))
+		assert.NotEqual(t, before[name], after[name], "%s does not change %s", line, name)
+	}
+	for _, names := range []map[string]string{settingLines, settingReasons} {
+		for name := range names {
+			assert.Contains(t, before, name)
+		}
+	}
+}
+
+// withLine adds a line to a configuration, or puts it in the place of that with the
+// same directive if it begins with a "-".
+func withLine(text, line string) string {
+	line, instead := strings.CutPrefix(line, "-")
+	directive, _, _ := strings.Cut(line, " ")
+	var b strings.Builder
+	for l := range strings.Lines(text) {
+		if !instead || !strings.HasPrefix(l, directive+" ") {
+			b.WriteString(l)
+		}
+	}
+	return b.String() + line + "\n"
+}
