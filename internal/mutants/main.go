@@ -4,6 +4,12 @@
 // its place (go help build, -overlay), so that the tree is never touched:
 //
 //	go run ./internal/mutants [-run regexp]
+//
+// With -random it changes operators, constants and conditions of translate and pool
+// instead, at places chosen by -seed, and fails if one goes unnoticed that is not in
+// the list of equivalent ones:
+//
+//	go run ./internal/mutants -random 200 [-seed n]
 package main
 
 import (
@@ -23,14 +29,16 @@ import (
 func main() {
 	only := flag.String("run", "", "break only rules whose name matches this `regexp`")
 	limit := flag.Duration("limit", time.Minute, "how long the tests may take to notice")
+	random := flag.Int("random", 0, "make `n` random changes instead")
+	seed := flag.Uint64("seed", 1, "choose the random changes by this `number`")
 	flag.Parse()
-	if err := run(*only, *limit); err != nil {
+	if err := run(*only, *limit, *random, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, limit time.Duration) error {
+func run(only string, limit time.Duration, random int, seed uint64) error {
 	match, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -46,8 +54,11 @@ func run(only string, limit time.Duration) error {
 	defer os.RemoveAll(tmp)
 	l := laboratory{root: strings.TrimSpace(string(root)), tmp: tmp, limit: limit}
 
-	if by, err := l.test(); err != nil || by != "" {
+	if by, err := l.test(testsOf["translate"]); err != nil || by != "" {
 		return fmt.Errorf("the tests have to pass before anything is broken: %s %v", by, err)
+	}
+	if random > 0 {
+		return l.random(random, seed)
 	}
 	var survivors []string
 	var slowest time.Duration
@@ -84,6 +95,16 @@ type laboratory struct {
 	limit     time.Duration
 }
 
+// testsOf names the packages whose tests have to notice a change of a package, the
+// fastest first.
+var testsOf = map[string][]string{
+	"translate": {"./translate", "./rfc"},
+	"pool":      {"./pool"},
+}
+
+// errBuild means that a changed file does not compile, so that it is no mutant.
+var errBuild = errors.New("does not compile")
+
 // try breaks a rule and returns the name of the test that notices, empty if none
 // does.
 func (l *laboratory) try(m mutant) (by string, err error) {
@@ -96,8 +117,19 @@ func (l *laboratory) try(m mutant) (by string, err error) {
 	if err != nil {
 		return "", err
 	}
-	copied, overlay := filepath.Join(l.tmp, m.file), filepath.Join(l.tmp, "overlay.json")
-	if err := os.WriteFile(copied, []byte(broken), 0o600); err != nil {
+	return l.tryText(path, broken, testsOf["translate"])
+}
+
+// tryText runs the tests of pkgs with another text in the place of the file at
+// path.
+func (l *laboratory) tryText(path, text string, pkgs []string) (by string, err error) {
+	tmp, err := os.MkdirTemp(l.tmp, "one")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	copied, overlay := filepath.Join(tmp, filepath.Base(path)), filepath.Join(tmp, "overlay.json")
+	if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
 		return "", err
 	}
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {path: copied}})
@@ -107,15 +139,15 @@ func (l *laboratory) try(m mutant) (by string, err error) {
 	if err := os.WriteFile(overlay, replace, 0o600); err != nil {
 		return "", err
 	}
-	return l.test("-overlay", overlay)
+	return l.test(pkgs, "-overlay", overlay)
 }
 
 var failed = regexp.MustCompile(`--- FAIL: (\S+)`)
 
-// test runs the tests of translate and then of rfc, and returns the name of the
-// first that fails. An error means that there was nothing to run.
-func (l *laboratory) test(flags ...string) (by string, err error) {
-	for _, pkg := range []string{"./translate", "./rfc"} {
+// test runs the tests of pkgs, one package after the other, and returns the name of
+// the first that fails. An error means that there was nothing to run.
+func (l *laboratory) test(pkgs []string, flags ...string) (by string, err error) {
+	for _, pkg := range pkgs {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*l.limit) // the compiler takes its time, too
 		args := append([]string{"test", "-vet=off", "-failfast", "-count=1", "-timeout", l.limit.String()}, flags...)
 		cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
@@ -127,7 +159,7 @@ func (l *laboratory) test(flags ...string) (by string, err error) {
 		case err == nil:
 			continue
 		case !errors.As(err, &exit) || strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]"):
-			return "", fmt.Errorf("go test %s: %w\n%s", pkg, err, out)
+			return "", fmt.Errorf("go test %s: %w: %w\n%s", pkg, errBuild, err, out)
 		}
 		if name := failed.FindSubmatch(out); name != nil {
 			return string(name[1]), nil
