@@ -75,8 +75,7 @@ func (p *pump) run(n int) {
 			now += time.Duration(i) * time.Second
 		}
 		p.fill()
-		p.w.Tick(now)
-		p.w.TranslateBatch(p.ps)
+		p.w.TranslateBatch(now, p.ps)
 	}
 }
 

@@ -244,7 +244,7 @@ func FuzzFragment(f *testing.F) {
 		pkt := packettest.IP(h, p)
 		want, wantRes := x.ref.Translate(pkt)
 		q := packettest.Buffer(pkt)
-		if res := x.w.Translate(&q); res != wantRes {
+		if res := x.w.Translate(0, &q); res != wantRes {
 			t.Fatalf("%v (%v), the twin says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 		}
 		before, was := slices.Clone(q.Buf), q

@@ -52,7 +52,7 @@ func FuzzInner(f *testing.F) {
 
 		p := packettest.Buffer(pkt)
 		p.Offload = o
-		res := x.w.Translate(&p)
+		res := x.w.Translate(0, &p)
 		packettest.CheckGuards(t, &p, pkt)
 		if res.Verdict != translate.Drop {
 			checkOffload(t, &p)

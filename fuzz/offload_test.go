@@ -185,7 +185,7 @@ func (x *rig) lying(t *testing.T, pkt []byte, o translate.Offload, lie uint8, h 
 	}
 	p := packettest.Buffer(pkt)
 	p.Offload = o
-	res := x.w.Translate(&p)
+	res := x.w.Translate(0, &p)
 	packettest.CheckGuards(t, &p, pkt)
 	if res.Verdict == translate.Drop {
 		if p.Offload != o {
@@ -213,12 +213,12 @@ func (x *rig) honest(t *testing.T, pkt []byte, o translate.Offload) {
 	segments := packettest.Segments(pkt, o)
 	p := packettest.Buffer(pkt)
 	p.Offload = o
-	res := x.w.Translate(&p)
+	res := x.w.Translate(0, &p)
 	packettest.CheckGuards(t, &p, pkt)
 	checkOffload(t, &p)
 	batch := []translate.Packet{packettest.Buffer(pkt)}
 	batch[0].Offload = o
-	x.w.TranslateBatch(batch)
+	x.w.TranslateBatch(0, batch)
 	if b := &batch[0]; b.Result != res || b.Offload != p.Offload || !slices.Equal(shared(b.Bytes(), false), shared(p.Bytes(), false)) {
 		t.Errorf("in a batch: %v, %+v, alone: %v, %+v", b.Result, b.Offload, res, p.Offload)
 	}

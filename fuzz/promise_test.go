@@ -322,7 +322,7 @@ func (x *rig) translate(t *testing.T, pkt []byte, around byte) ([][]byte, transl
 			p.Buf[i] = around
 		}
 	}
-	res := x.w.Translate(&p)
+	res := x.w.Translate(x.now, &p)
 	if res != p.Result {
 		t.Errorf("result %v, and in the packet %v", res, p.Result)
 	}
@@ -352,7 +352,7 @@ func (x *rig) finish(t *testing.T, p *translate.Packet) (out [][]byte) {
 func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()
 	ps := []translate.Packet{packettest.Buffer(pkt), packettest.Buffer(pkt)}
-	x.w.TranslateBatch(ps)
+	x.w.TranslateBatch(x.now, ps)
 	if ps[0].Result != ps[1].Result || ps[0].Len != ps[1].Len {
 		t.Errorf("two packets alike in a batch: %v of %d octets, and %v of %d", ps[0].Result, ps[0].Len, ps[1].Result, ps[1].Len)
 	}

@@ -112,7 +112,7 @@ func (s *sequence) flush() {
 	for i, pkt := range s.pending {
 		batch[i] = packettest.Buffer(pkt)
 	}
-	s.batch.w.TranslateBatch(batch)
+	s.batch.w.TranslateBatch(s.now, batch)
 	for i, pkt := range s.pending {
 		want, wantRes := s.expect(pkt)
 		got, res := s.one.translate(t, pkt, 0xa5)
@@ -175,9 +175,8 @@ func (s *sequence) change(tab *rig, mtu4, mtu6 int) {
 func (s *sequence) tick(d time.Duration) {
 	s.flush()
 	s.now += d
+	s.one.now = s.now
 	s.budget = min(s.budget+d, errorBurst*time.Second/errorRate)
-	s.one.w.Tick(s.now)
-	s.batch.w.Tick(s.now)
 }
 
 // checkStats holds the counters against the account.

@@ -18,6 +18,7 @@ type rig struct {
 	tab *translate.Table
 	tr  *translate.Translator
 	w   *translate.Worker
+	now time.Duration // for w
 	ref *refxlat.Xlat
 
 	labels *translate.Worker // like w, with flow labels; made when it is needed
@@ -41,7 +42,6 @@ func newRig(s packettest.Setup) (*rig, error) {
 		return nil, err
 	}
 	x := &rig{Setup: s, tab: tab, tr: tr, w: tr.NewWorker(), ref: ref}
-	x.w.Tick(time.Second) // who knows the time remembers leases
 	x.more = []translate.Packet{{Buf: make([]byte, translate.Headroom+max(1500, s.Config.MTU4, s.Config.MTU6))}}
 	x.collect()
 	return x, nil

@@ -196,6 +196,7 @@ func (l lender) Host(addr [4]byte) (host [16]byte, ok bool) {
 	copy(host[12:], addr[:])
 	return host, true
 }
+func (lender) Generation() uint64 { return 0 }
 
 // FuzzTable: prefixes, explicit maps and pools, bound to a prefix or not, from the
 // fuzzer. NewTable takes

@@ -20,7 +20,7 @@ type EventKind uint8
 const (
 	Assigned    EventKind = iota // a free address was lent
 	Reactivated                  // a dormant lease is held again
-	Reassigned                   // the address of a dormant lease was lent to another host, the one in the event
+	Reassigned                   // the address of a dormant lease, of the host Old, was leased to another, Host
 	Dormant                      // a held lease has not been used for Config.Hold
 	Loaded                       // Load took the lease from a file
 	Forgotten                    // a dormant lease has not been used for Config.Forget
@@ -41,11 +41,12 @@ type Event struct {
 	Kind EventKind
 	Host netip.Addr // IPv6
 	Addr netip.Addr // IPv4
+	Old  netip.Addr // IPv6: the host that had Addr before; of Reassigned only
 }
 
 func (p *Pool) tell(k EventKind, e *entry) {
 	if p.onEvent != nil {
-		p.onEvent(Event{k, netip.AddrFrom16(e.host), bitsAddr(e.addr)})
+		p.onEvent(Event{Kind: k, Host: netip.AddrFrom16(e.host), Addr: bitsAddr(e.addr)})
 	}
 }
 

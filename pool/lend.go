@@ -45,8 +45,13 @@ func (p *Pool) lendLocked(host [16]byte) (addr uint32, ok bool) {
 		return a, true
 	}
 	if a, _, ok := p.dormant.GetOldest(); ok {
-		p.end(p.entryAt(a))
-		p.tell(Reassigned, p.place(host, a, held, now))
+		old := p.entryAt(a)
+		from := old.host
+		p.end(old)
+		p.place(host, a, held, now)
+		if p.onEvent != nil {
+			p.onEvent(Event{Reassigned, netip.AddrFrom16(host), bitsAddr(a), netip.AddrFrom16(from)})
+		}
 		return a, true
 	}
 	return 0, false
@@ -84,6 +89,7 @@ func (p *Pool) place(host [16]byte, a uint32, state uint64, used uint32) *entry 
 func (p *Pool) end(e *entry) {
 	p.slot(e.addr).Store(nil) // first: who finds the entry dead looks here again
 	if e.word.Swap(word(dead, 0))>>32 == held {
+		p.generation.Add(1)
 		p.countHeld(e.host, -1)
 	} else {
 		p.dormant.Remove(e.addr)

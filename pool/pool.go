@@ -113,7 +113,10 @@ type Pool struct {
 	// Written about once a second, read for each packet: on a line of its own.
 	_   [64]byte
 	now atomic.Uint32 // the clock of entry.word
-	_   [60]byte
+	_   [52]byte
+
+	// Written when a held lease ends, read once for each batch of packets.
+	generation atomic.Uint64
 
 	room    atomic.Int64 // addresses that a newcomer could get: free and dormant
 	refused atomic.Uint64
@@ -262,6 +265,34 @@ func (p *Pool) Addr(host [16]byte) (addr [4]byte, ok bool) {
 		// Dead or moved since it was found: there is something newer to find.
 	}
 }
+
+// Touch marks the lease of host as used ago before the pool's time, for callers that
+// see its packets by other means than Addr and Host. It reports false if host holds
+// no address; a dormant lease stays dormant. It takes no lock and does not allocate.
+func (p *Pool) Touch(host [16]byte, ago time.Duration) bool {
+	now := p.now.Load()
+	used := now - uint32(min(max(ago, 0)/time.Second, time.Duration(now)))
+	h := p.keys.hash(&host)
+	shard := &p.tables[p.shard(h)]
+	for {
+		e := shard.Load().find(h, &host)
+		if e == nil {
+			return false
+		}
+		switch e.refresh(e.word.Load(), used) {
+		case held:
+			return true
+		case dormant:
+			return false
+		}
+		// Dead or moved since it was found: there is something newer to find.
+	}
+}
+
+// Generation changes whenever a held lease has ended, before its address is leased
+// again: what Assign, Addr and Host answered before may no longer hold. It takes no
+// lock and does not allocate.
+func (p *Pool) Generation() uint64 { return p.generation.Load() }
 
 // Host returns the host that holds addr and marks the lease as used. It reports
 // false if nobody does: the address is free, reserved, not of this pool, or its

@@ -213,7 +213,7 @@ func TestLeastRecentlyUsedIsTakenOver(t *testing.T) {
 
 	a, ok := p.Assign(host("2001:db8::9"))
 	require.True(t, ok)
-	require.Equal(t, Event{Reassigned, netip.MustParseAddr("2001:db8::9"), netip.AddrFrom4(a)}, last)
+	require.Equal(t, Event{Reassigned, netip.MustParseAddr("2001:db8::9"), netip.AddrFrom4(a), netip.MustParseAddr("2001:db8::2")}, last)
 	h, ok := p.Host(a)
 	require.True(t, ok)
 	require.Equal(t, host("2001:db8::9"), h)
@@ -522,6 +522,61 @@ func TestPacketPathTakesNoLock(t *testing.T) {
 	require.False(t, ok, "exhausted")
 	_, ok = p.Assign(host("2001:db9::2"))
 	require.False(t, ok, "not a client")
+}
+
+// TestGeneration: it changes when an address ceases to lead to its host, and for
+// nothing else.
+func TestGeneration(t *testing.T) {
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/30"), Hold: 10 * time.Second, Forget: 100 * time.Second})
+	changes := func(what string, want bool, f func()) {
+		t.Helper()
+		before := p.Generation()
+		f()
+		require.Equal(t, want, p.Generation() != before, what)
+	}
+	var a [4]byte
+	changes("a new lease", false, func() { a, _ = p.Assign(host("2001:db8::1")) })
+	changes("use", false, func() { p.Assign(host("2001:db8::1")); p.Host(a); p.Touch(host("2001:db8::1"), 0) })
+	changes("upkeep with the lease in use", false, func() { p.Expire(start.Add(9 * time.Second)) })
+	changes("dormant", true, func() { p.Expire(start.Add(20 * time.Second)) })
+	changes("reactivated", false, func() { p.Assign(host("2001:db8::1")) })
+	changes("removed", true, func() { p.Remove(func(Lease) bool { return true }) })
+	p.Assign(host("2001:db8::1"))
+	changes("reserved", true, func() { p.Reserve(prefixes("198.18.0.0/30")) })
+	changes("free again", false, func() { p.Reserve(nil) })
+}
+
+// TestTouch: a lease that is used elsewhere stays held for as long as that is
+// reported, and an old report shortens nothing.
+func TestTouch(t *testing.T) {
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/24"), Hold: 10 * time.Second, Forget: 100 * time.Second})
+	h := host("2001:db8::1")
+	require.False(t, p.Touch(h, 0), "a host without a lease")
+	p.Assign(h)
+	p.Expire(start.Add(9 * time.Second))
+	require.True(t, p.Touch(h, 2*time.Second)) // used at 7 s
+	require.True(t, p.Touch(h, time.Hour))
+	require.True(t, p.Touch(h, 1<<62))
+	p.Expire(start.Add(16 * time.Second))
+	require.True(t, p.Touch(h, -time.Second)) // the future is now: 16 s
+	p.Expire(start.Add(25 * time.Second))
+	require.Equal(t, 1, p.Stats().Held)
+	p.Expire(start.Add(26 * time.Second))
+	require.Equal(t, 0, p.Stats().Held)
+	require.False(t, p.Touch(h, 0), "a dormant lease")
+	require.Equal(t, 1, p.Stats().Dormant)
+	require.Zero(t, testing.AllocsPerRun(100, func() { p.Touch(h, 0) }))
+}
+
+// TestReassignedNamesOldHost: whoever mirrors the leases needs to know where an
+// address came from.
+func TestReassignedNamesOldHost(t *testing.T) {
+	var last Event
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/31"), Hold: 10 * time.Second, OnEvent: func(e Event) { last = e }})
+	a, _ := p.Assign(host("2001:db8::1"))
+	p.Expire(start.Add(time.Minute))
+	p.Assign(host("2001:db8::2"))
+	require.Equal(t, Event{Reassigned, netip.MustParseAddr("2001:db8::2"), netip.AddrFrom4(a), netip.MustParseAddr("2001:db8::1")}, last)
 }
 
 // TestUseNeverGoesBack has a worker that read the clock before it was preempted

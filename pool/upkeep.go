@@ -125,6 +125,7 @@ func (p *Pool) retire(cutoff uint32) (n int) {
 		p.mu.Lock()
 		for _, l := range part {
 			if e := p.entryAt(l.addr); e != nil && e.rest(cutoff) {
+				p.generation.Add(1)
 				p.countHeld(e.host, -1)
 				p.dormant.Add(l.addr, struct{}{})
 				p.room.Add(1)

@@ -287,7 +287,7 @@ func TestAllocations(t *testing.T) {
 		n := testing.AllocsPerRun(20, func() {
 			copy(buf[at:], k.pkt)
 			p = translate.Packet{Buf: buf, Off: at, Len: len(k.pkt), Offload: k.offload}
-			res = x.w.Translate(&p)
+			res = x.w.Translate(0, &p)
 			for p.Result.Verdict == translate.Split {
 				if x.w.Fragment(&p, more) == 0 {
 					break
@@ -330,7 +330,7 @@ func TestAllocationsOfBatch(t *testing.T) {
 			batch[i] = fresh[i]
 			copy(batch[i].Buf[batch[i].Off:], all[i].pkt)
 		}
-		x.w.TranslateBatch(batch)
+		x.w.TranslateBatch(0, batch)
 	})
 	if n != 0 {
 		t.Errorf("%v allocations for %d packets", n, len(batch))

@@ -118,7 +118,7 @@ var choices = map[string]func(t *testing.T){
 				Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOTCPv6,
 				HdrLen: 60, GSOSize: size, CsumStart: 40, CsumOffset: 16,
 			}
-			is(t, "verdict", x.w.Translate(&p).Verdict, translate.Forward)
+			is(t, "verdict", x.w.Translate(0, &p).Verdict, translate.Forward)
 			is(t, "DF", ip4(p.Bytes()).df(), df)
 		}
 	},

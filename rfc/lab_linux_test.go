@@ -85,7 +85,7 @@ func (g *gateway) pump(q *tun.Queue, w *translate.Worker) {
 			}
 		}
 		g.mu.Unlock()
-		w.TranslateBatch(ps[:n])
+		w.TranslateBatch(0, ps[:n])
 		for i := range n {
 			p := &ps[i]
 			for p.Result.Verdict == translate.Split {

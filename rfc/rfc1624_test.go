@@ -101,7 +101,7 @@ func sweep(x *xlat, in []byte, at int) {
 		copy(b, in)
 		binary.BigEndian.PutUint16(b[hdrIn+at:], checksum(cIn, w))
 		binary.BigEndian.PutUint16(b[len(b)-2:], w)
-		if res := x.w.Translate(&p); res.Verdict != translate.Forward {
+		if res := x.w.Translate(0, &p); res.Verdict != translate.Forward {
 			x.t.Fatalf("data %04x: %v", w, res)
 		}
 		b = p.Bytes()

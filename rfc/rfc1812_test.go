@@ -298,7 +298,7 @@ func errorRates(t *testing.T, in []byte) {
 	errors := func(rate, burst int) (n int, held uint64) {
 		x := newXlat(t, func(s *settings) { s.ErrorRate, s.ErrorBurst = rate, burst })
 		for ms := range 1000 {
-			x.w.Tick(time.Hour + time.Duration(ms)*time.Millisecond)
+			x.now = time.Hour + time.Duration(ms)*time.Millisecond
 			switch _, res := x.send(in); res.Verdict {
 			case translate.Reply:
 				n++
@@ -328,18 +328,18 @@ func errorRates(t *testing.T, in []byte) {
 	// Bursts are answered, as traceroute needs it, again and again.
 	x := newXlat(t, func(s *settings) { s.ErrorRate, s.ErrorBurst = 10, 10 })
 	for s := range 10 {
-		x.w.Tick(time.Duration(s) * time.Second)
+		x.now = time.Duration(s) * time.Second
 		for range 10 {
 			x.reply(in)
 		}
 		x.none(in)
 	}
 	// Time that stands still or runs back brings nothing.
-	x.w.Tick(9 * time.Second)
+	x.now = 9 * time.Second
 	x.none(in)
-	x.w.Tick(time.Second)
+	x.now = time.Second
 	x.none(in)
-	// A worker that is never told the time has its burst and no more.
+	// A worker for which time stands still has its burst and no more.
 	x = newXlat(t, func(s *settings) { s.ErrorRate, s.ErrorBurst = 0, 0 })
 	for range 50 {
 		x.reply(in)

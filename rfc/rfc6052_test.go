@@ -334,6 +334,7 @@ type lease struct{ host, v4 netip.Addr }
 func (l lease) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
 func (l lease) Addr(host [16]byte) ([4]byte, bool)   { return l.v4.As4(), host == l.host.As16() }
 func (l lease) Host(v4 [4]byte) ([16]byte, bool)     { return l.host.As16(), v4 == l.v4.As4() }
+func (lease) Generation() uint64                     { return 0 }
 
 func TestRFC6052Hosts(t *testing.T) {
 	row(t, "6052-3.3-01", func(t *testing.T) {

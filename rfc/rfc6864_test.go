@@ -41,7 +41,7 @@ func TestRFC6864(t *testing.T) {
 // goroutine.
 func identification(w *translate.Worker, h pt.Header) uint16 {
 	p := pt.Buffer(pt.IP(h, ping))
-	if res := w.Translate(&p); res.Verdict != translate.Forward || p.Bytes()[6] != 0 {
+	if res := w.Translate(0, &p); res.Verdict != translate.Forward || p.Bytes()[6] != 0 {
 		panic(fmt.Sprintf("%v: %x", res, p.Bytes()))
 	}
 	return ip4(p.Bytes()).id()

@@ -21,7 +21,7 @@ func flood(t *testing.T, rate, burst int, in []byte) int {
 	x := newXlat(t, func(s *settings) { withPool(s); s.ErrorRate, s.ErrorBurst = rate, burst })
 	replies := 0
 	for i := range 1000 {
-		x.w.Tick(time.Duration(i) * time.Millisecond)
+		x.now = time.Duration(i) * time.Millisecond
 		_, res := x.checked(in)
 		switch res.Verdict {
 		case translate.Reply:

@@ -73,7 +73,7 @@ func TestRFC7915_4_5(t *testing.T) {
 	row(t, "7915-4.5-04", func(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.UDPZero = translate.UDPZeroDrop })
 		p := pt.Buffer(noSum)
-		is(t, "result", x.w.Translate(&p), translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum})
+		is(t, "result", x.w.Translate(0, &p), translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum})
 		wantEnds(t, p.Bytes(), "198.51.100.4 > 192.0.2.6")
 		wantOctets(t, "ports", p.Bytes()[20:24], []byte{0x13, 0x88, 0x17, 0x71})
 		wantOctets(t, "packet", p.Bytes(), noSum)

@@ -102,7 +102,7 @@ func TestRFC7915_4(t *testing.T) {
 		for free := 1; free <= 5; free++ {
 			x := newXlat(t, nil)
 			p := pt.Buffer(pt.IP(noDF, udp(4000)))
-			if res := x.w.Translate(&p); res.Verdict != translate.Split {
+			if res := x.w.Translate(0, &p); res.Verdict != translate.Split {
 				t.Fatalf("%v (%v), want pieces", res.Verdict, res.Reason)
 			}
 			more := make([]translate.Packet, free)
@@ -147,7 +147,7 @@ func inOrder(t *testing.T, h pt.Header) {
 			binary.BigEndian.PutUint32(p.Buf[p.Off+p.Len-4:], sent)
 			sent++
 		}
-		x.w.TranslateBatch(batch[:size])
+		x.w.TranslateBatch(0, batch[:size])
 		for i := range size {
 			p := &batch[i]
 			if p.Result.Verdict != translate.Forward {

@@ -212,7 +212,7 @@ func identifications(t *testing.T) {
 	is(t, "different values in 65 536 packets of one flow", len(seen), 1<<16)
 
 	// Two workers don't hand out the same values.
-	other := &xlat{t, x.Translator, x.NewWorker()}
+	other := &xlat{t: t, Translator: x.Translator, w: x.NewWorker()}
 	clear(seen)
 	for i := range 4000 {
 		w := x

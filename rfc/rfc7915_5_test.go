@@ -97,7 +97,7 @@ func TestRFC7915_5(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.MTU4 = 576 })
 		for free := 1; free <= 3; free++ {
 			p := pt.Buffer(pt.IP(pt.From6(), udp(1232)))
-			is(t, "verdict", x.w.Translate(&p).Verdict, translate.Split)
+			is(t, "verdict", x.w.Translate(0, &p).Verdict, translate.Split)
 			more := make([]translate.Packet, free)
 			for i := range more {
 				more[i] = pt.Buffer(make([]byte, 576))

@@ -2,6 +2,7 @@ package rfc
 
 import (
 	"testing"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/translate"
@@ -11,7 +12,8 @@ import (
 type xlat struct {
 	t *testing.T
 	*translate.Translator
-	w *translate.Worker
+	w   *translate.Worker
+	now time.Duration // for the worker
 }
 
 // settings are what a test may change before the translator is made.
@@ -37,7 +39,7 @@ func newXlat(t *testing.T, edit func(s *settings)) *xlat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &xlat{t, tr, tr.NewWorker()}
+	return &xlat{t: t, Translator: tr, w: tr.NewWorker()}
 }
 
 // send translates in, checks that nothing outside of the window was touched, and
@@ -45,7 +47,7 @@ func newXlat(t *testing.T, edit func(s *settings)) *xlat {
 func (x *xlat) send(in []byte) (out [][]byte, res translate.Result) {
 	x.t.Helper()
 	p := packettest.Buffer(in)
-	res = x.w.Translate(&p)
+	res = x.w.Translate(x.now, &p)
 	packettest.CheckGuards(x.t, &p, in)
 	switch res.Verdict {
 	case translate.Drop:

@@ -70,7 +70,7 @@ func TestNoAllocs(t *testing.T) {
 			var res translate.Result
 			n := testing.AllocsPerRun(100, func() {
 				p.Off, p.Len = at, copy(p.Buf[at:], c.pkt)
-				res = w.Translate(&p)
+				res = w.Translate(0, &p)
 				for p.Result.Verdict == translate.Split {
 					w.Fragment(&p, more)
 				}

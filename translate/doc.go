@@ -6,8 +6,7 @@
 //
 //	for {
 //		n := read(ps) // with Headroom and Tailroom around each packet
-//		w.Tick(time.Since(start))
-//		w.TranslateBatch(ps[:n])
+//		w.TranslateBatch(time.Since(start), ps[:n])
 //		for i := range ps[:n] {
 //			p := &ps[i]
 //			for p.Result.Verdict == translate.Split {
@@ -22,7 +21,8 @@
 // What is left to the caller:
 //
 //   - Buffers are the caller's, before and after; [Packet.Bytes] is what to send.
-//   - Tick, once per batch: without it the worker originates few ICMP errors.
+//   - The time, by any monotonic clock: if it stands still, the worker originates few
+//     ICMP errors.
 //   - A translated packet may still be a super-packet, and its checksum partial, if
 //     it came so: see [Packet.Offload].
 //   - Transport checksums are not verified: what was wrong stays wrong. ICMP errors,

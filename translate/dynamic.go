@@ -10,7 +10,8 @@ package translate
 //
 // All methods are called from the packet path: they must be safe for concurrent use
 // and should neither block nor allocate when they find what they are asked for. A
-// worker remembers answers for up to a second of its Tick.
+// worker remembers an answer until Generation changes, and asks again after a second
+// at most, by the time that it is told.
 type Dynamic interface {
 	// Assign returns the IPv4 address that host holds, and lends one if it holds
 	// none. It reports false if none is to be had. Only the source address of a
@@ -21,4 +22,8 @@ type Dynamic interface {
 	Addr(host [16]byte) (addr [4]byte, ok bool)
 	// Host returns the host that holds addr now.
 	Host(addr [4]byte) (host [16]byte, ok bool)
+	// Generation is asked once a batch. It has to change once an address has ceased
+	// to lead to the host that Assign, Addr or Host named, and before it leads to
+	// another.
+	Generation() uint64
 }

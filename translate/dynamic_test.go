@@ -20,6 +20,7 @@ func (l strayLease) Addr(host [16]byte) ([4]byte, bool) {
 func (l strayLease) Host(addr [4]byte) ([16]byte, bool) {
 	return l.host.As16(), netip.AddrFrom4(addr) == l.addr
 }
+func (strayLease) Generation() uint64 { return 0 }
 
 // TestLeaseThatCannotBe: fuzzing sent an IPv4 packet from 224.0.0.1, which a pool
 // around all of IPv4 had lent. Nothing goes from or to an address that no packet
@@ -57,7 +58,7 @@ func TestLeaseThatCannotBe(t *testing.T) {
 				t.Error(d)
 			}
 			p := packettest.Buffer(c.pkt)
-			if res := x.w.Translate(&p); res != (translate.Result{Verdict: c.verdict, Reason: c.reason}) {
+			if res := x.w.Translate(0, &p); res != (translate.Result{Verdict: c.verdict, Reason: c.reason}) {
 				t.Errorf("%v (%v), want %v (%v)", res.Verdict, res.Reason, c.verdict, c.reason)
 			}
 		})

@@ -52,7 +52,7 @@ func newTranslator(host string) *translate.Translator {
 func ExampleWorker_Translate() {
 	w := newTranslator("203.0.113.7/32").NewWorker()
 	p := packet(dnsQuery)
-	res := w.Translate(&p)
+	res := w.Translate(0, &p)
 
 	b := p.Bytes()
 	src, dst := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
@@ -93,8 +93,7 @@ func ExampleWorker_TranslateBatch() {
 			batch[n].Len = copy(batch[n].Buf[translate.Headroom:], raw)
 			n++
 		}
-		w.Tick(time.Since(start))
-		w.TranslateBatch(batch[:n])
+		w.TranslateBatch(time.Since(start), batch[:n])
 		for i := range batch[:n] {
 			p := &batch[i]
 			for p.Result.Verdict == translate.Split {
@@ -124,7 +123,7 @@ func ExampleTranslator_SetTable() {
 			w := t.NewWorker()
 			for first := true; ; first = false {
 				p := packet(dnsQuery)
-				if res := w.Translate(&p); res.Verdict != translate.Forward {
+				if res := w.Translate(0, &p); res.Verdict != translate.Forward {
 					fmt.Println("lost a packet:", res.Reason)
 				}
 				if first {
@@ -152,7 +151,7 @@ func ExampleTranslator_SetTable() {
 	}
 	t.SetTable(moved)
 	p := packet(dnsQuery)
-	t.NewWorker().Translate(&p)
+	t.NewWorker().Translate(0, &p)
 	close(stop)
 	done.Wait()
 	fmt.Println(netip.AddrFrom4([4]byte(p.Bytes()[12:16])))

@@ -8,7 +8,7 @@ import "math/rand/v2"
 type flow struct {
 	src6, dst6 addr6
 	src4, dst4 addr4
-	stamp      uint64 // when it was resolved; see Worker.stamp
+	stamp      uint64 // the worker's when it was resolved
 	delta      uint32 // change of the pseudo-header's sum
 	bucket     uint32 // of identifications for src4 and dst4
 }
@@ -28,14 +28,6 @@ func newFlowKeys() (k flowKeys) {
 		k[i] = rand.Uint64() | 1
 	}
 	return k
-}
-
-// restamp is called at the start of a batch. Flows are void once the state has
-// changed; and after a second by Tick, so that Dynamic sees which leases are in
-// use, and can take them back.
-func (w *Worker) restamp() {
-	w.s = w.t.state.Load()
-	w.stamp = w.s.generation<<32 | uint64(uint32(w.second))
 }
 
 // flow4 is the slot for a pair of IPv4 addresses.
@@ -58,14 +50,10 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 	return f.src6 == src && f.dst6 == dst && f.stamp == stamp
 }
 
-// keep fills the slot f. A lease is not remembered by a worker that is never told
-// the time, as it would never ask again.
-func (w *Worker) keep(f *flow, src6, dst6 addr6, src4, dst4 addr4, delta uint64, lease bool) {
+// keep fills the slot f.
+func (w *Worker) keep(f *flow, src6, dst6 addr6, src4, dst4 addr4, delta uint64) {
 	f.src6, f.dst6, f.src4, f.dst4 = src6, dst6, src4, dst4
 	f.delta = uint32(fold(delta))
 	f.bucket = w.t.ids.bucket(src4, dst4)
 	f.stamp = w.stamp
-	if lease && w.second == 0 {
-		f.stamp = 0
-	}
 }

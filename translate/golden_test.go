@@ -19,9 +19,9 @@ func TestBatchIsOneByOne(t *testing.T) {
 		single = append(single, packettest.Buffer(g.In))
 		batch = append(batch, packettest.Buffer(g.In))
 	}
-	all.TranslateBatch(batch)
+	all.TranslateBatch(0, batch)
 	for i := range single {
-		res := one.Translate(&single[i])
+		res := one.Translate(0, &single[i])
 		if res != batch[i].Result {
 			t.Errorf("%s: %v alone, %v in a batch", goldens[i].ID, res, batch[i].Result)
 		}
@@ -61,7 +61,7 @@ func TestStatsAddUp(t *testing.T) {
 			p := packettest.Buffer(g.In[:n])
 			packets++
 			octets += uint64(n)
-			ws[n%2].Translate(&p)
+			ws[n%2].Translate(0, &p)
 		}
 	}
 	var got translate.Count

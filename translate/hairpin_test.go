@@ -43,7 +43,7 @@ func TestHairpinOfPrivateHost(t *testing.T) {
 				}
 			})
 			p := packettest.Buffer(packettest.IP(packettest.Header{Src: c.src, Dst: seen}, c.p))
-			if res := w.Translate(&p); res != c.want {
+			if res := w.Translate(0, &p); res != c.want {
 				t.Errorf("%v (%v), want %v (%v)", res.Verdict, res.Reason, c.want.Verdict, c.want.Reason)
 			}
 		})

@@ -28,7 +28,7 @@ func TestEchoReplyOfZeros(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := packettest.Buffer(packettest.IP(c.h, c.p))
-			if res := newWorker(t, nil).Translate(&p); res.Verdict != c.verdict {
+			if res := newWorker(t, nil).Translate(0, &p); res.Verdict != c.verdict {
 				t.Fatal(res)
 			}
 			if err := packettest.Check(p.Bytes()); err != nil {

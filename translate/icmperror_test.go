@@ -29,7 +29,7 @@ func TestLentSourcesDifferAcrossWorkers(t *testing.T) {
 	var last netip.Addr
 	for i := range 100 {
 		p := packettest.Buffer(expired)
-		if res := workers[i%len(workers)].Translate(&p); res.Verdict != translate.Forward {
+		if res := workers[i%len(workers)].Translate(0, &p); res.Verdict != translate.Forward {
 			t.Fatalf("%v (%v)", res.Verdict, res.Reason)
 		}
 		src := netip.AddrFrom4([4]byte(p.Bytes()[12:]))

@@ -111,7 +111,7 @@ func TestInnerChecksumIsPlain(t *testing.T) {
 			for i := range ps {
 				ps[i].Offload = packettest.PartialInner(ps[i].Bytes(), inner)
 			}
-			newWorker(t, nil).TranslateBatch(ps)
+			newWorker(t, nil).TranslateBatch(0, ps)
 			for i := range ps {
 				if ps[i].Result.Verdict != translate.Forward || ps[i].Offload != (translate.Offload{}) {
 					t.Errorf("%s: %v (%v), %+v", name, ps[i].Result.Verdict, ps[i].Result.Reason, ps[i].Offload)
@@ -130,7 +130,7 @@ func TestInnerChecksumNoAllocs(t *testing.T) {
 			at := p.Off
 			if n := testing.AllocsPerRun(20, func() {
 				p.Off, p.Len, p.Offload = at, copy(p.Buf[at:], pkt), o
-				w.Translate(&p)
+				w.Translate(0, &p)
 			}); n != 0 {
 				t.Errorf("%s: %v allocations a packet", name, n)
 			}
@@ -151,7 +151,7 @@ func TestInnerChecksumZero(t *testing.T) {
 		p := packettest.Buffer(pkt)
 		p.Offload = o
 		w := newWorker(t, func(c *translate.Config, _ *translate.TableConfig) { c.UDPZero = translate.UDPZeroForward })
-		if res := w.Translate(&p); res.Verdict != translate.Forward {
+		if res := w.Translate(0, &p); res.Verdict != translate.Forward {
 			t.Fatalf("%s: %v (%v)", name, res.Verdict, res.Reason)
 		}
 		field := p.Bytes()[int(o.CsumStart)+20+int(o.CsumOffset):][:2]

@@ -80,14 +80,14 @@ func TestFragmentAfterSetMTU(t *testing.T) {
 				if c.gso > 0 {
 					p.Offload = packettest.Partial(p.Bytes(), c.gso)
 				}
-				if res := w.Translate(&p); res.Verdict != translate.Split {
+				if res := w.Translate(0, &p); res.Verdict != translate.Split {
 					t.Fatal(res)
 				}
 				if err := tr.SetMTU(now[0], now[1]); err != nil {
 					t.Fatal(err)
 				}
 				other := packettest.Buffer(packettest.IP(packettest.From4(), packettest.UDP(1, 2, nil)))
-				w.Translate(&other)
+				w.Translate(0, &other)
 
 				more := make([]translate.Packet, translate.MaxPieces)
 				for i := range more {
@@ -161,8 +161,8 @@ func TestPanics(t *testing.T) {
 	for _, c := range windows {
 		p := translate.Packet{Buf: make([]byte, c[2]), Off: c[0], Len: c[1]}
 		for name, f := range map[string]func(){
-			"Translate":      func() { w.Translate(&p) },
-			"TranslateBatch": func() { w.TranslateBatch([]translate.Packet{p}) },
+			"Translate":      func() { w.Translate(0, &p) },
+			"TranslateBatch": func() { w.TranslateBatch(0, []translate.Packet{p}) },
 		} {
 			if e, said := panics(f).(string); !said || !strings.Contains(e, "leaves too little room") {
 				t.Errorf("%s with window %d+%d of %d octets: %v", name, c[0], c[1], c[2], e)
@@ -170,7 +170,7 @@ func TestPanics(t *testing.T) {
 		}
 	}
 	p := translate.Packet{Buf: make([]byte, translate.Headroom+translate.Tailroom), Off: translate.Headroom}
-	if e := panics(func() { w.Translate(&p) }); e != nil || p.Result.Verdict != translate.Drop {
+	if e := panics(func() { w.Translate(0, &p) }); e != nil || p.Result.Verdict != translate.Drop {
 		t.Errorf("a packet of 0 octets with just enough room: %v, %v", p.Result, e)
 	}
 	if panics(func() { tr.SetTable(nil) }) == nil {
@@ -185,7 +185,7 @@ func TestPanics(t *testing.T) {
 			if gso > 0 {
 				p.Offload = packettest.Partial(p.Bytes(), gso)
 			}
-			if w.Translate(&p).Verdict != translate.Split {
+			if w.Translate(0, &p).Verdict != translate.Split {
 				t.Fatal(p.Result)
 			}
 			return p
@@ -296,7 +296,7 @@ func TestOwnAddresses(t *testing.T) {
 			h := packettest.From4()
 			h.TTL = 1
 			p := packettest.Buffer(packettest.IP(h, packettest.UDP(1, 2, nil)))
-			if res := tr.NewWorker().Translate(&p); res != (translate.Result{Verdict: translate.Drop, Reason: translate.HopLimit}) {
+			if res := tr.NewWorker().Translate(0, &p); res != (translate.Result{Verdict: translate.Drop, Reason: translate.HopLimit}) {
 				t.Errorf("%s: %v", a, res)
 			}
 		}
@@ -371,31 +371,30 @@ func TestNonsense(t *testing.T) {
 	}
 	w := tr.NewWorker()
 	p := packettest.Buffer(packettest.IP(packettest.From4(), packettest.UDP(1, 2, nil)))
-	if res := w.Translate(&p); res.Verdict != translate.Drop || res.Reason != translate.NoDestination {
+	if res := w.Translate(0, &p); res.Verdict != translate.Drop || res.Reason != translate.NoDestination {
 		t.Errorf("with an empty table and no own address: %v", res)
 	}
-	w.TranslateBatch(nil)
+	w.TranslateBatch(0, nil)
 }
 
-// TestTickAnyTime: the clock of a worker may jump either way; the budget for
+// TestAnyTime: the clock of a worker may jump either way; the budget for
 // errors is never more than ErrorBurst.
-func TestTickAnyTime(t *testing.T) {
+func TestAnyTime(t *testing.T) {
 	cfg := packettest.Config()
 	cfg.ErrorRate, cfg.ErrorBurst = 1, 3
 	_, w := newPair(t, cfg)
 	h := packettest.From4()
 	h.TTL = 1
 	for _, now := range []int64{0, math.MaxInt64, math.MinInt64, -1, 1, math.MaxInt64, math.MaxInt64 - 1, 0} {
-		w.Tick(time.Duration(now))
 		errors := 0
 		for range 10 {
 			p := packettest.Buffer(packettest.IP(h, packettest.UDP(1, 2, nil)))
-			if w.Translate(&p).Verdict == translate.Reply {
+			if w.Translate(time.Duration(now), &p).Verdict == translate.Reply {
 				errors++
 			}
 		}
 		if errors > 3 {
-			t.Errorf("%d errors at once after a tick to %d", errors, now)
+			t.Errorf("%d errors at once at the time %d", errors, now)
 		}
 	}
 }
@@ -483,10 +482,10 @@ func TestBatchWithManyMaps(t *testing.T) {
 		}
 		singles, all = append(singles, packettest.Buffer(pkt)), append(all, packettest.Buffer(pkt))
 	}
-	batch.TranslateBatch(all)
+	batch.TranslateBatch(0, all)
 	verdicts := map[translate.Verdict]int{}
 	for i := range singles {
-		res := one.Translate(&singles[i])
+		res := one.Translate(0, &singles[i])
 		verdicts[res.Verdict]++
 		if res != all[i].Result {
 			t.Errorf("packet %d: %v alone, %v in a batch", i, res, all[i].Result)

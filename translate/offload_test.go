@@ -17,7 +17,7 @@ func offloaded(t *testing.T, w *translate.Worker, pkt []byte, o translate.Offloa
 	t.Helper()
 	p := packettest.Buffer(pkt)
 	p.Offload = o
-	res := w.Translate(&p)
+	res := w.Translate(0, &p)
 	if res.Verdict == translate.Drop && p.Offload != o {
 		t.Errorf("offload of a dropped packet changed")
 	}
@@ -248,7 +248,7 @@ func TestOffloadMoves(t *testing.T) {
 	p := packettest.Buffer(pkt)
 	p.Offload = o
 	w := newWorker(t, nil)
-	w.Translate(&p)
+	w.Translate(0, &p)
 	want := translate.Offload{
 		Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOTCPv6 | translate.GSOECN,
 		HdrLen: 60, GSOSize: 1400, CsumStart: 40, CsumOffset: 16,
@@ -260,7 +260,7 @@ func TestOffloadMoves(t *testing.T) {
 	pkt = packettest.IP(packettest.From6(), packettest.HopByHop(8, packettest.UDP(1, 2, packettest.Bytes(9000, 0))))
 	p = packettest.Buffer(pkt)
 	p.Offload = translate.Offload{Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOUDPL4, HdrLen: 56, GSOSize: 1200, CsumStart: 48, CsumOffset: 6}
-	w.Translate(&p)
+	w.Translate(0, &p)
 	want = translate.Offload{
 		Flags: translate.OffloadNeedsCsum, GSOType: translate.GSOUDPL4,
 		HdrLen: 28, GSOSize: 1200, CsumStart: 20, CsumOffset: 6,

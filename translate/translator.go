@@ -3,6 +3,7 @@ package translate
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -33,10 +34,18 @@ type Translator struct {
 // state is what may change while workers run. It is replaced whole; workers
 // load it once per batch.
 type state struct {
-	generation uint64 // counts up from 1
 	tab        *Table
 	mtu4, mtu6 int
-	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
+	cut6       int       // size of the IPv6 packets that IPv4 packets without DF become
+	dynamics   []Dynamic // all that the table or the translator asks
+}
+
+// leases changes whenever an address that a Dynamic has named leads elsewhere.
+func (s *state) leases() (generation uint64) {
+	for _, d := range s.dynamics {
+		generation += d.Generation()
+	}
+	return generation
 }
 
 // New makes a Translator. It reports what in cfg makes no sense. Tab must not
@@ -81,11 +90,16 @@ func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
 
 // setState is called with mu held, or before t is known to others.
 func (t *Translator) setState(tab *Table, mtu4, mtu6 int) {
-	generation := uint64(1)
-	if s := t.state.Load(); s != nil {
-		generation = s.generation + 1
+	s := &state{tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)}
+	if t.dyn != nil {
+		s.dynamics = append(s.dynamics, t.dyn)
 	}
-	t.state.Store(&state{generation: generation, tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)})
+	for i := range tab.prefixes {
+		if d := tab.prefixes[i].lender; d != nil {
+			s.dynamics = append(s.dynamics, d)
+		}
+	}
+	t.state.Store(s)
 }
 
 // SetTable replaces the tables while workers run. A worker takes the new ones
@@ -165,7 +179,7 @@ type Worker struct {
 
 	t     *Translator
 	s     *state // loaded once per batch
-	stamp uint64 // of s and the current second
+	stamp uint64 // of s, leases and the current second: see begin
 	ids   identBlocks
 	rnd   rand.PCG
 
@@ -173,8 +187,9 @@ type Worker struct {
 	flowKeys       flowKeys
 	touched        uint64 // of no meaning: what fetch has read is used
 
-	now    time.Duration // last Tick
-	second int64         // seconds of now, counted from 1; 0 before the first Tick
+	now    time.Duration // the latest that was passed
+	second int64         // of now
+	leases uint64        // generation of what the Dynamics said
 	budget time.Duration // for originated errors: errorCost each
 
 	node [maxNodeStruct]byte // an extension structure being built
@@ -186,12 +201,12 @@ type Worker struct {
 // the Translator lives, since their counters go into Stats.
 func (t *Translator) NewWorker() *Worker {
 	w := &Worker{
-		t: t, budget: t.errorLimit,
+		t: t, budget: t.errorLimit, now: math.MinInt64,
 		flows4:   new([flowSlots]flow),
 		flows6:   new([flowSlots]flow),
 		flowKeys: newFlowKeys(),
 	}
-	w.restamp()
+	w.begin(w.now)
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,25 +214,38 @@ func (t *Translator) NewWorker() *Worker {
 	return w
 }
 
-// Tick tells the worker the time, as a reading of any monotonic clock, and so
-// refills its error budget. A worker that is never told the time originates no
-// more than Config.ErrorBurst errors. Within a second of that clock a worker may
-// remember what Dynamic answered: whoever tells a worker the time once has to go
-// on, or leases end unseen. Call it once per batch. A time that goes back is no
-// harm.
-func (w *Worker) Tick(now time.Duration) {
-	passed := min(max(now-w.now, 0), w.t.errorLimit)
-	w.now = now
-	w.second = int64(now/time.Second) + 1
-	w.budget = min(w.budget+passed, w.t.errorLimit)
+// begin is called at the start of a batch: it takes the time and loads what all
+// workers share. Of several times the latest counts, so that a clock which goes
+// back, or callers with clocks that differ, do no harm.
+//
+// What the worker remembers about flows is void once anything has changed that it
+// was made of: tables, MTUs, leases. It is void after a second, too, so that a
+// Dynamic sees which leases are in use.
+func (w *Worker) begin(now time.Duration) {
+	if now > w.now {
+		passed := min(uint64(now)-uint64(w.now), uint64(w.t.errorLimit))
+		w.budget = min(w.budget+time.Duration(passed), w.t.errorLimit)
+		w.now = now
+	}
+	s, second := w.t.state.Load(), int64(w.now/time.Second)
+	leases := s.leases()
+	if s != w.s || second != w.second || leases != w.leases {
+		w.s, w.second, w.leases = s, second, leases
+		w.stamp++
+	}
 }
 
 // Translate judges p and translates it in place; the result is also left in
 // p.Result. It looks at nothing outside p's window and writes nothing outside
 // p's window, Headroom and Tailroom; it panics if the buffer lacks them. A
 // dropped packet is left as it came.
-func (w *Worker) Translate(p *Packet) Result {
-	w.restamp()
+//
+// now is a reading of any monotonic clock, the same for all calls, such as the time
+// since the program started. It refills the budget for ICMP errors, and lets a
+// Dynamic see, once a second, which leases are in use. A constant time is no
+// harm: the worker originates Config.ErrorBurst errors at most then.
+func (w *Worker) Translate(now time.Duration, p *Packet) Result {
+	w.begin(now)
 	w.judge(p)
 	w.counts.publish()
 	return p.Result
@@ -225,8 +253,8 @@ func (w *Worker) Translate(p *Packet) Result {
 
 // TranslateBatch does what Translate does for each packet of ps, and is cheaper:
 // it loads the tables and publishes the counters once.
-func (w *Worker) TranslateBatch(ps []Packet) {
-	w.restamp()
+func (w *Worker) TranslateBatch(now time.Duration, ps []Packet) {
+	w.begin(now)
 	w.fetch(ps)
 	for i := range ps {
 		w.judge(&ps[i])

@@ -40,7 +40,7 @@ func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig, dyn 
 func (x *twins) compare(t testing.TB, pkt []byte) string {
 	t.Helper()
 	p := packettest.Buffer(pkt)
-	res := x.w.Translate(&p)
+	res := x.w.Translate(0, &p)
 	packettest.CheckGuards(t, &p, pkt)
 	var got [][]byte
 	for p.Result.Verdict == translate.Split {

@@ -76,7 +76,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 			return w.unmapped4(p, &h, how2, NoSource)
 		}
 		delta := src6.sum() + dst6.sum() + minus(src.sum()+dst.sum())
-		w.keep(f, src6, dst6, src, dst, delta, how == byLease || how2 == byLease)
+		w.keep(f, src6, dst6, src, dst, delta)
 	}
 
 	cut, mtu := w.size4(&h)

@@ -78,7 +78,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
 		}
 		delta := src4.sum() + dst4.sum() + minus(src.sum()+dst.sum())
-		w.keep(f, src, dst, src4, dst4, delta, how == byLease)
+		w.keep(f, src, dst, src4, dst4, delta)
 	}
 
 	cut, mtu := w.size6(&h)

@@ -30,6 +30,7 @@ func (l lent) Host(addr [4]byte) ([16]byte, bool) {
 	}
 	return [16]byte{}, false
 }
+func (lent) Generation() uint64 { return 0 }
 
 // Two hosts with two leases each: 203.0.113.65 and .66 for what they do inside all
 // other prefixes, .129 and .130 for what they do inside one.
@@ -129,7 +130,7 @@ func TestVia(t *testing.T) {
 					t.Error(d)
 				}
 				p := packettest.Buffer(c.pkt)
-				if res := x.w.Translate(&p); res != (translate.Result{Verdict: translate.Forward, Reason: translate.Translated}) {
+				if res := x.w.Translate(0, &p); res != (translate.Result{Verdict: translate.Forward, Reason: translate.Translated}) {
 					t.Fatalf("%v (%v)", res.Verdict, res.Reason)
 				}
 				if got := ends(p.Bytes()); got != c.want {
@@ -167,7 +168,7 @@ func TestViaHairpin(t *testing.T) {
 						t.Error(d)
 					}
 					p := packettest.Buffer(pkt)
-					if res := x.w.Translate(&p); res.Verdict != translate.Forward {
+					if res := x.w.Translate(0, &p); res.Verdict != translate.Forward {
 						t.Fatalf("%s: %v (%v)", ends(pkt), res.Verdict, res.Reason)
 					}
 					if pkt = p.Bytes(); pkt[0]>>4 == 6 {
@@ -259,7 +260,7 @@ func TestViaNobody(t *testing.T) {
 			t.Error(d)
 		}
 		p := packettest.Buffer(c.pkt)
-		if res := x.w.Translate(&p); res.Reason != c.want {
+		if res := x.w.Translate(0, &p); res.Reason != c.want {
 			t.Errorf("%v (%v), want %v", res.Verdict, res.Reason, c.want)
 		}
 	}

@@ -30,8 +30,7 @@ func pump(q queue, w *translate.Worker) error {
 		if err != nil {
 			return err
 		}
-		w.Tick(time.Since(begin))
-		w.TranslateBatch(ps[:n])
+		w.TranslateBatch(time.Since(begin), ps[:n])
 		for i := range ps[:n] {
 			switch ps[i].Result.Verdict {
 			case translate.Forward, translate.Reply:

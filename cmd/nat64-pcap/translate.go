@@ -123,7 +123,7 @@ func (g *gateway) frame(f frame, w writer) error {
 	p := &g.packet
 	p.Off, p.Offload = translate.Headroom, translate.Offload{}
 	p.Len = copy(p.Buf[p.Off:p.Off+maxPacket], b)
-	g.worker.Translate(p)
+	g.worker.Translate(g.elapsed, p)
 	for p.Result.Verdict == translate.Split {
 		n := g.worker.Fragment(p, g.pieces)
 		for i := range g.pieces[:n] {
@@ -155,13 +155,12 @@ const (
 	upkeepInterval = 45 * time.Second
 )
 
-// tick tells worker and pools the time of a packet.
+// tick takes the time of a packet, and tells it to the pools.
 func (g *gateway) tick(t time.Time) {
 	if g.begin.IsZero() {
 		g.begin = t
 	}
 	g.elapsed = min(max(g.elapsed, t.Sub(g.begin)), maxElapsed)
-	g.worker.Tick(g.elapsed)
 	now := time.Unix(0, 0).Add(g.elapsed)
 	expire := g.elapsed >= g.upkeep+upkeepInterval
 	if expire {

@@ -15,7 +15,6 @@ type pump struct {
 	queue  queue
 	worker *translate.Worker
 	log    *packetLog
-	begin  time.Time
 	batch  []translate.Packet // as they come in
 	pieces []translate.Packet // what is cut from packets that are too large
 }
@@ -24,15 +23,15 @@ type pump struct {
 // to show.
 const batchSize = 64
 
-// newPump makes the buffers for a queue. The clock of a worker that had a queue
-// before starts again at 0: what it remembered in the first seconds back then
-// would hold again, if the SetMTU at the end of reattach did not make it void.
+// started is where the clock of all workers begins.
+var started = time.Now()
+
+// newPump makes the buffers for a queue.
 func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
 	return &pump{
 		queue:  q,
 		worker: w,
 		log:    log,
-		begin:  time.Now(),
 		batch:  tun.NewPackets(batchSize),
 		pieces: tun.NewPackets(translate.MaxPieces),
 	}
@@ -43,8 +42,7 @@ func (p *pump) run() error {
 	for {
 		n, err := p.queue.Read(p.batch)
 		if n > 0 {
-			p.worker.Tick(time.Since(p.begin))
-			p.translate(p.batch[:n])
+			p.translate(time.Since(started), p.batch[:n])
 		}
 		if errors.Is(err, tun.ErrClosed) {
 			return nil
@@ -56,8 +54,8 @@ func (p *pump) run() error {
 }
 
 // translate turns a batch round. Packets leave in the order in which they came.
-func (p *pump) translate(batch []translate.Packet) {
-	p.worker.TranslateBatch(batch)
+func (p *pump) translate(now time.Duration, batch []translate.Packet) {
+	p.worker.TranslateBatch(now, batch)
 	if p.log.kinds != 0 {
 		p.log.batch(batch)
 	}

@@ -100,9 +100,8 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		if start.IsZero() {
 			start = info.Timestamp
 		}
-		worker.Tick(info.Timestamp.Sub(start)) // for the rate of ICMP errors
 		p.Off, p.Len = translate.Headroom, copy(p.Buf[translate.Headroom:], data)
-		worker.Translate(&p)
+		worker.Translate(info.Timestamp.Sub(start), &p) // the time is for the rate of ICMP errors
 		for p.Result.Verdict == translate.Split {
 			worker.Fragment(&p, piece)
 			if err := send(&piece[0]); err != nil {

@@ -118,7 +118,6 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 	}
 	for kept == 0 {
 		n, err := c.Device.Read(bufs, sizes, offset)
-		c.out.Tick(time.Since(c.start))
 		for i := range n {
 			keep := func(b []byte) {
 				if kept > i { // this buffer holds a packet that waits for its turn
@@ -150,7 +149,7 @@ func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
 	if len(b) < 20 || [4]byte(b[12:16]) != c.host4 || !fill(p, b) {
 		return
 	}
-	c.out.Translate(p)
+	c.out.Translate(time.Since(c.start), p)
 	for p.Result.Verdict == translate.Split {
 		c.out.Fragment(p, c.packet[1:])
 		keep(c.packet[1].Bytes())
@@ -174,7 +173,7 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 	if n := len(bufs) - len(c.received); n > 0 {
 		c.received = append(c.received, newPackets(n, c.mtu)...)
 	}
-	c.in.Tick(time.Since(c.start))
+	now := time.Since(c.start)
 	c.batch = c.batch[:0]
 	for i, buf := range bufs {
 		b := buf[offset:]
@@ -183,7 +182,7 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 			continue
 		}
 		p := &c.received[i]
-		if fill(p, b) && c.in.Translate(p).Verdict == translate.Forward {
+		if fill(p, b) && c.in.Translate(now, p).Verdict == translate.Forward {
 			c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
 		}
 	}

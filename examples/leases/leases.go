@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -38,6 +39,8 @@ type Leases struct {
 	addrs   map[[16]byte][4]byte // by host
 	hosts   map[[4]byte][16]byte // the same, by address
 	refused map[[16]byte]bool    // hosts that the store has refused since then
+
+	generation atomic.Uint64 // counts the calls of Refresh
 }
 
 var _ translate.Dynamic = (*Leases)(nil)
@@ -52,8 +55,7 @@ func New(s Store, timeout time.Duration, most int) (*Leases, error) {
 }
 
 // Refresh takes over what the store has now. A lease that has ended there is
-// gone within a second, the time that a translate.Worker may remember it. After
-// an error everything is as it was.
+// gone for the next batch of packets. After an error everything is as it was.
 func (l *Leases) Refresh() error {
 	l.newcomers.Lock()
 	defer l.newcomers.Unlock()
@@ -78,8 +80,12 @@ func (l *Leases) Refresh() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.addrs, l.hosts, l.refused = addrs, hosts, make(map[[16]byte]bool)
+	l.generation.Add(1)
 	return nil
 }
+
+// Generation tells workers that leases may have ended.
+func (l *Leases) Generation() uint64 { return l.generation.Load() }
 
 // Addr returns the address that host holds.
 func (l *Leases) Addr(host [16]byte) (addr [4]byte, ok bool) {

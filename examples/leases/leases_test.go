@@ -96,7 +96,7 @@ func Example() {
 		}, packettest.UDP(1000, 53, nil))
 		p := translate.Packet{Buf: make([]byte, translate.Headroom+len(b)+translate.Tailroom), Off: translate.Headroom}
 		p.Len = copy(p.Buf[p.Off:], b)
-		switch res := w.Translate(&p); res.Verdict {
+		switch res := w.Translate(0, &p); res.Verdict {
 		case translate.Forward:
 			fmt.Println(host, "has", netip.AddrFrom4([4]byte(p.Bytes()[12:])))
 		default:

@@ -46,6 +46,9 @@ func (Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 	return host, true
 }
 
+// Generation implements translate.Dynamic.
+func (Leases) Generation() uint64 { return 0 }
+
 // viaPool is the IPv4 prefix whose addresses viaLeases lends.
 var viaPool = netip.MustParsePrefix("203.0.113.128/26")
 

@@ -47,6 +47,7 @@ func (l leases) Assign(host [16]byte) ([4]byte, bool) {
 
 func (leases) Addr(host [16]byte) ([4]byte, bool) { return held4.As4(), host == held6.As16() }
 func (leases) Host(a [4]byte) ([16]byte, bool)    { return held6.As16(), a == held4.As4() }
+func (leases) Generation() uint64                 { return 0 }
 
 func pooled(_ *translate.Config, t *translate.TableConfig) {
 	t.Pools = []netip.Prefix{prefix("203.0.113.64/26")}
