@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -38,13 +39,8 @@ type sequence struct {
 
 	past    [][]byte // all packets so far
 	pending [][]byte // those since the last change
-	counts  map[counter]translate.Count
+	counts  map[translate.Outcome]translate.Count
 	ids     [2]map[flow]bool // identifications that each of the two has used
-}
-
-type counter struct {
-	d translate.Direction
-	translate.Result
 }
 
 type flow struct {
@@ -64,7 +60,7 @@ func newSequence(t *testing.T, i uint8, limited bool) *sequence {
 		setup.Config.ErrorRate, setup.Config.ErrorBurst = errorRate, errorBurst
 	}
 	s := &sequence{t: t, limited: limited, now: time.Second, budget: errorBurst * time.Second / errorRate,
-		counts: make(map[counter]translate.Count), ids: [2]map[flow]bool{{}, {}}}
+		counts: make(map[translate.Outcome]translate.Count), ids: [2]map[flow]bool{{}, {}}}
 	for _, x := range []**rig{&s.one, &s.batch} {
 		if *x, err = newRig(setup); err != nil {
 			t.Fatal(err)
@@ -98,10 +94,11 @@ func (s *sequence) expect(pkt []byte) ([][]byte, translate.Result) {
 	} else if len(pkt) > 0 && pkt[0]>>4 == 6 {
 		d = translate.V6ToV4
 	}
-	c := s.counts[counter{d, res}]
+	o := translate.Outcome{Direction: d, Result: res}
+	c := s.counts[o]
 	c.Packets++
 	c.Octets += uint64(len(pkt))
-	s.counts[counter{d, res}] = c
+	s.counts[o] = c
 	return out, res
 }
 
@@ -183,15 +180,8 @@ func (s *sequence) tick(d time.Duration) {
 func (s *sequence) checkStats() {
 	for _, x := range []*rig{s.one, s.batch} {
 		st := x.tr.Stats()
-		for d := range translate.NumDirections {
-			for v := range translate.NumVerdicts {
-				for r := range translate.NumReasons {
-					k := counter{translate.Direction(d), translate.Result{Verdict: translate.Verdict(v), Reason: translate.Reason(r)}}
-					if got := st.By[d][v][r]; got != s.counts[k] {
-						s.t.Errorf("%v %v %v: counted %+v, want %+v", k.d, k.Verdict, k.Reason, got, s.counts[k])
-					}
-				}
-			}
+		if got := maps.Collect(st.All()); !maps.Equal(got, s.counts) {
+			s.t.Errorf("counted %v, want %v", got, s.counts)
 		}
 		if st.ErrorsHeldBack != s.held {
 			s.t.Errorf("%d errors held back, want %d", st.ErrorsHeldBack, s.held)

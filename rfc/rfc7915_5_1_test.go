@@ -408,7 +408,7 @@ func TestRFC7915_5_1_1(t *testing.T) {
 		}
 		// The count is what a log is made from.
 		s := x.Stats()
-		is(t, "counted", s.By[translate.V6ToV4][translate.Drop][translate.FragmentChain].Packets, refused)
+		is(t, "counted", s.Count(outcome(translate.V6ToV4, translate.Drop, translate.FragmentChain)).Packets, refused)
 
 		esp := pt.Raw(50, pt.Bytes(24, 0))
 		x.becomes(pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, true, esp)),

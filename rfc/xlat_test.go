@@ -144,3 +144,8 @@ func (x *xlat) err6(in []byte, typ, code uint8) []byte {
 	}
 	return b[40:]
 }
+
+// outcome is what packets are counted by.
+func outcome(d translate.Direction, v translate.Verdict, r translate.Reason) translate.Outcome {
+	return translate.Outcome{Direction: d, Result: translate.Result{Verdict: v, Reason: r}}
+}

@@ -224,21 +224,34 @@ func TestNothingToCut(t *testing.T) {
 // TestOutOfRange: numbers that are none of the constants have a name, and count
 // nothing.
 func TestOutOfRange(t *testing.T) {
-	var s translate.Stats
-	s.By[0][0][0], s.By[2][3][1] = translate.Count{Packets: 1, Octets: 2}, translate.Count{Packets: 3, Octets: 4}
+	tr, w := newPair(t, packettest.Config())
+	p := packettest.Buffer(packettest.IP(packettest.From4(), packettest.UDP(1, 2, nil)))
+	w.Translate(0, &p)
+	none := packettest.Buffer([]byte{0xf0, 1, 2})
+	w.Translate(0, &none)
+	s := tr.Stats()
 	names := map[string]int{}
 	for i := range 256 {
 		n := uint8(i)
 		for j := range 256 {
 			want := translate.Count{}
 			switch {
-			case i == 0 && j == 0:
-				want = s.By[0][0][0]
-			case i == 2 && j == 3:
-				want = s.By[2][3][1]
+			case i == int(translate.V4ToV6) && j == int(translate.Forward):
+				want = translate.Count{Packets: 1, Octets: 28}
+			case i == int(translate.NoFamily) && j == int(translate.Drop):
+				want = translate.Count{Packets: 1, Octets: 3}
 			}
 			if got := s.Total(translate.Direction(n), translate.Verdict(j)); got != want {
 				t.Fatalf("Total(%d, %d) is %v, want %v", i, j, got, want)
+			}
+			var sum translate.Count
+			for r := range 256 {
+				c := s.Count(translate.Outcome{Direction: translate.Direction(n), Result: translate.Result{Verdict: translate.Verdict(j), Reason: translate.Reason(r)}})
+				sum.Packets += c.Packets
+				sum.Octets += c.Octets
+			}
+			if sum != want {
+				t.Fatalf("the counts of %d, %d add up to %v, want %v", i, j, sum, want)
 			}
 		}
 		if translate.Direction(n).String() == "" || translate.Verdict(n).String() == "" || translate.Reason(n).String() == "" {

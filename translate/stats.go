@@ -1,6 +1,9 @@
 package translate
 
-import "sync/atomic"
+import (
+	"iter"
+	"sync/atomic"
+)
 
 // A Direction is the side from which packets come.
 type Direction uint8
@@ -21,25 +24,61 @@ func (d Direction) String() string {
 // Count counts packets and their octets as they came in, headers included.
 type Count struct{ Packets, Octets uint64 }
 
+// An Outcome is what packets are counted by: the side from which they came, and what
+// became of them.
+type Outcome struct {
+	Direction Direction
+	Result
+}
+
+// valid reports whether o consists of constants of this package.
+func (o Outcome) valid() bool {
+	return int(o.Direction) < NumDirections && int(o.Verdict) < NumVerdicts && int(o.Reason) < NumReasons
+}
+
 // Stats are counters since the Translator was made. Every packet given to
 // Translate is counted once.
 type Stats struct {
-	By [NumDirections][NumVerdicts][NumReasons]Count
+	counts [NumDirections][NumVerdicts][NumReasons]Count
 	// ErrorsHeldBack counts errors that were not originated for want of budget.
 	ErrorsHeldBack uint64
 }
 
+// All returns the outcomes that have occurred, in the order of the constants, each
+// with its count.
+func (s Stats) All() iter.Seq2[Outcome, Count] {
+	return func(yield func(Outcome, Count) bool) {
+		for d := range s.counts {
+			for v := range s.counts[d] {
+				for r, c := range s.counts[d][v] {
+					o := Outcome{Direction(d), Result{Verdict(v), Reason(r)}}
+					if c != (Count{}) && !yield(o, c) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Count returns the count of one outcome. It is zero for one that there is not.
+func (s Stats) Count(o Outcome) Count {
+	if !o.valid() {
+		return Count{}
+	}
+	return s.counts[o.Direction][o.Verdict][o.Reason]
+}
+
 // Total sums the counts of a direction and verdict over all reasons. It is zero
 // for a direction or verdict that there is not.
-func (s *Stats) Total(d Direction, v Verdict) (c Count) {
-	if int(d) >= NumDirections || int(v) >= NumVerdicts {
-		return c
+func (s Stats) Total(d Direction, v Verdict) (sum Count) {
+	for o, c := range s.All() {
+		if o.Direction == d && o.Verdict == v {
+			sum.Packets += c.Packets
+			sum.Octets += c.Octets
+		}
 	}
-	for _, r := range s.By[d][v] {
-		c.Packets += r.Packets
-		c.Octets += r.Octets
-	}
-	return c
+	return sum
 }
 
 // Stats sums the counters of all workers. Each counter is exact and never goes
@@ -106,8 +145,8 @@ func (c *counts) addTo(s *Stats) {
 		for v := range c.published[d] {
 			for r := range c.published[d][v] {
 				p := &c.published[d][v][r]
-				s.By[d][v][r].Packets += p.packets.Load()
-				s.By[d][v][r].Octets += p.octets.Load()
+				s.counts[d][v][r].Packets += p.packets.Load()
+				s.counts[d][v][r].Octets += p.octets.Load()
 			}
 		}
 	}

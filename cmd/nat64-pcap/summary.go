@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
-
-	"github.com/steppe-nat64/steppe/translate"
 )
 
 // summary says what became of the packets: a line for each direction, verdict
@@ -18,13 +16,8 @@ func (g *gateway) summary(w io.Writer) {
 		}
 	}
 	s := g.translator.Stats()
-	for d := range translate.NumDirections {
-		for v := range translate.NumVerdicts {
-			for r := range translate.NumReasons {
-				c := s.By[d][v][r]
-				line(translate.Direction(d), translate.Verdict(v), translate.Reason(r), c.Packets, c.Octets)
-			}
-		}
+	for o, c := range s.All() {
+		line(o.Direction, o.Verdict, o.Reason, c.Packets, c.Octets)
 	}
 	line("-", "skipped", "not-ip", g.notIP.Packets, g.notIP.Octets)
 	line("-", "skipped", "cut-short-by-the-capture", g.cut.Packets, g.cut.Octets)

@@ -561,7 +561,7 @@ func (d *daemon) reloadMaps() error {
 // printStats answers SIGUSR1.
 func (d *daemon) printStats() {
 	s := d.trans.Stats()
-	for _, line := range statLines(&s) {
+	for _, line := range statLines(s) {
 		d.log.noticef("%s", line)
 	}
 	n := uint64(0)

@@ -8,19 +8,11 @@ import (
 
 // statLines puts the counters into words: a line for each direction, verdict
 // and reason that has occurred.
-func statLines(s *translate.Stats) []string {
+func statLines(s translate.Stats) []string {
 	var lines []string
-	for d := range translate.NumDirections {
-		for v := range translate.NumVerdicts {
-			for r := range translate.NumReasons {
-				c := s.By[d][v][r]
-				if c.Packets == 0 {
-					continue
-				}
-				lines = append(lines, fmt.Sprintf("%v %v %v: %d packets, %d octets",
-					translate.Direction(d), translate.Verdict(v), translate.Reason(r), c.Packets, c.Octets))
-			}
-		}
+	for o, c := range s.All() {
+		lines = append(lines, fmt.Sprintf("%v %v %v: %d packets, %d octets",
+			o.Direction, o.Verdict, o.Reason, c.Packets, c.Octets))
 	}
 	if s.ErrorsHeldBack > 0 {
 		lines = append(lines, fmt.Sprintf("ICMP errors held back by the rate limit: %d", s.ErrorsHeldBack))

@@ -132,7 +132,7 @@ func (d *daemon) tell(what status.What) *status.Report {
 	v.mu.Unlock()
 
 	s := d.trans.Stats()
-	r.Packets = countsOf(&s)
+	r.Packets = countsOf(s)
 	r.ErrorsHeldBack = s.ErrorsHeldBack
 	switch what {
 	case status.Leases:
@@ -147,22 +147,16 @@ func (d *daemon) tell(what status.What) *status.Report {
 }
 
 // countsOf lists the counters that have counted anything.
-func countsOf(s *translate.Stats) []status.Count {
+func countsOf(s translate.Stats) []status.Count {
 	counts := []status.Count{}
-	for d := range translate.NumDirections {
-		for v := range translate.NumVerdicts {
-			for r := range translate.NumReasons {
-				if c := s.By[d][v][r]; c.Packets > 0 {
-					counts = append(counts, status.Count{
-						Direction: translate.Direction(d).String(),
-						Verdict:   translate.Verdict(v).String(),
-						Reason:    translate.Reason(r).String(),
-						Packets:   c.Packets,
-						Octets:    c.Octets,
-					})
-				}
-			}
-		}
+	for o, c := range s.All() {
+		counts = append(counts, status.Count{
+			Direction: o.Direction.String(),
+			Verdict:   o.Verdict.String(),
+			Reason:    o.Reason.String(),
+			Packets:   c.Packets,
+			Octets:    c.Octets,
+		})
 	}
 	return counts
 }

@@ -119,13 +119,7 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 
 // report says what became of the packets, by reason.
 func report(s translate.Stats) {
-	for d := range translate.NumDirections {
-		for v := range translate.NumVerdicts {
-			for r := range translate.NumReasons {
-				if c := s.By[d][v][r]; c.Packets > 0 {
-					fmt.Println(translate.Direction(d), translate.Verdict(v), translate.Reason(r), c.Packets)
-				}
-			}
-		}
+	for o, c := range s.All() {
+		fmt.Println(o.Direction, o.Verdict, o.Reason, c.Packets)
 	}
 }
