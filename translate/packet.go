@@ -38,6 +38,29 @@ type Packet struct {
 	Result Result
 }
 
+// NewPackets returns n packets whose buffers hold a packet of size bytes each, with
+// Headroom before it and Tailroom after it. It makes one allocation for all buffers,
+// and panics if n or size is negative.
+func NewPackets(n, size int) []Packet {
+	size += Headroom + Tailroom
+	ps, buf := make([]Packet, n), make([]byte, n*size)
+	for i := range ps {
+		ps[i].Buf = buf[i*size : (i+1)*size : (i+1)*size]
+	}
+	return ps
+}
+
+// Set makes p the plain packet b, which is copied to Buf behind Headroom. It reports
+// false and changes nothing if Buf is too small for b with the room around it.
+func (p *Packet) Set(b []byte) bool {
+	if len(b) > len(p.Buf)-Headroom-Tailroom {
+		return false
+	}
+	p.Off, p.Len = Headroom, copy(p.Buf[Headroom:], b)
+	p.Offload, p.Result = Offload{}, Result{}
+	return true
+}
+
 // Bytes returns the packet's window. It aliases p.Buf.
 func (p *Packet) Bytes() []byte { return p.Buf[p.Off : p.Off+p.Len] }
 

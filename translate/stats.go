@@ -86,6 +86,7 @@ func (s Stats) Total(d Direction, v Verdict) (sum Count) {
 func (t *Translator) Stats() (s Stats) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	s = t.closed
 	for _, w := range t.workers {
 		w.counts.addTo(&s)
 	}

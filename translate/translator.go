@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type Translator struct {
 
 	mu      sync.Mutex // guards what follows and writes to state
 	workers []*Worker
+	closed  Stats // of workers that are closed
 }
 
 // state is what may change while workers run. It is replaced whole; workers
@@ -194,11 +196,12 @@ type Worker struct {
 
 	node [maxNodeStruct]byte // an extension structure being built
 
-	counts counts
+	counts  counts
+	scratch []Packet // of Append
 }
 
-// NewWorker returns a worker for one goroutine. Workers are kept for as long as
-// the Translator lives, since their counters go into Stats.
+// NewWorker returns a worker for one goroutine. The Translator keeps it, since its
+// counters go into Stats, until it is closed.
 func (t *Translator) NewWorker() *Worker {
 	w := &Worker{
 		t: t, budget: t.errorLimit, now: math.MinInt64,
@@ -212,6 +215,20 @@ func (t *Translator) NewWorker() *Worker {
 	defer t.mu.Unlock()
 	t.workers = append(t.workers, w)
 	return w
+}
+
+// Close gives the worker's memory back. What it has counted stays in Stats. The worker
+// must not be in use; afterwards all its methods but Close panic.
+func (w *Worker) Close() {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	i := slices.Index(w.t.workers, w)
+	if i < 0 {
+		return
+	}
+	w.t.workers = slices.Delete(w.t.workers, i, i+1)
+	w.counts.addTo(&w.t.closed)
+	w.flows4, w.flows6, w.scratch, w.s = nil, nil, nil, nil
 }
 
 // begin is called at the start of a batch: it takes the time and loads what all

@@ -98,11 +98,5 @@ const maxPacket = 65535
 // NewPackets returns n packets with buffers for Read: Headroom, the largest
 // packet, translate.Tailroom. It panics if n is negative.
 func NewPackets(n int) []translate.Packet {
-	const size = Headroom + maxPacket + translate.Tailroom
-	ps := make([]translate.Packet, n)
-	buf := make([]byte, n*size)
-	for i := range ps {
-		ps[i].Buf = buf[i*size : (i+1)*size : (i+1)*size]
-	}
-	return ps
+	return translate.NewPackets(n, virtioLen+maxPacket)
 }

@@ -40,7 +40,7 @@ func newGateway(conf string, mtu int, warnings io.Writer) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{packet: newPacket(maxPacket)}
+	g := &gateway{packet: translate.NewPackets(1, maxPacket)[0]}
 	if g.pools, err = c.NewPools(maps, nil, time.Unix(0, 0)); err != nil {
 		return nil, err
 	}
@@ -54,15 +54,8 @@ func newGateway(conf string, mtu int, warnings io.Writer) (*gateway, error) {
 		return nil, err
 	}
 	g.worker = g.translator.NewWorker()
-	for range translate.MaxPieces {
-		g.pieces = append(g.pieces, newPacket(mtu))
-	}
+	g.pieces = translate.NewPackets(translate.MaxPieces, mtu)
 	return g, nil
-}
-
-// newPacket makes a buffer for packets of up to n octets.
-func newPacket(n int) translate.Packet {
-	return translate.Packet{Buf: make([]byte, translate.Headroom+n+translate.Tailroom)}
 }
 
 // A writer takes packets without link header. Both kinds in pcapgo are one.
@@ -121,8 +114,7 @@ func (g *gateway) frame(f frame, w writer) error {
 	}
 	g.tick(f.time)
 	p := &g.packet
-	p.Off, p.Offload = translate.Headroom, translate.Offload{}
-	p.Len = copy(p.Buf[p.Off:p.Off+maxPacket], b)
+	p.Set(b[:min(len(b), maxPacket)])
 	g.worker.Translate(g.elapsed, p)
 	for p.Result.Verdict == translate.Split {
 		n := g.worker.Fragment(p, g.pieces)

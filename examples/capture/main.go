@@ -81,9 +81,8 @@ func convert(in, out string) error {
 
 // packets moves packets from r through the worker to w.
 func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error {
-	p := translate.Packet{Buf: make([]byte, translate.Headroom+1<<18+translate.Tailroom)}
-	piece := make([]translate.Packet, 1) // of a packet that is too large
-	piece[0].Buf = make([]byte, translate.Headroom+1500+translate.Tailroom)
+	p := &translate.NewPackets(1, 1<<18)[0]
+	piece := translate.NewPackets(1, 1500) // of a packet that is too large
 	var start time.Time
 	for {
 		data, info, err := r.ReadPacketData()
@@ -100,10 +99,10 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		if start.IsZero() {
 			start = info.Timestamp
 		}
-		p.Off, p.Len = translate.Headroom, copy(p.Buf[translate.Headroom:], data)
-		worker.Translate(info.Timestamp.Sub(start), &p) // the time is for the rate of ICMP errors
+		p.Set(data)
+		worker.Translate(info.Timestamp.Sub(start), p) // the time is for the rate of ICMP errors
 		for p.Result.Verdict == translate.Split {
-			worker.Fragment(&p, piece)
+			worker.Fragment(p, piece)
 			if err := send(&piece[0]); err != nil {
 				return err
 			}
@@ -111,7 +110,7 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		if p.Result.Verdict == translate.Drop {
 			continue
 		}
-		if err := send(&p); err != nil {
+		if err := send(p); err != nil {
 			return err
 		}
 	}

@@ -94,11 +94,9 @@ func Example() {
 		b := packettest.IP(packettest.Header{
 			Src: netip.MustParseAddr(host), Dst: netip.MustParseAddr("64:ff9b::8.8.8.8"),
 		}, packettest.UDP(1000, 53, nil))
-		p := translate.Packet{Buf: make([]byte, translate.Headroom+len(b)+translate.Tailroom), Off: translate.Headroom}
-		p.Len = copy(p.Buf[p.Off:], b)
-		switch res := w.Translate(0, &p); res.Verdict {
+		switch out, res := w.Append(0, nil, b); res.Verdict {
 		case translate.Forward:
-			fmt.Println(host, "has", netip.AddrFrom4([4]byte(p.Bytes()[12:])))
+			fmt.Println(host, "has", netip.AddrFrom4([4]byte(out[12:])))
 		default:
 			fmt.Println(host, res.Verdict, res.Reason)
 		}
