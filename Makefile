@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover twin faults soak netns peers recipes bench bench-compare
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover twin faults soak netns peers recipes bench bench-ab bench-compare
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -106,6 +106,21 @@ bench:
 		'-bench $(E2E) -benchtime 1x -rounds 6'; status=$$?; \
 	$(GO) run $(BENCHSTAT) -ignore /round -filter '-/gateway:all AND -.unit:B/s AND -.unit:B/op' \
 		bench/results/baseline.txt bench/results/latest.txt && exit $$status
+
+# Is the packet path slower than it was? Builds a revision and the working tree, and
+# runs their benchmarks in turn: make bench-ab BASE=main. Less: MICRO=Translate;
+# another package: PKGS=./pool MICRO=.; more rounds, if the machine is busy: ROUNDS=16.
+# Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
+BASE ?=
+HEAD ?=
+PKGS ?= ./bench
+ROUNDS ?= 8
+COUNT ?= 3
+THRESHOLD ?= 3
+ABFLAGS ?=
+bench-ab:
+	@$(GO) run ./internal/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(MICRO)' \
+		-rounds $(ROUNDS) -count $(COUNT) -threshold $(THRESHOLD) $(ABFLAGS)
 
 # Side by side with the kernel and Debian's tayga: needs root and /dev/net/tun.
 # In a hurry: make bench-compare E2EFLAGS='-rounds 3 -seconds 1'

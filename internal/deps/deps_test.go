@@ -117,26 +117,34 @@ func TestBans(t *testing.T) {
 
 // TestOnly: what is large stays where it is used.
 func TestOnly(t *testing.T) {
+	homes := map[string]string{
+		"github.com/prometheus": module + "/internal/metrics",
+		"golang.org/x/perf":     module + "/internal/benchtool",
+	}
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}} {{join .XTestImports \" \"}}", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	found := false
+	found := map[string]bool{}
 	for line := range strings.Lines(string(out)) {
 		pkg, imports, _ := strings.Cut(line, " ")
 		for _, dep := range strings.Fields(imports) {
-			if !hasPrefix(dep, []string{"github.com/prometheus"}) {
-				continue
-			}
-			if found = true; pkg != module+"/internal/metrics" {
-				t.Errorf("%s imports %s: only internal/metrics does", pkg, dep)
+			for large, home := range homes {
+				if !hasPrefix(dep, []string{large}) {
+					continue
+				}
+				if found[large] = true; pkg != home {
+					t.Errorf("%s imports %s: only %s does", pkg, dep, home)
+				}
 			}
 		}
 	}
-	if !found {
-		t.Error("nobody imports github.com/prometheus")
+	for large := range homes {
+		if !found[large] {
+			t.Errorf("nobody imports %s", large)
+		}
 	}
 }
 

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+var testRules = rules{confirm: 14, candidates: 24, alpha: 0.02, min: 0.01, threshold: 0.03, geomean: 0.02}
+
+// A machine makes up figures of benchmarks as a busy machine does: now and then
+// one is far off, and for a while all are.
+type machine struct {
+	*rand.Rand
+	n      int             // benchmarks
+	slower map[int]float64 // by how much the head is slower
+	noise  float64
+	spell  float64 // what the machine does just now
+}
+
+func (m *machine) time() float64 {
+	if m.IntN(10) == 0 {
+		m.spell = 0.3 * m.Float64()
+	}
+	v := 1 + m.spell + m.noise*m.ExpFloat64()
+	if m.IntN(20) == 0 {
+		v *= 1 + 3*m.Float64()
+	}
+	return v
+}
+
+// round measures the benchmarks that are wanted.
+func (m *machine) round(all map[key]*series, want func(key) bool) {
+	base, head := figures{}, figures{}
+	for i := range m.n {
+		k := key{"./bench", fmt.Sprintf("B/%03d", i), unitTime}
+		if want(k) {
+			base[k], head[k] = m.time(), m.time()*(1+m.slower[i])
+		}
+	}
+	add(all, base, head)
+}
+
+// compare runs a whole comparison and returns the names of what was confirmed.
+func (m *machine) compare(rounds int) (names []string) {
+	all := map[key]*series{}
+	for range rounds {
+		m.round(all, func(key) bool { return true })
+	}
+	found := testRules.screen(all)
+	testRules.settle(found, func(open []*candidate) error {
+		fresh := map[key]*series{}
+		for _, c := range open {
+			fresh[c.key] = &c.fresh
+		}
+		for range testRules.confirm {
+			m.round(fresh, func(k key) bool { return fresh[k] != nil })
+		}
+		return nil
+	})
+	for _, c := range found {
+		if c.verdict == confirmed {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// TestSilentWithoutChange: a comparison of one revision with itself reported +33 %
+// (p = 0.04), as some of a hundred benchmarks always do. In 19 of 20 comparisons
+// nothing may be reported.
+func TestSilentWithoutChange(t *testing.T) {
+	const runs = 300
+	for _, noise := range []float64{0.01, 0.1} {
+		reports := 0
+		for seed := range runs {
+			m := &machine{Rand: rand.New(rand.NewPCG(1, uint64(seed))), n: 120, noise: noise}
+			if len(m.compare(8)) > 0 {
+				reports++
+			}
+		}
+		t.Logf("noise %v: %d of %d comparisons report something", noise, reports, runs)
+		if reports > runs/20 {
+			t.Errorf("noise %v: %d of %d comparisons report something", noise, reports, runs)
+		}
+	}
+}
+
+// TestSlowdownFound: silence is worth nothing if slowdowns are not found.
+func TestSlowdownFound(t *testing.T) {
+	const runs = 100
+	found := 0
+	for seed := range runs {
+		m := &machine{Rand: rand.New(rand.NewPCG(2, uint64(seed))), n: 120, noise: 0.01, slower: map[int]float64{7: 0.10}}
+		if got := m.compare(8); reflect.DeepEqual(got, []string{"B/007"}) {
+			found++
+		}
+	}
+	t.Logf("found in %d of %d comparisons", found, runs)
+	if found < runs*8/10 {
+		t.Errorf("found in %d of %d comparisons", found, runs)
+	}
+}
+
+// TestTooManyCandidates: what is not measured again is not confirmed, and slowdowns
+// go first.
+func TestTooManyCandidates(t *testing.T) {
+	m := &machine{Rand: rand.New(rand.NewPCG(3, 3)), n: 60, noise: 0.001, slower: map[int]float64{}}
+	for i := range 40 {
+		m.slower[i] = -0.5
+	}
+	m.slower[50] = 0.5
+	got := m.compare(8)
+	if len(got) > testRules.candidates || len(got) < testRules.candidates/2 || got[0] != "B/050" {
+		t.Errorf("confirmed are %d: %v", len(got), got)
+	}
+}
+
+// TestNames: a file from a machine with 4 processors compared with nothing of one
+// from 2.
+func TestNames(t *testing.T) {
+	base, head := figures{}, figures{}
+	read(t, base, "BenchmarkFlows/table=maps/flows=1-2 100 50 ns/op 0 allocs/op\nBenchmarkFlows/table=maps/flows=1-2 100 40 ns/op\nBenchmarkOld-2 1 1 ns/op\n")
+	read(t, head, "BenchmarkFlows/table=maps/flows=1-4 100 60 ns/op 1 allocs/op\nBenchmarkNew-4 1 1 ns/op\n")
+	all := map[key]*series{}
+	add(all, base, head)
+	if len(all) != 2 {
+		t.Fatalf("compared are %v", all)
+	}
+	s := all[key{"./bench", "Flows/table=maps/flows=1", unitTime}]
+	if s == nil || math.Abs(s.ratios()[0]-1.5) > 1e-9 { // the faster one of two
+		t.Errorf("%+v", s)
+	}
+	if s := all[key{"./bench", "Flows/table=maps/flows=1", unitAllocs}]; s == nil || !moreAllocs(s) {
+		t.Errorf("%+v", s)
+	}
+}
+
+func read(t *testing.T, f figures, text string) {
+	t.Helper()
+	if err := f.read("./bench", strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAlternatives(t *testing.T) {
+	got := alternatives(`A/x=(1|2)|B|C[|]\||D`)
+	if want := []string{"A/x=(1|2)", "B", `C[|]\|`, "D"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+const benchmark = `package x
+
+import "testing"
+
+var sink [][]byte
+
+func BenchmarkLoop(b *testing.B) {
+	for _, n := range []string{"n=1", "n=2/m=3"} {
+		b.Run(n, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				for i := range LOOPS { work[i&1]++ }
+				ALLOC
+			}
+		})
+	}
+}
+
+var work [2]int
+`
+
+// TestRevisions compares revisions of a repository of its own: each with itself,
+// and one that is a hundred times slower and allocates.
+func TestRevisions(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-c", "user.name=x", "-c", "user.email=x@example.org"}, args...)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version := func(loops, alloc, more string) {
+		write("p/x_test.go", strings.NewReplacer("LOOPS", loops, "ALLOC", alloc).Replace(benchmark)+more)
+	}
+	git("init", "-q")
+	write("go.mod", "module x\n\ngo 1.26.0\n")
+	version("100", "", "func BenchmarkOld(b *testing.B) {}\n")
+	git("add", ".")
+	git("commit", "-q", "-m", "fast")
+
+	out := filepath.Join(t.TempDir(), "ab")
+	ab := func(args ...string) error {
+		return run(t.Context(), append([]string{"ab", "-dir", dir, "-packages", "./p ./none", "-out", out,
+			"-benchtime", "1000x", "-rounds", "4", "-confirm", "9"}, args...))
+	}
+	if err := ab("-base", "HEAD"); err != nil {
+		t.Errorf("no change: %v", err)
+	}
+	version("10000", "sink = append(sink[:0], make([]byte, i64())); ", "func i64() int { return len(sink) + 100 }\n")
+	if err := ab("-base", "HEAD"); !errors.Is(err, errSlower) {
+		t.Errorf("slower: %v", err)
+	}
+	text, err := os.ReadFile(out + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Loop/n=2/m=3: +", "Loop/n=1: 1 allocations instead of 0", `"p Old"`, `"confirmed"`, `-dirty"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in the result:\n%s", want, text)
+		}
+	}
+	git("commit", "-q", "-a", "-m", "slow")
+	if err := ab("-base", "HEAD", "-head", "HEAD^"); err != nil {
+		t.Errorf("faster: %v", err)
+	}
+	if err := ab("-base", "no-such-revision"); err == nil || errors.Is(err, errSlower) {
+		t.Errorf("no revision: %v", err)
+	}
+	if err := ab("-base", "HEAD", "-bench", "NoSuch"); err == nil || errors.Is(err, errSlower) {
+		t.Errorf("no benchmark: %v", err)
+	}
+	if b, err := exec.Command("git", "-C", dir, "worktree", "list").Output(); err != nil || strings.Count(string(b), "\n") != 1 {
+		t.Errorf("worktrees are left: %s %v", b, err)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out.txt")
+	text := "# a remark\nBenchmarkE2E/load=tcp/round=1-2 1 100 bit/s\nBenchmarkA-8 10 2.5 ns/op\nBenchmarkA-8 10 3.5 ns/op\nPASS\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := convert(&b, []string{file}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"Name": "E2E/load=tcp/round=1"`, `"bit/s": [`, `"ns/op": [`, "3.5"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in %s", want, b.String())
+		}
+	}
+}
