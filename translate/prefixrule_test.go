@@ -32,7 +32,7 @@ func (x *twins) becomes(t *testing.T, pkt []byte) translate.Result {
 		t.Error(d)
 	}
 	p := packettest.Buffer(pkt)
-	return x.w.Translate(&p)
+	return x.w.Translate(0, &p)
 }
 
 // TestEmbeddedSourcePerPrefix: the refusal of embedded sources was for all prefixes
