@@ -92,9 +92,6 @@ func newLab(b *testing.B) *lab {
 	l.Link(x.client, "eth0", x.gateway, "eth0", linkMTU)
 	l.Link(x.gateway, "eth1", x.server, "eth0", linkMTU)
 	x.gateway.Forwarding()
-	for _, h := range []*netlab.Host{x.client, x.server} { // the kernel's default; what a distribution sets may pace
-		h.Sysctl("net.ipv4.tcp_congestion_control", "cubic")
-	}
 
 	x.client.Addr("eth0", clientAddr+"/64")
 	x.client.DefaultRoute("2001:db8:6::1", "")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -94,9 +95,35 @@ func (x *lab) connect(w *way) (p pair, err error) {
 	}
 	if p.server, err = blocking(s); err != nil {
 		unix.Close(p.client)
+		return p, err
 	}
-	return p, err
+	setCongestion(p.client)
+	setCongestion(p.server)
+	return p, nil
 }
+
+// congestion lists what controls the congestion of TCP, the best first: cubic is the
+// kernel's default, reno is always there. What the machine is set to may pace what
+// it sends, as bbr does, and would then limit what a gateway carries.
+var congestion = []string{"cubic", "reno"}
+
+// setCongestion chooses for one socket. The sysctl of a namespace takes only what
+// net.ipv4.tcp_allowed_congestion_control names, a socket of root takes all. Without
+// either, what the machine is set to stays, and the output says so once.
+func setCongestion(fd int) {
+	var err error
+	for _, name := range congestion {
+		if err = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err == nil {
+			return
+		}
+	}
+	noCongestion.Do(func() {
+		now, _ := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
+		fmt.Printf("--- TCP uses %q, not one of %v: %v\n", now, congestion, err)
+	})
+}
+
+var noCongestion sync.Once
 
 // shutdown wakes those who read and write. They have to be gone when close is
 // called, since the numbers may be others' afterwards.
