@@ -166,7 +166,7 @@ func (c *clinic) findings() (list []finding) {
 		}
 		lines.WriteString("\n")
 	}
-	if len(list) == 0 {
+	if status == 0 {
 		lines.WriteString(c.conf + ": nothing is missing\n")
 	}
 	assert.Equal(c, status, code)

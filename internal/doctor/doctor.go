@@ -7,10 +7,11 @@
 //	machine_linux.go  how it is found out; filter_linux.go for packet filters
 //	kernel.go         forwarding and other settings
 //	device.go         the device, addresses, the daemon
-//	routes.go         routes, neighbours, reverse paths
+//	routes.go         routes, neighbours; policy.go where rules choose among tables,
+//	                  which route_linux.go reads
 //	filter.go         what a packet filter does to a packet; nft.go, iptables.go
 //	                  read its rules
-//	firewall.go       forwarding and masquerading by packet filters
+//	firewall.go       what packet filters drop; masquerade.go what they change
 //	dns64.go          the prefix that DNS64 uses: RFC 7050
 //	shell.go          words for a shell
 //

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -223,6 +224,50 @@ func TestExamine(t *testing.T) {
 			assert.Equal(t, test.want, g.findings())
 		})
 	}
+}
+
+// In a VRF the packets of one interface have another table than those of the next, and
+// the machine's own have none of it. The doctor asked for the latter only.
+func TestVRF(t *testing.T) {
+	g := newGateway(t, gatewayConf)
+	g.Machine.Links = append(g.Machine.Links, Link{Name: "eth1", Up: true, MTU: 1500, Addrs: prefixes("198.51.101.1/24", "2001:db8:2::1/64")})
+	main := g.routes
+	delete(main, "192.0.2.0/24")
+	delete(main, "2001:db8:64::/96")
+	delete(main, "0.0.0.0/0")
+	blue := map[string]Route{
+		"192.0.2.0/24": {Link: "nat64", Table: 10}, "2001:db8:64::/96": {Link: "nat64", Table: 10},
+		"0.0.0.0/0": {Link: "eth0", Table: 10}, "::/0": {Link: "eth0", Table: 10},
+	}
+	var vrf []string
+	in := func(routes map[string]Route, dst netip.Addr) Route {
+		g.routes = routes
+		defer func() { g.routes = main }()
+		return g.route(dst)
+	}
+	g.Machine.Policy = []RoutingRule{{Text: "vrf blue", Table: 10, Suppress: -1}, {Six: true, Text: "vrf blue", Table: 10, Suppress: -1}}
+	g.Machine.Forwarded = func(link string, _, dst netip.Addr) (Route, bool) {
+		if slices.Contains(vrf, link) {
+			return in(blue, dst), true
+		}
+		return in(main, dst), true
+	}
+	g.Machine.TableRoute = func(table int, dst netip.Addr) Route {
+		assert.Equal(t, 10, table)
+		return in(blue, dst)
+	}
+	vrf = []string{"eth0", "eth1", "nat64"}
+	assert.Empty(t, g.findings())
+	vrf = []string{"eth0", "nat64"}
+	assert.Equal(t, []string{
+		"note: route: packets for pool 192.0.2.0/24 are led to nat64 if they come in on eth0, and elsewhere if on eth1",
+		"note: route: packets for prefix 2001:db8:64::/96 are led to nat64 if they come in on eth0, and elsewhere if on eth1",
+	}, g.findings())
+	vrf = []string{"eth0", "eth1", "nat64"}
+	delete(blue, "192.0.2.0/24")
+	assert.Equal(t, []string{
+		"error: route: no route leads packets for pool 192.0.2.0/24 to nat64; run: ip route add 192.0.2.0/24 dev nat64 table 10",
+	}, g.findings())
 }
 
 // A hundred thousand maps without a route are a few lines.

@@ -61,9 +61,10 @@ func (e *examination) checkForwarding() {
 	if v, _ := e.Machine.Setting("ipv4/ip_forward"); four && v == 0 {
 		e.add(Error, "forwarding", e.set("ipv4/ip_forward", 1), "the kernel does not forward IPv4 packets")
 	} else if four { // switching it on switches it on everywhere
+		uplink := e.exit(false, e.ownSource())
 		for _, l := range e.Machine.Links {
 			path := "ipv4/conf/" + l.Name + "/forwarding"
-			concerned := l.Name == e.Conf.TunDevice || l.Name == e.Machine.uplink(false)
+			concerned := l.Name == e.Conf.TunDevice || l.Name == uplink
 			if v, ok := e.Machine.Setting(path); concerned && ok && v == 0 {
 				e.add(Error, "forwarding", e.set(path, 1), "the kernel does not forward IPv4 packets that arrive on %s", l.Name)
 			}

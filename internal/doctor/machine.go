@@ -12,8 +12,17 @@ type Machine struct {
 	// Setting returns a kernel setting below /proc/sys/net, by a path such as
 	// ipv4/ip_forward. It reports false if the kernel has no such setting.
 	Setting func(path string) (int, bool)
-	// Route returns where packets to an address go.
+	// Route returns where packets to an address go that the machine itself sends.
 	Route func(netip.Addr) Route
+	// Policy are the rules of policy routing by which a route depends on more than
+	// the destination. Without any, Route answers for forwarded packets, too.
+	Policy []RoutingRule
+	// Forwarded returns where a packet goes that comes in on the named interface and
+	// has no mark. It reports false if the kernel does not say, as for a source that
+	// it does not accept there. The source may be missing.
+	Forwarded func(in string, src, dst netip.Addr) (Route, bool)
+	// TableRoute returns where a routing table leads packets to an address.
+	TableRoute func(table int, dst netip.Addr) Route
 	// Proxied reports whether the machine answers for an address on the named
 	// interface although it is another host's.
 	Proxied func(a netip.Addr, link string) bool
@@ -51,6 +60,19 @@ type Route struct {
 	Local bool         // to the machine itself
 	// Connected: to a network that an interface has an address of.
 	Connected bool
+	Table     int // that it stands in; 0 if that is not known, or if it is main
+}
+
+// A RoutingRule leads packets that meet its conditions to a routing table: ip-rule(8).
+// Of the conditions, only those are here that can be checked without the packet.
+type RoutingRule struct {
+	Six      bool
+	Text     string // the rule as ip rule has it
+	In       string // the interface that packets come in on; empty for any
+	Src, Dst netip.Prefix
+	Not      bool // packets that do not meet the conditions
+	Table    int
+	Suppress int // routes with prefixes of up to this length do not count; -1 if all count
 }
 
 // A TunDriver is the state of /dev/net/tun.
@@ -87,11 +109,16 @@ func (m *Machine) holds(p netip.Prefix) bool {
 	return false
 }
 
-// uplink returns the interface to most of IPv4 or IPv6, empty if there is none.
+// uplink returns the interface by which the machine's own packets leave for most of
+// IPv4 or IPv6, empty if there is none.
 func (m *Machine) uplink(six bool) string {
-	somebody := netip.AddrFrom4([4]byte{8, 8, 8, 8})
+	return m.Route(someAddr(six)).Link
+}
+
+// someAddr returns an address of the public internet.
+func someAddr(six bool) netip.Addr {
 	if six {
-		somebody = netip.AddrFrom16([16]byte{0x20, 0x01, 0x48, 0x60, 0x48, 0x60, 15: 0x88})
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x48, 0x60, 0x48, 0x60, 15: 0x88})
 	}
-	return m.Route(somebody).Link
+	return netip.AddrFrom4([4]byte{8, 8, 8, 8})
 }

@@ -21,6 +21,8 @@ func Look() (*Machine, error) {
 	m := &Machine{
 		Setting:   setting,
 		Route:     route,
+		Policy:    policy(),
+		Forwarded: forwarded, TableRoute: tableRoute,
 		Proxied:   proxied,
 		Resolve:   resolve,
 		TunDriver: tunDriver(),
@@ -118,34 +120,6 @@ func setting(path string) (int, bool) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	return n, err == nil
-}
-
-// route asks the kernel which route it would take to an address.
-func route(a netip.Addr) Route {
-	routes, err := netlink.RouteGetWithOptions(a.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
-	if err != nil || len(routes) == 0 {
-		return Route{}
-	}
-	r := routes[0]
-	got := Route{Local: r.Type == unix.RTN_LOCAL, Connected: r.Protocol == unix.RTPROT_KERNEL}
-	if r.Type != unix.RTN_UNICAST && !got.Local {
-		return Route{} // blackhole, unreachable, …
-	}
-	index := r.LinkIndex
-	if index == 0 && len(r.MultiPath) > 0 {
-		index = r.MultiPath[0].LinkIndex
-	}
-	if l, err := netlink.LinkByIndex(index); err == nil {
-		got.Link = l.Attrs().Name
-	}
-	got.Dst = netip.PrefixFrom(a, 0).Masked()
-	if r.Dst != nil {
-		if ip, ok := netip.AddrFromSlice(r.Dst.IP); ok {
-			bits, _ := r.Dst.Mask.Size()
-			got.Dst = netip.PrefixFrom(ip, bits)
-		}
-	}
-	return got
 }
 
 // proxied looks for a proxy entry among the neighbours.

@@ -33,34 +33,88 @@ func (e *examination) checkRoutes() {
 // checkRoutesOut looks at the routes of a CLAT.
 func (e *examination) checkRoutesOut() {
 	tun := e.Conf.TunDevice
+	src := e.mappedSource()
 	for _, p := range e.Conf.Prefixes {
-		switch r := e.Machine.Route(e.sample(p)); r.Link {
-		case "":
+		dst := e.sample(p)
+		r := e.wayOut(src, dst)
+		if r.Link != "" && r.Link != tun {
+			continue
+		}
+		away := func(r Route) bool { return r.Link != "" && r.Link != tun }
+		rule, unsure := e.otherwise(tun, src, dst, away)
+		switch {
+		case unsure:
+			e.add(Note, "route", "", "packets of %s for prefix %s are led to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
+		case r.Link == "":
 			e.add(Error, "route", "", "there is no route to prefix %s, behind which the other translator is", p)
-		case tun:
-			e.add(Error, "route", words("ip", "route", "del", r.Dst.String(), "dev", tun),
+		default:
+			e.add(Error, "route", words(append([]string{"ip", "route", "del", r.Dst.String(), "dev", tun}, r.table()...)...),
 				"what goes to prefix %s leads back to %s, and the other translator is elsewhere", p, tun)
 		}
 	}
 	everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	if e.Machine.uplink(false) == "" && !e.promised(everything) {
-		e.add(Error, "route", words("ip", "route", "add", "default", "dev", tun), "there is no route to IPv4")
+	if e.Machine.uplink(false) != "" || e.promised(everything) {
+		return
 	}
+	any := func(r Route) bool { return r.Link != "" }
+	if rule, unsure := e.otherwise("", netip.Addr{}, someAddr(false), any); unsure {
+		e.add(Note, "route", "", "packets for IPv4 have a route only by the rule %q, whose conditions were not checked", rule)
+		return
+	}
+	e.add(Error, "route", words("ip", "route", "add", "default", "dev", tun), "there is no route to IPv4")
+}
+
+// mappedSource returns an IPv6 address that programs here have by a map; none if no
+// map gives one.
+func (e *examination) mappedSource() (a netip.Addr) {
+	for _, m := range e.maps {
+		if e.onOurSide(m) {
+			return e.sample(m.IPv6)
+		}
+	}
+	return a
+}
+
+// table returns the words that name a route's table for ip route.
+func (r Route) table() []string {
+	if r.Table == 0 {
+		return nil
+	}
+	return []string{"table", itoa(r.Table)}
 }
 
 // expect looks whether packets for p come to the device.
 func (e *examination) expect(what string, p netip.Prefix) {
-	r := e.Machine.Route(e.sample(p))
-	if r.Link == e.Conf.TunDevice && !r.Local || e.promised(p) {
+	if e.promised(p) {
 		return
 	}
-	e.addRoute(what, p, r)
+	if l := e.leads(e.sample(p)); len(l.elsewhere) > 0 {
+		e.addLead(what, p, l)
+	}
+}
+
+// addLead says that packets for p do not come to the device, or that not all do.
+func (e *examination) addLead(what string, p netip.Prefix, l lead) {
+	tun := e.Conf.TunDevice
+	if len(l.here) > 0 {
+		e.add(Note, "route", "", "packets for %s %s are led to %s if they come in on %s, and elsewhere if on %s",
+			what, p, tun, names(l.here), names(l.elsewhere))
+		return
+	}
+	if rule, unsure := e.otherwise("", netip.Addr{}, e.sample(p), e.toDevice); unsure {
+		e.add(Note, "route", "", "packets for %s %s are led to %s only by the rule %q, whose conditions were not checked", what, p, tun, rule)
+		return
+	}
+	e.addRoute(what, p, l.route)
 }
 
 // addRoute says that p leads to r instead of the device.
 func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 	tun := e.Conf.TunDevice
-	add := words("ip", "route", "add", p.String(), "dev", tun)
+	command := func(verb string) string {
+		return words(append([]string{"ip", "route", verb, p.String(), "dev", tun}, r.table()...)...)
+	}
+	add := command("add")
 	switch {
 	case r.Local:
 		e.add(Error, "route", "", "%s %s holds %s, an address of this machine", what, p, e.sample(p))
@@ -69,7 +123,7 @@ func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 	case r.Dst == p && r.Connected:
 		e.add(Error, "route", "", "%s %s is the network on %s: take another", what, p, r.Link)
 	case r.Dst == p:
-		e.add(Error, "route", words("ip", "route", "replace", p.String(), "dev", tun), "packets for %s %s are led to %s instead of %s", what, p, r.Link, tun)
+		e.add(Error, "route", command("replace"), "packets for %s %s are led to %s instead of %s", what, p, r.Link, tun)
 	case r.Dst.Bits() < p.Bits():
 		e.add(Error, "route", add, "no route leads packets for %s %s to %s; that of %s leads them to %s", what, p, tun, r.Dst, r.Link)
 	default:
@@ -111,12 +165,14 @@ func (e *examination) sample(p netip.Prefix) netip.Addr {
 func (e *examination) checkMaps() {
 	tun, bad := e.Conf.TunDevice, 0
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
-		four, six := e.Machine.Route(e.sample(m.IPv4)), e.Machine.Route(e.sample(m.IPv6))
-		fine := four.Link == tun || six.Link == tun || e.promised(m.IPv4) || e.promised(m.IPv6)
+		four, six := e.sample(m.IPv4), e.sample(m.IPv6)
+		lead4, lead6 := e.leads(four), e.leads(six)
+		fine := len(lead4.here) > 0 || len(lead6.here) > 0 || e.promised(m.IPv4) || e.promised(m.IPv6)
 		if e.onOurSide(m) {
-			fine = six.Link == tun || e.promised(m.IPv6)
+			fine = len(lead6.here) > 0 || e.promised(m.IPv6)
 		}
-		loop := four.Link == tun && six.Link == tun && !four.Local && !six.Local
+		// What the translator sends to either side comes back to it.
+		loop := len(lead4.here) > 0 && len(lead6.here) > 0 && e.toDevice(e.wayOut(four, four)) && e.toDevice(e.wayOut(six, six))
 		if fine && !loop {
 			continue
 		}
@@ -127,9 +183,9 @@ func (e *examination) checkMaps() {
 		case loop:
 			e.add(Error, "route", "", "both sides of map %s lead to %s: packets go round in circles", m, tun)
 		case e.onOurSide(m):
-			e.addRoute("map", m.IPv6, six)
+			e.addLead("map", m.IPv6, lead6)
 		default:
-			e.addRoute("map", m.IPv4, four)
+			e.addLead("map", m.IPv4, lead4)
 		}
 	}
 	if bad > maxFindings {
@@ -154,7 +210,7 @@ func (e *examination) checkNeighbours() {
 	said := 0
 	check := func(what string, p netip.Prefix) {
 		l, near := e.neighbour(p)
-		if !near || said == maxFindings {
+		if !near || said == maxFindings || p.IsSingleIP() && e.Machine.holds(p) { // which the kernel answers for
 			return
 		}
 		kind, setting := "ipv4", "proxy_arp"
@@ -186,7 +242,7 @@ func (e *examination) checkNeighbours() {
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
 		if e.onOurSide(m) {
 			check("map", m.IPv6)
-		} else if e.Machine.Route(e.sample(m.IPv4)).Link == e.Conf.TunDevice {
+		} else if len(e.leads(e.sample(m.IPv4)).here) > 0 {
 			check("map", m.IPv4)
 		}
 	}
