@@ -16,10 +16,14 @@ type Filters struct {
 // A Chain is a list of rules, as nftables and iptables have it.
 type Chain struct {
 	Tool                tool
-	Family, Table, Name string // the family as nftables names it: ip, ip6, inet
+	Program             string // of iptables, that the chain can be changed with
+	Family, Table, Name string // the family as nftables names it: ip, ip6, inet, netdev
 	// Of chains that packets come to by themselves: what for (filter, nat), where
-	// (forward, postrouting), and what becomes of a packet at the end.
+	// (prerouting, forward), in which order there, and what becomes of a packet at the
+	// end.
 	Kind, Hook string
+	Priority   int
+	Devices    []string // of chains of single interfaces (ingress, egress)
 	Drops      bool
 	Rules      []rule
 }
@@ -80,7 +84,7 @@ type flow struct {
 	six      bool
 	in, out  string
 	src, dst netip.Addr
-	state    string // new, established
+	state    string // new, established, invalid
 }
 
 // Three answers to whether a condition holds.
@@ -128,7 +132,7 @@ func (c *cond) matches(value string, f flow) answer {
 	case target4, target6:
 		return matchAddr(value, f.dst, f.six == (c.field == target6))
 	case family:
-		return sure(value == "ipv6" == f.six)
+		return sure((value == "ipv6" || value == "ip6") && f.six || (value == "ipv4" || value == "ip") && !f.six)
 	case state:
 		if f.state == "" {
 			return maybe

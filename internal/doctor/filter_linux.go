@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,10 @@ func filters() (fs Filters) {
 		if err == nil && len(bytes.TrimSpace(text)) > 0 {
 			fs.Chains, err = parseNft(text)
 			foreign = bytes.Contains(text, []byte(`"xt"`))
+			if err == nil && slices.ContainsFunc(fs.Chains, Chain.lacksDevices) {
+				text, err = output(nft, "list", "chains")
+				fs.takeDevices(string(text))
+			}
 		}
 		if err != nil {
 			fs.Unseen = err.Error()
@@ -68,7 +73,11 @@ func filters() (fs Filters) {
 				return fs
 			}
 			ran = path
-			fs.take(parseIPTables(string(text), six), bytes.Contains(text, []byte("(nf_tables)")))
+			chains := parseIPTables(string(text), six)
+			for i := range chains {
+				chains[i].Program = strings.TrimSuffix(filepath.Base(path), "-save")
+			}
+			fs.take(chains, bytes.Contains(text, []byte("(nf_tables)")))
 		}
 	}
 	return fs

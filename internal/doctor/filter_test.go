@@ -132,6 +132,40 @@ func TestNft(t *testing.T) {
 	assert.Error(t, err)
 }
 
+// In JSON, nft 1.0 does not say which interfaces a chain is for.
+func TestDevicesOfChains(t *testing.T) {
+	chains, err := parseNft([]byte(`{"nftables":[
+		{"chain":{"family":"netdev","table":"t","name":"in","type":"filter","hook":"ingress","prio":0,"policy":"accept"}},
+		{"chain":{"family":"netdev","table":"t","name":"out","type":"filter","hook":"egress","prio":0,"policy":"accept"}},
+		{"chain":{"family":"inet","table":"t","name":"in","type":"filter","hook":"ingress","dev":"v0","prio":0,"policy":"accept"}},
+		{"chain":{"family":"netdev","table":"u","name":"in","type":"filter","hook":"ingress","dev":["v0","v1"],"prio":0,"policy":"accept"}}]}`))
+	require.NoError(t, err)
+	fs := Filters{Chains: chains}
+	assert.True(t, chains[0].lacksDevices())
+	fs.takeDevices(`table netdev t {
+	chain in {
+		type filter hook ingress device "v0" priority filter; policy accept;
+	}
+	chain out {
+		type filter hook egress devices = { v0, v1 } priority filter; policy accept;
+	}
+	chain other {
+	}
+}
+table inet t {
+	chain in {
+		type filter hook ingress device "v2" priority filter; policy accept;
+	}
+}
+`)
+	var got [][]string
+	for _, c := range chains {
+		got = append(got, c.Devices)
+		assert.False(t, c.lacksDevices())
+	}
+	assert.Equal(t, [][]string{{"v0"}, {"v0", "v1"}, {"v2"}, {"v0", "v1"}}, got)
+}
+
 func TestSplit(t *testing.T) {
 	assert.Equal(t, []string{"FORWARD", "--comment", `a b "c`, "", "-j", "ACCEPT"}, split(`FORWARD --comment "a b \"c" "" -j  ACCEPT`))
 	assert.Equal(t, []string{""}, split(""))

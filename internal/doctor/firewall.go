@@ -3,150 +3,265 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
-// checkFirewall looks whether packet filters drop what goes to the device or
-// comes from it, as a policy of drop does that nobody made an exception from.
+// conntrackPriority is the place of connection tracking among the chains of a hook.
+// Before it no packet has a connection, and all of them count as invalid:
+// nft_ct_get_eval, NF_IP_PRI_CONNTRACK.
+const conntrackPriority = -200
+
+// checkFirewall looks whether packet filters drop what goes to the device or comes
+// from it, at any place that such packets pass: by a rule, or by a policy that no rule
+// makes an exception from.
 func (e *examination) checkFirewall() {
 	if e.Machine.Filters.Unseen != "" {
 		e.add(Note, "firewall", "", "packet filters were not looked at: %s", e.Machine.Filters.Unseen)
 	}
-	four, six := e.forwards()
+	flows := e.flows()
 	for i := range e.Machine.Filters.Chains {
 		c := &e.Machine.Filters.Chains[i]
-		if c.Hook != "forward" || c.Kind != "filter" {
-			continue
-		}
-		for _, v6 := range []bool{false, true} {
-			wanted := four
-			if v6 {
-				wanted = six
-			}
-			if wanted && c.sees(v6) && e.dropped(c, v6) {
-				family := "IPv4"
-				if v6 {
-					family = "IPv6"
+		for _, f := range flows { // one command for each chain is enough
+			if e.dropped(c, f) {
+				name := "IPv4"
+				if f.six {
+					name = "IPv6"
 				}
-				e.add(Error, "firewall", e.permit(c, v6), "chain %s of table %s %s drops %s packets of %s", c.Name, c.Family, c.Table, family, e.Conf.TunDevice)
-				break // one command is enough for both families
+				e.add(Error, "firewall", e.permit(c, f), "chain %s of table %s %s drops %s packets of %s", c.Name, c.Family, c.Table, name, e.Conf.TunDevice)
+				break
 			}
 		}
 	}
 }
 
-// sees reports whether packets of a family come to a chain.
-func (c *Chain) sees(six bool) bool {
-	return c.Family == "inet" || c.Family == "ip6" && six || c.Family == "ip" && !six
+// A passage is a flow with the places that it comes to.
+type passage struct {
+	flow
+	hooks []string
+	// masked: between the machine and others, our address is not to be seen.
+	masked bool
 }
 
-// dropped reports whether a chain is sure to drop packets that have to pass: the
-// first ones from our hosts, and answers both ways.
-func (e *examination) dropped(c *Chain, six bool) bool {
-	tun, up := e.Conf.TunDevice, e.Machine.uplink(six)
+// What forwarded packets pass, those of the machine's own programs, and those for
+// them.
+var (
+	forwardHooks = []string{"ingress", "prerouting", "forward", "postrouting", "egress"}
+	outputHooks  = []string{"output", "postrouting", "egress"}
+	inputHooks   = []string{"ingress", "prerouting", "input"}
+)
+
+// flows returns packets that have to pass, in either family: those to the device and
+// from it, first ones and answers.
+func (e *examination) flows() (list []passage) {
+	four, six := e.forwards()
+	for _, v6 := range []bool{false, true} {
+		forwarded := v6 && six || !v6 && four
+		switch hosts := v6 != e.clat; { // our hosts have this family, the internet the other
+		case hosts:
+			list = append(list, e.hostFlows(v6, forwarded)...)
+		case forwarded:
+			list = append(list, e.outsideFlows(v6)...)
+		}
+	}
+	return list
+}
+
+// outsideFlows are those between the translator and the internet.
+func (e *examination) outsideFlows(six bool) []passage {
+	tun := e.Conf.TunDevice
+	near, far := e.ends(six)
+	up := e.exit(six, near)
 	if up == tun {
 		up = ""
 	}
-	// Our hosts have IPv6 and come from there to the device, unless they are
-	// those of a CLAT.
-	towards := six != e.clat
-	flows := []flow{
-		{six: six, in: tun, state: "established"},
-		{six: six, out: tun, state: "established"},
+	first := passage{flow: flow{six: six, in: tun, out: up, src: near, dst: far, state: "new"}, hooks: forwardHooks}
+	own := e.ownSource()
+	first.masked = !six && own.IsValid() && e.masquerades(own)
+	later, answer := first, first
+	later.state = "established"
+	answer.flow = flow{six: six, in: up, out: tun, src: far, dst: near, state: "established"}
+	if len(e.Conf.Pools) == 0 && !e.clat {
+		answer.in = "" // hosts that a map is for may be anywhere
 	}
-	if towards {
-		flows = append(flows, flow{six: six, out: tun, state: "new"})
-	} else {
-		flows = append(flows, flow{six: six, in: tun, out: up, state: "new"})
+	return []passage{first, later, answer}
+}
+
+// hostFlows are those between our hosts and the translator. The interface that the
+// hosts are on is not known. Programs of this machine have a CLAT without forwarding.
+func (e *examination) hostFlows(six, forwarded bool) []passage {
+	tun := e.Conf.TunDevice
+	near, far := e.ends(six)
+	first := passage{flow: flow{six: six, out: tun, src: near, dst: far, state: "new"}, hooks: forwardHooks}
+	later, answer := first, first
+	later.state = "established"
+	answer.flow = flow{six: six, in: tun, src: far, dst: near, state: "established"}
+	switch {
+	case forwarded:
+	case !e.clat || len(e.maps) == 0:
+		return nil
+	default:
+		first.hooks, later.hooks, answer.hooks = outputHooks, outputHooks, inputHooks
 	}
-	for _, f := range flows {
-		if e.Machine.Filters.fate(c, f) == mayDrop {
-			return true
+	return []passage{first, later, answer}
+}
+
+// ends returns the addresses that packets of a family have: our end's and the other's;
+// invalid where there are many of them.
+func (e *examination) ends(six bool) (near, far netip.Addr) {
+	if six && len(e.Conf.Prefixes) == 1 {
+		far = e.sample(e.Conf.Prefixes[0])
+	}
+	switch single := len(e.Conf.Pools)+len(e.maps) == 1; {
+	case !six && single:
+		near = e.ownSource()
+	case e.clat && six && single:
+		near = e.mappedSource()
+	}
+	return near, far
+}
+
+// dropped reports whether a chain is sure to drop packets that have to pass.
+func (e *examination) dropped(c *Chain, p passage) bool {
+	f := p.flow
+	if c.Hook == "" || !slices.Contains(p.hooks, c.Hook) || !c.sees(f) || c.Kind == "nat" && f.state != "new" {
+		return false
+	}
+	incoming := c.Hook == "ingress" || c.Hook == "prerouting" || c.Hook == "input"
+	switch {
+	case incoming:
+		f.out = ""
+		if p.masked && f.in != e.Conf.TunDevice {
+			f.dst = netip.Addr{}
 		}
+	case c.Hook != "forward": // iptables has no words for it there
+		f.in = ""
 	}
-	return false
+	if p.masked && c.Hook == "egress" && f.out != e.Conf.TunDevice {
+		f.src = netip.Addr{}
+	}
+	switch tracked := c.Hook == "prerouting" || c.Hook == "output"; {
+	case c.Hook == "ingress", tracked && c.Priority < conntrackPriority:
+		f.state = "invalid"
+	case tracked && c.Priority == conntrackPriority:
+		f.state = ""
+	}
+	return e.Machine.Filters.fate(c, f) == mayDrop
+}
+
+// sees reports whether packets come to a chain by their family and interfaces.
+func (c *Chain) sees(f flow) bool {
+	switch c.Family {
+	case "ip", "ip6":
+		if f.six != (c.Family == "ip6") {
+			return false
+		}
+	case "inet", "netdev":
+	default:
+		return false // bridge, arp
+	}
+	switch c.Hook {
+	case "ingress":
+		return slices.Contains(c.Devices, f.in)
+	case "egress":
+		return slices.Contains(c.Devices, f.out)
+	}
+	return true
 }
 
 // permit returns the command that lets packets of the device through a chain.
-func (e *examination) permit(c *Chain, six bool) string {
+func (e *examination) permit(c *Chain, p passage) string {
 	tun := e.Conf.TunDevice
 	if strings.ContainsAny(tun, `"\*+`) {
 		return "" // no filter has words for it
 	}
-	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.Family != "inet" && c.Table == "filter" && c.Name == "FORWARD" {
-		program := "iptables"
-		if six {
-			program = "ip6tables"
+	conditions := e.conditions(c, p)
+	if len(conditions) == 0 {
+		return ""
+	}
+	var parts []string
+	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && (c.Family == "ip" || c.Family == "ip6") && c.Table == "filter" && c.Name == "FORWARD" {
+		program := c.Program
+		if program == "" {
+			program = "iptables"
+			if p.six {
+				program = "ip6tables"
+			}
 		}
-		return words(program, "-I", c.Name, "-i", tun, "-j", "ACCEPT") + " && " + words(program, "-I", c.Name, "-o", tun, "-j", "ACCEPT")
+		for _, m := range conditions {
+			args := []string{program}
+			if c.Table != "filter" {
+				args = append(args, "-t", c.Table)
+			}
+			parts = append(parts, words(append(args, "-I", c.Name, m.option, m.value, "-j", "ACCEPT")...))
+		}
+		return strings.Join(parts, " && ")
 	}
-	insert := func(side string) string {
-		return fmt.Sprintf("insert rule %s %s %s %s %q accept", c.Family, c.Table, c.Name, side, tun)
+	for _, m := range conditions {
+		parts = append(parts, fmt.Sprintf("insert rule %s %s %s %s %s accept", c.Family, c.Table, c.Name, m.match, m.quoted()))
 	}
-	return words("nft", insert("iifname")+"; "+insert("oifname"))
+	return words("nft", strings.Join(parts, "; "))
 }
 
-// notPublic are IPv4 networks that nobody answers to from outside.
-var notPublic = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"),
-	netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("172.16.0.0/12"),
-	netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("198.18.0.0/15"),
+// A condition is one that selects packets of the device, for both tools.
+type condition struct{ option, match, value string }
+
+// quoted returns the value as nft wants it.
+func (m condition) quoted() string {
+	if strings.HasSuffix(m.match, "addr") {
+		return m.value
+	}
+	return fmt.Sprintf("%q", m.value)
 }
 
-// checkMasquerading looks whether packets from private addresses leave with a
-// source that can be answered.
-func (e *examination) checkMasquerading() {
-	if e.clat || e.Machine.Filters.Unseen != "" {
-		return
-	}
-	said := 0
-	check := func(what string, p netip.Prefix) {
-		private := false
-		for _, q := range notPublic {
-			private = private || q.Contains(p.Addr())
+// conditions returns what a rule has to select in a chain: packets from the device, and
+// those to it. Where one of the two interfaces is not known, packets are selected by
+// the addresses of the translator, if these can be seen.
+func (e *examination) conditions(c *Chain, p passage) []condition {
+	from, to := condition{"-i", "iifname", e.Conf.TunDevice}, condition{"-o", "oifname", e.Conf.TunDevice}
+	switch c.Hook {
+	case "forward":
+		return []condition{from, to}
+	case "ingress", "prerouting", "input":
+		if p.in == e.Conf.TunDevice {
+			return []condition{from}
 		}
-		if !private || said == maxFindings || e.masquerades(e.sample(p)) {
-			return
-		}
-		said++
-		rule := "add rule ip tayga postrouting ip saddr " + p.String() + " masquerade"
-		command := words("nft", "add table ip tayga; add chain ip tayga postrouting { type nat hook postrouting priority srcnat; }; "+rule)
-		if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
-			command = words("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", p.String(), "-j", "MASQUERADE")
-		}
-		e.add(Warning, "masquerading", command, "%s %s is private, and nothing gives its packets a source that others can answer", what, p)
+		return e.byAddress(p, "-d", "daddr")
 	}
-	for _, p := range e.Conf.Pools {
-		check("pool", p)
+	if p.out == e.Conf.TunDevice {
+		return []condition{to}
 	}
-	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
-		if len(e.Conf.Pools) == 0 || !e.inPool(m.IPv4) {
-			check("map", m.IPv4)
-		}
+	if c.Hook == "postrouting" {
+		p.masked = false // which happens at the end of it
 	}
+	return e.byAddress(p, "-s", "saddr")
 }
 
-func (e *examination) inPool(p netip.Prefix) bool {
-	for _, q := range e.Conf.Pools {
-		if q.Overlaps(p) {
-			return true
+// byAddress selects packets by the addresses of the translator in a family.
+func (e *examination) byAddress(p passage, option, side string) (list []condition) {
+	if p.masked {
+		return nil
+	}
+	add := func(match string, q netip.Prefix) {
+		list = append(list, condition{option, match + " " + side, q.String()})
+	}
+	maps := e.maps[:min(len(e.maps), maxFindings)]
+	switch {
+	case p.six && e.clat:
+		for _, m := range maps {
+			add("ip6", m.IPv6)
+		}
+	case p.six:
+		for _, q := range e.Conf.Prefixes {
+			add("ip6", q)
+		}
+	case !e.clat:
+		for _, q := range e.Conf.Pools {
+			add("ip", q)
+		}
+		for _, m := range maps {
+			add("ip", m.IPv4)
 		}
 	}
-	return false
-}
-
-// masquerades reports whether some rule may change the source of packets from a.
-func (e *examination) masquerades(a netip.Addr) bool {
-	f := flow{in: e.Conf.TunDevice, out: e.Machine.uplink(false), src: a, state: "new"}
-	for i := range e.Machine.Filters.Chains {
-		c := &e.Machine.Filters.Chains[i]
-		if c.Hook == "postrouting" && c.Kind == "nat" && c.sees(false) && e.Machine.Filters.fate(c, f)&mayMasquerade != 0 {
-			return true
-		}
-	}
-	return false
+	return list
 }

@@ -22,7 +22,7 @@ func parseIPTables(text string, six bool) (chains []Chain) {
 			policy, _, _ := strings.Cut(rest, " ")
 			c := Chain{Tool: toolIPTables, Family: fam, Table: table, Name: name, Drops: policy == "DROP"}
 			if policy != "-" { // or else a chain of the user's
-				c.Kind, c.Hook = table, strings.ToLower(name)
+				c.Kind, c.Hook, c.Priority = table, strings.ToLower(name), iptablesPriority[table]
 			}
 			at[name] = len(chains)
 			chains = append(chains, c)
@@ -35,6 +35,10 @@ func parseIPTables(text string, six bool) (chains []Chain) {
 	}
 	return chains
 }
+
+// iptablesPriority says in which order the tables have a packet:
+// linux/netfilter_ipv4.h.
+var iptablesPriority = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "security": 50}
 
 // iptablesRule reads a rule from the words behind -A CHAIN.
 func iptablesRule(words []string, six bool) (r rule) {

@@ -15,6 +15,8 @@ func parseNft(text []byte) ([]Chain, error) {
 		Objects []struct {
 			Chain *struct {
 				Family, Table, Name, Type, Hook, Policy string
+				Prio                                    int
+				Dev                                     any // a name, or several
 			}
 			Rule *struct {
 				Family, Table, Chain string
@@ -32,7 +34,8 @@ func parseNft(text []byte) ([]Chain, error) {
 			at[[3]string{c.Family, c.Table, c.Name}] = len(chains)
 			chains = append(chains, Chain{
 				Tool: toolNft, Family: c.Family, Table: c.Table, Name: c.Name,
-				Kind: c.Type, Hook: c.Hook, Drops: c.Policy == "drop",
+				Kind: c.Type, Hook: c.Hook, Priority: c.Prio, Drops: c.Policy == "drop",
+				Devices: nftDevices(c.Dev),
 			})
 		}
 	}
@@ -45,6 +48,51 @@ func parseNft(text []byte) ([]Chain, error) {
 		}
 	}
 	return chains, nil
+}
+
+// nftDevices reads the interfaces of a chain.
+func nftDevices(dev any) []string {
+	if dev == nil {
+		return nil
+	}
+	return nftValues(dev)
+}
+
+// lacksDevices reports whether a chain is one of interfaces that nft did not name: in
+// JSON, nft 1.0 does not.
+func (c Chain) lacksDevices() bool {
+	return (c.Hook == "ingress" || c.Hook == "egress") && len(c.Devices) == 0
+}
+
+// takeDevices takes the interfaces of chains from what nft list chains prints.
+func (fs *Filters) takeDevices(text string) {
+	var table [2]string // family and name
+	chain := ""
+	for line := range strings.Lines(text) {
+		f := strings.Fields(strings.TrimRight(line, "{;\n "))
+		switch {
+		case len(f) == 3 && f[0] == "table":
+			table = [2]string{f[1], f[2]}
+		case len(f) == 2 && f[0] == "chain":
+			chain = f[1]
+		case len(f) > 4 && f[0] == "type" && strings.HasPrefix(f[4], "device"):
+			for i := range fs.Chains {
+				if c := &fs.Chains[i]; c.Tool == toolNft && c.Family == table[0] && c.Table == table[1] && c.Name == chain {
+					c.Devices = hookDevices(line)
+				}
+			}
+		}
+	}
+}
+
+// hookDevices reads the interfaces in the first line of a chain.
+func hookDevices(line string) (names []string) {
+	_, list, _ := strings.Cut(line, "device")
+	list, _, _ = strings.Cut(list, " priority")
+	for name := range strings.FieldsFuncSeq(strings.TrimPrefix(list, "s"), func(r rune) bool { return strings.ContainsRune(` ={},"`, r) }) {
+		names = append(names, name)
+	}
+	return names
 }
 
 // nftRules turns the statements of a rule into rules: as many as a verdict map
@@ -166,7 +214,7 @@ func nftField(left any) field {
 			return inInterface
 		case "meta oif ", "meta oifname ":
 			return outInterface
-		case "meta nfproto ":
+		case "meta nfproto ", "meta protocol ":
 			return family
 		case "ct state ":
 			return state

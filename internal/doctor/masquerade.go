@@ -1,0 +1,68 @@
+package doctor
+
+import "net/netip"
+
+// notPublic are IPv4 networks that nobody answers to from outside.
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+}
+
+// checkMasquerading looks whether packets from private addresses leave with a
+// source that can be answered.
+func (e *examination) checkMasquerading() {
+	if e.clat || e.Machine.Filters.Unseen != "" {
+		return
+	}
+	said := 0
+	check := func(what string, p netip.Prefix) {
+		private := false
+		for _, q := range notPublic {
+			private = private || q.Contains(p.Addr())
+		}
+		if !private || said == maxFindings || e.masquerades(e.sample(p)) {
+			return
+		}
+		said++
+		rule := "add rule ip tayga postrouting ip saddr " + p.String() + " masquerade"
+		command := words("nft", "add table ip tayga; add chain ip tayga postrouting { type nat hook postrouting priority srcnat; }; "+rule)
+		if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
+			command = words("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", p.String(), "-j", "MASQUERADE")
+		}
+		e.add(Warning, "masquerading", command, "%s %s is private, and nothing gives its packets a source that others can answer", what, p)
+	}
+	for _, p := range e.Conf.Pools {
+		check("pool", p)
+	}
+	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
+		if len(e.Conf.Pools) == 0 || !e.inPool(m.IPv4) {
+			check("map", m.IPv4)
+		}
+	}
+}
+
+func (e *examination) inPool(p netip.Prefix) bool {
+	for _, q := range e.Conf.Pools {
+		if q.Overlaps(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// masquerades reports whether some rule may change the source of packets from a.
+func (e *examination) masquerades(a netip.Addr) bool {
+	f := flow{in: e.Conf.TunDevice, out: e.exit(false, a), src: a, state: "new"}
+	for i := range e.Machine.Filters.Chains {
+		c := &e.Machine.Filters.Chains[i]
+		if c.Hook == "postrouting" && c.Kind == "nat" && c.sees(f) && e.Machine.Filters.fate(c, f)&mayMasquerade != 0 {
+			return true
+		}
+	}
+	return false
+}
