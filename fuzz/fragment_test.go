@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"testing"
 
@@ -201,11 +200,9 @@ func (x *rig) change(t *testing.T, mtu4, mtu6 int) *rig {
 	t.Helper()
 	y := *x
 	y.Config.MTU4, y.Config.MTU6 = mtu4, mtu6
-	err := x.tr.SetMTU(mtu4, mtu6)
+	x.update(t, mtu4, mtu6, x.tab)
 	x.translate(t, nil, 0xa5)
-	if err := errors.Join(err, x.tr.SetMTU(x.Config.MTU4, x.Config.MTU6)); err != nil {
-		t.Fatal(err)
-	}
+	x.update(t, x.Config.MTU4, x.Config.MTU6, x.tab)
 	return &y
 }
 
@@ -226,7 +223,7 @@ func FuzzFragment(f *testing.F) {
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(100), uint16(0), false, uint8(1))     // fits
 	// What was found: a last piece that holds no multiple of 8, translate.TestFewestPieces.
 	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(2684), uint16(0), false, uint8(1))
-	// An MTU that grows, translate.TestFragmentAfterSetMTU: to 9000 and to 1300.
+	// An MTU that grows, translate.TestFragmentAfterUpdate: to 9000 and to 1300.
 	f.Add(uint8(14), false, uint8(0), uint8(0), uint8(1), uint16(1200), uint16(0), false, uint8(3<<4))
 	f.Add(uint8(14), false, uint8(0), uint8(0), uint8(1), uint16(1200), uint16(0), false, uint8(2<<4))
 	f.Add(uint8(16), true, uint8(0), uint8(0), uint8(0), uint16(1500), uint16(0), false, uint8(1<<4))

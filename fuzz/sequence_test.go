@@ -156,10 +156,7 @@ func (s *sequence) change(tab *rig, mtu4, mtu6 int) {
 	s.flush()
 	for _, x := range []*rig{s.one, s.batch} {
 		x.Config.MTU4, x.Config.MTU6, x.Table = mtu4, mtu6, tab.Table
-		if err := x.tr.SetMTU(mtu4, mtu6); err != nil {
-			s.t.Fatal(err)
-		}
-		x.tr.SetTable(tab.tab)
+		x.update(s.t, mtu4, mtu6, tab.tab)
 		var err error
 		if x.ref, err = refxlat.New(x.Config, x.Table, x.Dynamic); err != nil {
 			s.t.Fatal(err)

@@ -68,8 +68,17 @@ func rigOf(t testing.TB, i uint8) *rig {
 		t.Fatal(err)
 	}
 	x := all[int(i)%len(all)]
-	x.tr.SetTable(x.tab)
+	x.update(t, x.Config.MTU4, x.Config.MTU6, x.tab)
 	return x
+}
+
+// update puts MTUs and a table in force.
+func (x *rig) update(t testing.TB, mtu4, mtu6 int, tab *translate.Table) {
+	t.Helper()
+	err := x.tr.Update(func(s *translate.Settings) { s.MTU4, s.MTU6, s.Table = mtu4, mtu6, tab })
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // collect lists addresses that some rule knows: hosts, the translator, and the

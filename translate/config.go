@@ -17,7 +17,7 @@ type Config struct {
 
 	// MTU4 and MTU6 are the MTUs of the next hop on either side, in octets; 0
 	// means 1500. MTU4 is at least 68, MTU6 at least 1280, both at most 65535.
-	// SetMTU changes them later.
+	// Update changes them later.
 	MTU4, MTU6 int
 
 	// LowestIPv6MTU is the lowest MTU of the IPv6 network, 1280 to 65535 octets;

@@ -85,7 +85,7 @@ func TestDynamicWithoutPool(t *testing.T) {
 	if lines := tr.Warnings(); len(lines) != 0 {
 		t.Errorf("with a pool: %q", lines)
 	}
-	tr.SetTable(without)
+	setTable(t, tr, without)
 	if lines := tr.Warnings(); len(lines) != 1 {
 		t.Errorf("without one: %q", lines)
 	}

@@ -113,7 +113,7 @@ func ExampleWorker_TranslateBatch() {
 }
 
 // Tables are swapped while workers run; no packet sees half of each.
-func ExampleTranslator_SetTable() {
+func ExampleTranslator_Update() {
 	t := newTranslator("203.0.113.7/32")
 	var running, done sync.WaitGroup
 	stop := make(chan struct{})
@@ -149,7 +149,9 @@ func ExampleTranslator_SetTable() {
 		fmt.Println(err)
 		return
 	}
-	t.SetTable(moved)
+	if err := t.Update(func(s *translate.Settings) { s.Table = moved }); err != nil {
+		fmt.Println(err)
+	}
 	p := packet(dnsQuery)
 	t.NewWorker().Translate(0, &p)
 	close(stop)

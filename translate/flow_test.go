@@ -73,16 +73,16 @@ func TestFlowsAreForgotten(t *testing.T) {
 	if tab, err = translate.NewTable(tc); err != nil {
 		t.Fatal(err)
 	}
-	tr.SetTable(tab)
+	setTable(t, tr, tab)
 	if b := send(pkt); [4]byte(b[12:16]) != [4]byte{192, 0, 2, 99} {
-		t.Errorf("after SetTable the source is %v", b[12:16])
+		t.Errorf("after the table changed, the source is %v", b[12:16])
 	}
-	if err := tr.SetMTU(1400, 1400); err != nil {
+	if err := setMTU(tr, 1400, 1400); err != nil {
 		t.Fatal(err)
 	}
 	p := packettest.Buffer(packettest.IP(packettest.From6(), packettest.UDP(1, 2, make([]byte, 1400))))
 	if res := w.Translate(now, &p); res.Reason != translate.TooBig {
-		t.Errorf("after SetMTU: %v (%v)", res.Verdict, res.Reason)
+		t.Errorf("after the MTUs changed: %v (%v)", res.Verdict, res.Reason)
 	}
 }
 

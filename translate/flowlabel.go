@@ -10,7 +10,7 @@ import (
 // describes. Fragments are labelled by addresses and protocol alone, since only
 // the first of them knows its ports.
 func (w *Worker) flowLabel(src, dst addr6, proto uint8, h *header, data []byte) uint32 {
-	if !w.t.cfg.FlowLabels {
+	if !w.s.cfg.FlowLabels {
 		return 0
 	}
 	ports := uint64(0)

@@ -15,7 +15,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 	}
 	noChecksum := h.hasNoChecksum(data)
 	if noChecksum {
-		mode := w.t.cfg.UDPZero
+		mode := w.s.cfg.UDPZero
 		if why := h.udpZero(mode, data); why != ok {
 			return drop(why)
 		}
@@ -69,11 +69,11 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 		return drop(NoDestination)
 	}
 	newSrc, how, _ := w.from4(src4, src4 == qdst4, peer)
-	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
+	if why := w.mayReplace(how, len(w.s.sources6)); why != ok {
 		return drop(why)
 	}
 	if !how.mapped() {
-		newSrc = pick(w, &w.t.last6, w.t.sources6)
+		newSrc = pick(w, &w.t.last6, w.s.sources6)
 	}
 	newQsrc, how1, qpeer := w.from4(qsrc4, false, pfx)
 	newQdst, how2 := w.embed(qpeer, qdst4)
@@ -111,8 +111,8 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 
 // bothTOS is what two passes do to a Traffic Class.
 func (w *Worker) bothTOS() TOS {
-	if w.t.cfg.TOS4to6.Override {
-		return w.t.cfg.TOS4to6
+	if w.s.cfg.TOS4to6.Override {
+		return w.s.cfg.TOS4to6
 	}
-	return w.t.cfg.TOS6to4
+	return w.s.cfg.TOS6to4
 }

@@ -75,17 +75,17 @@ func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) R
 // destination is mapped already, and sees its peers inside the prefix peer.
 func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *prefix6052) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
-	simple := w.t.cfg.Hairpin == HairpinSimple
+	simple := w.s.cfg.Hairpin == HairpinSimple
 
 	// In a hairpin the router that complains may be the host that was sought.
 	sought := simple && len(msg) >= lenICMP+len4 && msg[lenICMP]>>4 == 4 &&
 		src == (*hdr4)(msg[lenICMP:]).dst()
 	src6, how, _ := w.from4(src, sought, peer)
-	if why := w.mayReplace(how, len(w.t.sources6)); why != ok {
+	if why := w.mayReplace(how, len(w.s.sources6)); why != ok {
 		return drop(why)
 	}
 	if !how.mapped() {
-		src6 = pick(w, &w.t.last6, w.t.sources6)
+		src6 = pick(w, &w.t.last6, w.s.sources6)
 	}
 
 	var e icmpError
@@ -96,7 +96,7 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *pr
 	qsrc, qdst := v.src(), v.dst()
 	qsrc6, how1, qpeer := w.from4(qsrc, false, &w.s.tab.first)
 	qdst6, how2, _ := w.from4(qdst, simple, qpeer)
-	if !how1.mapped() || !how2.mapped() || w.t.cfg.illegal4(qsrc) || w.t.cfg.illegal4(qdst) ||
+	if !how1.mapped() || !how2.mapped() || w.s.cfg.illegal4(qsrc) || w.s.cfg.illegal4(qdst) ||
 		w.staysLocal(qsrc) || w.staysLocal(qdst) {
 		return drop(ICMPQuote)
 	}
@@ -115,7 +115,7 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *pr
 		fixTransport(e.data(), next, addrs+minus(qsrc.sum()+qdst.sum()))
 	}
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen // of the quoted data, which stays
-	w.writeError6(p, h, &e, at, next, qsrc6, qdst6, typ, code, rest, w.t.cfg.TOS4to6, src6, dst6)
+	w.writeError6(p, h, &e, at, next, qsrc6, qdst6, typ, code, rest, w.s.cfg.TOS4to6, src6, dst6)
 	return Result{Forward, Translated}
 }
 
@@ -127,20 +127,20 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 
 	src4, how, pfx := w.from6(src)
 	if how == unmapped {
-		src4, how = w.t.addr(w.lender(peer), src)
+		src4, how = w.s.addr(w.lender(peer), src)
 	}
 	switch {
-	case w.t.dropsSource(pfx):
+	case w.s.dropsSource(pfx):
 		return drop(EmbeddedSource)
 	case how == illegal:
 		return drop(IllegalSource)
 	}
-	if why := w.mayReplace(how, len(w.t.sources4)); why != ok {
+	if why := w.mayReplace(how, len(w.s.sources4)); why != ok {
 		return drop(why)
 	}
 	replaced := !how.mapped()
 	if replaced {
-		src4 = pick(w, &w.t.last4, w.t.sources4)
+		src4 = pick(w, &w.t.last4, w.s.sources4)
 	}
 
 	var e icmpError
@@ -155,21 +155,21 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 	qsrc4, how1, qpfx := w.from6(qsrc)
 	qdst4, how2, qpeer := w.from6(qdst)
 	if how1 == unmapped {
-		qsrc4, how1 = w.t.addr(w.lender(qpeer), qsrc)
+		qsrc4, how1 = w.s.addr(w.lender(qpeer), qsrc)
 	}
 	if how2 == unmapped {
-		qdst4, how2 = w.t.addr(w.lender(qpfx), qdst)
+		qdst4, how2 = w.s.addr(w.lender(qpfx), qdst)
 	}
 	if !how1.mapped() || !how2.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
 		return drop(ICMPQuote)
 	}
-	if qpfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(qsrc4) {
+	if qpfx != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(qsrc4) {
 		return w.hairpinError(p, h, &e, msg, src4, dst4, qsrc4, qdst4, qpfx)
 	}
 
 	typ, code, _ := icmpCounterpart(rules6to4[:], msg[0], msg[1])
 	rest := w.s.rest6to4(msg, &e.q)
-	if replaced && w.t.cfg.NodeAddress {
+	if replaced && w.s.cfg.NodeAddress {
 		e.ext = w.addNode(e.ext, src)
 	}
 	proto := e.q.proto
@@ -185,7 +185,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 
 	at := p.Off + h.hdrLen + lenICMP + e.q.hdrLen
 	// Without a Fragment Header q.id is 0: what the router saw is not known.
-	put4(p.Buf[at-len4:], w.t.cfg.TOS6to4.apply(e.q.tos), e.q.dataLen, uint16(e.q.id), e.q.fragWord4(e.q.dataLen), e.q.ttl, proto, qsrc4, qdst4)
+	put4(p.Buf[at-len4:], w.s.cfg.TOS6to4.apply(e.q.tos), e.q.dataLen, uint16(e.q.id), e.q.fragWord4(e.q.dataLen), e.q.ttl, proto, qsrc4, qdst4)
 	m := e.fit(p.Buf, at, len4, len4, maxError4, 4)
 	putICMP(p.Buf[m.at:m.end], typ, code, rest|uint32(m.length)<<16, 0)
 
@@ -194,7 +194,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 	if !h.fh {
 		id = w.ident(w.t.ids.bucket(src4, dst4), 1)
 	}
-	put4(p.Buf[m.at-len4:], w.t.cfg.TOS6to4.apply(h.tos), n, id, h.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
+	put4(p.Buf[m.at-len4:], w.s.cfg.TOS6to4.apply(h.tos), n, id, h.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
 	p.window(m.at-len4, len4+n)
 	p.Offload = Offload{}
 	return Result{Forward, Translated}
@@ -258,7 +258,7 @@ func (w *Worker) mayReplace(how how, sources int) Reason {
 	switch {
 	case how.mapped():
 		return ok
-	case how == notGlobal && w.t.cfg.ICMPErrors == ErrorsRFC7915:
+	case how == notGlobal && w.s.cfg.ICMPErrors == ErrorsRFC7915:
 		return NonGlobal
 	case sources == 0:
 		return ICMPSource

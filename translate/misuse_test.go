@@ -52,11 +52,11 @@ func wholes(t *testing.T, packets [][]byte) (all [][]byte) {
 	return all
 }
 
-// TestFragmentAfterSetMTU: a walk through everything exported, with every argument
+// TestFragmentAfterUpdate: a walk through everything exported, with every argument
 // that can be, found that Fragment panicked for an IPv4 packet that was judged
 // Split before the MTU grew, once the worker had taken the new MTU up with another
 // packet. Fragment goes by the MTU that the worker knows when it is called.
-func TestFragmentAfterSetMTU(t *testing.T) {
+func TestFragmentAfterUpdate(t *testing.T) {
 	no := packettest.From4()
 	no.DF = false
 	data := packettest.Bytes(3000, 7)
@@ -83,7 +83,7 @@ func TestFragmentAfterSetMTU(t *testing.T) {
 				if res := w.Translate(0, &p); res.Verdict != translate.Split {
 					t.Fatal(res)
 				}
-				if err := tr.SetMTU(now[0], now[1]); err != nil {
+				if err := setMTU(tr, now[0], now[1]); err != nil {
 					t.Fatal(err)
 				}
 				other := packettest.Buffer(packettest.IP(packettest.From4(), packettest.UDP(1, 2, nil)))
@@ -149,6 +149,19 @@ func newPair(t *testing.T, cfg translate.Config) (*translate.Translator, *transl
 	return tr, tr.NewWorker()
 }
 
+// setTable replaces the table.
+func setTable(t testing.TB, tr *translate.Translator, tab *translate.Table) {
+	t.Helper()
+	if err := tr.Update(func(s *translate.Settings) { s.Table = tab }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setMTU replaces the MTUs.
+func setMTU(tr *translate.Translator, mtu4, mtu6 int) error {
+	return tr.Update(func(s *translate.Settings) { s.MTU4, s.MTU6 = mtu4, mtu6 })
+}
+
 // TestPanics: what the comments say panics does, with words, and before anything
 // is changed.
 func TestPanics(t *testing.T) {
@@ -173,8 +186,8 @@ func TestPanics(t *testing.T) {
 	if e := panics(func() { w.Translate(0, &p) }); e != nil || p.Result.Verdict != translate.Drop {
 		t.Errorf("a packet of 0 octets with just enough room: %v, %v", p.Result, e)
 	}
-	if panics(func() { tr.SetTable(nil) }) == nil {
-		t.Error("SetTable takes a nil table")
+	if tr.Update(func(s *translate.Settings) { s.Table = nil }) == nil {
+		t.Error("Update takes a nil table")
 	}
 
 	no := packettest.From4()
@@ -374,8 +387,8 @@ func TestNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mtu := range [][2]int{{0, 1500}, {67, 1500}, {1500, 1279}, {65536, 1500}, {1500, 65536}, {-1, -1}, {math.MaxInt, math.MinInt}} {
-		if tr.SetMTU(mtu[0], mtu[1]) == nil {
+	for _, mtu := range [][2]int{{67, 1500}, {1500, 1279}, {65536, 1500}, {1500, 65536}, {-1, -1}, {math.MaxInt, math.MinInt}} {
+		if setMTU(tr, mtu[0], mtu[1]) == nil {
 			t.Errorf("MTUs %v are taken", mtu)
 		}
 	}

@@ -21,13 +21,13 @@ func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 // spend takes one originated error from the budget.
 func (w *Worker) spend() bool {
 	switch {
-	case w.t.cfg.ErrorRate < 0:
+	case w.s.cfg.ErrorRate < 0:
 		return false
-	case w.budget < w.t.errorCost:
+	case w.budget < w.s.errorCost:
 		w.counts.heldBack++
 		return false
 	}
-	w.budget -= w.t.errorCost
+	w.budget -= w.s.errorCost
 	return true
 }
 
@@ -38,7 +38,7 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	b := p.Bytes()
 	src := (*hdr4)(b).src()
 	isEcho := h.proto == protoICMPv4 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
-	if w.t.own4 == 0 || h.off8 != 0 || class4(src) != unicast ||
+	if w.s.own4 == 0 || h.off8 != 0 || class4(src) != unicast ||
 		h.proto == protoICMPv4 && !isEcho || !w.spend() {
 		return drop(why)
 	}
@@ -47,7 +47,7 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, 0)
 	at -= len4
-	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.ids.bucket(w.t.own4, src), 1), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.ids.bucket(w.s.own4, src), 1), 0, ownTTL, protoICMPv4, w.s.own4, src)
 	p.window(at, len4+n)
 	return Result{Reply, why}
 }
@@ -58,16 +58,16 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
 	src := (*hdr6)(b).src()
-	if w.t.own6 == (addr6{}) || h.off8 != 0 ||
+	if w.s.own6 == (addr6{}) || h.off8 != 0 ||
 		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend() {
 		return drop(why)
 	}
 	h.settle(p)
 	n := lenICMP + min(h.hdrLen+h.dataLen, maxError6-len6-lenICMP)
 	at := p.Off - lenICMP
-	putICMP(p.Buf[at:at+n], typ, code, rest, w.t.own6.sum()+src.sum()+pseudo6(n))
+	putICMP(p.Buf[at:at+n], typ, code, rest, w.s.own6.sum()+src.sum()+pseudo6(n))
 	at -= len6
-	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, w.t.own6, src)
+	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, w.s.own6, src)
 	p.window(at, len6+n)
 	return Result{Reply, why}
 }
@@ -85,7 +85,7 @@ func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
 // be followed.
 func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
 	code := uint8(prohibited)
-	if w.t.cfg.ICMPErrors == ErrorsTAYGA {
+	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 10 // host administratively prohibited
 		if why == NoDestination {
 			code = 1 // host unreachable
@@ -93,7 +93,7 @@ func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
 	}
 	if how == notGlobal {
 		why = NonGlobal
-		if w.t.cfg.ICMPErrors == ErrorsRFC7915 {
+		if w.s.cfg.ICMPErrors == ErrorsRFC7915 {
 			return drop(why)
 		}
 	}
@@ -104,7 +104,7 @@ func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
 // RFC 7915 §5.4, which wants no such error about any ICMPv6 message.
 func (w *Worker) unmapped6(p *Packet, h *header, how how, why Reason) Result {
 	code := uint8(1) // administratively prohibited
-	if w.t.cfg.ICMPErrors == ErrorsTAYGA {
+	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 5 // source address failed policy
 		if why == NoDestination {
 			code = 0 // no route
@@ -146,7 +146,7 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	data[0] = icmp4EchoReply
 	updateICMP4(data, minus(icmp4Echo<<8))
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.ids.bucket(w.t.own4, src), 1), 0, ownTTL, protoICMPv4, w.t.own4, src)
+	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.ids.bucket(w.s.own4, src), 1), 0, ownTTL, protoICMPv4, w.s.own4, src)
 	p.window(at, len4+h.dataLen)
 	return Result{Reply, EchoReply}
 }
@@ -160,14 +160,14 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 		return drop(SelfICMP)
 	}
 	src := (*hdr6)(p.Bytes()).src()
-	if fold(sum(data)+src.sum()+w.t.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
+	if fold(sum(data)+src.sum()+w.s.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 	h.settle(p)
 	data[0] = icmp6EchoReply
 	update(data[2:], 1<<8)
 	at := p.Off + h.hdrLen - len6
-	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, w.t.own6, src)
+	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, w.s.own6, src)
 	p.window(at, len6+h.dataLen)
 	return Result{Reply, EchoReply}
 }

@@ -66,7 +66,7 @@ type Via struct {
 }
 
 // A Table maps addresses between the families. It is immutable: to change a
-// mapping, build another and call Translator.SetTable.
+// mapping, build another and call Translator.Update.
 type Table struct {
 	first    prefix6052   // composes; bits is 0 if there is no prefix
 	free     prefix6052   // the first without a Via, or else the first
@@ -394,7 +394,7 @@ func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how ho
 					return e.to6(a), byMap, p
 				}
 				peer = t.peer(&e, p)
-				v6, how = w.t.host(w.lender(t.via(&e)), a)
+				v6, how = w.s.host(w.lender(t.via(&e)), a)
 				return v6, how, peer
 			}
 		}
@@ -429,7 +429,7 @@ func (w *Worker) lender(p *prefix6052) Dynamic {
 	if p != nil && p.bound {
 		return p.lender
 	}
-	return w.t.dyn
+	return w.s.dyn
 }
 
 // embed composes an IPv4-embedded address and guards the well-known prefix.
@@ -437,7 +437,7 @@ func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how how) {
 	if p.bits == 0 {
 		return v6, unmapped
 	}
-	if p.wellKnown && !w.t.cfg.AllowPrivate && isNonGlobal(a) {
+	if p.wellKnown && !w.s.cfg.AllowPrivate && isNonGlobal(a) {
 		return v6, notGlobal
 	}
 	return p.embed(a), byPrefix
@@ -477,7 +477,7 @@ func (t *Table) names4(a addr4) bool {
 // would otherwise be open to every IPv6 client. What the operator has named passes:
 // the own address, and addresses of a map or a pool.
 func (w *Worker) staysLocal(a addr4) bool {
-	return a>>16 == linkLocal4 && a != w.t.own4 && !w.s.tab.names4(a)
+	return a>>16 == linkLocal4 && a != w.s.own4 && !w.s.tab.names4(a)
 }
 
 // from6 maps an IPv6 address into IPv4 by explicit map or prefix. pfx is the
@@ -496,9 +496,9 @@ func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
 		}
 		v4 = p.extract(a)
 		switch {
-		case w.t.cfg.illegal4(v4):
+		case w.s.cfg.illegal4(v4):
 			return v4, illegal, p
-		case p.wellKnown && !w.t.cfg.AllowPrivate && isNonGlobal(v4):
+		case p.wellKnown && !w.s.cfg.AllowPrivate && isNonGlobal(v4):
 			return v4, notGlobal, p
 		}
 		return v4, byPrefix, p
@@ -522,7 +522,7 @@ func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
 	switch {
 	case !found:
 		return v4, unmapped
-	case w.t.cfg.illegal4(v4):
+	case w.s.cfg.illegal4(v4):
 		return v4, illegal
 	}
 	return v4, byMap

@@ -14,17 +14,8 @@ import (
 // A Translator holds configuration and tables; its Workers do the work. All its
 // methods may be called at any time from any goroutine.
 type Translator struct {
-	cfg        Config
-	own4       addr4 // cfg.IPv4, or 0.0.0.0, which no packet may have
-	own6       addr6
-	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
-	sources6   []addr6
-	last4      atomic.Uint64 // the one chosen last, see pick
-	last6      atomic.Uint64
-	errorCost  time.Duration // budget that an originated error takes
-	errorLimit time.Duration // budget that can be saved up
-	dyn        Dynamic
-	ids        identSpace
+	last4, last6 atomic.Uint64 // sources of errors that were chosen last: see pick
+	ids          identSpace
 
 	state atomic.Pointer[state]
 
@@ -33,13 +24,69 @@ type Translator struct {
 	closed  Stats // of workers that are closed
 }
 
-// state is what may change while workers run. It is replaced whole; workers
-// load it once per batch.
+// state is what Update replaces while workers run. It is immutable; workers load it
+// once per batch.
 type state struct {
+	cfg        Config
 	tab        *Table
+	own4       addr4 // cfg.IPv4, or 0.0.0.0, which no packet may have
+	own6       addr6
+	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
+	sources6   []addr6
 	mtu4, mtu6 int
-	cut6       int       // size of the IPv6 packets that IPv4 packets without DF become
+	cut6       int           // size of the IPv6 packets that IPv4 packets without DF become
+	errorCost  time.Duration // budget that an originated error takes
+	errorLimit time.Duration // budget that can be saved up
+	dyn        Dynamic
 	dynamics   []Dynamic // all that the table or the translator asks
+}
+
+// newState makes a state. It reports what in cfg makes no sense.
+func newState(cfg Config, tab *Table, dyn Dynamic) (*state, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if tab == nil {
+		return nil, errors.New("translate: no table")
+	}
+	s := &state{
+		cfg: cfg, tab: tab, dyn: dyn,
+		mtu4: cfg.MTU4, mtu6: cfg.MTU6, cut6: min(cfg.LowestIPv6MTU, cfg.MTU6),
+	}
+	if cfg.IPv4.IsValid() {
+		s.own4 = make4(cfg.IPv4.As4())
+		s.sources4 = []addr4{s.own4}
+	}
+	if cfg.IPv6.IsValid() {
+		s.own6 = make6(cfg.IPv6.As16())
+		s.sources6 = []addr6{s.own6}
+	}
+	if len(cfg.ICMPPool4) > 0 {
+		s.sources4 = nil
+		for _, a := range cfg.ICMPPool4 {
+			s.sources4 = append(s.sources4, make4(a.As4()))
+		}
+	}
+	if len(cfg.ICMPPool6) > 0 {
+		s.sources6 = nil
+		for _, a := range cfg.ICMPPool6 {
+			s.sources6 = append(s.sources6, make6(a.As16()))
+		}
+	}
+	if cfg.ErrorRate > 0 && cfg.ErrorRate < UnlimitedErrors {
+		s.errorCost = time.Second / time.Duration(cfg.ErrorRate)
+		s.errorLimit = s.errorCost * time.Duration(cfg.ErrorBurst)
+	}
+	if dyn != nil {
+		s.dynamics = append(s.dynamics, dyn)
+	}
+	for i := range tab.prefixes {
+		if d := tab.prefixes[i].lender; d != nil {
+			s.dynamics = append(s.dynamics, d)
+		}
+	}
+	return s, nil
 }
 
 // leases changes whenever an address that a Dynamic has named leads elsewhere.
@@ -53,85 +100,50 @@ func (s *state) leases() (generation uint64) {
 // New makes a Translator. It reports what in cfg makes no sense. Tab must not
 // be nil. dyn lends the addresses of TableConfig.Pools; a nil one lends nothing.
 func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
-	cfg, err := cfg.withDefaults()
+	s, err := newState(cfg, tab, dyn)
 	if err != nil {
 		return nil, err
 	}
-	if tab == nil {
-		return nil, errors.New("translate: no table")
-	}
-	t := &Translator{cfg: cfg, dyn: dyn}
-	if cfg.IPv4.IsValid() {
-		t.own4 = make4(cfg.IPv4.As4())
-		t.sources4 = []addr4{t.own4}
-	}
-	if cfg.IPv6.IsValid() {
-		t.own6 = make6(cfg.IPv6.As16())
-		t.sources6 = []addr6{t.own6}
-	}
-	if len(cfg.ICMPPool4) > 0 {
-		t.sources4 = nil
-		for _, a := range cfg.ICMPPool4 {
-			t.sources4 = append(t.sources4, make4(a.As4()))
-		}
-	}
-	if len(cfg.ICMPPool6) > 0 {
-		t.sources6 = nil
-		for _, a := range cfg.ICMPPool6 {
-			t.sources6 = append(t.sources6, make6(a.As16()))
-		}
-	}
-	if cfg.ErrorRate > 0 && cfg.ErrorRate < UnlimitedErrors {
-		t.errorCost = time.Second / time.Duration(cfg.ErrorRate)
-		t.errorLimit = t.errorCost * time.Duration(cfg.ErrorBurst)
-	}
+	t := new(Translator)
 	t.ids.init()
-	t.setState(tab, cfg.MTU4, cfg.MTU6)
+	t.state.Store(s)
 	return t, nil
 }
 
-// setState is called with mu held, or before t is known to others.
-func (t *Translator) setState(tab *Table, mtu4, mtu6 int) {
-	s := &state{tab: tab, mtu4: mtu4, mtu6: mtu6, cut6: min(t.cfg.LowestIPv6MTU, mtu6)}
-	if t.dyn != nil {
-		s.dynamics = append(s.dynamics, t.dyn)
-	}
-	for i := range tab.prefixes {
-		if d := tab.prefixes[i].lender; d != nil {
-			s.dynamics = append(s.dynamics, d)
-		}
-	}
-	t.state.Store(s)
+// Settings are what a Translator is made of. Defaults stand in the place of zero
+// values of Config.
+type Settings struct {
+	Config
+	Table *Table
 }
 
-// SetTable replaces the tables while workers run. A worker takes the new ones
-// up with its next call of Translate or TranslateBatch; no packet sees a mixture.
-// It panics if tab is nil.
-func (t *Translator) SetTable(tab *Table) {
-	if tab == nil {
-		panic("translate: SetTable with a nil table")
-	}
+// Settings returns the settings in force.
+func (t *Translator) Settings() Settings {
+	s := t.state.Load()
+	return Settings{s.cfg, s.tab}
+}
+
+// Update changes the settings while workers run: it calls change with those in force,
+// and puts in force what change leaves. A worker takes them up with its next call of
+// Translate or TranslateBatch; no packet sees a mixture. Update reports what New
+// reports, and nothing is changed then. change must not call t.
+func (t *Translator) Update(change func(*Settings)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.state.Load()
-	t.setState(tab, s.mtu4, s.mtu6)
-}
-
-// SetMTU replaces Config.MTU4 and Config.MTU6 while workers run; the same limits
-// hold, and 0 is not allowed.
-func (t *Translator) SetMTU(mtu4, mtu6 int) error {
-	if err := checkMTU(mtu4, mtu6); err != nil {
+	now := t.state.Load()
+	c := Settings{now.cfg, now.tab}
+	change(&c)
+	s, err := newState(c.Config, c.Table, now.dyn)
+	if err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.setState(t.state.Load().tab, mtu4, mtu6)
+	t.state.Store(s)
 	return nil
 }
 
 // host asks a pool who holds a. A host that no packet may come from has not got
 // it by asking, so nothing is sent there.
-func (t *Translator) host(dyn Dynamic, a addr4) (host addr6, how how) {
+func (s *state) host(dyn Dynamic, a addr4) (host addr6, how how) {
 	if dyn == nil {
 		return host, unmapped
 	}
@@ -144,29 +156,29 @@ func (t *Translator) host(dyn Dynamic, a addr4) (host addr6, how how) {
 }
 
 // addr asks a pool what host holds.
-func (t *Translator) addr(dyn Dynamic, host addr6) (addr4, how) {
+func (s *state) addr(dyn Dynamic, host addr6) (addr4, how) {
 	if dyn == nil {
 		return 0, unmapped
 	}
-	return t.leased(dyn.Addr(host.array()))
+	return s.leased(dyn.Addr(host.array()))
 }
 
 // assign asks a pool for an address for host.
-func (t *Translator) assign(dyn Dynamic, host addr6) (addr4, how) {
+func (s *state) assign(dyn Dynamic, host addr6) (addr4, how) {
 	if dyn == nil {
 		return 0, unmapped
 	}
-	return t.leased(dyn.Assign(host.array()))
+	return s.leased(dyn.Assign(host.array()))
 }
 
 // leased judges an answer of the pool, whose prefixes may hold addresses that no
 // packet may have.
-func (t *Translator) leased(v4 [4]byte, found bool) (a addr4, how how) {
+func (s *state) leased(v4 [4]byte, found bool) (a addr4, how how) {
 	a = make4(v4)
 	switch {
 	case !found:
 		return a, unmapped
-	case t.cfg.illegal4(a):
+	case s.cfg.illegal4(a):
 		return a, illegal
 	}
 	return a, byLease
@@ -204,12 +216,13 @@ type Worker struct {
 // counters go into Stats, until it is closed.
 func (t *Translator) NewWorker() *Worker {
 	w := &Worker{
-		t: t, budget: t.errorLimit, now: math.MinInt64,
+		t: t, now: math.MinInt64,
 		flows4:   new([flowSlots]flow),
 		flows6:   new([flowSlots]flow),
 		flowKeys: newFlowKeys(),
 	}
 	w.begin(w.now)
+	w.budget = w.s.errorLimit
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -239,13 +252,13 @@ func (w *Worker) Close() {
 // was made of: tables, MTUs, leases. It is void after a second, too, so that a
 // Dynamic sees which leases are in use.
 func (w *Worker) begin(now time.Duration) {
+	s := w.t.state.Load()
 	if now > w.now {
-		passed := min(uint64(now)-uint64(w.now), uint64(w.t.errorLimit))
-		w.budget = min(w.budget+time.Duration(passed), w.t.errorLimit)
+		passed := min(uint64(now)-uint64(w.now), uint64(s.errorLimit))
+		w.budget = min(w.budget+time.Duration(passed), s.errorLimit)
 		w.now = now
 	}
-	s, second := w.t.state.Load(), int64(w.now/time.Second)
-	leases := s.leases()
+	second, leases := int64(w.now/time.Second), s.leases()
 	if s != w.s || second != w.second || leases != w.leases {
 		w.s, w.second, w.leases = s, second, leases
 		w.stamp++

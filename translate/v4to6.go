@@ -23,10 +23,10 @@ func (w *Worker) v4to6(p *Packet) Result {
 	f := w.flow4(src, dst)
 	known := !isError && f.is4(src, dst, w.stamp)
 	if !known {
-		if w.t.cfg.illegal4(dst) {
+		if w.s.cfg.illegal4(dst) {
 			return drop(IllegalDestination)
 		}
-		if w.t.illegalSource4(src, isError) {
+		if w.s.illegalSource4(src, isError) {
 			return drop(IllegalSource)
 		}
 	}
@@ -44,7 +44,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 			return w.completed(p, b[p.Offload.CsumStart:])
 		}
 	}
-	if dst == w.t.own4 {
+	if dst == w.s.own4 {
 		return w.self4(p, &h, data)
 	}
 	if !known && (w.staysLocal(dst) || !isError && w.staysLocal(src)) {
@@ -71,7 +71,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 		if isError {
 			return w.error4to6(p, &h, src, dst6, peer)
 		}
-		src6, how2, _ := w.from4(src, w.t.cfg.Hairpin == HairpinSimple, peer)
+		src6, how2, _ := w.from4(src, w.s.cfg.Hairpin == HairpinSimple, peer)
 		if !how2.mapped() {
 			return w.unmapped4(p, &h, how2, NoSource)
 		}
@@ -89,12 +89,12 @@ func (w *Worker) v4to6(p *Packet) Result {
 // illegalSource4 reports whether no packet may come from src. An ICMP error may
 // come from any address that looks like a host's, so that traceroute stays
 // useful: RFC 7915 §4.1.
-func (t *Translator) illegalSource4(src addr4, isError bool) bool {
+func (s *state) illegalSource4(src addr4, isError bool) bool {
 	if isError {
 		c := class4(src)
 		return c == multicast || c == broadcast
 	}
-	return t.cfg.illegal4(src)
+	return s.cfg.illegal4(src)
 }
 
 // protocol4 refuses the protocols that end at the translator: RFC 7915 §1.2 and
@@ -122,7 +122,7 @@ func (w *Worker) transport4(h *header, data []byte) Reason {
 		return why
 	}
 	if h.hasNoChecksum(data) {
-		return h.udpZero(w.t.cfg.UDPZero, data)
+		return h.udpZero(w.s.cfg.UDPZero, data)
 	}
 	if h.proto == protoICMPv4 {
 		if _, _, found := icmpCounterpart(rules4to6[:], data[0], data[1]); !found {
@@ -186,7 +186,7 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 			next = protoICMPv6
 			echo6(data, f.src6.sum()+f.dst6.sum(), h.dataLen)
 		case h.hasNoChecksum(data):
-			if w.t.cfg.UDPZero == UDPZeroCompute {
+			if w.s.cfg.UDPZero == UDPZeroCompute {
 				setUDP6(data, f.src6, f.dst6)
 			}
 		default:
@@ -198,7 +198,7 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 		h.complete(data)
 	}
 	at := p.Off + h.hdrLen // where the data begins; it stays there
-	tc := w.t.cfg.TOS4to6.apply(h.tos)
+	tc := w.s.cfg.TOS4to6.apply(h.tos)
 	label := w.flowLabel(f.src6, f.dst6, next, h, data)
 	if h.frag || cut {
 		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id)

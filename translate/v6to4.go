@@ -41,7 +41,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.completed(p, b[p.Offload.CsumStart:])
 		}
 	}
-	if dst == w.t.own6 {
+	if dst == w.s.own6 {
 		return w.self6(p, &h, data)
 	}
 	if why := h.transport6(data); why != ok {
@@ -74,7 +74,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 		if !how.mapped() {
 			return w.unmapped6(p, &h, how, NoSource)
 		}
-		if pfx != nil && w.t.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
+		if pfx != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
 			return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
 		}
 		delta := src4.sum() + dst4.sum() + minus(src.sum()+dst.sum())
@@ -93,22 +93,22 @@ func (w *Worker) v6to4(p *Packet) Result {
 // has a map.
 func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
 	v4, how, pfx := w.from6(src)
-	if w.t.dropsSource(pfx) {
+	if w.s.dropsSource(pfx) {
 		return v4, embedded
 	}
 	if w.staysLocal(v4) {
 		return v4, linkLocal
 	}
 	if how == unmapped {
-		return w.t.assign(w.lender(peer), src)
+		return w.s.assign(w.lender(peer), src)
 	}
 	return v4, how
 }
 
 // dropsSource reports whether no IPv6 host may send from inside pfx, which is nil
 // for a source outside all prefixes: RFC 6052 §5.1.
-func (t *Translator) dropsSource(pfx *prefix6052) bool {
-	return pfx != nil && (pfx.dropSource || t.cfg.RefuseEmbeddedSource)
+func (s *state) dropsSource(pfx *prefix6052) bool {
+	return pfx != nil && (pfx.dropSource || s.cfg.RefuseEmbeddedSource)
 }
 
 // protocol6 refuses the protocols that end at the translator.
@@ -205,7 +205,7 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 		word &^= flagDF
 	}
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], w.t.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, f.src4, f.dst4)
+	put4(p.Buf[at:], w.s.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, f.src4, f.dst4)
 	p.window(at, len4+h.dataLen)
 	p.Offload = h.offload(&p.Offload, len4, GSOTCPv4)
 	if cut {

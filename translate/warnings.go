@@ -12,19 +12,20 @@ import (
 // a CLAT, whose host would then appear under a translation prefix instead of its
 // own address (RFC 7757 §4.2.1, RFC 6877 §6.3).
 func (t *Translator) Warnings() []string {
-	tab := t.state.Load().tab
+	s := t.state.Load()
+	tab := s.tab
 	lines := tab.Warnings()
-	if t.dyn != nil && !tab.lends {
+	if s.dyn != nil && !tab.lends {
 		lines = append(lines, "dynamic: the table has no pool, so no answer finds a host that was lent an address")
 	}
-	for _, a := range t.cfg.ICMPPool4 {
+	for _, a := range s.cfg.ICMPPool4 {
 		for _, p := range notRouted {
 			if p.Contains(a) {
 				lines = append(lines, fmt.Sprintf("ICMP pool: errors from %s may be dropped on their way, %s is private (RFC 6791 §3.1)", a, p))
 			}
 		}
 	}
-	if t.cfg.Hairpin == HairpinSimple {
+	if s.cfg.Hairpin == HairpinSimple {
 		for _, m := range tab.maps {
 			if m.IPv4.Overlaps(clatHosts) {
 				lines = append(lines, fmt.Sprintf("map %s: looks like a CLAT, whose host simple hairpinning hides (RFC 7757 §4.2.1)", m))

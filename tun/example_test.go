@@ -75,7 +75,7 @@ func ExampleOpen() {
 	t := newTranslator()
 	go d.Watch(func(l tun.Link) {
 		if !l.Gone {
-			_ = t.SetMTU(l.MTU, l.MTU)
+			_ = t.Update(func(s *translate.Settings) { s.MTU4, s.MTU6 = l.MTU, l.MTU })
 		}
 	})
 	var all sync.WaitGroup

@@ -480,7 +480,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 	}
 	d.vitals.attached(d.dev, d.queues, d.link)
 	d.introduceDevice()
-	return d.trans.SetMTU(d.link.MTU, d.link.MTU)
+	return d.setMTU(d.link.MTU)
 }
 
 // upkeep does what has to be done once a second.
@@ -508,13 +508,18 @@ func (d *daemon) follow(l tun.Link) {
 		d.log.infof("Tun device %s is up", name)
 	}
 	if l.MTU != d.link.MTU {
-		if err := d.trans.SetMTU(l.MTU, l.MTU); err != nil {
+		if err := d.setMTU(l.MTU); err != nil {
 			d.log.warningf("Tun device %s has an MTU of %d now, less than the %d that IPv6 needs: going on with the one before", name, l.MTU, lowestMTU)
 		} else {
 			d.log.infof("Tun device %s has an MTU of %d now", name, l.MTU)
 		}
 	}
 	d.link = l
+}
+
+// setMTU tells the translator the MTU of the device.
+func (d *daemon) setMTU(mtu int) error {
+	return d.trans.Update(func(s *translate.Settings) { s.MTU4, s.MTU6 = mtu, mtu })
 }
 
 // reload reads the map-file again and swaps the tables, all or nothing.
@@ -550,7 +555,9 @@ func (d *daemon) reloadMaps() error {
 	if err := d.lenders.reserve(d.conf.Reserved(more)); err != nil {
 		return err
 	}
-	d.trans.SetTable(tab)
+	if err := d.trans.Update(func(s *translate.Settings) { s.Table = tab }); err != nil {
+		return err
+	}
 	d.lenders.evict(noLease(d.conf, tab))
 	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
 	d.warn()
