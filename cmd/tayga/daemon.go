@@ -43,6 +43,7 @@ type daemon struct {
 	madeDir bool           // the socket's directory is ours
 	metrics net.Listener   // may be nil
 	held    []*os.File     // open for as long as the process runs: see paths
+	wide    []wideReach    // what the sandbox cannot take away
 }
 
 // errReported is an error about which everything has been said.
@@ -98,6 +99,7 @@ func (d *daemon) start() (err error) {
 			return err
 		}
 	}
+	d.wide = wideReaches(d.conf, d.o)
 	more, err := d.readMaps()
 	if err != nil {
 		return err
@@ -139,7 +141,7 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	if d.o.chroot {
-		if err := jail(d.conf.DataDir); err != nil {
+		if err := jail(); err != nil {
 			return err
 		}
 	}

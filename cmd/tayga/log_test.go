@@ -176,8 +176,7 @@ func receive(t *testing.T, conn *net.UnixConn) string {
 func TestSyslog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	conn := listen(t, path)
-	s := &syslog{sockets: []string{path + ".absent", path}}
-	require.NoError(t, s.dial())
+	s := &syslog{openDatagrams(path+".absent", path)}
 	require.NoError(t, s.writeLine(priNotice, "a line"))
 	// Facility daemon is 3, so 3*8 + 5.
 	assert.Regexp(t, regexp.MustCompile(fmt.Sprintf(`^<29>[A-Z][a-z]{2} [ 123]\d \d\d:\d\d:\d\d tayga\[%d\]: a line$`, os.Getpid())), receive(t, conn))
@@ -193,7 +192,7 @@ func TestSyslog(t *testing.T) {
 
 func TestJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
-	j := &journal{path: path}
+	j := &journal{openDatagrams(path)}
 	assert.Error(t, j.writeLine(priInfo, "nobody listens")) // and that is all
 	conn := listen(t, path)
 	require.NoError(t, j.writeLine(priWarning, "a line = 1"))

@@ -98,6 +98,9 @@ func loadAll(o options) (c *taygaconf.Config, maps []taygaconf.Map, problems tay
 // check reads the configuration and says what is wrong with it.
 func check(o options, w io.Writer) int {
 	c, maps, problems := loadAll(o)
+	if !problems.Failed() && c.Sandbox {
+		problems = append(problems, warnings(c.File, wideReaches(c, o))...)
+	}
 	for _, p := range problems {
 		fmt.Fprintln(w, p)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 
@@ -14,7 +15,10 @@ func (d *daemon) openMetrics() (err error) {
 	if !d.conf.MetricsListen.IsValid() {
 		return nil
 	}
-	d.metrics, err = net.Listen("tcp", d.conf.MetricsListen.String())
+	// Landlock sees what becomes of plain TCP, and not of MPTCP, which is Go's choice.
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	d.metrics, err = plain.Listen(context.Background(), "tcp", d.conf.MetricsListen.String())
 	if err != nil {
 		return fmt.Errorf("metrics-listen: %w", err)
 	}

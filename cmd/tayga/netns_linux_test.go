@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 		inmate()
 		return
 	}
+	if os.Getenv(asJailed) != "" {
+		jailed()
+		return
+	}
 	if os.Getenv(asTayga) != "" {
 		main()
 		return

@@ -53,13 +53,12 @@ func checkJail(id identity, dataDir string) error {
 	return nil
 }
 
-// jail confines the process to a directory, which becomes its root.
-func jail(dir string) error {
-	if err := syscall.Chroot(dir); err != nil {
-		return fmt.Errorf("chroot to %s: %w", dir, err)
-	}
-	if err := syscall.Chdir("/"); err != nil {
-		return fmt.Errorf("change to the new root %s: %w", dir, err)
+// jail confines the process to its working directory, which becomes its root. The
+// directory is the one that was entered, and that the files were looked for in: by
+// its name another one could be found by now.
+func jail() error {
+	if err := syscall.Chroot("."); err != nil {
+		return fmt.Errorf("chroot to data-dir: %w", err)
 	}
 	return nil
 }

@@ -22,8 +22,10 @@ func (d *daemon) confine() {
 	for _, line := range r.Missing() {
 		d.log.noticef("Note: %s", line)
 	}
-	if dir := d.wideDir(); dir != "" && r.Landlock == nil {
-		d.log.noticef("Note: because of map-file %s the process may read all that lies below %s: a directory of its own would be better", d.maps.path, dir)
+	if r.Landlock == nil {
+		for _, w := range d.wide {
+			d.log.noticef("Note: %s", w)
+		}
 	}
 }
 
@@ -83,25 +85,4 @@ func (m *mapSource) paths() []sandbox.Path {
 		}
 	}
 	return list
-}
-
-// wideDir returns the map-file's directory if that is the root or right below
-// it, such as /etc, where there is more than maps; or the directory that it leads
-// to as a symbolic link.
-func (d *daemon) wideDir() string {
-	if d.maps == nil {
-		return ""
-	}
-	path := d.maps.path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join("/", d.conf.DataDir, path)
-	}
-	target, _ := filepath.EvalSymlinks(path)
-	for _, path := range []string{path, target} {
-		dir := filepath.Dir(path)
-		if filepath.IsAbs(path) && filepath.Dir(dir) == "/" && dir != filepath.Clean(d.conf.DataDir) {
-			return dir
-		}
-	}
-	return ""
 }

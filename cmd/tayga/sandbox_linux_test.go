@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,8 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
 // What a sandbox is in full is tried in internal/sandbox. Here, the daemon goes
@@ -260,27 +257,6 @@ func TestSandboxDataDirTaken(t *testing.T) {
 	assert.FileExists(t, b.dir+"/dynamic.map")
 }
 
-// Directories that hold more than maps are pointed out.
-func TestWideDirectory(t *testing.T) {
-	link := t.TempDir() + "/maps"
-	require.NoError(t, os.Symlink("/etc/passwd", link))
-	for _, test := range []struct{ data, file, want string }{
-		{"/var/lib/tayga", "/etc/nat64.map", "/etc"},
-		{"/var/lib/tayga", "/etc/tayga/maps", ""},
-		{"/var/lib/tayga", "maps", ""},
-		{"/data", "maps", ""},
-		{"/data/", "/data/maps", ""},
-		{"", "maps", "/"},
-		{"", "etc/../maps", "/"},
-		{"", "/maps", "/"},
-		{"/data", "../etc/maps", "/etc"},
-		{"", link, "/etc"},
-	} {
-		d := &daemon{conf: &taygaconf.Config{DataDir: test.data}, maps: &mapSource{path: test.file}}
-		assert.Equal(t, test.want, d.wideDir(), "%+v", test)
-	}
-}
-
 func TestSandboxOff(t *testing.T) {
 	b := newBench(t, gatewayConf+"sandbox no\n").installed()
 	p := b.launch()
@@ -330,51 +306,5 @@ func TestSandboxLogsAgain(t *testing.T) {
 		}, func() string { return test.option + ": not a word" })
 		conn.Close()
 		require.NoError(t, p.Stop(patience))
-	}
-}
-
-// asInmate makes the test binary start as tayga does, and then try what it is
-// not to be able to.
-const asInmate = "STEPPE_TEST_AS_INMATE"
-
-func inmate() {
-	o, err := parseOptions(os.Args[1:])
-	if err != nil {
-		panic(err)
-	}
-	d := &daemon{o: o, log: newLogger(openLog(o, os.Stderr))}
-	err = d.start()
-	d.log.flush()
-	if err != nil {
-		panic(err)
-	}
-	_, err = os.Open("/etc/shadow")
-	fmt.Println("shadow:", err)
-	_, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
-	fmt.Println("raw socket:", err)
-	program := exec.Command("/bin/true")
-	program.Stdin, program.Stdout, program.Stderr = os.Stdin, os.Stdout, os.Stderr // not even /dev/null can be opened
-	fmt.Println("program:", program.Run())
-}
-
-// From inside of the daemon, nobody can open /etc/shadow, create a raw socket or
-// run a program.
-func TestFromInside(t *testing.T) {
-	program := t.TempDir() + "/inmate"
-	build := exec.Command("go", "test", "-c", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	text, err := build.CombinedOutput()
-	require.NoError(t, err, string(text))
-	t.Setenv(asInmate, "1")
-
-	for _, test := range []struct{ conf, want string }{
-		{"sandbox no\n", "shadow: <nil>\nraw socket: <nil>\nprogram: <nil>\n"},
-		{"sandbox auto\n", "shadow: open /etc/shadow: permission denied\nraw socket: operation not permitted\nprogram: fork/exec /bin/true: operation not permitted\n"},
-	} {
-		b := newBench(t, gatewayConf+test.conf)
-		b.self = program
-		out, errs, status := b.tayga("-d", "-c", b.conf)
-		assert.Equal(t, 0, status, errs)
-		assert.True(t, strings.HasSuffix(out, test.want), out)
 	}
 }

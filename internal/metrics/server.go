@@ -1,25 +1,27 @@
 package metrics
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/steppe-nat64/steppe/internal/connlimit"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
 
 // What clients get at most. A connection serves one request, so none lives
-// longer than both times together.
+// longer than both times together; and when there are too many, the one that has
+// been slowest to ask goes.
 const (
-	maxClients = 16
+	maxClients = 64
 	maxHeader  = 8 << 10
 	askTime    = 5 * time.Second
 	answerTime = 15 * time.Second
@@ -34,15 +36,28 @@ func Serve(l net.Listener, tell func() *status.Report) error {
 		ReadHeaderTimeout: askTime,
 		ReadTimeout:       askTime,
 		WriteTimeout:      answerTime,
+		IdleTimeout:       askTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(io.Discard, "", 0), // clients that send nonsense are no news
 	}
 	s.SetKeepAlivesEnabled(false)
-	err := s.Serve(&limited{Listener: l, free: make(chan struct{}, maxClients)})
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) }
+	err := s.Serve(connlimit.New(l, maxClients, nil))
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
+}
+
+// connKey is where a request's context has its connection.
+type connKey struct{}
+
+// asked tells the limit that this request has come in whole, but for a body, which
+// nobody reads.
+func asked(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*connlimit.Conn); ok {
+		c.Asked()
+	}
 }
 
 // handler serves the daemon's figures beside those of the Go runtime and the
@@ -56,6 +71,7 @@ func handler(tell func() *status.Report) http.Handler {
 	)
 	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked(r)
 		switch {
 		case r.URL.Path != "/metrics":
 			http.Error(w, "nothing but /metrics is here", http.StatusNotFound)
@@ -66,33 +82,4 @@ func handler(tell func() *status.Report) http.Handler {
 			metrics.ServeHTTP(w, r)
 		}
 	})
-}
-
-// limited accepts no connection while there are too many: others wait in the
-// kernel's queue.
-type limited struct {
-	net.Listener
-	free chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &limitedConn{Conn: conn, free: l.free}, nil
-}
-
-type limitedConn struct {
-	net.Conn
-	once sync.Once
-	free chan struct{}
-}
-
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.free })
-	return err
 }

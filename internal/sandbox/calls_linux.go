@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,9 +45,10 @@ var calls = func(pid int) []rule {
 		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
 
 		// Sockets: those that are open, and those that the rule of socket lets be
-		// made.
-		unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN,
-		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG,
+		// made. None connects: a TCP socket that listened can be shut down and
+		// connected to anywhere, and Landlock sees that for plain TCP only, not for
+		// MPTCP, and before Linux 6.7 not at all.
+		unix.SYS_BIND, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN, unix.SYS_RECVFROM, unix.SYS_RECVMSG,
 		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
 	)
 	return append(rules,
@@ -72,8 +74,16 @@ var calls = func(pid int) []rule {
 			{{0, all, unix.AF_UNIX}, {1, socketType, unix.SOCK_DGRAM}},
 			{{0, all, unix.AF_NETLINK}, {1, socketType, unix.SOCK_RAW}, {2, all, unix.NETLINK_ROUTE}},
 		}},
-		// Not those of packet filters, which belong to IP.
-		rule{unix.SYS_SETSOCKOPT, anyOf(1, unix.SOL_SOCKET, unix.IPPROTO_TCP, unix.SOL_NETLINK)},
+		// To send is to connect, too, with MSG_FASTOPEN: only flags that change
+		// nothing but how the call itself behaves. sendmmsg is not in use.
+		rule{unix.SYS_SENDTO, []match{{{3, ^uint32(sendFlags), 0}}}},
+		rule{unix.SYS_SENDMSG, []match{{{2, ^uint32(sendFlags), 0}}}},
+		// What net/http asks of a connection and netlink of its socket. Others attach
+		// filters, mark packets, bind to devices or take over a connection.
+		rule{unix.SYS_SETSOCKOPT, slices.Concat(
+			options(unix.SOL_SOCKET, unix.SO_KEEPALIVE, unix.SO_SNDTIMEO, unix.SO_RCVTIMEO, unix.SO_SNDBUF, unix.SO_RCVBUF, unix.SO_LINGER),
+			options(unix.IPPROTO_TCP, unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT),
+			options(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK, unix.NETLINK_ADD_MEMBERSHIP))},
 		// A TUN device and its link.
 		rule{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOFFLOAD, unix.TUNSETVNETHDRSZ,
 			unix.SIOCGIFINDEX, unix.SIOCGIFMTU, unix.SIOCGIFFLAGS)},
@@ -83,6 +93,7 @@ var calls = func(pid int) []rule {
 const (
 	// socketType is the type of a socket without SOCK_CLOEXEC and SOCK_NONBLOCK.
 	socketType = 0xf
+	sendFlags  = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC |
 		unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 )
@@ -99,6 +110,14 @@ func always(numbers ...uintptr) (rules []rule) {
 func anyOf(arg int, values ...uint32) (when []match) {
 	for _, v := range values {
 		when = append(when, match{{arg, all, v}})
+	}
+	return when
+}
+
+// options holds if setsockopt is about one of these options of a level.
+func options(level uint32, names ...uint32) (when []match) {
+	for _, name := range names {
+		when = append(when, match{{1, all, level}, {2, all, name}})
 	}
 	return when
 }

@@ -206,6 +206,53 @@ var others = []attempt{
 	{"clone3", func(string) error { return call(unix.SYS_CLONE3) }, unix.EINVAL, unix.ENOSYS},
 }
 
+// spare are sockets that listened and were shut down, which makes them as good as
+// new: plain TCP, and MPTCP, which is what Go makes unless it is told otherwise.
+var spare struct {
+	tcp, mptcp []int
+	target     unix.SockaddrInet4 // where somebody listens
+}
+
+func prepareSpare(target net.Addr) {
+	spare.target = unix.SockaddrInet4{Port: target.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	for range 3 {
+		spare.tcp = append(spare.tcp, shut(unix.IPPROTO_TCP))
+		spare.mptcp = append(spare.mptcp, shut(unix.IPPROTO_MPTCP))
+	}
+}
+
+func shut(proto int) int {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, proto)
+	if err == nil {
+		err = errors.Join(unix.Listen(fd, 1), unix.Shutdown(fd, unix.SHUT_RDWR))
+	}
+	if err != nil {
+		panic(err)
+	}
+	return fd
+}
+
+// Attempts to open a connection without making a socket. With metrics-listen there
+// is a socket in the process that listens. It could be shut down, and then
+// sendto(MSG_FASTOPEN) connected it to any server, past Landlock.
+var connections = []attempt{
+	{"connect", func(string) error { return unix.Connect(spare.tcp[0], &spare.target) }, nil, unix.EPERM},
+	{"sendto-fastopen", func(string) error {
+		return unix.Sendto(spare.tcp[1], []byte("x"), unix.MSG_FASTOPEN, &spare.target)
+	}, nil, unix.EPERM},
+	{"sendmsg-fastopen", func(string) error {
+		return unix.Sendmsg(spare.tcp[2], []byte("x"), nil, &spare.target, unix.MSG_FASTOPEN)
+	}, nil, unix.EPERM},
+	{"mptcp-connect", func(string) error { return unix.Connect(spare.mptcp[0], &spare.target) }, nil, unix.EPERM},
+	{"mptcp-sendto-fastopen", func(string) error {
+		return unix.Sendto(spare.mptcp[1], []byte("x"), unix.MSG_FASTOPEN, &spare.target)
+	}, nil, unix.EPERM},
+	{"sendmmsg", func(string) error { return call(unix.SYS_SENDMMSG, maxInt) }, unix.EBADF, unix.EPERM},
+	{"connect-when-written", func(string) error {
+		return unix.SetsockoptInt(spare.mptcp[2], unix.IPPROTO_TCP, unix.TCP_FASTOPEN_CONNECT, 1)
+	}, nil, unix.EPERM},
+}
+
 // inmate is the process that is sent in. It enters the sandbox unless it is told
 // to stay outside, and prints what comes of each attempt: name and error number.
 // Then it serves whoever connects to the sockets that it had opened, until its
@@ -215,6 +262,7 @@ func inmate() {
 	threads := newThreads(8)
 	tcp := listen("tcp4", "127.0.0.1:0")
 	stream := listen("unix", dir+"/socket")
+	prepareSpare(listen("tcp4", "127.0.0.1:0").Addr())
 	if os.Getenv(inmateEnv) != "outside" {
 		c := Config{Paths: paths(dir)}
 		if os.Getenv(inmateEnv) == "net-admin" {
@@ -226,7 +274,7 @@ func inmate() {
 			fmt.Println("Note:", line)
 		}
 	}
-	for _, list := range [][]attempt{files, others} {
+	for _, list := range [][]attempt{files, others, connections} {
 		for _, a := range list {
 			if os.Getenv(inmateEnv) == "outside" && a.outside == errSkip {
 				continue
@@ -368,6 +416,7 @@ func TestSandbox(t *testing.T) {
 		v := send(t, program, "outside", furnish(t))
 		v.told(t, files, false)
 		v.told(t, others, false)
+		v.told(t, connections, false)
 		assert.Contains(t, v.lines, "thread 0 0")
 		v.end()
 	})
@@ -377,6 +426,7 @@ func TestSandbox(t *testing.T) {
 		assert.Equal(t, "Sandbox: landlock, seccomp, no_new_privs; capabilities: none", v.lines[0])
 		v.told(t, files, true)
 		v.told(t, others, true)
+		v.told(t, connections, true)
 		for i := range 16 {
 			assert.Contains(t, v.lines, fmt.Sprintf("thread %d %d", i, unix.EACCES))
 		}
@@ -420,6 +470,7 @@ func TestCgo(t *testing.T) {
 	assert.Equal(t, "Sandbox: seccomp, no_new_privs; capabilities: "+permitted().String(), v.lines[0])
 	assert.Equal(t, "Note: no landlock, no dropping of capabilities: "+errThreads.Error(), v.lines[1])
 	v.told(t, others, true)
+	v.told(t, connections, true)
 	for _, status := range v.status(t) {
 		assert.Contains(t, status, "NoNewPrivs: 1")
 		assert.Contains(t, status, "Seccomp: 2")

@@ -5,11 +5,14 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/steppe-nat64/steppe/internal/connlimit"
 )
 
 // What clients get at most.
 const (
-	maxClients = 8               // at a time
+	maxClients = 32              // at a time
+	maxMaking  = 4               // reports, which no client can slow down
 	askTime    = 2 * time.Second // to send their request
 	answerTime = 5 * time.Second // to take the answer
 	// busyTime is for a line that has room in an empty socket buffer at once.
@@ -22,11 +25,20 @@ var (
 )
 
 // Serve answers clients until l is closed. Each gets one answer; answer makes
-// the report, on a goroutine of its own, for up to maxClients clients at once.
-// A client that is slow is left, one that asks nonsense gets a line, one too
-// many gets a line.
+// the report, on a goroutine of its own, for up to maxMaking clients at once.
+// A client that is slow is left, and one that asks nonsense gets a line. If there
+// are too many, the slowest one gets a line and goes.
 func Serve(l net.Listener, answer func(What) *Report) {
-	free := make(chan struct{}, maxClients)
+	l = connlimit.New(l, maxClients, func(conn net.Conn) {
+		conn.SetDeadline(time.Now().Add(busyTime))
+		conn.Write(encodeRefusal(errBusy))
+	})
+	making := make(chan struct{}, maxMaking)
+	one := func(what What) *Report {
+		making <- struct{}{}
+		defer func() { <-making }()
+		return answer(what)
+	}
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -36,28 +48,19 @@ func Serve(l net.Listener, answer func(What) *Report) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		select {
-		case free <- struct{}{}:
-			go func() {
-				serve(conn, answer)
-				<-free
-			}()
-		default:
-			conn.SetDeadline(time.Now().Add(busyTime))
-			conn.Write(encodeRefusal(errBusy))
-			conn.Close()
-		}
+		go serve(conn.(*connlimit.Conn), one)
 	}
 }
 
 // serve answers one client.
-func serve(conn net.Conn, answer func(What) *Report) {
+func serve(conn *connlimit.Conn, answer func(What) *Report) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(askTime))
 	request := make([]byte, requestLen)
 	if _, err := io.ReadFull(conn, request); err != nil {
 		return
 	}
+	conn.Asked()
 	what, err := decodeRequest(request)
 	reply := encodeRefusal(errUnknown)
 	if err == nil {
