@@ -26,6 +26,7 @@ const (
 const (
 	errorRate  = 10
 	errorBurst = 3
+	fullBudget = errorBurst * time.Second / errorRate
 )
 
 // A sequence runs packets through two workers, one by one and in batches, and
@@ -36,6 +37,8 @@ type sequence struct {
 	limited     bool
 	now, budget time.Duration
 	held        uint64
+	mtuBudget   time.Duration // that of path MTU errors
+	mtuHeld     uint64
 
 	past    [][]byte // all packets so far
 	pending [][]byte // those since the last change
@@ -59,7 +62,7 @@ func newSequence(t *testing.T, i uint8, limited bool) *sequence {
 	if limited {
 		setup.Config.ErrorRate, setup.Config.ErrorBurst = errorRate, errorBurst
 	}
-	s := &sequence{t: t, limited: limited, now: time.Second, budget: errorBurst * time.Second / errorRate,
+	s := &sequence{t: t, limited: limited, now: time.Second, budget: fullBudget, mtuBudget: fullBudget,
 		counts: make(map[translate.Outcome]translate.Count), ids: [2]map[flow]bool{{}, {}}}
 	for _, x := range []**rig{&s.one, &s.batch} {
 		if *x, err = newRig(setup); err != nil {
@@ -81,11 +84,15 @@ func (s *sequence) packet(pkt []byte) {
 func (s *sequence) expect(pkt []byte) ([][]byte, translate.Result) {
 	out, res := s.one.ref.Translate(pkt)
 	if s.limited && res.Verdict == translate.Reply && res.Reason != translate.EchoReply {
-		if s.budget < time.Second/errorRate {
-			s.held++
+		budget, held := &s.budget, &s.held // a burst of 3 has no reserve
+		if res.Reason == translate.TooBig {
+			budget, held = &s.mtuBudget, &s.mtuHeld
+		}
+		if *budget < time.Second/errorRate {
+			*held++
 			out, res.Verdict = nil, translate.Drop
 		} else {
-			s.budget -= time.Second / errorRate
+			*budget -= time.Second / errorRate
 		}
 	}
 	d := translate.NoFamily
@@ -170,7 +177,8 @@ func (s *sequence) tick(d time.Duration) {
 	s.flush()
 	s.now += d
 	s.one.now = s.now
-	s.budget = min(s.budget+d, errorBurst*time.Second/errorRate)
+	s.budget = min(s.budget+d, fullBudget)
+	s.mtuBudget = min(s.mtuBudget+d, fullBudget)
 }
 
 // checkStats holds the counters against the account.
@@ -180,8 +188,8 @@ func (s *sequence) checkStats() {
 		if got := maps.Collect(st.All()); !maps.Equal(got, s.counts) {
 			s.t.Errorf("counted %v, want %v", got, s.counts)
 		}
-		if st.ErrorsHeldBack != s.held {
-			s.t.Errorf("%d errors held back, want %d", st.ErrorsHeldBack, s.held)
+		if st.ErrorsHeldBack != s.held+s.mtuHeld || st.MTUErrorsHeldBack != s.mtuHeld {
+			s.t.Errorf("%d errors held back, %d about the MTU; want %d and %d", st.ErrorsHeldBack, st.MTUErrorsHeldBack, s.held+s.mtuHeld, s.mtuHeld)
 		}
 	}
 }

@@ -322,6 +322,18 @@ var choices = map[string]func(t *testing.T){
 			}
 		}
 	},
+	"two-budgets": func(t *testing.T) {
+		x := newXlat(t, func(s *settings) { s.ErrorRate, s.ErrorBurst = 10, 10 })
+		expired := pt.IP(with(pt.From4(), func(h *pt.Header) { h.TTL = 1 }), ping)
+		for range 10 {
+			x.err4(expired, 11, 0)
+		}
+		x.drop(expired, translate.HopLimit)
+		x.err4(pt.IP(pt.From4(), udp(1460)), 3, 4)
+		other := pt.IP(with(between("8.8.8.8", "192.0.2.6"), func(h *pt.Header) { h.TTL = 1 }), ping)
+		x.err4(other, 11, 0)
+		x.drop(other, translate.HopLimit)
+	},
 	"own-address": func(t *testing.T) {
 		x := newXlat(t, nil)
 		to4, to6 := with(pt.From4(), func(h *pt.Header) { h.Dst = pt.X4 }), with(pt.From6(), func(h *pt.Header) { h.Dst = pt.X6 })

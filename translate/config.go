@@ -42,8 +42,13 @@ type Config struct {
 	// ErrorRate is how many ICMP errors a Worker may originate per second, and
 	// ErrorBurst how many at once (token bucket, RFC 4443 §2.4 (f)). 0 means 100
 	// and 50. A negative ErrorRate turns originated errors off; UnlimitedErrors
-	// removes the limit.
+	// removes the limit. A fifth of ErrorBurst comes on top, for hosts that got no
+	// error in this second and the one before: one host cannot use it up.
 	ErrorRate, ErrorBurst int
+	// MTUErrorRate and MTUErrorBurst are the same for Fragmentation Needed and
+	// Packet Too Big, which have a budget of their own: without them connections
+	// stall. 0 means what ErrorRate and ErrorBurst are.
+	MTUErrorRate, MTUErrorBurst int
 
 	// ICMPPool4 holds the IPv4 sources of translated ICMPv6 errors whose own
 	// source cannot be translated (RFC 6791), at most 256; empty means IPv4.
@@ -59,7 +64,8 @@ type Config struct {
 	FlowLabels bool
 }
 
-// UnlimitedErrors as Config.ErrorRate removes the limit on originated errors.
+// UnlimitedErrors as Config.ErrorRate or Config.MTUErrorRate removes the limit on
+// originated errors.
 const UnlimitedErrors = 1 << 30
 
 // UDPZero is what happens to an IPv4 UDP packet without a checksum, which IPv6
@@ -134,8 +140,13 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.ErrorRate = orDefault(c.ErrorRate, 100)
 	c.ErrorBurst = orDefault(c.ErrorBurst, 50)
+	c.MTUErrorRate = orDefault(c.MTUErrorRate, c.ErrorRate)
+	c.MTUErrorBurst = orDefault(c.MTUErrorBurst, c.ErrorBurst)
 	if c.ErrorRate > UnlimitedErrors || c.ErrorBurst < 1 || c.ErrorBurst > UnlimitedErrors {
 		return c, fmt.Errorf("translate: ErrorRate or ErrorBurst out of range")
+	}
+	if c.MTUErrorRate > UnlimitedErrors || c.MTUErrorBurst < 1 || c.MTUErrorBurst > UnlimitedErrors {
+		return c, fmt.Errorf("translate: MTUErrorRate or MTUErrorBurst out of range")
 	}
 	for _, pool := range [][]netip.Addr{c.ICMPPool4, c.ICMPPool6} {
 		if len(pool) > maxICMPPool {

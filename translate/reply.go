@@ -18,19 +18,6 @@ const (
 // word reads four octets of an ICMP header.
 func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 
-// spend takes one originated error from the budget.
-func (w *Worker) spend() bool {
-	switch {
-	case w.s.cfg.ErrorRate < 0:
-		return false
-	case w.budget < w.s.errorCost:
-		w.counts.heldBack++
-		return false
-	}
-	w.budget -= w.s.errorCost
-	return true
-}
-
 // refuse4 answers an IPv4 packet with an ICMPv4 error, or drops it where no
 // error may be sent: RFC 1812 §4.3.2.7. The error is put in front of the packet,
 // which is quoted as it came. rest is the second word of the ICMP header.
@@ -39,7 +26,7 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	src := (*hdr4)(b).src()
 	isEcho := h.proto == protoICMPv4 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
 	if w.s.own4 == 0 || h.off8 != 0 || class4(src) != unicast ||
-		h.proto == protoICMPv4 && !isEcho || !w.spend() {
+		h.proto == protoICMPv4 && !isEcho || !w.spend(why, w.errorHost4(src)) {
 		return drop(why)
 	}
 	h.settle(p)
@@ -59,7 +46,7 @@ func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest
 	b := p.Bytes()
 	src := (*hdr6)(b).src()
 	if w.s.own6 == (addr6{}) || h.off8 != 0 ||
-		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend() {
+		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend(why, w.errorHost6(src)) {
 		return drop(why)
 	}
 	h.settle(p)

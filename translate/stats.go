@@ -40,8 +40,9 @@ func (o Outcome) valid() bool {
 // Translate is counted once.
 type Stats struct {
 	counts [NumDirections][NumVerdicts][NumReasons]Count
-	// ErrorsHeldBack counts errors that were not originated for want of budget.
-	ErrorsHeldBack uint64
+	// ErrorsHeldBack counts errors that were not originated for want of budget, and
+	// MTUErrorsHeldBack those among them that would have told an MTU.
+	ErrorsHeldBack, MTUErrorsHeldBack uint64
 }
 
 // All returns the outcomes that have occurred, in the order of the constants, each
@@ -98,12 +99,12 @@ func (t *Translator) Stats() (s Stats) {
 // as much as half a translation.
 type counts struct {
 	mine      [NumDirections][NumVerdicts][NumReasons]Count
-	heldBack  uint64
+	heldBack  [errorClasses]uint64
 	touched   [16]slot
 	nTouched  int
 	last      slot
 	published [NumDirections][NumVerdicts][NumReasons]struct{ packets, octets atomic.Uint64 }
-	pubHeld   atomic.Uint64
+	pubHeld   [errorClasses]atomic.Uint64
 }
 
 // slot names a counter.
@@ -136,8 +137,10 @@ func (c *counts) publish() {
 		p.octets.Store(n.Octets)
 	}
 	c.nTouched = 0
-	if c.heldBack != c.pubHeld.Load() {
-		c.pubHeld.Store(c.heldBack)
+	for i := range c.heldBack {
+		if c.heldBack[i] != c.pubHeld[i].Load() {
+			c.pubHeld[i].Store(c.heldBack[i])
+		}
 	}
 }
 
@@ -151,5 +154,7 @@ func (c *counts) addTo(s *Stats) {
 			}
 		}
 	}
-	s.ErrorsHeldBack += c.pubHeld.Load()
+	mtu := c.pubHeld[mtuErrors].Load()
+	s.ErrorsHeldBack += c.pubHeld[otherErrors].Load() + mtu
+	s.MTUErrorsHeldBack += mtu
 }

@@ -34,9 +34,8 @@ type state struct {
 	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
 	sources6   []addr6
 	mtu4, mtu6 int
-	cut6       int           // size of the IPv6 packets that IPv4 packets without DF become
-	errorCost  time.Duration // budget that an originated error takes
-	errorLimit time.Duration // budget that can be saved up
+	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
+	allowed    [errorClasses]allowance
 	dyn        Dynamic
 	dynamics   []Dynamic // all that the table or the translator asks
 }
@@ -74,10 +73,8 @@ func newState(cfg Config, tab *Table, dyn Dynamic) (*state, error) {
 			s.sources6 = append(s.sources6, make6(a.As16()))
 		}
 	}
-	if cfg.ErrorRate > 0 && cfg.ErrorRate < UnlimitedErrors {
-		s.errorCost = time.Second / time.Duration(cfg.ErrorRate)
-		s.errorLimit = s.errorCost * time.Duration(cfg.ErrorBurst)
-	}
+	s.allowed[otherErrors] = newAllowance(cfg.ErrorRate, cfg.ErrorBurst)
+	s.allowed[mtuErrors] = newAllowance(cfg.MTUErrorRate, cfg.MTUErrorBurst)
 	if dyn != nil {
 		s.dynamics = append(s.dynamics, dyn)
 	}
@@ -204,7 +201,8 @@ type Worker struct {
 	now    time.Duration // the latest that was passed
 	second int64         // of now
 	leases uint64        // generation of what the Dynamics said
-	budget time.Duration // for originated errors: errorCost each
+
+	budgets *[errorClasses]errorBudget // for originated errors
 
 	node [maxNodeStruct]byte // an extension structure being built
 
@@ -216,13 +214,12 @@ type Worker struct {
 // counters go into Stats, until it is closed.
 func (t *Translator) NewWorker() *Worker {
 	w := &Worker{
-		t: t, now: math.MinInt64,
+		t: t, budgets: newErrorBudgets(t.state.Load()), now: math.MinInt64,
 		flows4:   new([flowSlots]flow),
 		flows6:   new([flowSlots]flow),
 		flowKeys: newFlowKeys(),
 	}
 	w.begin(w.now)
-	w.budget = w.s.errorLimit
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -241,7 +238,7 @@ func (w *Worker) Close() {
 	}
 	w.t.workers = slices.Delete(w.t.workers, i, i+1)
 	w.counts.addTo(&w.t.closed)
-	w.flows4, w.flows6, w.scratch, w.s = nil, nil, nil, nil
+	w.flows4, w.flows6, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil
 }
 
 // begin is called at the start of a batch: it takes the time and loads what all
@@ -253,10 +250,12 @@ func (w *Worker) Close() {
 // Dynamic sees which leases are in use.
 func (w *Worker) begin(now time.Duration) {
 	s := w.t.state.Load()
-	if now > w.now {
-		passed := min(uint64(now)-uint64(w.now), uint64(s.errorLimit))
-		w.budget = min(w.budget+time.Duration(passed), s.errorLimit)
-		w.now = now
+	if now > w.now || s != w.s {
+		passed := uint64(max(now, w.now)) - uint64(w.now)
+		for c := range w.budgets {
+			w.budgets[c].refill(&s.allowed[c], passed)
+		}
+		w.now = max(now, w.now)
 	}
 	second, leases := int64(w.now/time.Second), s.leases()
 	if s != w.s || second != w.second || leases != w.leases {
@@ -271,9 +270,9 @@ func (w *Worker) begin(now time.Duration) {
 // dropped packet is left as it came.
 //
 // now is a reading of any monotonic clock, the same for all calls, such as the time
-// since the program started. It refills the budget for ICMP errors, and lets a
+// since the program started. It refills the budgets for ICMP errors, and lets a
 // Dynamic see, once a second, which leases are in use. A constant time is no
-// harm: the worker originates Config.ErrorBurst errors at most then.
+// harm: the worker originates no more errors then than it may at once.
 func (w *Worker) Translate(now time.Duration, p *Packet) Result {
 	w.begin(now)
 	w.judge(p)

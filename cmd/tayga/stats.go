@@ -17,6 +17,9 @@ func statLines(s translate.Stats) []string {
 	if s.ErrorsHeldBack > 0 {
 		lines = append(lines, fmt.Sprintf("ICMP errors held back by the rate limit: %d", s.ErrorsHeldBack))
 	}
+	if s.MTUErrorsHeldBack > 0 {
+		lines = append(lines, fmt.Sprintf("path MTU errors among them: %d", s.MTUErrorsHeldBack))
+	}
 	if len(lines) == 0 {
 		lines = append(lines, "no packets yet")
 	}

@@ -133,7 +133,7 @@ func (d *daemon) tell(what status.What) *status.Report {
 
 	s := d.trans.Stats()
 	r.Packets = countsOf(s)
-	r.ErrorsHeldBack = s.ErrorsHeldBack
+	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.ErrorsHeldBack, s.MTUErrorsHeldBack
 	switch what {
 	case status.Leases:
 		r.LeaseList = d.lenders.list()

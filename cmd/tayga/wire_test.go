@@ -48,6 +48,21 @@ flow-labels yes
 		FlowLabels:    true,
 	}, c.Translator(1480))
 
+	// The rate of errors, and that of path MTU errors, which is left alone.
+	for added, want := range map[string]translate.Config{
+		"icmp-rate 10 20":                  {ErrorRate: 10, ErrorBurst: 20, MTUErrorRate: 100, MTUErrorBurst: 50},
+		"icmp-rate 10":                     {ErrorRate: 10, MTUErrorRate: 100},
+		"icmp-rate off":                    {ErrorRate: -1, MTUErrorRate: 100},
+		"icmp-mtu-rate 30 5":               {MTUErrorRate: 30, MTUErrorBurst: 5},
+		"icmp-rate unlimited":              {ErrorRate: translate.UnlimitedErrors, MTUErrorRate: 100},
+		"icmp-rate off\nicmp-mtu-rate off": {ErrorRate: -1, MTUErrorRate: -1},
+	} {
+		got := confOf(t, poolConf+added+"\n").Translator(1500)
+		assert.Equal(t, want, translate.Config{
+			ErrorRate: got.ErrorRate, ErrorBurst: got.ErrorBurst, MTUErrorRate: got.MTUErrorRate, MTUErrorBurst: got.MTUErrorBurst,
+		}, added)
+	}
+
 	// What TAYGA does unless told otherwise.
 	c = confOf(t, poolConf)
 	assert.Equal(t, translate.Config{

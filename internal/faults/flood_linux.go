@@ -20,6 +20,8 @@ const (
 	workers   = 2
 	errorRate = 100 // originated ICMP errors a second and worker, and how many
 	burst     = 50  // at once: translate.Config.ErrorRate, ErrorBurst
+	reserve   = 10  // on top of the burst for other hosts
+	budgets   = 2   // one for path MTU errors, one for all others
 	logRate   = 50  // lines a second and kind
 
 	// tooDear is how many times the cost of a plain packet one may cost. Whether
@@ -227,7 +229,7 @@ func (x *trial) errorFlood() (string, error) {
 		return "", err
 	}
 	sent, held = sent-sent0, held-held0
-	most := uint64(workers * (errorRate*took.Seconds() + burst))
+	most := uint64(workers * budgets * (errorRate*took.Seconds() + burst + reserve))
 	figures := fmt.Sprintf("%s packets of %d kinds in %.0f s; %s errors sent, %s may be, %s held back; a packet costs %v, a plain one %v",
 		thousands(int64(n)), testbed.RefusedKinds, took.Seconds(), thousands(int64(sent)), thousands(int64(most)), thousands(int64(held)), each, plainly)
 	switch {

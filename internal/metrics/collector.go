@@ -26,6 +26,7 @@ var (
 	packetsDesc  = desc("packets_total", "Packets that came in, by what became of them.", "direction", "verdict", "reason")
 	bytesDesc    = desc("bytes_total", "Octets of these packets as they came in, IP headers included.", "direction", "verdict", "reason")
 	heldBackDesc = desc("icmp_errors_held_back_total", "ICMP errors that the rate limit kept from being sent.")
+	mtuHeldDesc  = desc("icmp_mtu_errors_held_back_total", "Those among them that would have told an MTU.")
 
 	deviceDesc  = desc("device_info", "The TUN device, with the offloads that the kernel granted.", "device", "offloads")
 	upDesc      = desc("device_up", "Whether the device is there and up.")
@@ -72,6 +73,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		count(bytesDesc, p.Octets, p.Direction, p.Verdict, p.Reason)
 	}
 	count(heldBackDesc, r.ErrorsHeldBack)
+	count(mtuHeldDesc, r.MTUErrorsHeldBack)
 
 	gauge(deviceDesc, 1, r.Device.Name, strings.Join(r.Device.Offloads, " "))
 	up := 0.0

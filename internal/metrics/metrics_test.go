@@ -34,10 +34,10 @@ func sample() *status.Report {
 			{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 10, Octets: 1000},
 			{Direction: "6to4", Verdict: "drop", Reason: "bad-header", Packets: 1, Octets: 20},
 		},
-		ErrorsHeldBack: 5,
-		Pool:           &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
-		Maps:           status.Maps{Config: 1, MapFile: 2},
-		Reloads:        status.Reloads{OK: 4, Failed: 6},
+		ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
+		Pool:    &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
+		Maps:    status.Maps{Config: 1, MapFile: 2},
+		Reloads: status.Reloads{OK: 4, Failed: 6},
 	}
 }
 
@@ -55,6 +55,9 @@ steppe_bytes_total{direction="6to4",reason="bad-header",verdict="drop"} 20
 # HELP steppe_icmp_errors_held_back_total ICMP errors that the rate limit kept from being sent.
 # TYPE steppe_icmp_errors_held_back_total counter
 steppe_icmp_errors_held_back_total 5
+# HELP steppe_icmp_mtu_errors_held_back_total Those among them that would have told an MTU.
+# TYPE steppe_icmp_mtu_errors_held_back_total counter
+steppe_icmp_mtu_errors_held_back_total 2
 # HELP steppe_device_info The TUN device, with the offloads that the kernel granted.
 # TYPE steppe_device_info gauge
 steppe_device_info{device="nat?64",offloads="checksum tso"} 1
@@ -92,7 +95,7 @@ steppe_reloads_total{result="ok"} 4
 # HELP steppe_start_time_seconds When the daemon started, in seconds since 1970.
 # TYPE steppe_start_time_seconds gauge
 steppe_start_time_seconds 1.8000000005e+09
-`), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_device_info",
+`), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_icmp_mtu_errors_held_back_total", "steppe_device_info",
 		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_workers", "steppe_queue_refused_packets_total",
 		"steppe_pool_addresses", "steppe_leases", "steppe_lease_requests_refused_total", "steppe_maps",
 		"steppe_reloads_total", "steppe_start_time_seconds"))

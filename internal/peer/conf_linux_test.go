@@ -60,6 +60,8 @@ var disputed = map[string]string{
 	"map-file-bad-lines":       laterDirective,
 	"map-file-alone":           laterDirective,
 	"state-directory-relative": relativeState,
+	"icmp-rate":                ourDirective,
+	"icmp-mtu-rate-off":        ourDirective,
 	"sandbox-no":               ourDirective,
 	"sandbox-auto":             ourDirective,
 	"pool-via":                 ourDirective,

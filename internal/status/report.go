@@ -30,10 +30,12 @@ type Report struct {
 	Device  Device  `json:"device"`
 	Packets []Count `json:"packets"` // those that occurred, by direction, verdict and reason
 	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.
-	ErrorsHeldBack uint64  `json:"icmp_errors_held_back"`
-	Pool           *Pool   `json:"dynamic_pool"` // nil without a dynamic pool
-	Maps           Maps    `json:"maps"`
-	Reloads        Reloads `json:"reloads"`
+	ErrorsHeldBack uint64 `json:"icmp_errors_held_back"`
+	// MTUErrorsHeldBack counts those among them that would have told an MTU.
+	MTUErrorsHeldBack uint64  `json:"icmp_mtu_errors_held_back"`
+	Pool              *Pool   `json:"dynamic_pool"` // nil without a dynamic pool
+	Maps              Maps    `json:"maps"`
+	Reloads           Reloads `json:"reloads"`
 
 	// One of these lists is there if it was asked for.
 	LeaseList *List[Lease] `json:"lease_list,omitempty"`

@@ -32,10 +32,10 @@ var sample = Report{
 		{"4to6", "drop", "no-destination", 1, 20},
 		{"6to4", "forward", "translated", 3, 300},
 	},
-	ErrorsHeldBack: 5,
-	Pool:           &Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
-	Maps:           Maps{Config: 1, MapFile: 2},
-	Reloads:        Reloads{OK: 4, Failed: 1},
+	ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
+	Pool:    &Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
+	Maps:    Maps{Config: 1, MapFile: 2},
+	Reloads: Reloads{OK: 4, Failed: 1},
 }
 
 // tell answers with the sample.
@@ -88,6 +88,7 @@ device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, packets that the
 maps: 1 in the configuration, 2 in the map-file; reloads: 4, and 1 that failed
 dynamic pool: 254 addresses, 1 held, 2 dormant, 3 requests refused
 ICMP errors held back by the rate limit: 5
+path MTU errors among them: 2
 
 direction  verdict  reason                        packets              octets
 4to6       all                                         11                1020

@@ -22,6 +22,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 		t.line("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", p.Size, p.Held, p.Dormant, p.Refused)
 	}
 	t.line("ICMP errors held back by the rate limit: %d", r.ErrorsHeldBack)
+	if r.MTUErrorsHeldBack > 0 {
+		t.line("path MTU errors among them: %d", r.MTUErrorsHeldBack)
+	}
 	t.line("")
 	t.counts(r.Packets)
 	if l := r.LeaseList; l != nil {

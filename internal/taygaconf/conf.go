@@ -74,6 +74,8 @@ type Config struct {
 	ICMPPool4      []netip.Addr
 	ICMPPool6      []netip.Addr
 	NodeAddress    bool
+	ICMPRate       ErrorRate      // originated ICMP errors but for path MTU errors
+	ICMPMTURate    ErrorRate      // path MTU errors
 	Offload        Offload        // what to ask the device for
 	Sandbox        bool           // give up what is not needed once all is open
 	PoolClients    []netip.Prefix // who may lease; empty: everybody
@@ -97,6 +99,13 @@ type Map struct {
 // Offload is what the kernel may leave to others to do: to compute checksums, to
 // cut TCP into segments, to cut UDP into datagrams.
 type Offload struct{ Checksum, TSO, USO bool }
+
+// An ErrorRate limits the ICMP errors that a worker originates. Zero stands for what
+// is usual: 100 a second, 50 at once.
+type ErrorRate struct {
+	PerSecond int // -1: none at all; translate.UnlimitedErrors: no limit
+	Burst     int // how many at once
+}
 
 // A PoolQuota bounds how many leases the hosts of one client prefix may hold.
 type PoolQuota struct {

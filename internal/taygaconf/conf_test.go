@@ -77,6 +77,8 @@ icmp-errors rfc7915
 icmp-node-address yes
 icmp-pool   192.0.2.9 2001:db8::9
 icmp-pool   192.0.2.10
+icmp-rate   20 10
+icmp-mtu-rate Unlimited
 hairpin     simple
 embedded-source Forward
 embedded-source drop 2001:db8:64::/64
@@ -137,6 +139,8 @@ metrics-listen [2001:db8::7]:9464
 		ICMPPool4:      addrs("192.0.2.9", "192.0.2.10"),
 		ICMPPool6:      addrs("2001:db8::9"),
 		NodeAddress:    true,
+		ICMPRate:       ErrorRate{PerSecond: 20, Burst: 10},
+		ICMPMTURate:    ErrorRate{PerSecond: translate.UnlimitedErrors},
 		EmbeddedSource: []PrefixSwitch{{}, {Prefix: netip.MustParsePrefix("2001:db8:64::/64"), On: true}},
 		TOS6to4:        translate.TOS{Override: true},
 		TOS4to6:        translate.TOS{Override: true, Value: 184},

@@ -52,6 +52,8 @@ var directives = map[string]directive{
 	"flow-labels":                 {1, 1, true, (*reader).flowLabels},
 	"tos":                         {1, 1, true, (*reader).tos},
 	"traffic-class":               {1, 1, true, (*reader).trafficClass},
+	"icmp-rate":                   {1, 2, true, (*reader).icmpRate},
+	"icmp-mtu-rate":               {1, 2, true, (*reader).icmpMTURate},
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
 	"offload":                     {1, 3, true, (*reader).offload},
 	"sandbox":                     {1, 1, true, (*reader).sandbox},
@@ -460,6 +462,43 @@ func (r *reader) icmpPool(words []string) error {
 		*pool = append(*pool, a)
 	}
 	return nil
+}
+
+func (r *reader) icmpRate(words []string) (err error) {
+	r.c.ICMPRate, err = errorRate(words)
+	return err
+}
+
+// icmpMTURate warns of what breaks without path MTU errors.
+func (r *reader) icmpMTURate(words []string) (err error) {
+	r.c.ICMPMTURate, err = errorRate(words)
+	if r.c.ICMPMTURate.PerSecond < 0 {
+		r.warn("without these errors hosts do not learn that their packets are too large, and connections stall")
+	}
+	return err
+}
+
+// errorRate reads a number of ICMP errors a second and, if there is another word,
+// at once.
+func errorRate(words []string) (rate ErrorRate, err error) {
+	const most = 1000000
+	switch word := strings.ToLower(words[0]); {
+	case (word == "off" || word == "unlimited") && len(words) > 1:
+		return rate, fmt.Errorf("%s is one word too many: %s has no burst", show(words[1]), word)
+	case word == "off":
+		return ErrorRate{PerSecond: -1}, nil
+	case word == "unlimited":
+		return ErrorRate{PerSecond: translate.UnlimitedErrors}, nil
+	}
+	if rate.PerSecond, err = number(words[0], 1, most); err != nil {
+		return ErrorRate{}, fmt.Errorf("rate: %w, nor off or unlimited", err)
+	}
+	if len(words) > 1 {
+		if rate.Burst, err = number(words[1], 1, most); err != nil {
+			return ErrorRate{}, fmt.Errorf("burst: %w", err)
+		}
+	}
+	return rate, nil
 }
 
 func (r *reader) hairpin(words []string) (err error) {

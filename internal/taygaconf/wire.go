@@ -14,7 +14,7 @@ import (
 // the given MTU in octets. Where TAYGA differs from the RFCs its users get
 // what they had.
 func (c *Config) Translator(mtu int) translate.Config {
-	return translate.Config{
+	t := translate.Config{
 		IPv4:          c.IPv4,
 		IPv6:          c.IPv6,
 		MTU4:          mtu,
@@ -25,6 +25,10 @@ func (c *Config) Translator(mtu int) translate.Config {
 		ICMPErrors:    c.ICMPErrors,
 		AllowPrivate:  !c.WKPFStrict,
 		AllowClassE:   true,
+		ErrorRate:     c.ICMPRate.PerSecond,
+		ErrorBurst:    c.ICMPRate.Burst,
+		MTUErrorRate:  c.ICMPMTURate.PerSecond,
+		MTUErrorBurst: c.ICMPMTURate.Burst,
 		ICMPPool4:     c.ICMPPool4,
 		ICMPPool6:     c.ICMPPool6,
 		NodeAddress:   c.NodeAddress,
@@ -32,7 +36,22 @@ func (c *Config) Translator(mtu int) translate.Config {
 		TOS6to4:       c.TOS6to4,
 		FlowLabels:    c.FlowLabels,
 	}
+	// In the library path MTU errors take the numbers of the others. A directive
+	// changes what it names and nothing else.
+	if c.ICMPRate.PerSecond != 0 && t.MTUErrorRate == 0 {
+		t.MTUErrorRate = usualErrorRate
+	}
+	if c.ICMPRate.Burst != 0 && t.MTUErrorBurst == 0 {
+		t.MTUErrorBurst = usualErrorBurst
+	}
+	return t
 }
+
+// What translate has where a Config names no numbers.
+const (
+	usualErrorRate  = 100
+	usualErrorBurst = 50
+)
 
 // Table lists the mappings of c and those of its map-file. Pools that are bound to
 // a prefix lend nothing yet: see Pools.Lend.

@@ -197,4 +197,7 @@ var All = []Vector{
 	{164, "tos", "", "tos 0\ntraffic-class copy", Reject, Reject, Accept, 0, ""},
 	{165, "tos-large", "", "tos 256", Reject, Reject, Reject, 4, `tos: "256" is neither copy nor a number from 0 to 255`},
 	{166, "flow-labels", "", "flow-labels yes", Reject, Reject, Accept, 0, ""},
+	{170, "icmp-rate", "", "icmp-rate 10 10\nicmp-mtu-rate unlimited", Reject, Reject, Accept, 0, ""},
+	{171, "icmp-rate-none", "", "icmp-rate 0", Reject, Reject, Reject, 4, `icmp-rate: rate: "0" is not a number from 1 to 1000000, nor off or unlimited`},
+	{172, "icmp-mtu-rate-off", "", "icmp-rate off\nicmp-mtu-rate off", Reject, Reject, Warn, 5, "connections stall"},
 }
