@@ -226,6 +226,63 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// A packet with a private source that came by made the doctor of a CLAT advise to write
+// "wkpf-strict no". What opens something is advised for destinations that hosts have sent
+// to, on a gateway that has a way there.
+func TestPrivateAdvice(t *testing.T) {
+	const (
+		pool   = "tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8:1::64\nprefix 64:ff9b::/96\ndynamic-pool 192.0.2.0/24\n"
+		clat   = "tun-device nat64\nipv4-addr 192.0.0.2\nprefix 64:ff9b::/96\nmap 192.0.0.1 2001:db8:1::464\n"
+		advice = "wkpf-strict no"
+	)
+	dropped := func(direction, verdict string) status.Count {
+		return status.Count{Direction: direction, Verdict: verdict, Reason: "non-global", Packets: 1}
+	}
+	for _, test := range []struct {
+		name, conf string
+		count      status.Count
+		private    bool // the machine is in a private network
+		want       bool
+	}{
+		{"destination", pool, dropped("6to4", "reply"), true, true},
+		{"destination-by-ping", pool, dropped("6to4", "drop"), true, true},
+		{"no-way-there", pool, dropped("6to4", "reply"), false, false},
+		{"source", pool, dropped("4to6", "drop"), true, false},
+		{"source-that-may-be-forged", pool + "embedded-source forward\n", dropped("6to4", "drop"), true, false},
+		{"clat-source", clat, dropped("4to6", "drop"), true, false},
+		{"clat-answer", clat, dropped("6to4", "drop"), true, false},
+		{"switched-off", pool + "wkpf-strict no\n", dropped("6to4", "drop"), true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newGateway(t, test.conf)
+			require.False(t, g.Problems.Failed(), g.Problems)
+			if test.private {
+				g.Machine.Links[1].Addrs = append(g.Machine.Links[1].Addrs, netip.MustParsePrefix("10.0.0.5/8"))
+			}
+			g.Report = &status.Report{Packets: []status.Count{test.count}}
+			advised := false
+			for _, f := range Examine(g.Case) {
+				advised = advised || strings.Contains(f.String(), advice)
+				if f.About == "private" && !test.want {
+					assert.Equal(t, Note, f.Severity)
+				}
+			}
+			assert.Equal(t, test.want, advised)
+		})
+	}
+}
+
+// To let the packets of one device pass, the doctor switched the reverse path filter off
+// for all interfaces that have no value of their own.
+func TestReversePathOfOthers(t *testing.T) {
+	g := newGateway(t, "tun-device nat64\nipv4-addr 192.0.0.2\nprefix 64:ff9b::/96\nmap 192.0.0.1 2001:db8:1::464\n")
+	for name, v := range map[string]int{"all": 1, "default": 0, "lo": 0, "eth0": 0, "nat64": 0} {
+		g.settings["ipv4/conf/"+name+"/rp_filter"] = v
+	}
+	assert.Contains(t, strings.Join(g.findings(), "\n"), "; run: sysctl -w net.ipv4.conf.default.rp_filter=1 && sysctl -w net.ipv4.conf.lo.rp_filter=1 && "+
+		"sysctl -w net.ipv4.conf.eth0.rp_filter=1 && sysctl -w net.ipv4.conf.all.rp_filter=0 && sysctl -w net.ipv4.conf.nat64.rp_filter=0")
+}
+
 // In a VRF the packets of one interface have another table than those of the next, and
 // the machine's own have none of it. The doctor asked for the latter only.
 func TestVRF(t *testing.T) {

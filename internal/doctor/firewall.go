@@ -180,7 +180,7 @@ func (e *examination) permit(c *Chain, p passage) string {
 		return ""
 	}
 	var parts []string
-	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && (c.Family == "ip" || c.Family == "ip6") && c.Table == "filter" && c.Name == "FORWARD" {
+	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.ofIPTables() {
 		program := c.Program
 		if program == "" {
 			program = "iptables"
@@ -201,6 +201,13 @@ func (e *examination) permit(c *Chain, p passage) string {
 		parts = append(parts, fmt.Sprintf("insert rule %s %s %s %s %s accept", c.Family, c.Table, c.Name, m.match, m.quoted()))
 	}
 	return words("nft", strings.Join(parts, "; "))
+}
+
+// ofIPTables reports whether a chain of nftables is one that iptables makes, and would
+// not understand any more after a rule of another program.
+func (c *Chain) ofIPTables() bool {
+	known := iptablesPriority[c.Table] != 0 || c.Table == "filter"
+	return known && (c.Family == "ip" || c.Family == "ip6") && c.Name == strings.ToUpper(c.Hook)
 }
 
 // A condition is one that selects packets of the device, for both tools.

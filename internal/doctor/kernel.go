@@ -1,6 +1,9 @@
 package doctor
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // checkTunDriver looks at what makes TUN devices.
 func (e *examination) checkTunDriver() {
@@ -94,11 +97,31 @@ func (e *examination) checkReversePath() {
 	const text = "the reverse path filter drops packets from %s whose source is reached by another interface"
 	switch {
 	case !has4: // for a device without an address, loose is as strict
-		command := e.set("ipv4/conf/all/rp_filter", 0) + " && " + e.set(path, 0)
-		e.add(Error, "rp-filter", command, text, device.Name)
+		e.add(Error, "rp-filter", e.loosen(all, path), text, device.Name)
 	case max(all, own) == 1:
 		e.add(Error, "rp-filter", e.set(path, 2), text, device.Name)
 	}
+}
+
+// loosen returns the command that switches the reverse path filter off by one setting.
+// The greater value of all and of an interface counts, so that others, and those yet to
+// come, have to be given what they have from all.
+func (e *examination) loosen(all int, path string) string {
+	var parts []string
+	keep := func(name string) {
+		other := "ipv4/conf/" + name + "/rp_filter"
+		if v, ok := e.Machine.Setting(other); ok && v < all && other != path {
+			parts = append(parts, e.set(other, all))
+		}
+	}
+	if all > 0 {
+		keep("default")
+		for _, l := range e.Machine.Links {
+			keep(l.Name)
+		}
+		parts = append(parts, e.set("ipv4/conf/all/rp_filter", 0))
+	}
+	return strings.Join(append(parts, e.set(path, 0)), " && ")
 }
 
 // checkPathMTU looks whether IPv4 packets that may be cut are cut small enough
@@ -120,22 +143,45 @@ func (e *examination) checkPathMTU() {
 // lowestMTU is the least that an IPv6 link carries: RFC 8200 §5.
 const lowestMTU = 1280
 
-// checkPrivate looks whether packets for private addresses were refused. Only
-// a daemon that runs can tell.
+// checkPrivate looks whether packets for private addresses were dropped. Only a daemon
+// that runs can tell, and it does not say which addresses. What a host sends to a private
+// destination may be what the operator wants, if this machine has a way to private
+// networks: only then is there advice to let them pass. A private source, and everything
+// on a CLAT, is a stray packet.
 func (e *examination) checkPrivate() {
 	if e.Report == nil || !e.Conf.WKPFStrict {
 		return
 	}
-	n := uint64(0)
+	all, sent := uint64(0), uint64(0)
 	for _, c := range e.Report.Packets {
 		if c.Reason == "non-global" {
-			n += c.Packets
+			all += c.Packets
+			if c.Direction == "6to4" {
+				sent += c.Packets
+			}
 		}
 	}
-	if n > 0 {
+	switch {
+	case all == 0:
+	case sent > 0 && !e.clat && e.Conf.DropsSource(wellKnown, e.Maps) && e.reachesPrivate():
 		e.add(Warning, "private", e.edit("wkpf-strict no"),
-			"%d packets were refused because %s is for public IPv4 addresses; let private ones pass and start tayga anew, or take another prefix", n, wellKnown)
+			"%d packets were refused because %s is for public IPv4 addresses; let private ones pass and start tayga anew, or take another prefix", sent, wellKnown)
+	default:
+		e.add(Note, "private", "", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: nothing has to be done about stray packets", all, wellKnown)
 	}
+}
+
+// reachesPrivate reports whether this machine has an interface in a private network,
+// beside the translator's and its own.
+func (e *examination) reachesPrivate() bool {
+	for _, l := range e.Machine.Links {
+		for _, a := range l.Addrs {
+			if l.Up && !l.Loopback && l.Name != e.Conf.TunDevice && a.Addr().Is4() && a.Addr().IsPrivate() && !a.IsSingleIP() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 var wellKnown = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052 §2.1
