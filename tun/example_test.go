@@ -22,6 +22,7 @@ type queue interface {
 // pump translates what comes from q and sends it back, until q is closed.
 func pump(q queue, w *translate.Worker) error {
 	begin, ps := time.Now(), tun.NewPackets(64)
+	pieces := tun.NewPackets(translate.MaxPieces) // of packets that are too large
 	for {
 		n, err := q.Read(ps)
 		if errors.Is(err, tun.ErrClosed) {
@@ -32,11 +33,16 @@ func pump(q queue, w *translate.Worker) error {
 		}
 		w.TranslateBatch(time.Since(begin), ps[:n])
 		for i := range ps[:n] {
-			switch ps[i].Result.Verdict {
-			case translate.Forward, translate.Reply:
-				if _, err := q.Write(ps[i : i+1]); err != nil {
+			for ps[i].Result.Verdict == translate.Split { // until the rest fits
+				if _, err := q.Write(pieces[:w.Fragment(&ps[i], pieces)]); err != nil {
 					return err
 				}
+			}
+			if ps[i].Result.Verdict == translate.Drop {
+				continue
+			}
+			if _, err := q.Write(ps[i : i+1]); err != nil { // translated, or our answer
+				return err
 			}
 		}
 	}

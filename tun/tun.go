@@ -5,11 +5,20 @@
 //	…
 //	for _, q := range d.Queues() {
 //		go func() {
-//			ps := tun.NewPackets(64)
+//			w := t.NewWorker() // of a translate.Translator
+//			ps, more := tun.NewPackets(64), tun.NewPackets(translate.MaxPieces)
 //			for {
 //				n, err := q.Read(ps) // blocks for the first, drains the rest
 //				…
-//				_, err = q.Write(ps[:n])
+//				w.TranslateBatch(time.Since(start), ps[:n])
+//				for i := range ps[:n] {
+//					for ps[i].Result.Verdict == translate.Split {
+//						_, err = q.Write(more[:w.Fragment(&ps[i], more)])
+//					}
+//					if ps[i].Result.Verdict != translate.Drop {
+//						_, err = q.Write(ps[i : i+1])
+//					}
+//				}
 //			}
 //		}()
 //	}

@@ -102,9 +102,10 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		p.Set(data)
 		worker.Translate(info.Timestamp.Sub(start), p) // the time is for the rate of ICMP errors
 		for p.Result.Verdict == translate.Split {
-			worker.Fragment(p, piece)
-			if err := send(&piece[0]); err != nil {
-				return err
+			for i := range worker.Fragment(p, piece) {
+				if err := send(&piece[i]); err != nil {
+					return err
+				}
 			}
 		}
 		if p.Result.Verdict == translate.Drop {

@@ -151,14 +151,16 @@ func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
 	}
 	c.out.Translate(time.Since(c.start), p)
 	for p.Result.Verdict == translate.Split {
-		c.out.Fragment(p, c.packet[1:])
-		keep(c.packet[1].Bytes())
+		for range c.out.Fragment(p, c.packet[1:]) {
+			keep(c.packet[1].Bytes())
+		}
 	}
 	switch p.Result.Verdict {
 	case translate.Forward:
 		keep(p.Bytes())
 	case translate.Reply:
 		c.Device.Write([][]byte{p.Buf[p.Off-front : p.Off+p.Len]}, front)
+	case translate.Split, translate.Drop: // the former has become Forward
 	}
 }
 
@@ -182,8 +184,15 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 			continue
 		}
 		p := &c.received[i]
-		if fill(p, b) && c.in.Translate(now, p).Verdict == translate.Forward {
+		if !fill(p, b) {
+			continue
+		}
+		switch c.in.Translate(now, p).Verdict {
+		case translate.Forward:
 			c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
+		case translate.Reply, translate.Split, translate.Drop:
+			// There is no answer without an own IPv6 address, and nothing to cut where
+			// both sides have the same MTU.
 		}
 	}
 	if _, err := c.Device.Write(c.batch, offset); err != nil {
