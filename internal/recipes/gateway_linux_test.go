@@ -34,6 +34,7 @@ func TestRecipeGateway(t *testing.T) {
 	n.trustBIND(gw)
 	r.Follow("Forwarding")
 	r.Follow("The translator")
+	others := keepRules(gw)
 	r.Follow("One IPv4 address for all")
 	r.Follow("DNS64")
 	r.Follow("What guests are told")
@@ -67,6 +68,8 @@ func TestRecipeGateway(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, said, "tayga does not run on nat64; run: systemctl restart tayga.service\n")
 	gw.Sh("systemctl restart tayga; tayga --doctor")
+
+	others()
 
 	// A stranger in front of the gateway is not let through.
 	n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
@@ -110,4 +113,21 @@ func pref64(guest *Machine) string {
 		time.Minute)
 	guest.Sh("rm " + dropIn + "; systemctl restart systemd-networkd")
 	return strings.TrimSpace(told)
+}
+
+// keepRules makes rules such as other programs have beside a page's: those of an engine
+// of containers, in nftables and by way of iptables. What it returns checks that they
+// are still there, and that what the page loads can be loaded again.
+func keepRules(m *Machine) (check func()) {
+	m.r.t.Helper()
+	m.Sh(`nft 'table ip filter { chain DOCKER { counter; }; chain FORWARD { type filter hook forward priority filter; jump DOCKER; }; }
+		table inet others { set addresses { type ipv4_addr; }; }'`)
+	const list = "nft list table ip filter | grep -v counter; nft list table inet others"
+	before := m.Sh(list)
+	return func() {
+		m.r.t.Helper()
+		require.Equal(m.r.t, before, m.Sh(list))
+		m.Sh("for f in /etc/*.nft; do nft -f $f; nft -f $f; done")
+		require.Equal(m.r.t, before, m.Sh(list))
+	}
 }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/netlab"
+)
+
+// Rules that the pages of docs/deploy load began with "flush ruleset", which deleted
+// those of Docker and of iptables-nft. Now they can be loaded any number of times, and
+// what others have made stays.
+func TestRulesOfPages(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/deploy/*.md")
+	require.NoError(t, err)
+	fenced := regexp.MustCompile("(?s)```conf [a-z]+:/etc/([a-z0-9]+\\.nft)\n(.*?)```\n")
+	host := netlab.New(t).Host("host")
+	host.Nft(`table ip filter {
+	chain DOCKER { ip daddr 172.17.0.2 accept; }
+	chain FORWARD { type filter hook forward priority filter; policy drop; jump DOCKER; }
+}
+table ip nat { chain POSTROUTING { type nat hook postrouting priority srcnat; ip saddr 172.17.0.0/16 masquerade; }; }
+table inet firewall { set hosts { type ipv4_addr; elements = { 192.0.2.1 }; }; }`)
+	list := func() string {
+		out, err := host.Command("nft", "list", "ruleset").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return string(out)
+	}
+	others := list()
+	loaded := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, f := range fenced.FindAllStringSubmatch(string(text), -1) {
+			path := filepath.Join(t.TempDir(), f[1])
+			require.NoError(t, os.WriteFile(path, []byte(f[2]), 0o644))
+			load := func() string {
+				out, err := host.Command("nft", "-f", path).CombinedOutput()
+				require.NoError(t, err, "%s: %s", page, out)
+				return list()
+			}
+			once := load()
+			assert.True(t, strings.HasPrefix(once, others), "%s:\n%s", page, once)
+			assert.Greater(t, len(once), len(others), page)
+			assert.Equal(t, once, load(), page)
+			words := strings.Fields(f[2])
+			out, err := host.Command("nft", append([]string{"delete"}, words[:3]...)...).CombinedOutput()
+			require.NoError(t, err, "%s: %s", page, out)
+			assert.Equal(t, others, list(), page)
+			loaded++
+		}
+	}
+	assert.Equal(t, 6, loaded)
+}
