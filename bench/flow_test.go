@@ -22,7 +22,7 @@ type network struct {
 
 // prefixNetwork numbers its hosts from the prefix: there is no table.
 func prefixNetwork(b *testing.B, n int) *network {
-	x := &network{t: newTranslator(b, translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}}, nil)}
+	x := &network{t: newTranslator(b, translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}})}
 	for i := range n {
 		x.v4 = append(x.v4, v4(i))
 		x.v6 = append(x.v6, embed(v4(i)))
@@ -33,7 +33,7 @@ func prefixNetwork(b *testing.B, n int) *network {
 // mapNetwork gives each host an explicit map.
 func mapNetwork(b *testing.B, n int) *network {
 	x := &network{
-		t:  newTranslator(b, translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Maps: maps(n)}, nil),
+		t:  newTranslator(b, translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Maps: maps(n)}),
 		v6: hosts(n),
 	}
 	for i := range n {
@@ -45,8 +45,8 @@ func mapNetwork(b *testing.B, n int) *network {
 // poolNetwork gives each host a lease.
 func poolNetwork(b *testing.B, n int) *network {
 	p, v4s := leases(b, n)
-	tc := translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: []netip.Prefix{hosts4}}
-	return &network{t: newTranslator(b, tc, p), v6: hosts(n), v4: v4s}
+	tc := translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: []translate.Pool{{Prefixes: []netip.Prefix{hosts4}, Dynamic: p}}}
+	return &network{t: newTranslator(b, tc), v6: hosts(n), v4: v4s}
 }
 
 // leases returns a pool with leases of hosts(n), and their addresses.

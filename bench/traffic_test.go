@@ -121,13 +121,13 @@ func measurePumps(b *testing.B, want translate.Verdict, pumps ...*pump) {
 }
 
 // newTranslator makes a translator with the configuration of packettest.
-func newTranslator(t testing.TB, tc translate.TableConfig, dyn translate.Dynamic) *translate.Translator {
+func newTranslator(t testing.TB, tc translate.TableConfig) *translate.Translator {
 	t.Helper()
 	tab, err := translate.NewTable(tc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x, err := translate.New(packettest.Config(), tab, dyn)
+	x, err := translate.New(packettest.Config(), tab)
 	if err != nil {
 		t.Fatal(err)
 	}

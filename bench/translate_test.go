@@ -115,7 +115,7 @@ func icmpError(h packettest.Header, quote int) []byte {
 
 // BenchmarkTranslate is the cost of a packet, with a prefix and a host map.
 func BenchmarkTranslate(b *testing.B) {
-	t := newTranslator(b, packettest.TableConfig(), nil)
+	t := newTranslator(b, packettest.TableConfig())
 	directions(func(dir string, h packettest.Header) {
 		for _, s := range shapes(h) {
 			b.Run("dir="+dir+"/"+s.name, func(b *testing.B) { measure(b, t, &s.traffic, s.want, 1) })
@@ -126,7 +126,7 @@ func BenchmarkTranslate(b *testing.B) {
 // TestShapes holds every packet of BenchmarkTranslate to its verdict, and the
 // loop that measures them to not allocating.
 func TestShapes(t *testing.T) {
-	x := newTranslator(t, packettest.TableConfig(), nil)
+	x := newTranslator(t, packettest.TableConfig())
 	directions(func(dir string, h packettest.Header) {
 		for _, s := range shapes(h) {
 			t.Run("dir="+dir+"/"+s.name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestShapes(t *testing.T) {
 // BenchmarkTranslateParallel lets workers loose on one translator. What they
 // carry together should grow with their number, as far as there are CPUs.
 func BenchmarkTranslateParallel(b *testing.B) {
-	t := newTranslator(b, packettest.TableConfig(), nil)
+	t := newTranslator(b, packettest.TableConfig())
 	directions(func(dir string, h packettest.Header) {
 		tr := traffic{pkt: padded(h, 64, protos[0].l4), restore: headers}
 		for _, workers := range []int{1, 2, 4} {
@@ -157,7 +157,7 @@ func BenchmarkTranslateParallel(b *testing.B) {
 // BenchmarkRestore is what the other benchmarks spend on putting packets back
 // into the state in which they came. It is contained in their figures.
 func BenchmarkRestore(b *testing.B) {
-	t := newTranslator(b, packettest.TableConfig(), nil)
+	t := newTranslator(b, packettest.TableConfig())
 	p := newPump(t, &traffic{pkt: padded(packettest.From6(), 64, protos[0].l4), restore: headers})
 	b.ReportAllocs()
 	for i := 0; i < b.N; i += batch {

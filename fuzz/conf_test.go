@@ -43,11 +43,11 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
 		return fmt.Errorf("incomplete: %+v", c)
 	}
-	tab, err := translate.NewTable(c.Table(more))
+	tab, err := translate.NewTable(c.Table(more, nil))
 	if err != nil {
 		return err
 	}
-	tr, err := translate.New(c.Translator(1500), tab, nil)
+	tr, err := translate.New(c.Translator(1500), tab)
 	if err != nil {
 		return err
 	}

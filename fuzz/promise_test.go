@@ -399,7 +399,7 @@ func (x *rig) label(t *testing.T, pkt []byte, out [][]byte, res translate.Result
 	if x.labels == nil {
 		cfg := x.Config
 		cfg.FlowLabels = true
-		tr, err := translate.New(cfg, x.tab, x.Dynamic)
+		tr, err := translate.New(cfg, x.tab)
 		if err != nil {
 			t.Fatal(err)
 		}

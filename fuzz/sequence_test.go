@@ -165,7 +165,7 @@ func (s *sequence) change(tab *rig, mtu4, mtu6 int) {
 		x.Config.MTU4, x.Config.MTU6, x.Table = mtu4, mtu6, tab.Table
 		x.update(s.t, mtu4, mtu6, tab.tab)
 		var err error
-		if x.ref, err = refxlat.New(x.Config, x.Table, x.Dynamic); err != nil {
+		if x.ref, err = refxlat.New(x.Config, x.Table); err != nil {
 			s.t.Fatal(err)
 		}
 		x.tab = tab.tab

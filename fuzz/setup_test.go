@@ -33,11 +33,11 @@ func newRig(s packettest.Setup) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	tr, err := translate.New(s.Config, tab, s.Dynamic)
+	tr, err := translate.New(s.Config, tab)
 	if err != nil {
 		return nil, err
 	}
-	ref, err := refxlat.New(s.Config, s.Table, s.Dynamic)
+	ref, err := refxlat.New(s.Config, s.Table)
 	if err != nil {
 		return nil, err
 	}

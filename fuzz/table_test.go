@@ -81,22 +81,24 @@ func (s *stream) config() (c translate.TableConfig) {
 		}
 		c.Maps = append(c.Maps, m)
 	}
+	unbound := translate.Pool{Dynamic: lender(0x77)}
 	for n := s.n(3); n > 0; n-- {
 		bits := 8 + s.n(25)
 		if s.odd(odd, 4) {
 			bits = s.n(34)
 		}
-		c.Pools = append(c.Pools, netip.PrefixFrom(s.addr4(), bits))
+		unbound.Prefixes = append(unbound.Prefixes, netip.PrefixFrom(s.addr4(), bits))
 	}
+	c.Pools = []translate.Pool{unbound}
 	for n := s.n(3); n > 0 && len(c.Prefixes) > 0; n-- {
-		v := translate.Via{Prefix: c.Prefixes[s.n(len(c.Prefixes))], Dynamic: lender(0x78)}
+		v := translate.Pool{Pref64: c.Prefixes[s.n(len(c.Prefixes))], Dynamic: lender(0x78)}
 		if s.odd(odd, 6) {
-			v.Prefix = netip.PrefixFrom(v.Prefix.Addr(), s.n(140))
+			v.Pref64 = netip.PrefixFrom(v.Pref64.Addr(), s.n(140))
 		}
 		for k := s.n(3); k > 0; k-- {
-			v.Pools = append(v.Pools, netip.PrefixFrom(s.addr4(), 16+s.n(17)))
+			v.Prefixes = append(v.Prefixes, netip.PrefixFrom(s.addr4(), 16+s.n(17)))
 		}
-		c.Via = append(c.Via, v)
+		c.Pools = append(c.Pools, v)
 	}
 	return c
 }
@@ -134,13 +136,13 @@ func accepts(c translate.TableConfig) bool {
 			return false
 		}
 	}
-	pools := c.Pools
-	for i, v := range c.Via {
-		twice := slices.ContainsFunc(c.Via[:i], func(w translate.Via) bool { return w.Prefix == v.Prefix })
-		if twice || !slices.Contains(c.Prefixes, v.Prefix) {
+	var pools []netip.Prefix
+	for i, v := range c.Pools {
+		twice := slices.ContainsFunc(c.Pools[:i], func(w translate.Pool) bool { return w.Pref64 == v.Pref64 })
+		if twice || v.Pref64 != (netip.Prefix{}) && !slices.Contains(c.Prefixes, v.Pref64) {
 			return false
 		}
-		pools = slices.Concat(pools, v.Pools)
+		pools = slices.Concat(pools, v.Prefixes)
 	}
 	for _, p := range pools {
 		if !p.IsValid() || !p.Addr().Is4() || !take(p) {
@@ -160,11 +162,8 @@ func corners(c translate.TableConfig) (v4, v6 []netip.Addr) {
 	for _, m := range c.Maps {
 		v4, v6 = append(v4, ends(m.IPv4)...), append(v6, ends(m.IPv6)...)
 	}
-	for _, p := range c.Pools {
-		v4 = append(v4, ends(p)...)
-	}
-	for _, v := range c.Via {
-		for _, p := range v.Pools {
+	for _, pool := range c.Pools {
+		for _, p := range pool.Prefixes {
 			v4 = append(v4, ends(p)...)
 		}
 	}
@@ -236,7 +235,7 @@ func FuzzTable(f *testing.F) {
 		}
 		cfg := packettest.Config()
 		cfg.IPv4, cfg.IPv6 = netip.MustParseAddr("192.0.2.254"), netip.MustParseAddr("2001:db8:f::254")
-		x, err := newRig(packettest.Setup{Name: "fuzzed", Config: cfg, Table: c, Dynamic: lender(0x77)})
+		x, err := newRig(packettest.Setup{Name: "fuzzed", Config: cfg, Table: c})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,6 +49,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,8 +72,9 @@ type Config struct {
 	// Prefixes are the IPv4 prefixes to lend from, tried in order: at least one,
 	// of length 4 to 31, without host bits, not overlapping.
 	Prefixes []netip.Prefix
-	// Reserved are addresses that are never lent: the translator's own, and
-	// those with explicit maps. See Reserve.
+	// Reserved are addresses that are not leased, until Reserve names others. A
+	// translate.Translator excludes its own addresses and those with a map by itself,
+	// see Exclude.
 	Reserved []netip.Prefix
 
 	// Hold is how long a lease stays held after its last packet and Forget how
@@ -129,8 +131,9 @@ type Pool struct {
 	held    int                              // leases
 	perNet  map[[16]byte]int                 // held leases per client prefix, if there is a quota
 
-	upkeep   sync.Mutex // one of Expire, Load, Reserve, Remove at a time; taken before mu
-	reserved []*bitmap  // a set per span, under upkeep
+	upkeep                 sync.Mutex     // one of Expire, Load, Reserve, Remove at a time; taken before mu
+	reserved               []*bitmap      // a set per span, under upkeep
+	byCaller, byTranslator []netip.Prefix // what they consist of
 
 	clock clock
 }
@@ -172,8 +175,9 @@ func New(c Config, now time.Time) (*Pool, error) {
 		return nil, fmt.Errorf("pool: %w", err)
 	}
 	p.dormant = lru
-	p.reserved = p.reservations(c.Reserved)
-	p.taken = p.reservations(c.Reserved)
+	p.byCaller = slices.Clone(c.Reserved)
+	p.reserved = p.reservations(p.byCaller)
+	p.taken = p.reservations(p.byCaller)
 	for _, t := range p.taken {
 		p.room.Add(int64(t.clear))
 	}

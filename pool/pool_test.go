@@ -524,6 +524,30 @@ func TestPacketPathTakesNoLock(t *testing.T) {
 	require.False(t, ok, "not a client")
 }
 
+// TestExclude: what a translator keeps from being leased is apart from what the
+// caller reserves; each can be taken back without the other.
+func TestExclude(t *testing.T) {
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/29"), Reserved: prefixes("198.18.0.1/32")})
+	size := func() int { return p.Stats().Size }
+	require.Equal(t, 6, size())
+	a, _ := p.Assign(host("2001:db8::1"))
+	ended, err := p.Exclude([]netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), 32), netip.MustParsePrefix("198.18.0.1/32")})
+	require.NoError(t, err)
+	require.Equal(t, 1, ended)
+	require.Equal(t, 5, size())
+	_, err = p.Reserve(prefixes("198.18.0.6/31"))
+	require.NoError(t, err)
+	for h := range byte(8) {
+		got, ok := p.Assign([16]byte{0x20, 1, 15: h})
+		require.False(t, ok && (got == a || got[3] == 1 || got[3] >= 6), got)
+	}
+	_, err = p.Exclude(nil)
+	require.NoError(t, err)
+	require.Equal(t, 5, size(), "all but the lowest and the two reserved")
+	_, err = p.Exclude(prefixes("2001:db8::/32"))
+	require.Error(t, err)
+}
+
 // TestGeneration: it changes when an address ceases to lead to its host, and for
 // nothing else.
 func TestGeneration(t *testing.T) {

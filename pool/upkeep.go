@@ -161,7 +161,7 @@ func (p *Pool) forgetAll(cutoff uint32) (n int) {
 	}
 }
 
-// Reserve replaces the set of addresses that are never lent, Config.Reserved at
+// Reserve replaces the set of addresses that are never leased, Config.Reserved at
 // first. Leases on addresses that become reserved are ended at once, also held
 // ones: their hosts get other addresses with their next packets. What is no
 // longer reserved is lent again. It returns the number of leases that it ended.
@@ -175,8 +175,26 @@ func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 	}
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
+	p.byCaller = slices.Clone(prefixes)
+	return p.reserve(), nil
+}
+
+// Exclude is Reserve for a second set, which is empty at first: the addresses that a
+// translate.Translator keeps from being leased, its own and those with a map.
+func (p *Pool) Exclude(prefixes []netip.Prefix) (ended int, err error) {
+	if err := checkReserved(prefixes); err != nil {
+		return 0, err
+	}
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	p.byTranslator = slices.Clone(prefixes)
+	return p.reserve(), nil
+}
+
+// reserve puts both sets in force, and returns how many leases that has ended.
+func (p *Pool) reserve() (ended int) {
 	was := p.reserved
-	p.reserved = p.reservations(prefixes)
+	p.reserved = p.reservations(slices.Concat(p.byCaller, p.byTranslator))
 	n := 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +209,7 @@ func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 			}
 		}
 	}
-	return ended, nil
+	return ended
 }
 
 // setReserved changes what one address is, and reports whether that ended a

@@ -56,7 +56,7 @@ func kinds() []kind {
 	node := func(s *settings) { s.NodeAddress = true }
 	pool := func(s *settings) {
 		withPool(s)
-		s.dyn = lease{host: addr("2001:db8:1::1"), v4: addr("198.18.0.1")}
+		s.Pools[0].Dynamic = lease{host: addr("2001:db8:1::1"), v4: addr("198.18.0.1")}
 	}
 	emptyPool := withPool
 	twoHosts := func(s *settings) { s.Maps = append(s.Maps, seven) }
@@ -64,7 +64,7 @@ func kinds() []kind {
 	// The host is numbered as if RFC 6052 had mapped it.
 	loop := func(s *settings) {
 		withPool(s)
-		s.dyn = lease{host: addr("2001:db8:64::c612:1"), v4: addr("198.18.0.1")}
+		s.Pools[0].Dynamic = lease{host: addr("2001:db8:64::c612:1"), v4: addr("198.18.0.1")}
 	}
 	labels := func(s *settings) { s.FlowLabels = true }
 	refuse := func(s *settings) { s.RefuseEmbeddedSource = true }

@@ -179,7 +179,7 @@ var choices = map[string]func(t *testing.T){
 	"hairpin-of-leases": func(t *testing.T) {
 		host, v4 := addr("2001:db8:7::7"), addr("192.0.2.200")
 		x := newXlat(t, func(s *settings) {
-			s.Pools, s.dyn = prefixes("192.0.2.192/28"), lease{host, v4}
+			s.Pools = pt.Pools(lease{host, v4}, "192.0.2.192/28")
 		})
 		b := x.forward(pt.IP(between("2001:db8:6::6", "2001:db8:64::c000:2c8"), ping))
 		wantEnds(t, b, "2001:db8:64::c000:206 > 2001:db8:7::7")
@@ -189,7 +189,7 @@ var choices = map[string]func(t *testing.T){
 
 		// A lease that leads back to where the packet came from.
 		x = newXlat(t, func(s *settings) {
-			s.Pools, s.dyn = prefixes("192.0.2.192/28"), lease{addr("2001:db8:64::c000:2c8"), v4}
+			s.Pools = pt.Pools(lease{addr("2001:db8:64::c000:2c8"), v4}, "192.0.2.192/28")
 		})
 		x.drop(pt.IP(between("2001:db8:64::c000:208", "2001:db8:64::c000:2c8"), ping), translate.HairpinLoop)
 	},

@@ -46,7 +46,7 @@ var (
 func strict(t *testing.T, edit func(s *settings)) *xlat {
 	t.Helper()
 	return newXlat(t, func(s *settings) {
-		s.Pools = prefixes("192.0.2.192/28")
+		s.Pools = pt.Pools(nil, "192.0.2.192/28")
 		s.MTU4 = 1400
 		if edit != nil {
 			edit(s)

@@ -26,8 +26,8 @@ func embedIn(t *testing.T, prefix, v4 string) string {
 func linkLocalNamed(s *settings) {
 	s.Maps = append(s.Maps, translate.Map{IPv4: pfx("169.254.9.9/32"), IPv6: pfx("2001:db8:9::9/128")},
 		translate.Map{IPv4: pfx("168.0.0.0/6"), IPv6: pfx("2001:db8:a8::/102")})
-	s.Pools = prefixes("169.254.7.0/24")
-	s.dyn = lease{host: addr("2001:db8:7::7"), v4: addr("169.254.7.7")}
+	s.Pools = pt.Pools(nil, "169.254.7.0/24")
+	s.Pools[0].Dynamic = lease{host: addr("2001:db8:7::7"), v4: addr("169.254.7.7")}
 }
 
 // TestRFC3927: the first release forwarded 169.254.0.0/16 through every prefix but

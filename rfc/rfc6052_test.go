@@ -278,8 +278,8 @@ func TestRFC6052WellKnownPrefix(t *testing.T) {
 		// ones are held back.
 		mapped := withPrefix(t, "64:ff9b::/96", func(s *settings) {
 			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("10.9.9.9/32"), IPv6: pfx("2001:db8:9::9/128")})
-			s.Pools = prefixes("192.168.7.0/24")
-			s.dyn = lease{host: addr("2001:db8:7::7"), v4: addr("192.168.7.7")}
+			s.Pools = pt.Pools(nil, "192.168.7.0/24")
+			s.Pools[0].Dynamic = lease{host: addr("2001:db8:7::7"), v4: addr("192.168.7.7")}
 		})
 		wantEnds(t, mapped.forward(pt.IP(between("10.9.9.9", "192.0.2.6"), ping)), "2001:db8:9::9 > 2001:db8:6::6")
 		wantEnds(t, mapped.forward(pt.IP(between("8.8.8.8", "192.168.7.7"), ping)), "64:ff9b::808:808 > 2001:db8:7::7")

@@ -12,7 +12,7 @@ import (
 // unlent is an address of a pool of which nothing is lent.
 var unlent = netip.MustParseAddr("198.18.0.7")
 
-func withPool(s *settings) { s.Pools = prefixes("198.18.0.0/24") }
+func withPool(s *settings) { s.Pools = pt.Pools(nil, "198.18.0.0/24") }
 
 // flood sends in 1000 times within a second and returns how many errors came
 // back. All of them are counted, and so are those that were held back.

@@ -59,7 +59,7 @@ func TestRFC7915_4(t *testing.T) {
 		for _, low := range []int{1279, 68, 1, -1, 65536} {
 			c := pt.Config()
 			c.LowestIPv6MTU = low
-			if _, err := translate.New(c, tab, nil); err == nil {
+			if _, err := translate.New(c, tab); err == nil {
 				t.Errorf("a lowest IPv6 MTU of %d is accepted", low)
 			}
 		}

@@ -20,7 +20,6 @@ type xlat struct {
 type settings struct {
 	translate.Config
 	translate.TableConfig
-	dyn translate.Dynamic
 }
 
 // newXlat makes a translator with the configuration and mappings of packettest,
@@ -35,7 +34,7 @@ func newXlat(t *testing.T, edit func(s *settings)) *xlat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(s.Config, tab, s.dyn)
+	tr, err := translate.New(s.Config, tab)
 	if err != nil {
 		t.Fatal(err)
 	}

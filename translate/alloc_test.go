@@ -18,7 +18,7 @@ func newWorker(t testing.TB, edit func(*translate.Config, *translate.TableConfig
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, nil)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}

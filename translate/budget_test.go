@@ -29,7 +29,7 @@ func newErrorFlood(t *testing.T, edit func(c *translate.Config)) *errorFlood {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, nil)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestErrorRates(t *testing.T) {
 		})
 	}
 	for _, cfg := range []translate.Config{{MTUErrorBurst: -1}, {MTUErrorRate: translate.UnlimitedErrors + 1}, {MTUErrorBurst: translate.UnlimitedErrors + 1}} {
-		if _, err := translate.New(cfg, new(translate.Table), nil); err == nil || err.Error() != "translate: MTUErrorRate or MTUErrorBurst out of range" {
+		if _, err := translate.New(cfg, new(translate.Table)); err == nil || err.Error() != "translate: MTUErrorRate or MTUErrorBurst out of range" {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}

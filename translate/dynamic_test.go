@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/steppe-nat64/steppe/internal/packettest"
@@ -52,8 +53,8 @@ func TestLeaseThatCannotBe(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tc := packettest.TableConfig()
-			tc.Pools = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
-			x := newTwins(t, packettest.Config(), tc, c.dyn)
+			tc.Pools = packettest.Pools(c.dyn, "0.0.0.0/0")
+			x := newTwins(t, packettest.Config(), tc)
 			if d := x.compare(t, c.pkt); d != "" {
 				t.Error(d)
 			}
@@ -68,17 +69,17 @@ func TestLeaseThatCannotBe(t *testing.T) {
 // TestDynamicWithoutPool: who lends addresses that the table does not name is told,
 // also when it is the next table that does not.
 func TestDynamicWithoutPool(t *testing.T) {
-	c := translate.TableConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:64::/96")}}
+	c := translate.TableConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:64::/96")}, Pools: packettest.Pools(strayLease{})}
 	without, err := translate.NewTable(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Pools = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	c.Pools = packettest.Pools(strayLease{}, "192.0.2.0/24")
 	with, err := translate.NewTable(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(translate.Config{}, with, strayLease{})
+	tr, err := translate.New(translate.Config{}, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,5 +89,48 @@ func TestDynamicWithoutPool(t *testing.T) {
 	setTable(t, tr, without)
 	if lines := tr.Warnings(); len(lines) != 1 {
 		t.Errorf("without one: %q", lines)
+	}
+}
+
+// excluder notes what it must not lease.
+type excluder struct {
+	strayLease
+	addrs []netip.Prefix
+}
+
+func (e *excluder) Exclude(addrs []netip.Prefix) (int, error) {
+	e.addrs = addrs
+	return 0, nil
+}
+
+// TestMapOntoLease: a table with a map onto a leased address made two hosts leave with
+// one IPv4 source until somebody called pool.Reserve. New and Update tell pools.
+func TestMapOntoLease(t *testing.T) {
+	e := new(excluder)
+	cfg := packettest.Config()
+	tc := translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: packettest.Pools(e, "192.0.2.0/24")}
+	table := func() *translate.Table {
+		tab, err := translate.NewTable(tc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tab
+	}
+	cfg.ICMPPool4 = []netip.Addr{netip.MustParseAddr("192.0.2.9")}
+	tr, err := translate.New(cfg, table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []netip.Prefix{netip.PrefixFrom(cfg.IPv4, 32), netip.MustParsePrefix("192.0.2.9/32")}
+	if !slices.Equal(e.addrs, own) {
+		t.Errorf("New excludes %v, want %v", e.addrs, own)
+	}
+	tc.Maps = []translate.Map{{IPv4: netip.MustParsePrefix("192.0.2.77/31"), IPv6: netip.MustParsePrefix("2001:db8:7::/127")}}
+	setTable(t, tr, table())
+	if want := append(own, netip.MustParsePrefix("192.0.2.76/31")); !slices.Equal(e.addrs, want) {
+		t.Errorf("Update excludes %v, want %v", e.addrs, want)
+	}
+	if err := tr.Update(func(s *translate.Settings) { s.MTU6 = 5; s.Table = nil }); err == nil || len(e.addrs) != 3 {
+		t.Errorf("after an Update that fails: %v, excluded %v", err, e.addrs)
 	}
 }

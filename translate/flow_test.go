@@ -31,13 +31,13 @@ func (d *askedDynamic) Generation() uint64              { return d.generation }
 // not outlive the table, nor the second for which leases may be remembered.
 func TestFlowsAreForgotten(t *testing.T) {
 	pool := netip.MustParsePrefix("198.18.0.0/24")
-	tc := translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: []netip.Prefix{pool}}
+	dyn := &askedDynamic{addr: [4]byte{198, 18, 0, 7}}
+	tc := translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: []translate.Pool{{Prefixes: []netip.Prefix{pool}, Dynamic: dyn}}}
 	tab, err := translate.NewTable(tc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dyn := &askedDynamic{addr: [4]byte{198, 18, 0, 7}}
-	tr, err := translate.New(packettest.Config(), tab, dyn)
+	tr, err := translate.New(packettest.Config(), tab)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,10 +91,6 @@ func TestFlowsAreForgotten(t *testing.T) {
 // the first second was believed to be of this second, and a packet reached A.
 func TestMovedLease(t *testing.T) {
 	pool := netip.MustParsePrefix("198.18.0.0/24")
-	tab, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{packettest.P}, Pools: []netip.Prefix{pool}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	a, b := netip.MustParseAddr("2001:db8::a").As16(), netip.MustParseAddr("2001:db8::b").As16()
 	back := packettest.IP(packettest.Header{Src: packettest.H4, Dst: netip.MustParseAddr("198.18.0.7")}, packettest.UDP(2, 1, nil))
 	for _, c := range []struct {
@@ -107,7 +103,14 @@ func TestMovedLease(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dyn := &askedDynamic{addr: [4]byte{198, 18, 0, 7}, host: a}
-			tr, err := translate.New(packettest.Config(), tab, dyn)
+			tab, err := translate.NewTable(translate.TableConfig{
+				Prefixes: []netip.Prefix{packettest.P},
+				Pools:    []translate.Pool{{Prefixes: []netip.Prefix{pool}, Dynamic: dyn}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr, err := translate.New(packettest.Config(), tab)
 			if err != nil {
 				t.Fatal(err)
 			}

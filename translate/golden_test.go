@@ -46,7 +46,7 @@ func TestStatsAddUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, nil)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}

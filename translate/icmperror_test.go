@@ -19,7 +19,7 @@ func TestLentSourcesDifferAcrossWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, nil)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}

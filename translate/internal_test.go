@@ -215,7 +215,7 @@ func TestTableAgainstLinear(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr, err := New(Config{AllowClassE: true}, tab, nil)
+		tr, err := New(Config{AllowClassE: true}, tab)
 		if err != nil {
 			t.Fatal(err)
 		}

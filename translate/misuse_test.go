@@ -142,7 +142,7 @@ func newPair(t *testing.T, cfg translate.Config) (*translate.Translator, *transl
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, nil)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,7 +314,7 @@ func TestOwnAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr, err := translate.New(cfg, tab, nil)
+		tr, err := translate.New(cfg, tab)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", a, err)
 		}
@@ -327,10 +327,10 @@ func TestOwnAddresses(t *testing.T) {
 			}
 		}
 	}
-	if _, err := translate.New(translate.Config{ICMPPool6: []netip.Addr{netip.MustParseAddr("2001:db8::1%eth0")}}, new(translate.Table), nil); err == nil {
+	if _, err := translate.New(translate.Config{ICMPPool6: []netip.Addr{netip.MustParseAddr("2001:db8::1%eth0")}}, new(translate.Table)); err == nil {
 		t.Error("a zone in ICMPPool6 is taken")
 	}
-	if _, err := translate.New(translate.Config{}, nil, nil); err == nil {
+	if _, err := translate.New(translate.Config{}, nil); err == nil {
 		t.Error("no table is taken")
 	}
 }
@@ -368,14 +368,14 @@ func TestNonsense(t *testing.T) {
 				tab.Warnings()
 			}
 		}
-		if _, err := translate.NewTable(translate.TableConfig{Pools: []netip.Prefix{p}}); err == nil && !p.Addr().Is4() {
+		if _, err := translate.NewTable(translate.TableConfig{Pools: []translate.Pool{{Prefixes: []netip.Prefix{p}}}}); err == nil && !p.Addr().Is4() {
 			t.Errorf("pool %v is taken", p)
 		}
-		via := translate.TableConfig{Prefixes: all[:1], Via: []translate.Via{{Prefix: p}}}
-		if _, err := translate.NewTable(via); (err == nil) != (p == all[0]) {
-			t.Errorf("via %v: %v", p, err)
+		via := translate.TableConfig{Prefixes: all[:1], Pools: []translate.Pool{{Pref64: p}}}
+		if _, err := translate.NewTable(via); (err == nil) != (p == all[0] || p == netip.Prefix{}) {
+			t.Errorf("pool for %v: %v", p, err)
 		}
-		via.Via[0] = translate.Via{Prefix: all[0], Pools: []netip.Prefix{p}}
+		via.Pools[0] = translate.Pool{Pref64: all[0], Prefixes: []netip.Prefix{p}}
 		if _, err := translate.NewTable(via); err == nil && !p.Addr().Is4() {
 			t.Errorf("pool %v is taken", p)
 		}
@@ -383,7 +383,7 @@ func TestNonsense(t *testing.T) {
 	if lines := new(translate.Table).Warnings(); len(lines) != 0 {
 		t.Errorf("warnings about an empty table: %q", lines)
 	}
-	tr, err := translate.New(translate.Config{Hairpin: translate.HairpinSimple}, new(translate.Table), nil)
+	tr, err := translate.New(translate.Config{Hairpin: translate.HairpinSimple}, new(translate.Table))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,16 +445,16 @@ func TestConfigRefuses(t *testing.T) {
 		"ICMPPool6: fe80::1 is not a unicast IPv6 address":       {ICMPPool6: []netip.Addr{a("fe80::1")}},
 		"ICMPPool6: 2001:db8::1%x is not a unicast IPv6 address": {ICMPPool6: []netip.Addr{a("2001:db8::1%x")}},
 	} {
-		if _, err := translate.New(c, new(translate.Table), nil); err == nil || err.Error() != "translate: "+want {
+		if _, err := translate.New(c, new(translate.Table)); err == nil || err.Error() != "translate: "+want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	for _, c := range []translate.Config{{Hairpin: 3}, {ICMPErrors: 2}, {ErrorRate: translate.UnlimitedErrors + 1}, {ErrorBurst: translate.UnlimitedErrors + 1}} {
-		if _, err := translate.New(c, new(translate.Table), nil); err == nil {
+		if _, err := translate.New(c, new(translate.Table)); err == nil {
 			t.Errorf("%+v is taken", c)
 		}
 	}
-	if _, err := translate.New(translate.Config{ErrorRate: -1, ICMPPool4: make([]netip.Addr, 0)}, new(translate.Table), nil); err != nil {
+	if _, err := translate.New(translate.Config{ErrorRate: -1, ICMPPool4: make([]netip.Addr, 0)}, new(translate.Table)); err != nil {
 		t.Error(err)
 	}
 }
@@ -467,13 +467,13 @@ func TestTableRefuses(t *testing.T) {
 		"prefix 2001:db8::/32: given twice":                         {Prefixes: []netip.Prefix{p("2001:db8::/32"), p("64:ff9b::/96"), p("2001:db8::/32")}},
 		"prefix 10.0.0.0/8: not an IPv6 prefix":                     {Prefixes: []netip.Prefix{p("10.0.0.0/8")}},
 		"map " + m.String() + ": 198.51.100.0/24 is mapped already": {Maps: []translate.Map{m, m}},
-		"pool 198.51.100.0/24: given twice":                         {Pools: []netip.Prefix{p("198.51.100.0/24"), p("198.51.100.7/24")}},
+		"pool 198.51.100.0/24: given twice":                         {Pools: []translate.Pool{{Prefixes: []netip.Prefix{p("198.51.100.0/24"), p("198.51.100.7/24")}}}},
 		"rule for 2001:db8::/32: not one of the prefixes":           {Rules: []translate.PrefixRule{{Prefix: p("2001:db8::/32")}}},
 		"rule for 64:ff9b::/96: given twice": {
 			Prefixes: []netip.Prefix{p("64:ff9b::/96")},
 			Rules:    []translate.PrefixRule{{Prefix: p("64:ff9b::/96"), DropSource: true}, {Prefix: p("64:ff9b::/96")}},
 		},
-		"pool 198.51.100.0/24: a map has the same prefix": {Maps: []translate.Map{m}, Pools: []netip.Prefix{m.IPv4}},
+		"pool 198.51.100.0/24: a map has the same prefix": {Maps: []translate.Map{m}, Pools: []translate.Pool{{Prefixes: []netip.Prefix{m.IPv4}}}},
 	} {
 		if _, err := translate.NewTable(c); err == nil || err.Error() != "translate: "+want {
 			t.Errorf("got %v, want %s", err, want)
@@ -536,7 +536,7 @@ func TestFixed(t *testing.T) {
 		{IPv4: p("198.51.100.0/24"), IPv6: p("2001:db8:7::/120")},
 		{IPv4: p("198.51.100.7/32"), IPv6: p("2001:db8:8::7/128")},
 	}
-	tab, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{p("64:ff9b::/96")}, Maps: maps, Pools: []netip.Prefix{p("10.0.0.0/8")}})
+	tab, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{p("64:ff9b::/96")}, Maps: maps, Pools: []translate.Pool{{Prefixes: []netip.Prefix{p("10.0.0.0/8")}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

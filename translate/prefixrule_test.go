@@ -21,7 +21,7 @@ func ruleTwins(t *testing.T, cfg translate.Config, rule translate.PrefixRule) *t
 			{IPv4: p("192.0.2.6/32"), IPv6: p("2001:db8:6::6/128")},
 		},
 		Rules: []translate.PrefixRule{rule},
-	}, nil)
+	})
 }
 
 // becomes checks what the translator and its reference make of pkt, and returns the

@@ -14,8 +14,8 @@ type prefix6052 struct {
 
 	dropSource bool // see PrefixRule
 
-	bound  bool // has a Via
-	lender Dynamic
+	bound bool // has a Pool
+	dyn   Dynamic
 }
 
 // newPrefix6052 checks p against RFC 6052 §2.2.

@@ -26,20 +26,16 @@ func (m Map) String() string { return m.IPv4.String() + " " + m.IPv6.String() }
 // TableConfig holds the address mappings of a Table.
 type TableConfig struct {
 	// Prefixes are RFC 6052 prefixes of length 32, 40, 48, 56, 64 or 96. IPv4
-	// addresses are composed with the first, but for what Via says; any of them is
+	// addresses are composed with the first, but for what Pools say; any of them is
 	// recognised, the longest first.
 	Prefixes []netip.Prefix
 	// Maps are explicit mappings. They come before Prefixes, the longest match
 	// first on either side: RFC 7757 §3.3.
 	Maps []Map
-	// Pools are the IPv4 prefixes whose addresses Dynamic lends. What is sent to
-	// the addresses of a longer Map inside goes to that, and Dynamic must not lend
-	// them; a shorter Map around yields to the pool.
-	Pools []netip.Prefix
-	// Via are further pools, each bound to one of Prefixes, one Via for a prefix
-	// at most. Without any, a host that talks to an address inside the second
-	// prefix is answered from inside the first.
-	Via []Via
+	// Pools are the IPv4 addresses that hosts without a Map lease: at most one Pool
+	// for each of Prefixes, and one for no prefix. What is sent to the addresses of a
+	// longer Map inside a pool goes to that; a shorter Map around yields to the pool.
+	Pools []Pool
 	// Rules are rules for addresses inside some of Prefixes, one PrefixRule for a
 	// prefix at most. A prefix without one has the zero value.
 	Rules []PrefixRule
@@ -54,22 +50,25 @@ type PrefixRule struct {
 	DropSource bool
 }
 
-// A Via binds pools to a prefix. A host that talks to an address inside Prefix
-// leases from Dynamic, and has this lease beside another that it may hold.
-// Packets from IPv4 to an address of Pools come from inside Prefix. The pools of
-// TableConfig.Pools are for all other destinations, and packets to their addresses
-// come from the first prefix without a Via.
-type Via struct {
-	Prefix  netip.Prefix   // one of TableConfig.Prefixes
-	Pools   []netip.Prefix // as TableConfig.Pools
-	Dynamic Dynamic        // nil lends nothing
+// A Pool is IPv4 addresses with the Dynamic that leases them.
+//
+// A Pool with a Pref64 is bound to that prefix. A host that talks to an address inside
+// it leases from this pool, beside another lease that it may have, and is answered
+// from inside the same prefix. The Pool without is for all other destinations, and
+// packets to its addresses come from the first prefix without a Pool. So without any
+// bound pool, a host that talks to an address inside the second prefix is answered
+// from inside the first.
+type Pool struct {
+	Prefixes []netip.Prefix // IPv4; bits after a prefix length are ignored
+	Pref64   netip.Prefix   // one of TableConfig.Prefixes, or the zero value
+	Dynamic  Dynamic        // nil leases nothing
 }
 
 // A Table maps addresses between the families. It is immutable: to change a
 // mapping, build another and call Translator.Update.
 type Table struct {
 	first    prefix6052   // composes; bits is 0 if there is no prefix
-	free     prefix6052   // the first without a Via, or else the first
+	free     prefix6052   // the first without a Pool, or else the first
 	prefixes []prefix6052 // longest first
 
 	// Explicit maps and pools, but for maps of a single address to a single
@@ -85,7 +84,8 @@ type Table struct {
 	listed4 [1 << 16 / 64]uint64
 	inside  bool
 
-	lends bool // has a pool that is bound to no prefix
+	dyn   Dynamic // of the pool that is bound to no prefix; may be nil
+	pools []Pool
 }
 
 // entry is a Map made ready for the packet path, or a pool.
@@ -102,11 +102,11 @@ type entry struct {
 // that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
 // suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken, by
 // a pool too (RFC 7757 §5), one around IPv6 addresses that no host can have, a
-// prefix or pool that is given twice, or a Via or a rule of a prefix that is not there or
+// prefix or pool that is given twice, or a Pool or a rule of a prefix that is not there or
 // has one already. Bits behind a prefix are ignored in maps and pools. IPv4 addresses
-// that no packet may have can be mapped and lent: their packets are dropped.
+// that no packet may have can be mapped and leased: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
-	t := &Table{maps: slices.Clone(c.Maps)}
+	t := &Table{maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools)}
 	for _, pfx := range c.Prefixes {
 		p, err := newPrefix6052(pfx)
 		if err != nil {
@@ -117,15 +117,8 @@ func NewTable(c TableConfig) (*Table, error) {
 		}
 		t.prefixes = append(t.prefixes, p)
 	}
-	for _, v := range c.Via {
-		n := t.numberOf(v.Prefix)
-		switch {
-		case n == 0:
-			return nil, fmt.Errorf("translate: via %s: not one of the prefixes", v.Prefix)
-		case t.prefixes[n-1].bound:
-			return nil, fmt.Errorf("translate: via %s: given twice", v.Prefix)
-		}
-		t.prefixes[n-1].bound, t.prefixes[n-1].lender = true, v.Dynamic
+	if err := t.bindPools(); err != nil {
+		return nil, err
 	}
 	if err := t.addRules(c.Rules); err != nil {
 		return nil, err
@@ -149,18 +142,39 @@ func NewTable(c TableConfig) (*Table, error) {
 		}
 	}
 	for _, pool := range c.Pools {
-		if err := t.addPool(pool, 0); err != nil {
-			return nil, err
-		}
-	}
-	for _, v := range c.Via {
-		for _, pool := range v.Pools {
-			if err := t.addPool(pool, t.numberOf(v.Prefix)); err != nil {
+		for _, p := range pool.Prefixes {
+			if err := t.addPool(p, t.numberOf(pool.Pref64)); err != nil {
 				return nil, err
 			}
 		}
 	}
 	return t, nil
+}
+
+// bindPools notes which prefix has which Dynamic.
+func (t *Table) bindPools() error {
+	for i, pool := range t.pools {
+		n := t.numberOf(pool.Pref64)
+		switch {
+		case slices.ContainsFunc(t.pools[:i], func(q Pool) bool { return q.Pref64 == pool.Pref64 }):
+			return fmt.Errorf("translate: pool for %s: given twice", pool.name())
+		case pool.Pref64 == netip.Prefix{}:
+			t.dyn = pool.Dynamic
+		case n == 0:
+			return fmt.Errorf("translate: pool for %s: not one of the prefixes", pool.name())
+		default:
+			t.prefixes[n-1].bound, t.prefixes[n-1].dyn = true, pool.Dynamic
+		}
+	}
+	return nil
+}
+
+// name says which pool it is.
+func (p *Pool) name() string {
+	if p.Pref64 == (netip.Prefix{}) {
+		return "no prefix"
+	}
+	return p.Pref64.String()
 }
 
 // addRules applies the rules to the prefixes.
@@ -284,9 +298,22 @@ func (t *Table) addPool(p netip.Prefix, via int32) error {
 	}
 	t.list4(p)
 	t.to6.Insert(p, entry{pool: true, via: via})
-	t.lends = t.lends || via == 0
 	return nil
 }
+
+// Prefixes returns the translation prefixes, the longest first.
+func (t *Table) Prefixes() iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for i := range t.prefixes {
+			if !yield(t.prefixes[i].prefix()) {
+				return
+			}
+		}
+	}
+}
+
+// Pools returns the pools in the order in which they were given.
+func (t *Table) Pools() iter.Seq[Pool] { return slices.Values(t.pools) }
 
 // Maps returns the explicit mappings in the order in which they were given.
 func (t *Table) Maps() iter.Seq[Map] { return slices.Values(t.maps) }
@@ -427,9 +454,9 @@ func (t *Table) peer(e *entry, p *prefix6052) *prefix6052 {
 // is nil if a map says who that is. It may be nil.
 func (w *Worker) lender(p *prefix6052) Dynamic {
 	if p != nil && p.bound {
-		return p.lender
+		return p.dyn
 	}
-	return w.s.dyn
+	return w.s.tab.dyn
 }
 
 // embed composes an IPv4-embedded address and guards the well-known prefix.

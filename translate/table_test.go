@@ -17,11 +17,11 @@ func TestICMPPoolOfClassE(t *testing.T) {
 	}
 	for _, allow := range []bool{false, true} {
 		c := translate.Config{AllowClassE: allow, ICMPPool4: []netip.Addr{netip.MustParseAddr("240.0.0.1")}}
-		if _, err := translate.New(c, tab, nil); (err == nil) != allow {
+		if _, err := translate.New(c, tab); (err == nil) != allow {
 			t.Errorf("AllowClassE %t: %v", allow, err)
 		}
 		c.ICMPPool4[0] = netip.MustParseAddr("255.255.255.255")
-		if _, err := translate.New(c, tab, nil); err == nil {
+		if _, err := translate.New(c, tab); err == nil {
 			t.Errorf("AllowClassE %t: broadcast taken", allow)
 		}
 	}

@@ -36,12 +36,11 @@ type state struct {
 	mtu4, mtu6 int
 	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
 	allowed    [errorClasses]allowance
-	dyn        Dynamic
-	dynamics   []Dynamic // all that the table or the translator asks
+	dynamics   []Dynamic // of all pools
 }
 
 // newState makes a state. It reports what in cfg makes no sense.
-func newState(cfg Config, tab *Table, dyn Dynamic) (*state, error) {
+func newState(cfg Config, tab *Table) (*state, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func newState(cfg Config, tab *Table, dyn Dynamic) (*state, error) {
 		return nil, errors.New("translate: no table")
 	}
 	s := &state{
-		cfg: cfg, tab: tab, dyn: dyn,
+		cfg: cfg, tab: tab,
 		mtu4: cfg.MTU4, mtu6: cfg.MTU6, cut6: min(cfg.LowestIPv6MTU, cfg.MTU6),
 	}
 	if cfg.IPv4.IsValid() {
@@ -75,12 +74,9 @@ func newState(cfg Config, tab *Table, dyn Dynamic) (*state, error) {
 	}
 	s.allowed[otherErrors] = newAllowance(cfg.ErrorRate, cfg.ErrorBurst)
 	s.allowed[mtuErrors] = newAllowance(cfg.MTUErrorRate, cfg.MTUErrorBurst)
-	if dyn != nil {
-		s.dynamics = append(s.dynamics, dyn)
-	}
-	for i := range tab.prefixes {
-		if d := tab.prefixes[i].lender; d != nil {
-			s.dynamics = append(s.dynamics, d)
+	for _, pool := range tab.pools {
+		if pool.Dynamic != nil {
+			s.dynamics = append(s.dynamics, pool.Dynamic)
 		}
 	}
 	return s, nil
@@ -94,11 +90,13 @@ func (s *state) leases() (generation uint64) {
 	return generation
 }
 
-// New makes a Translator. It reports what in cfg makes no sense. Tab must not
-// be nil. dyn lends the addresses of TableConfig.Pools; a nil one lends nothing.
-func New(cfg Config, tab *Table, dyn Dynamic) (*Translator, error) {
-	s, err := newState(cfg, tab, dyn)
+// New makes a Translator. It reports what in cfg makes no sense. tab must not be nil.
+func New(cfg Config, tab *Table) (*Translator, error) {
+	s, err := newState(cfg, tab)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.exclude(); err != nil {
 		return nil, err
 	}
 	t := new(Translator)
@@ -122,16 +120,20 @@ func (t *Translator) Settings() Settings {
 
 // Update changes the settings while workers run: it calls change with those in force,
 // and puts in force what change leaves. A worker takes them up with its next call of
-// Translate or TranslateBatch; no packet sees a mixture. Update reports what New
-// reports, and nothing is changed then. change must not call t.
+// Translate or TranslateBatch; no packet sees a mixture. A pool that is an Excluder
+// is told which addresses have a Map now. Update reports what New reports, and nothing is
+// changed then. change must not call t.
 func (t *Translator) Update(change func(*Settings)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.state.Load()
 	c := Settings{now.cfg, now.tab}
 	change(&c)
-	s, err := newState(c.Config, c.Table, now.dyn)
+	s, err := newState(c.Config, c.Table)
 	if err != nil {
+		return err
+	}
+	if err := s.exclude(); err != nil {
 		return err
 	}
 	t.state.Store(s)

@@ -18,17 +18,17 @@ type twins struct {
 	more []translate.Packet
 }
 
-func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig, dyn translate.Dynamic) *twins {
+func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig) *twins {
 	t.Helper()
 	tab, err := translate.NewTable(tc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := translate.New(cfg, tab, dyn)
+	tr, err := translate.New(cfg, tab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ref, err := refxlat.New(cfg, tc, dyn)
+	ref, err := refxlat.New(cfg, tc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestTwinsOnMutatedGoldens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := newTwins(t, cfg, packettest.TableConfig(), nil)
+			x := newTwins(t, cfg, packettest.TableConfig())
 			try := func(pkt []byte, what string, at int) {
 				t.Helper()
 				if d := x.compare(t, pkt); d != "" {
@@ -108,7 +108,7 @@ func TestTwinsOnGeneratedPackets(t *testing.T) {
 	for i, s := range setups {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			x := newTwins(t, s.Config, s.Table, s.Dynamic)
+			x := newTwins(t, s.Config, s.Table)
 			seed := uint64(i)
 			if *generated >= 1_000_000 { // worth new ground every time
 				seed = uint64(time.Now().UnixNano())

@@ -48,13 +48,15 @@ func viaTwins(t *testing.T, cfg translate.Config, boundFirst bool) *twins {
 	tc := translate.TableConfig{
 		Prefixes: []netip.Prefix{other, bound},
 		Maps:     []translate.Map{{IPv4: netip.MustParsePrefix("203.0.113.7/32"), IPv6: netip.MustParsePrefix("2001:db8:7::7/128")}},
-		Pools:    []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")},
-		Via:      []translate.Via{{Prefix: bound, Pools: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}, Dynamic: viaBound}},
+		Pools: []translate.Pool{
+			{Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")}, Dynamic: viaOthers},
+			{Pref64: bound, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}, Dynamic: viaBound},
+		},
 	}
 	if boundFirst {
 		tc.Prefixes = []netip.Prefix{bound, other}
 	}
-	return newTwins(t, cfg, tc, viaOthers)
+	return newTwins(t, cfg, tc)
 }
 
 func between(src, dst string, payload packettest.Payload) []byte {
@@ -221,18 +223,18 @@ func TestViaMisuse(t *testing.T) {
 	a, pool := p("2001:db8:a::/96"), []netip.Prefix{p("10.1.0.0/24")}
 	for _, c := range []struct {
 		name string
-		via  []translate.Via
+		via  []translate.Pool
 		want string
 	}{
-		{"unknown", []translate.Via{{Prefix: p("2001:db8:b::/96")}}, "translate: via 2001:db8:b::/96: not one of the prefixes"},
-		{"other-length", []translate.Via{{Prefix: p("2001:db8:a::/64")}}, "translate: via 2001:db8:a::/64: not one of the prefixes"},
-		{"none", []translate.Via{{}}, "translate: via invalid Prefix: not one of the prefixes"},
-		{"twice", []translate.Via{{Prefix: a}, {Prefix: a}}, "translate: via 2001:db8:a::/96: given twice"},
-		{"pool-twice", []translate.Via{{Prefix: a, Pools: pool}}, "translate: pool 10.1.0.0/24: given twice"},
-		{"pool-not-ipv4", []translate.Via{{Prefix: a, Pools: []netip.Prefix{a}}}, "translate: pool 2001:db8:a::/96: not an IPv4 prefix"},
+		{"unknown", []translate.Pool{{Pref64: p("2001:db8:b::/96")}}, "translate: pool for 2001:db8:b::/96: not one of the prefixes"},
+		{"other-length", []translate.Pool{{Pref64: p("2001:db8:a::/64")}}, "translate: pool for 2001:db8:a::/64: not one of the prefixes"},
+		{"none-twice", []translate.Pool{{}}, "translate: pool for no prefix: given twice"},
+		{"twice", []translate.Pool{{Pref64: a}, {Pref64: a}}, "translate: pool for 2001:db8:a::/96: given twice"},
+		{"pool-twice", []translate.Pool{{Pref64: a, Prefixes: pool}}, "translate: pool 10.1.0.0/24: given twice"},
+		{"pool-not-ipv4", []translate.Pool{{Pref64: a, Prefixes: []netip.Prefix{a}}}, "translate: pool 2001:db8:a::/96: not an IPv4 prefix"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{a}, Pools: pool, Via: c.via})
+			_, err := translate.NewTable(translate.TableConfig{Prefixes: []netip.Prefix{a}, Pools: append([]translate.Pool{{Prefixes: pool}}, c.via...)})
 			if err == nil || err.Error() != c.want {
 				t.Errorf("%v, want %s", err, c.want)
 			}
@@ -240,15 +242,17 @@ func TestViaMisuse(t *testing.T) {
 	}
 }
 
-// TestViaNobody: a Via without a Dynamic lends nothing, nor does another pool for
+// TestViaNobody: a Pool without a Dynamic leases nothing, nor does another pool for
 // its prefix.
 func TestViaNobody(t *testing.T) {
 	pfx := netip.MustParsePrefix("2001:db8:a::/96")
 	x := newTwins(t, packettest.Config(), translate.TableConfig{
 		Prefixes: []netip.Prefix{pfx},
-		Pools:    []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")},
-		Via:      []translate.Via{{Prefix: pfx, Pools: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}}},
-	}, viaOthers)
+		Pools: []translate.Pool{
+			{Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")}, Dynamic: viaOthers},
+			{Pref64: pfx, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}},
+		},
+	})
 	for _, c := range []struct {
 		pkt  []byte
 		want translate.Reason

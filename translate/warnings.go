@@ -7,7 +7,7 @@ import (
 
 // Warnings returns a line for everything in configuration and tables that is
 // allowed and probably not meant: what Table.Warnings finds in the table now in
-// use; a Dynamic for which that has no pool; addresses in ICMPPool4 that other
+// use; a Dynamic of a pool without addresses; addresses in ICMPPool4 that other
 // networks drop as private (RFC 6791 §3.1); and simple hairpinning with the map of
 // a CLAT, whose host would then appear under a translation prefix instead of its
 // own address (RFC 7757 §4.2.1, RFC 6877 §6.3).
@@ -15,8 +15,10 @@ func (t *Translator) Warnings() []string {
 	s := t.state.Load()
 	tab := s.tab
 	lines := tab.Warnings()
-	if s.dyn != nil && !tab.lends {
-		lines = append(lines, "dynamic: the table has no pool, so no answer finds a host that was lent an address")
+	for _, pool := range tab.pools {
+		if pool.Dynamic != nil && len(pool.Prefixes) == 0 {
+			lines = append(lines, "pool for "+pool.name()+": it has no addresses, so no answer finds a host that leases one")
+		}
 	}
 	for _, a := range s.cfg.ICMPPool4 {
 		for _, p := range notRouted {

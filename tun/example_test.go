@@ -56,7 +56,7 @@ func newTranslator() *translate.Translator {
 	if err != nil {
 		panic(err)
 	}
-	t, err := translate.New(translate.Config{IPv4: netip.MustParseAddr("192.0.0.2")}, tab, nil)
+	t, err := translate.New(translate.Config{IPv4: netip.MustParseAddr("192.0.0.2")}, tab)
 	if err != nil {
 		panic(err)
 	}

@@ -44,13 +44,12 @@ func newGateway(conf string, mtu int, warnings io.Writer) (*gateway, error) {
 	if g.pools, err = c.NewPools(maps, nil, time.Unix(0, 0)); err != nil {
 		return nil, err
 	}
-	mappings := c.Table(maps)
-	g.pools.Lend(&mappings)
+	mappings := c.Table(maps, g.pools)
 	tab, err := translate.NewTable(mappings)
 	if err != nil {
 		return nil, err
 	}
-	if g.translator, err = translate.New(c.Translator(mtu), tab, g.pools.Unbound()); err != nil {
+	if g.translator, err = translate.New(c.Translator(mtu), tab); err != nil {
 		return nil, err
 	}
 	g.worker = g.translator.NewWorker()

@@ -164,14 +164,12 @@ func (d *daemon) makePools(more []taygaconf.Map) (err error) {
 
 // table makes a table with the maps of the map-file and the pools.
 func (d *daemon) table(more []taygaconf.Map) (*translate.Table, error) {
-	c := d.conf.Table(more)
-	d.pools.Lend(&c)
-	return translate.NewTable(c)
+	return translate.NewTable(d.conf.Table(more, d.pools))
 }
 
 // build makes the translator, says what it is like, and loads the leases.
 func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
-	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab, d.pools.Unbound()); err != nil {
+	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab); err != nil {
 		return err
 	}
 	d.vitals.attached(d.dev, d.queues, d.link)

@@ -303,7 +303,7 @@ func TestReserve(t *testing.T) {
 
 func unleasable(t *testing.T, c *taygaconf.Config, more ...taygaconf.Map) func(netip.Addr) bool {
 	t.Helper()
-	tab, err := translate.NewTable(c.Table(more))
+	tab, err := translate.NewTable(c.Table(more, nil))
 	require.NoError(t, err)
 	return noLease(c, tab)
 }

@@ -367,9 +367,9 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	lessees, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
 	require.NoError(t, err)
 	lessees.Assign(client.As16())
-	tab, err := translate.NewTable(c.Table(nil))
+	tab, err := translate.NewTable(c.Table(nil, taygaconf.Pools{{}: lessees}))
 	require.NoError(t, err)
-	tr, err := translate.New(c.Translator(1500), tab, lessees)
+	tr, err := translate.New(c.Translator(1500), tab)
 	require.NoError(t, err)
 	for name, kinds := range map[string]taygaconf.Log{"log=none": 0, "log=all": taygaconf.LogDrop | taygaconf.LogReject | taygaconf.LogICMP | taygaconf.LogSelf} {
 		t.Run(name, func(t *testing.T) {

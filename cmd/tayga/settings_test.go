@@ -43,7 +43,6 @@ var settingLines = map[string]string{
 	"translate.TableConfig.Prefixes":  "prefix 2001:db8:65::/96",
 	"translate.TableConfig.Maps":      "map 192.0.2.7 2001:db8:7::7",
 	"translate.TableConfig.Pools":     "dynamic-pool 10.0.1.0/24",
-	"translate.TableConfig.Via":       "dynamic-pool 10.0.1.0/24 via 2001:db8:64::/96",
 	"translate.TableConfig.Rules":     "embedded-source drop",
 	"translate.PrefixRule.DropSource": "embedded-source drop 2001:db8:64::/96",
 	"pool.Config.Prefixes":            "dynamic-pool 10.0.1.0/24",
@@ -72,7 +71,7 @@ var settingReasons = map[string]string{
 // settingsOf returns the settings of the library by name.
 func settingsOf(c *taygaconf.Config) map[string]any {
 	all := make(map[string]any)
-	table := c.Table(nil)
+	table := c.Table(nil, nil)
 	rule := translate.PrefixRule{}
 	if len(table.Rules) > 0 {
 		rule = table.Rules[0]

@@ -81,7 +81,7 @@ flow-labels yes
 func TestOddPrefix(t *testing.T) {
 	c := confOf(t, "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\n")
 	assert.Equal(t, "2001:db8::100:0:c000:201", c.IPv6.String())
-	tab := c.Table(nil)
+	tab := c.Table(nil, nil)
 	assert.Empty(t, tab.Prefixes)
 	require.Len(t, tab.Maps, 1)
 	assert.Equal(t, "0.0.0.0/0 2001:db8:0:0:100::/96", tab.Maps[0].String())

@@ -41,7 +41,7 @@ func newTranslator() (*translate.Translator, error) {
 	return translate.New(translate.Config{
 		IPv4: netip.MustParseAddr("192.0.0.2"),
 		IPv6: netip.MustParseAddr("2001:db8::1"),
-	}, tab, nil)
+	}, tab)
 }
 
 func convert(in, out string) error {

@@ -73,7 +73,7 @@ func New[Event any](d Device[Event], c Config) (*CLAT[Event], error) {
 		UDPZero:      translate.UDPZeroCompute,
 		Hairpin:      translate.HairpinOff,
 		AllowPrivate: true,
-	}, tab, nil)
+	}, tab)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,10 @@ func Example() {
 	}
 	tab, err := translate.NewTable(translate.TableConfig{
 		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")},
-		Pools:    []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, // Leases is asked about these only
+		Pools: []translate.Pool{{
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, // dyn is asked about these only
+			Dynamic:  dyn,
+		}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -84,7 +87,7 @@ func Example() {
 	}
 	t, err := translate.New(translate.Config{
 		IPv4: netip.MustParseAddr("192.0.0.2"), IPv6: netip.MustParseAddr("2001:db8::1"),
-	}, tab, dyn)
+	}, tab)
 	if err != nil {
 		fmt.Println(err)
 		return

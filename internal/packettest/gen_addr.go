@@ -2,7 +2,6 @@ package packettest
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -46,9 +45,9 @@ func (g *Gen) outside4() netip.Addr {
 
 // inside4 is an IPv4 address that stands for an IPv6 host by a map or a lease.
 func (g *Gen) inside4() netip.Addr {
-	pools := g.setup.Table.Pools
-	for _, v := range g.setup.Table.Via {
-		pools = slices.Concat(pools, v.Pools)
+	var pools []netip.Prefix
+	for _, p := range g.setup.Table.Pools {
+		pools = append(pools, p.Prefixes...)
 	}
 	if len(pools) > 0 && g.one(4) {
 		return g.in(pick(g, pools...))

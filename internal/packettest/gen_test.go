@@ -43,7 +43,7 @@ func TestGenReaches(t *testing.T) {
 	var reasons [translate.NumReasons]int
 	var verdicts [translate.NumVerdicts]int
 	for i, s := range packettest.Setups() {
-		x, err := refxlat.New(s.Config, s.Table, s.Dynamic)
+		x, err := refxlat.New(s.Config, s.Table)
 		require.NoError(t, err, s.Name)
 		_, err = translate.NewTable(s.Table)
 		require.NoError(t, err, s.Name)

@@ -83,12 +83,20 @@ func (numbered) Host(addr [4]byte) (host [16]byte, ok bool) {
 	return host, Pool.Contains(netip.AddrFrom4(addr))
 }
 
+// Pools returns pools that are bound to no prefix, with who leases their addresses.
+func Pools(dyn translate.Dynamic, prefixes ...string) []translate.Pool {
+	p := translate.Pool{Dynamic: dyn}
+	for _, s := range prefixes {
+		p.Prefixes = append(p.Prefixes, netip.MustParsePrefix(s))
+	}
+	return []translate.Pool{p}
+}
+
 // A Setup is a translator's configuration to compare or to fuzz under.
 type Setup struct {
-	Name    string // lower case, words joined by hyphens
-	Config  translate.Config
-	Table   translate.TableConfig
-	Dynamic translate.Dynamic
+	Name   string // lower case, words joined by hyphens
+	Config translate.Config
+	Table  translate.TableConfig
 }
 
 // Setups returns setups that together use every option but flow labels, rate
@@ -97,9 +105,10 @@ type Setup struct {
 // but the first have several maps, a pool with Leases, and the prefix P unless
 // the name says otherwise.
 func Setups() []Setup {
-	all := []Setup{{"golden", Config(), TableConfig(), Leases{}}}
+	all := []Setup{{"golden", Config(), TableConfig()}}
+	all[0].Table.Pools = []translate.Pool{{Dynamic: Leases{}}}
 	add := func(name string, f func(c *translate.Config, t *translate.TableConfig)) {
-		s := Setup{name, Config(), TableConfig(), Leases{}}
+		s := Setup{name, Config(), TableConfig()}
 		s.Table.Maps = append(s.Table.Maps,
 			mapOf("192.0.2.16/28", "2001:db8:cccc::/124"),
 			mapOf("192.0.2.128/26", "2001:db8:dddd::/64"),  // longer IPv6 suffix
@@ -108,7 +117,7 @@ func Setups() []Setup {
 			mapOf("203.0.113.0/24", "2001:db8:71::/56"),    // around the pool
 			mapOf("198.51.100.9/32", "2001:db8:64::9/128"), // inside the prefix
 		)
-		s.Table.Pools = []netip.Prefix{Pool}
+		s.Table.Pools = []translate.Pool{{Prefixes: []netip.Prefix{Pool}, Dynamic: Leases{}}}
 		if f != nil {
 			f(&s.Config, &s.Table)
 		}
@@ -193,7 +202,7 @@ func Setups() []Setup {
 		c.ICMPPool6 = []netip.Addr{R6}
 	})
 	add("hosts-in-prefix", nil)
-	all[len(all)-1].Dynamic = numbered{}
+	all[len(all)-1].Table.Pools[0].Dynamic = numbered{}
 	// Hairpins between hosts some of which the well-known prefix must not carry.
 	private := func(c *translate.Config, t *translate.TableConfig) {
 		prefixes("64:ff9b::/96")(c, t)
@@ -214,7 +223,7 @@ func Setups() []Setup {
 	via := func(n int, more func(*translate.Config)) func(*translate.Config, *translate.TableConfig) {
 		return func(c *translate.Config, t *translate.TableConfig) {
 			prefixes("2001:db8:64::/96", "2001:db8:122:300::/56", "2001:db8:65::/96")(c, t)
-			t.Via = []translate.Via{{Prefix: t.Prefixes[n], Pools: []netip.Prefix{viaPool}, Dynamic: viaLeases{}}}
+			t.Pools = append(t.Pools, translate.Pool{Pref64: t.Prefixes[n], Prefixes: []netip.Prefix{viaPool}, Dynamic: viaLeases{}})
 			if more != nil {
 				more(c)
 			}
@@ -225,7 +234,7 @@ func Setups() []Setup {
 	add("via-hairpin-simple", via(2, func(c *translate.Config) { c.Hairpin = translate.HairpinSimple }))
 	add("via-hairpin-off", via(0, func(c *translate.Config) { c.Hairpin = translate.HairpinOff }))
 	add("via-only-prefix", func(c *translate.Config, t *translate.TableConfig) {
-		t.Via = []translate.Via{{Prefix: P, Pools: []netip.Prefix{viaPool}, Dynamic: viaLeases{}}}
+		t.Pools = append(t.Pools, translate.Pool{Pref64: P, Prefixes: []netip.Prefix{viaPool}, Dynamic: viaLeases{}})
 	})
 	return all
 }

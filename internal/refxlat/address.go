@@ -112,8 +112,8 @@ type pool struct {
 
 // bound reports whether there are pools bound to a prefix, and who lends them.
 func (x *Xlat) bound(prefix netip.Prefix) (translate.Dynamic, bool) {
-	for _, v := range x.tab.Via {
-		if v.Prefix == prefix {
+	for _, v := range x.tab.Pools {
+		if v.Pref64.IsValid() && v.Pref64 == prefix {
 			return v.Dynamic, true
 		}
 	}

@@ -18,7 +18,7 @@ func TestGolden(t *testing.T) {
 		t.Run(g.ID+"-"+g.Name, func(t *testing.T) {
 			cfg, err := g.Apply(packettest.Config())
 			require.NoError(t, err)
-			x, err := refxlat.New(cfg, packettest.TableConfig(), nil)
+			x, err := refxlat.New(cfg, packettest.TableConfig())
 			require.NoError(t, err)
 			out, res := x.Translate(g.In)
 			require.Equal(t, translate.Result{Verdict: translate.Forward, Reason: translate.Translated}, res)

@@ -93,7 +93,8 @@ func (mirror) Host(a [4]byte) ([16]byte, bool) {
 func TestHairpinLoop(t *testing.T) {
 	cfg, tab := pt.Config(), pt.TableConfig()
 	pooled(&cfg, &tab)
-	x, err := refxlat.New(cfg, tab, mirror{})
+	tab.Pools[0].Dynamic = mirror{}
+	x, err := refxlat.New(cfg, tab)
 	require.NoError(t, err)
 	refused(t, x, pt.IP(pt.Header{Src: pt.H4in6, Dst: addr("2001:db8:64::203.0.113.70")}, small), translate.HairpinLoop)
 	hairpinned(t, x, pt.IP(pt.Header{Src: pt.M6, Dst: addr("2001:db8:64::203.0.113.70")}, small))

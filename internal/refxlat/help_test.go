@@ -21,10 +21,11 @@ type change func(c *translate.Config, t *translate.TableConfig)
 func fixture(t testing.TB, changes ...change) *refxlat.Xlat {
 	t.Helper()
 	cfg, tab := pt.Config(), pt.TableConfig()
+	tab.Pools = pt.Pools(leases{})
 	for _, f := range changes {
 		f(&cfg, &tab)
 	}
-	x, err := refxlat.New(cfg, tab, leases{})
+	x, err := refxlat.New(cfg, tab)
 	require.NoError(t, err)
 	return x
 }
@@ -50,7 +51,7 @@ func (leases) Host(a [4]byte) ([16]byte, bool)    { return held6.As16(), a == he
 func (leases) Generation() uint64                 { return 0 }
 
 func pooled(_ *translate.Config, t *translate.TableConfig) {
-	t.Pools = []netip.Prefix{prefix("203.0.113.64/26")}
+	t.Pools = pt.Pools(leases{}, "203.0.113.64/26")
 }
 
 func mtus(mtu4, mtu6 int) change {

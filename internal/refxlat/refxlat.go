@@ -28,10 +28,10 @@ type Xlat struct {
 	pools []pool // all of tab
 }
 
-// New returns a translator. dyn may be nil. It refuses flow labels and mappings
+// New returns a translator. It refuses flow labels and mappings
 // that cannot be; the rest of cfg and tab is expected to be what translate.New
 // and translate.NewTable accept.
-func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic) (*Xlat, error) {
+func New(cfg translate.Config, tab translate.TableConfig) (*Xlat, error) {
 	if cfg.FlowLabels {
 		return nil, errors.New("refxlat: flow labels are not supported")
 	}
@@ -44,7 +44,7 @@ func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic)
 	if cfg.LowestIPv6MTU == 0 {
 		cfg.LowestIPv6MTU = 1280
 	}
-	x := &Xlat{cfg: cfg, dyn: dyn}
+	x := &Xlat{cfg: cfg}
 	for _, p := range tab.Prefixes {
 		if !p.Addr().Is6() || !slices.Contains([]int{32, 40, 48, 56, 64, 96}, p.Bits()) {
 			return nil, fmt.Errorf("refxlat: %s is no RFC 6052 prefix", p)
@@ -57,13 +57,16 @@ func New(cfg translate.Config, tab translate.TableConfig, dyn translate.Dynamic)
 		}
 		x.tab.Maps = append(x.tab.Maps, translate.Map{IPv4: m.IPv4.Masked(), IPv6: m.IPv6.Masked()})
 	}
-	x.tab.Via, x.tab.Rules = tab.Via, tab.Rules
-	for _, v := range append(slices.Clone(tab.Via), translate.Via{Pools: tab.Pools, Dynamic: dyn}) {
-		for _, p := range v.Pools {
+	x.tab.Pools, x.tab.Rules = tab.Pools, tab.Rules
+	for _, v := range tab.Pools {
+		if !v.Pref64.IsValid() {
+			x.dyn = v.Dynamic
+		}
+		for _, p := range v.Prefixes {
 			if !p.Addr().Is4() {
 				return nil, fmt.Errorf("refxlat: %s is no IPv4 pool", p)
 			}
-			x.pools = append(x.pools, pool{p.Masked(), v.Dynamic, v.Prefix})
+			x.pools = append(x.pools, pool{p.Masked(), v.Dynamic, v.Pref64})
 		}
 	}
 	return x, nil

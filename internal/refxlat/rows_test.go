@@ -610,14 +610,14 @@ func TestNewRefuses(t *testing.T) {
 		"map-suffix": func(_ *translate.Config, t *translate.TableConfig) {
 			t.Maps[0] = translate.Map{IPv4: prefix("192.0.2.0/24"), IPv6: prefix("2001:db8::/125")}
 		},
-		"pool-family": func(_ *translate.Config, t *translate.TableConfig) { t.Pools = []netip.Prefix{prefix("::/96")} },
+		"pool-family": func(_ *translate.Config, t *translate.TableConfig) { t.Pools = pt.Pools(nil, "::/96") },
 	} {
 		cfg, tab := pt.Config(), pt.TableConfig()
 		f(&cfg, &tab)
-		_, err := refxlat.New(cfg, tab, nil)
+		_, err := refxlat.New(cfg, tab)
 		require.Error(t, err, name)
 	}
-	x, err := refxlat.New(translate.Config{}, translate.TableConfig{}, nil)
+	x, err := refxlat.New(translate.Config{}, translate.TableConfig{})
 	require.NoError(t, err)
 	refused(t, x, pt.IP(pt.From4(), small), translate.NoDestination)
 }

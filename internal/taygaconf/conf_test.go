@@ -561,7 +561,7 @@ func TestReadMaps(t *testing.T) {
 				t.Errorf("got\n%s\n%s", strings.Join(gotMaps, "\n"), strings.Join(gotProblems, "\n"))
 			}
 			// What is accepted here, the table accepts too.
-			if _, err := translate.NewTable(c.Table(maps)); err != nil {
+			if _, err := translate.NewTable(c.Table(maps, nil)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -90,7 +90,7 @@ func TestPrefixOfTAYGA(t *testing.T) {
 		{IPv4: p("0.0.0.0/0"), IPv6: p("2001:db8:0:0:100::/96")},
 		{IPv4: p("198.51.100.7/32"), IPv6: p("2001:db8:7::7/128")},
 	}
-	tc := c.Table(nil)
+	tc := c.Table(nil, nil)
 	if len(tc.Prefixes) > 0 || !reflect.DeepEqual(tc.Maps, want) {
 		t.Errorf("got %+v", tc)
 	}

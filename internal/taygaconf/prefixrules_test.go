@@ -40,13 +40,13 @@ func TestEmbeddedSource(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			conf := mustRead(t, c.text)
 			var got []bool
-			for _, r := range conf.Table(c.more).Rules {
+			for _, r := range conf.Table(c.more, nil).Rules {
 				got = append(got, r.DropSource)
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("dropped: %v, want %v", got, c.want)
 			}
-			if _, err := translate.NewTable(conf.Table(c.more)); err != nil {
+			if _, err := translate.NewTable(conf.Table(c.more, nil)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -53,16 +53,12 @@ const (
 	usualErrorBurst = 50
 )
 
-// Table lists the mappings of c and those of its map-file. Pools that are bound to
-// a prefix lend nothing yet: see Pools.Lend.
-func (c *Config) Table(more []Map) translate.TableConfig {
+// Table lists the mappings of c and those of its map-file. The addresses of its
+// pools are leased by ps, which may be nil.
+func (c *Config) Table(more []Map, ps Pools) translate.TableConfig {
 	t := translate.TableConfig{Rules: c.rules(more)}
-	for _, via := range c.Bindings() {
-		if !via.IsValid() {
-			t.Pools = c.PoolsVia(via)
-			continue
-		}
-		t.Via = append(t.Via, translate.Via{Prefix: via, Pools: c.PoolsVia(via)})
+	for _, pref64 := range c.Bindings() {
+		t.Pools = append(t.Pools, translate.Pool{Prefixes: c.PoolsVia(pref64), Pref64: pref64, Dynamic: ps.dynamic(pref64)})
 	}
 	for _, p := range c.Prefixes {
 		if isOdd(p) {
@@ -105,11 +101,11 @@ func (c *Config) PoolsVia(via netip.Prefix) []netip.Prefix {
 	return list
 }
 
-// Pools are the lenders of the addresses of all dynamic pools, by what these are
-// bound to: a key for each of Bindings.
+// Pools lease the addresses of all dynamic pools. The key is what these are bound to,
+// one for each of Bindings.
 type Pools map[netip.Prefix]*pool.Pool
 
-// NewPools makes the lenders. Their clocks start at now. onEvent, if not nil, may
+// NewPools makes the pools. Their clocks start at now. onEvent, if not nil, may
 // be called by several of them at once; see pool.Config for the rest.
 func (c *Config) NewPools(more []Map, onEvent func(pool.Event), now time.Time) (Pools, error) {
 	ps := make(Pools)
@@ -123,20 +119,9 @@ func (c *Config) NewPools(more []Map, onEvent func(pool.Event), now time.Time) (
 	return ps, nil
 }
 
-// Lend makes ps the lenders of a table that comes from Table.
-func (ps Pools) Lend(t *translate.TableConfig) {
-	for i := range t.Via {
-		t.Via[i].Dynamic = ps.lender(t.Via[i].Prefix)
-	}
-}
-
-// Unbound returns the lender of pools that are bound to no prefix, which is for a
-// Translator; nil if there is none.
-func (ps Pools) Unbound() translate.Dynamic { return ps.lender(netip.Prefix{}) }
-
-// lender returns a nil interface, not one around a nil pointer, if there is none.
-func (ps Pools) lender(via netip.Prefix) translate.Dynamic {
-	if p := ps[via]; p != nil {
+// dynamic returns a nil interface, not one around a nil pointer, if there is none.
+func (ps Pools) dynamic(pref64 netip.Prefix) translate.Dynamic {
+	if p := ps[pref64]; p != nil {
 		return p
 	}
 	return nil

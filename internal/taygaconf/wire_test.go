@@ -24,24 +24,20 @@ map 10.1.0.7 2001:db8:7::7
 	if got := c.Bindings(); !reflect.DeepEqual(got, []netip.Prefix{b, none}) {
 		t.Errorf("bindings %v", got)
 	}
-	lenders, err := c.NewPools(nil, nil, time.Now())
+	pools, err := c.NewPools(nil, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound, rest := lenders[b].Stats().Size, lenders[none].Stats().Size; bound != 255-1+127 || rest != 255 {
+	if bound, rest := pools[b].Stats().Size, pools[none].Stats().Size; bound != 255-1+127 || rest != 255 {
 		t.Errorf("pools of %d and %d addresses", bound, rest)
 	}
-	tc := c.Table(nil)
-	if !reflect.DeepEqual(tc.Pools, []netip.Prefix{p("10.2.0.0/24")}) {
-		t.Errorf("pools bound to none: %v", tc.Pools)
+	tc := c.Table(nil, pools)
+	want := []translate.Pool{
+		{Pref64: b, Prefixes: []netip.Prefix{p("10.1.0.0/24"), p("10.1.1.0/25")}, Dynamic: pools[b]},
+		{Prefixes: []netip.Prefix{p("10.2.0.0/24")}, Dynamic: pools[none]},
 	}
-	lenders.Lend(&tc)
-	want := []translate.Via{{Prefix: b, Pools: []netip.Prefix{p("10.1.0.0/24"), p("10.1.1.0/25")}, Dynamic: lenders[b]}}
-	if !reflect.DeepEqual(tc.Via, want) {
-		t.Errorf("via %v", tc.Via)
-	}
-	if lenders.Unbound() != translate.Dynamic(lenders[none]) {
-		t.Error("another pool lends where there is no via")
+	if !reflect.DeepEqual(tc.Pools, want) {
+		t.Errorf("pools %v", tc.Pools)
 	}
 	if _, err := translate.NewTable(tc); err != nil {
 		t.Error(err)
@@ -52,18 +48,9 @@ map 10.1.0.7 2001:db8:7::7
 func TestNoPools(t *testing.T) {
 	for _, text := range []string{minimal, minimal + "dynamic-pool 10.1.0.0/24 via 2001:db8:1:ffff::/96\n"} {
 		c := mustRead(t, text)
-		lenders, err := c.NewPools(nil, nil, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if lenders.Unbound() != nil {
-			t.Errorf("%s: lends where there is no via", text)
-		}
-		tc := c.Table(nil)
-		Pools{}.Lend(&tc)
-		for _, v := range tc.Via {
-			if v.Dynamic != nil {
-				t.Errorf("%s: lent by %v", text, v.Dynamic)
+		for _, v := range c.Table(nil, nil).Pools {
+			if v.Dynamic != nil || !v.Pref64.IsValid() {
+				t.Errorf("%s: pool %v", text, v)
 			}
 		}
 	}
@@ -73,11 +60,11 @@ func TestNoPools(t *testing.T) {
 func TestEventsOfAllPools(t *testing.T) {
 	c := mustRead(t, minimal+"prefix 2001:db8:b::/96\ndynamic-pool 10.1.0.0/24 via 2001:db8:b::/96\ndynamic-pool 10.2.0.0/24\n")
 	told := make(map[netip.Addr]bool)
-	lenders, err := c.NewPools(nil, func(e pool.Event) { told[e.Addr] = true }, time.Now())
+	pools, err := c.NewPools(nil, func(e pool.Event) { told[e.Addr] = true }, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range lenders {
+	for _, l := range pools {
 		addr, _ := l.Assign(netip.MustParseAddr("2001:db8:77::1").As16())
 		if !told[netip.AddrFrom4(addr)] {
 			t.Errorf("nothing told about %v", addr)
