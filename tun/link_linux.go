@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,9 @@ func (d *Device) openLink() (err error) {
 		return err
 	}
 	d.index = int(v)
+	if d.query, err = routeSocket(); err != nil {
+		return err
+	}
 	d.route, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("tun: netlink socket: %w", err)
@@ -67,6 +71,10 @@ func (d *Device) Link() (Link, error) {
 		return Link{}, err
 	}
 	defer d.mu.Unlock()
+	return d.linkLocked()
+}
+
+func (d *Device) linkLocked() (Link, error) {
 	mtu, err := d.get(unix.SIOCGIFMTU)
 	if err != nil {
 		return Link{}, err
@@ -75,7 +83,11 @@ func (d *Device) Link() (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	return Link{MTU: int(mtu), Up: flags&unix.IFF_UP != 0}, nil
+	l := Link{MTU: int(mtu), Up: flags&unix.IFF_UP != 0, Repaired: d.repaired}
+	if i, err := inspect(d.query, d.name); err == nil && i.Index == d.index { // not before 4.17
+		l.Foreign, l.Ownerless = max(i.Queues-len(d.queues), 0), i.Ownerless()
+	}
+	return l, nil
 }
 
 // SetMTU sets the device's MTU in octets: 68 at least, or 1280 where the device
@@ -130,7 +142,8 @@ func (d *Device) Watch(f func(Link)) error {
 	buf := make([]byte, 1<<16)
 	fds := []unix.PollFd{{Fd: int32(d.route), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+		ready, err := unix.Poll(fds, int(lookInterval/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("tun: watch %s: %w", d.name, err)
 		}
 		if d.closed.Load() {
@@ -138,6 +151,7 @@ func (d *Device) Watch(f func(Link)) error {
 		}
 		n, _, err := unix.Recvfrom(d.route, buf, 0)
 		switch {
+		case ready == 0 && errors.Is(err, unix.EAGAIN): // time to look
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			continue
 		case err != nil && !errors.Is(err, unix.ENOBUFS): // ENOBUFS: messages were lost
@@ -146,7 +160,7 @@ func (d *Device) Watch(f func(Link)) error {
 			continue
 		}
 		// Messages may be late; the device itself is asked what holds now.
-		now, err := d.linkByIndex()
+		now, err := d.linkByIndex(last)
 		if err != nil {
 			return err
 		}
@@ -160,23 +174,32 @@ func (d *Device) Watch(f func(Link)) error {
 	}
 }
 
+// lookInterval is how often Watch looks without having been notified: the kernel
+// does not notify of settings, nor of queues while the device is down.
+const lookInterval = time.Second
+
 // linkByIndex is Link for the device that was opened, and not for a later one
-// that took its name.
-func (d *Device) linkByIndex() (Link, error) {
+// that took its name. It sets back settings that other programs have changed since
+// the last look.
+func (d *Device) linkByIndex(last Link) (Link, error) {
 	if err := d.enter(&d.mu); err != nil {
 		return Link{}, err
 	}
+	defer d.mu.Unlock()
 	index, err := d.get(unix.SIOCGIFINDEX)
-	d.mu.Unlock()
 	if errors.Is(err, ErrGone) || err == nil && int(index) != d.index {
 		return Link{Gone: true}, nil
 	}
 	if err != nil {
 		return Link{}, err
 	}
-	l, err := d.Link()
+	l, err := d.linkLocked()
 	if errors.Is(err, ErrGone) {
 		return Link{Gone: true}, nil
+	}
+	if err == nil {
+		d.repair(l.Foreign > 0 || last.Foreign > 0)
+		l.Repaired = d.repaired
 	}
 	return l, err
 }
@@ -197,66 +220,4 @@ func mentions(b []byte, index int) bool {
 		b = b[min(len(b), (n+3)&^3):]
 	}
 	return false
-}
-
-// queuesInUse asks the kernel how many queues of the named device programs have
-// open. It reports false if the kernel does not tell, as before 4.17. A device
-// that does not exist has none; nor does one with a single queue: the kernel lets
-// nobody share that.
-func queuesInUse(name string) (n int, ok bool) {
-	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return 0, false
-	}
-	defer unix.Close(s)
-	b := make([]byte, unix.SizeofNlMsghdr+unix.SizeofIfInfomsg, 1<<16)
-	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(name)+1))
-	b = binary.NativeEndian.AppendUint16(b, unix.IFLA_IFNAME)
-	b = append(b, name...)
-	b = append(b, make([]byte, 4-len(name)%4)...) // a zero at least, and up to a multiple of 4
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETLINK)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST)
-	if err := unix.Sendto(s, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return 0, false
-	}
-	size, _, err := unix.Recvfrom(s, b[:cap(b)], 0)
-	if err != nil || size < unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
-		return 0, false
-	}
-	switch binary.NativeEndian.Uint16(b[4:]) {
-	case unix.NLMSG_ERROR:
-		errno := -int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:]))
-		return 0, unix.Errno(errno) == unix.ENODEV
-	case unix.RTM_NEWLINK:
-	default:
-		return 0, false
-	}
-	b = b[unix.SizeofNlMsghdr+unix.SizeofIfInfomsg : size]
-	data := attribute(attribute(b, unix.IFLA_LINKINFO), unix.IFLA_INFO_DATA)
-	if v := attribute(data, unix.IFLA_TUN_MULTI_QUEUE); len(v) == 1 && v[0] == 0 {
-		return 0, true
-	}
-	for _, typ := range []uint16{unix.IFLA_TUN_NUM_QUEUES, unix.IFLA_TUN_NUM_DISABLED_QUEUES} {
-		if v := attribute(data, typ); len(v) >= 4 {
-			n += int(binary.NativeEndian.Uint32(v))
-			ok = true
-		}
-	}
-	return n, ok
-}
-
-// attribute returns the value of a netlink attribute, nil if there is none.
-func attribute(b []byte, typ uint16) []byte {
-	for len(b) >= 4 {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < 4 || n > len(b) {
-			return nil
-		}
-		if binary.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED == typ {
-			return b[4:n]
-		}
-		b = b[min(len(b), (n+3)&^3):]
-	}
-	return nil
 }

@@ -50,7 +50,31 @@ type Config struct {
 	Plain bool
 	// NoTSO, NoUSO leave out an offload: TCP or UDP segmentation.
 	NoTSO, NoUSO bool
+	// Owner of a device that Open makes; nil means the effective user and group of
+	// this process. A device that is attached to keeps the owner that it has, or has
+	// not: see Inspect.
+	Owner *Owner
 }
+
+// An Owner says who may attach to a device without CAP_NET_ADMIN: the user, if
+// GID is negative; a member of the group, if UID is; who is both, if neither is;
+// and any local user that can open /dev/net/tun if both are negative and the device
+// has several queues, as those that Open makes have. Such a program gets packets
+// that others should get, and sends what it likes.
+type Owner struct{ UID, GID int }
+
+// Info is what the kernel says of a TUN device.
+type Info struct {
+	Index      int
+	MultiQueue bool
+	Queues     int // of a device with several: open in programs, detached ones included
+	Persistent bool
+	UID, GID   int // of the owner and the group, −1 for none
+}
+
+// Ownerless reports whether any local user may attach to the device, and to one
+// that others have open.
+func (i Info) Ownerless() bool { return i.MultiQueue && i.UID < 0 && i.GID < 0 }
 
 // Errors that callers branch on. They come wrapped.
 var (
@@ -95,6 +119,16 @@ type Link struct {
 	MTU  int
 	Up   bool
 	Gone bool // deleted; the rest is void
+	// Foreign is how many queues other programs have open, detached ones included.
+	// They get a share of the packets, and may change settings of the device. To
+	// attach takes privilege, or being the owner, unless the device is ownerless.
+	Foreign int
+	// Ownerless: any local user may attach. See Info.
+	Ownerless bool
+	// Repaired counts how often Watch has found settings changed that belong to
+	// the reader of a queue, such as the size of the virtio-net header, and has set
+	// them back. Packets in between were lost.
+	Repaired int
 }
 
 // Headroom is the offset at which Read puts packets: room for translation, and

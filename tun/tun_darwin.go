@@ -42,6 +42,11 @@ func Persist(name string, stay bool, uid, gid int) error {
 	return fmt.Errorf("tun: persistent device %s: %w", name, errors.ErrUnsupported)
 }
 
+// Inspect returns errors.ErrUnsupported: a device belongs to its process.
+func Inspect(name string) (Info, error) {
+	return Info{}, fmt.Errorf("tun: inspect %s: %w", name, errors.ErrUnsupported)
+}
+
 // Name returns the device's name.
 func (d *Device) Name() string { return d.ifce.Name() }
 

@@ -25,14 +25,16 @@ type Device struct {
 	lock     int // abstract socket that keeps other daemons of ours away
 	ctl      int // socket for ioctls, in the namespace of the device
 	route    int // route netlink socket, for Watch
+	query    int // another, for questions about the device
 	wake     int // eventfd that is readable once the device is closed
 	index    int
 
 	closed   atomic.Bool // Stop was called: descriptors are used no more
 	ending   sync.Mutex  // held by Stop and Close; guards released
 	released bool
-	mu       sync.Mutex // held while ctl is used
+	mu       sync.Mutex // held while ctl and query are used
 	watching sync.Mutex // held while route is used
+	repaired int        // settings that were changed and set back, under mu
 }
 
 // Queue is one queue of a device. One goroutine may read while another writes.
@@ -56,7 +58,7 @@ func Open(c Config) (*Device, error) {
 	if c.Queues < 0 || c.Queues > 64 {
 		return nil, fmt.Errorf("tun: %d queues: want 1 to 64", c.Queues)
 	}
-	d := &Device{name: c.Name, lock: -1, ctl: -1, route: -1, wake: -1}
+	d := &Device{name: c.Name, lock: -1, ctl: -1, route: -1, query: -1, wake: -1}
 	if err := d.open(c); err != nil {
 		d.release()
 		return nil, err
@@ -140,20 +142,21 @@ func unused(name string) bool {
 // attachAll opens the queues, asking for multiple queues unless the device was
 // made for one, and for the best offloads that the kernel grants.
 func (d *Device) attachAll(c Config) error {
+	own := ownerOf(c)
 	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_MULTI_QUEUE)
 	if !c.Plain {
 		flags |= unix.IFF_VNET_HDR
 	}
-	q, err := attach(d.name, flags)
+	q, _, err := makeOrAttach(d.name, flags, own)
 	if errors.Is(err, unix.EINVAL) {
 		flags &^= unix.IFF_MULTI_QUEUE
-		q, err = attach(d.name, flags)
+		q, _, err = makeOrAttach(d.name, flags, own)
 	}
 	if errors.Is(err, unix.EINVAL) && !c.Plain {
 		flags = flags&^unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE
-		if q, err = attach(d.name, flags); errors.Is(err, unix.EINVAL) {
+		if q, _, err = makeOrAttach(d.name, flags, own); errors.Is(err, unix.EINVAL) {
 			flags &^= unix.IFF_MULTI_QUEUE
-			q, err = attach(d.name, flags)
+			q, _, err = makeOrAttach(d.name, flags, own)
 		}
 	}
 	if err != nil {
@@ -161,11 +164,6 @@ func (d *Device) attachAll(c Config) error {
 	}
 	q.d = d
 	d.queues = []*Queue{q}
-	if flags&unix.IFF_VNET_HDR != 0 {
-		d.features = grant(q.fd, c)
-	} else if err := plain(q.fd); err != nil {
-		return fmt.Errorf("tun: switch off offloads of %s: %w", d.name, err)
-	}
 	for flags&unix.IFF_MULTI_QUEUE != 0 && len(d.queues) < c.Queues {
 		q, err := attach(d.name, flags)
 		if err != nil {
@@ -173,6 +171,13 @@ func (d *Device) attachAll(c Config) error {
 		}
 		q.d = d
 		d.queues = append(d.queues, q)
+	}
+	reset(q.fd) // what a program before us may have left
+	_, err = restore(q.fd)
+	if flags&unix.IFF_VNET_HDR != 0 && err == nil {
+		d.features = grant(q.fd, c)
+	} else if err := plain(q.fd); err != nil {
+		return fmt.Errorf("tun: switch off offloads of %s: %w", d.name, err)
 	}
 	return nil
 }
@@ -207,6 +212,8 @@ func explain(name string, err error) error {
 		return fmt.Errorf("tun: %w (the container may not use the device: allow it)", err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("tun: attach %s: %w (run as root or with CAP_NET_ADMIN)", name, err)
+	case errors.Is(err, errRaced):
+		return fmt.Errorf("tun: make %s: %w", name, err)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("tun: attach %s: %w (stop the other process first)", name, ErrBusy)
 	case errors.Is(err, unix.EINVAL):
@@ -231,10 +238,6 @@ const (
 // grant asks for offloads, fewer with every refusal. The kernel takes them for
 // the whole device.
 func grant(fd int, c Config) Features {
-	// A program before us may have left a longer header.
-	if unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, virtioLen) != nil {
-		return Features{}
-	}
 	for _, f := range []Features{{true, true, true}, {true, true, false}, {true, false, false}} {
 		f.TSO = f.TSO && !c.NoTSO
 		f.USO = f.USO && !c.NoUSO
@@ -262,16 +265,19 @@ func (f Features) bits() int {
 // with super-packets and partial checksums.
 func plain(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) }
 
-// Persist makes the named device stay, or go, when nobody has it open. It makes
-// the device if there is none. With stay, uid and gid may attach to it without
-// privilege; −1 leaves an owner out.
+// Persist makes the named device stay, or go, when no program has it open. It
+// makes the device if there is none, at once with its owner, as Open does. With
+// stay, uid and gid become the owner of a device that exists, too; −1 leaves one of
+// them out. See Owner for what that means.
 func Persist(name string, stay bool, uid, gid int) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	q, err := attach(name, unix.IFF_TUN|unix.IFF_NO_PI|unix.IFF_MULTI_QUEUE)
+	own := Owner{uid, gid}
+	const flags = unix.IFF_TUN | unix.IFF_NO_PI
+	q, made, err := makeOrAttach(name, flags|unix.IFF_MULTI_QUEUE, own)
 	if errors.Is(err, unix.EINVAL) {
-		q, err = attach(name, unix.IFF_TUN|unix.IFF_NO_PI)
+		q, made, err = makeOrAttach(name, flags, own)
 	}
 	if err != nil {
 		return explain(name, err)
@@ -280,14 +286,9 @@ func Persist(name string, stay bool, uid, gid int) error {
 	on := 0
 	if stay {
 		on = 1
-		if uid >= 0 {
-			if err := unix.IoctlSetInt(q.fd, unix.TUNSETOWNER, uid); err != nil {
-				return fmt.Errorf("tun: set owner of %s: %w", name, err)
-			}
-		}
-		if gid >= 0 {
-			if err := unix.IoctlSetInt(q.fd, unix.TUNSETGROUP, gid); err != nil {
-				return fmt.Errorf("tun: set group of %s: %w", name, err)
+		if !made {
+			if err := give(q.fd, name, own); err != nil {
+				return err
 			}
 		}
 	}
@@ -368,7 +369,7 @@ func (d *Device) release() {
 	for _, q := range d.queues {
 		unix.Close(q.fd)
 	}
-	for _, fd := range []int{d.lock, d.ctl, d.route, d.wake} {
+	for _, fd := range []int{d.lock, d.ctl, d.route, d.query, d.wake} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

@@ -20,6 +20,9 @@ func Open(Config) (*Device, error) { return nil, errors.ErrUnsupported }
 // Persist returns errors.ErrUnsupported.
 func Persist(name string, stay bool, uid, gid int) error { return errors.ErrUnsupported }
 
+// Inspect returns errors.ErrUnsupported.
+func Inspect(name string) (Info, error) { return Info{}, errors.ErrUnsupported }
+
 // The methods are those of the platforms that have a device; none is ever
 // called, as there is no way to get one.
 func (*Device) Name() string           { return "" }

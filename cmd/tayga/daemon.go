@@ -31,7 +31,9 @@ type daemon struct {
 
 	dev     device
 	queues  []queue
-	link    tun.Link // as last seen
+	owner   tun.Owner // of a device that we make
+	link    tun.Link  // as last seen
+	foreign foreign   // what the log says of other programs at the device
 	trans   *translate.Translator
 	workers []*translate.Worker // one per queue, kept if the device comes back
 	pools   taygaconf.Pools     // lend addresses
@@ -127,7 +129,8 @@ func (d *daemon) start() (err error) {
 	if err != nil {
 		return err
 	}
-	if d.dev, d.queues, d.link, err = openDevice(d.conf); err != nil {
+	d.owner = id.owner()
+	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
 		return err
 	}
 	if err := setUpLink(d.conf, d.log.infof); err != nil {
@@ -210,6 +213,9 @@ func (d *daemon) introduce(more int) {
 
 func (d *daemon) introduceDevice() {
 	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
+	if d.link.Ownerless {
+		d.log.warningf("%s", ownerless(d.dev.Name()))
+	}
 }
 
 // warn logs what in the tables is allowed and probably not meant.
@@ -399,6 +405,7 @@ func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-
 				d.log.warningf("Tun device %s: the kernel refused %d packets", d.dev.Name(), n-refused)
 				refused = n
 			}
+			d.reportForeign(time.Now())
 		case sig := <-signals:
 			if err := d.signal(sig); err != nil {
 				return err
@@ -455,12 +462,13 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 	late := time.After(absence)
 	for {
 		if deviceExists(d.conf.TunDevice) {
-			dev, queues, link, err := openDevice(d.conf)
+			dev, queues, link, err := openDevice(d.conf, d.owner)
 			if err == nil {
-				d.dev, d.queues, d.link = dev, queues, link
+				d.dev, d.queues, d.link, d.foreign = dev, queues, link, foreign{}
 				break
 			}
-			if !errors.Is(err, tun.ErrBusy) { // who made it may not have let go of it yet
+			// Who made it may not have let go of it yet, or may have deleted it again.
+			if !errors.Is(err, tun.ErrBusy) && deviceExists(d.conf.TunDevice) {
 				return err
 			}
 		}
@@ -515,6 +523,7 @@ func (d *daemon) follow(l tun.Link) {
 		}
 	}
 	d.link = l
+	d.reportForeign(time.Now())
 }
 
 // setMTU tells the translator the MTU of the device.
@@ -583,5 +592,9 @@ func (d *daemon) printStats() {
 
 // status is a line for systemctl status.
 func (d *daemon) status() string {
-	return fmt.Sprintf("STATUS=Translating on %s, %d workers", d.dev.Name(), len(d.queues))
+	s := fmt.Sprintf("STATUS=Translating on %s, %d workers", d.dev.Name(), len(d.queues))
+	if d.foreign.queues > 0 {
+		s += fmt.Sprintf("; %s", foreignQueues(d.foreign.queues))
+	}
+	return s
 }

@@ -30,10 +30,12 @@ type queue interface {
 // lowestMTU is the least that an IPv6 link carries: RFC 8200 §5.
 const lowestMTU = 1280
 
-// openDevice attaches to the device, or makes it. It returns the state of its
-// link, which has an MTU that IPv6 can live with.
-func openDevice(c *taygaconf.Config) (device, []queue, tun.Link, error) {
-	d, err := tun.Open(tunConfig(c))
+// openDevice attaches to the device, or makes it for own. It returns the state of
+// its link, which has an MTU that IPv6 can live with.
+func openDevice(c *taygaconf.Config, own tun.Owner) (device, []queue, tun.Link, error) {
+	tc := tunConfig(c)
+	tc.Owner = &own
+	d, err := tun.Open(tc)
 	if err != nil {
 		return nil, nil, tun.Link{}, err
 	}
@@ -83,6 +85,21 @@ func tryOffloads(c *taygaconf.Config, d device, log *logger) {
 func deviceExists(name string) bool {
 	_, err := net.InterfaceByName(name)
 	return err == nil
+}
+
+// ownerless says what is wrong with a device that any local user may attach to, in
+// words of the manual page.
+func ownerless(name string) string {
+	return fmt.Sprintf("tun device %s has several queues and no owner: any local user may read its packets and send others, see DEVICE in tayga(8)", name)
+}
+
+// checkOwner returns that about a device that exists, empty if there is nothing
+// wrong with it.
+func checkOwner(c *taygaconf.Config) string {
+	if i, err := tun.Inspect(c.TunDevice); err != nil || !i.Ownerless() {
+		return ""
+	}
+	return ownerless(c.TunDevice)
 }
 
 // makeDevice makes the device persistent, for root alone, as TAYGA does.

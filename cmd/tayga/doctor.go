@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/doctor"
@@ -111,6 +112,11 @@ func processOf(r *status.Report, c *taygaconf.Config) (p doctor.Process) {
 		p.Stale = !fi.ModTime().Equal(r.ConfigModified)
 	}
 	dir := fmt.Sprintf("/proc/%d", r.PID)
+	if fi, err := os.Stat(dir); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			p.UID = int(st.Uid)
+		}
+	}
 	// systemd tells a process that it started so, and not that one's children.
 	environ, _ := os.ReadFile(dir + "/environ")
 	if slices.Contains(strings.Split(string(environ), "\x00"), fmt.Sprintf("SYSTEMD_EXEC_PID=%d", r.PID)) {

@@ -110,6 +110,9 @@ func check(o options, w io.Writer) int {
 	for _, line := range c.Advice(maps) {
 		fmt.Fprintln(w, line)
 	}
+	if warning := checkOwner(c); warning != "" {
+		fmt.Fprintf(w, "%s: warning: %s\n", o.configFile, warning)
+	}
 	fmt.Fprintf(w, "%s: OK\n", o.configFile)
 	return 0
 }

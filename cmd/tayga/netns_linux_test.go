@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		jailed()
 		return
 	}
+	if os.Getenv(asThief) != "" {
+		thief()
+		return
+	}
 	if os.Getenv(asTayga) != "" {
 		main()
 		return

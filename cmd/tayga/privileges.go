@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"strconv"
 	"syscall"
+
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // identity is what the process turns into once it holds the device. Negative
@@ -38,6 +41,19 @@ func lookUp(o options) (identity, error) {
 		}
 	}
 	return id, nil
+}
+
+// owner returns who may attach without privilege to a device that the process makes:
+// it itself, with the user and the group that it will have.
+func (id identity) owner() tun.Owner {
+	own := tun.Owner{UID: id.uid, GID: id.gid}
+	if own.UID < 0 {
+		own.UID = os.Geteuid()
+	}
+	if own.GID < 0 {
+		own.GID = os.Getegid()
+	}
+	return own
 }
 
 // checkJail says what --chroot is of no use without.

@@ -5,11 +5,11 @@ import (
 	"slices"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // capabilities returns those that the daemon cannot do without, if it has them.
@@ -29,21 +29,17 @@ func (d *daemon) capabilities() (keep sandbox.Capabilities) {
 // attachesFreely reports whether a device that was deleted and comes back can be
 // taken up again without CAP_NET_ADMIN: it does not have to be set up, and the
 // kernel lets us attach to it, since it belongs to us or to nobody. Whoever makes
-// it again is taken to make the same. The kernel does not tell nobody from root.
+// it again is taken to make the same.
 func attachesFreely(c *taygaconf.Config) bool {
 	if c.TunUp || len(c.TunIPs) > 0 || len(c.TunRoutes) > 0 {
 		return false
 	}
-	link, err := netlink.LinkByName(c.TunDevice)
-	if err != nil {
-		return false
-	}
-	tun, ok := link.(*netlink.Tuntap)
-	if !ok || int(tun.Owner) != os.Geteuid() {
+	i, err := tun.Inspect(c.TunDevice)
+	if err != nil || i.UID >= 0 && i.UID != os.Geteuid() {
 		return false
 	}
 	groups, err := os.Getgroups()
-	return int(tun.Group) == os.Getegid() || err == nil && slices.Contains(groups, int(tun.Group))
+	return i.GID < 0 || i.GID == os.Getegid() || err == nil && slices.Contains(groups, i.GID)
 }
 
 // filesPermitted reports whether the permissions of all files that the daemon

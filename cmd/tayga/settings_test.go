@@ -65,6 +65,7 @@ var settingReasons = map[string]string{
 	"translate.Config.AllowClassE":          "always on, as in TAYGA after 0.9.2",
 	"translate.Config.RefuseEmbeddedSource": "embedded-source sets the rule of each prefix instead",
 	"translate.PrefixRule.Prefix":           "names the prefix",
+	"tun.Config.Owner":                      "the user and the group that the daemon runs as: options -u and -g",
 	"pool.Config.OnEvent":                   "where the daemon logs leases, directive log",
 }
 

@@ -59,7 +59,8 @@ func (v *vitals) attached(dev device, queues []queue, l tun.Link) {
 	defer v.mu.Unlock()
 	v.before = v.refusedLocked()
 	v.queues = queues
-	v.device = status.Device{Name: dev.Name(), Present: true, Up: l.Up, MTU: l.MTU, Workers: len(queues), Offloads: []string{}}
+	v.device = status.Device{Name: dev.Name(), Workers: len(queues), Offloads: []string{}}
+	v.linkedLocked(l)
 	if f := dev.Features(); f != (tun.Features{}) {
 		v.device.Offloads = strings.Fields(f.String())
 	}
@@ -69,8 +70,13 @@ func (v *vitals) attached(dev device, queues []queue, l tun.Link) {
 func (v *vitals) linked(l tun.Link) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.linkedLocked(l)
+}
+
+func (v *vitals) linkedLocked(l tun.Link) {
 	v.device.Present = !l.Gone
 	v.device.Up, v.device.MTU = l.Up, l.MTU
+	v.device.Foreign, v.device.Ownerless, v.device.Repaired = l.Foreign, l.Ownerless, l.Repaired
 }
 
 // mapped takes note of the tables, with so many maps of the map-file.

@@ -25,8 +25,25 @@ func (e *examination) checkDevice() {
 		e.add(Error, "mtu", words("ip", "link", "set", name, "mtu", "1500"),
 			"%s has an MTU of %d, less than the %d that IPv6 needs", name, device.MTU, lowestMTU)
 	}
+	e.checkOwner(device)
 	if !device.Up && (e.running || !e.Conf.TunUp) {
 		e.add(Error, "device", words("ip", "link", "set", name, "up"), "%s is down", name)
+	}
+}
+
+// checkOwner looks who may attach to the device, and who has. To give a device to
+// root would keep a daemon of another user from it.
+func (e *examination) checkOwner(device Link) {
+	const text = "%s has several queues and no owner: any local user may read its packets and send others"
+	switch {
+	case !device.Ownerless:
+	case e.Process.UID == 0:
+		e.add(Warning, "owner", e.command("--mktun"), text, device.Name)
+	default:
+		e.add(Warning, "owner", "", text+": make it anew for user %d, as tayga(8) says under DEVICE", device.Name, e.Process.UID)
+	}
+	if e.Report != nil && e.Report.Device.Foreign > 0 {
+		e.add(Error, "owner", "", "another program is attached to %s with %d queues of its own, and gets packets that are for tayga: find and end it", device.Name, e.Report.Device.Foreign)
 	}
 }
 

@@ -75,6 +75,7 @@ type Case struct {
 // Process is what is known of the daemon's process beside its Report.
 type Process struct {
 	Args []string // that start it, empty if something else has to do that
+	UID  int      // that it runs as, 0 if it does not run
 	Unit string   // of systemd, that it belongs to or would, empty if none
 	// Stale: the configuration file is another than when the process was started.
 	Stale bool

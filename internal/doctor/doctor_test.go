@@ -142,6 +142,15 @@ func TestExamine(t *testing.T) {
 		}, want: []string{"error: daemon: tayga does not run on nat64; run: tayga -c /etc/tayga.conf"}},
 		{name: "no-tun", harm: func(g *gateway) { g.Machine.Links[2].Tun = false },
 			want: []string{"error: device: nat64 is no TUN device: name another one in tun-device"}},
+		{name: "ownerless", harm: func(g *gateway) { g.Machine.Links[2].Ownerless = true },
+			want: []string{"warning: owner: nat64 has several queues and no owner: any local user may read its packets and send others; run: tayga -c /etc/tayga.conf --mktun"}},
+		{name: "ownerless-and-another-user", harm: func(g *gateway) {
+			g.Machine.Links[2].Ownerless = true
+			g.Report, g.Process = &status.Report{PID: 7}, Process{UID: 1234}
+		}, want: []string{"warning: owner: nat64 has several queues and no owner: any local user may read its packets and send others: make it anew for user 1234, as tayga(8) says under DEVICE"}},
+		{name: "thief", harm: func(g *gateway) {
+			g.Report = &status.Report{PID: 7, Device: status.Device{Foreign: 2}}
+		}, want: []string{"error: owner: another program is attached to nat64 with 2 queues of its own, and gets packets that are for tayga: find and end it"}},
 		{name: "quoted", conf: strings.Replace(gatewayConf, "nat64", "it's", 1), harm: func(g *gateway) {
 			g.Machine.Links[2].Name, g.Machine.Links[2].Up = "it's", false
 			for _, p := range []string{"192.0.2.0/24", "2001:db8:64::/96"} {

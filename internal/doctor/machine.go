@@ -37,16 +37,18 @@ type Machine struct {
 
 // A Link is an interface.
 type Link struct {
-	Name     string
-	Index    int
-	MTU      int
-	Up       bool
-	Running  bool // has a carrier: for a TUN device, a process
-	Tun      bool // a TUN device, that is, and no TAP
-	Loopback bool
-	Physical bool // a driver and hardware stand behind it
-	GRO      bool // puts segments together on arrival
-	LRO      bool // the same, by hardware, and not so that they can be forwarded
+	Name    string
+	Index   int
+	MTU     int
+	Up      bool
+	Running bool // has a carrier: for a TUN device, a process
+	Tun     bool // a TUN device, that is, and no TAP
+	// Ownerless: a TUN device that any local user may attach to.
+	Ownerless bool
+	Loopback  bool
+	Physical  bool // a driver and hardware stand behind it
+	GRO       bool // puts segments together on arrival
+	LRO       bool // the same, by hardware, and not so that they can be forwarded
 	// Advertised: an address or a default route of IPv6 came by router
 	// advertisements.
 	Advertised bool

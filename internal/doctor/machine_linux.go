@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // Look finds out what there is to know about this machine, as seen from the
@@ -57,6 +59,9 @@ func look(l netlink.Link) (Link, error) {
 	if t, ok := l.(*netlink.Tuntap); ok {
 		link.Tun = t.Mode == netlink.TUNTAP_MODE_TUN
 		link.Running = link.Running || attached(t)
+		if i, err := tun.Inspect(a.Name); err == nil {
+			link.Ownerless = i.Ownerless()
+		}
 	}
 	link.Physical = physical(a.Name)
 	link.GRO = offload(a.Name, unix.ETHTOOL_GGRO) != 0

@@ -32,6 +32,7 @@ var (
 	upDesc      = desc("device_up", "Whether the device is there and up.")
 	mtuDesc     = desc("device_mtu_bytes", "MTU of the device.")
 	workersDesc = desc("workers", "Workers that translate packets, one for each queue of the device.")
+	foreignDesc = desc("device_foreign_queues", "Queues of the device that other programs have open.")
 	refusedDesc = desc("queue_refused_packets_total", "Packets that the kernel did not take from a queue.", "queue")
 
 	poolDesc     = desc("pool_addresses", "Addresses of the dynamic pool that can be lent.")
@@ -82,6 +83,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(upDesc, up)
 	gauge(mtuDesc, float64(r.Device.MTU))
+	gauge(foreignDesc, float64(r.Device.Foreign))
 	gauge(workersDesc, float64(r.Device.Workers))
 	for i, n := range r.Device.Refused {
 		count(refusedDesc, n, strconv.Itoa(i))

@@ -28,7 +28,7 @@ func sample() *status.Report {
 		Started: time.UnixMilli(1_800_000_000_500),
 		Device: status.Device{
 			Name: "nat\xff64", Present: true, Up: true, MTU: 1500, Workers: 2,
-			Offloads: []string{"checksum", "tso"}, Refused: []uint64{0, 7},
+			Offloads: []string{"checksum", "tso"}, Refused: []uint64{0, 7}, Foreign: 3,
 		},
 		Packets: []status.Count{
 			{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 10, Octets: 1000},
@@ -67,6 +67,9 @@ steppe_device_up 1
 # HELP steppe_device_mtu_bytes MTU of the device.
 # TYPE steppe_device_mtu_bytes gauge
 steppe_device_mtu_bytes 1500
+# HELP steppe_device_foreign_queues Queues of the device that other programs have open.
+# TYPE steppe_device_foreign_queues gauge
+steppe_device_foreign_queues 3
 # HELP steppe_workers Workers that translate packets, one for each queue of the device.
 # TYPE steppe_workers gauge
 steppe_workers 2
@@ -96,7 +99,7 @@ steppe_reloads_total{result="ok"} 4
 # TYPE steppe_start_time_seconds gauge
 steppe_start_time_seconds 1.8000000005e+09
 `), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_icmp_mtu_errors_held_back_total", "steppe_device_info",
-		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_workers", "steppe_queue_refused_packets_total",
+		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_device_foreign_queues", "steppe_workers", "steppe_queue_refused_packets_total",
 		"steppe_pool_addresses", "steppe_leases", "steppe_lease_requests_refused_total", "steppe_maps",
 		"steppe_reloads_total", "steppe_start_time_seconds"))
 

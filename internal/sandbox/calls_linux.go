@@ -85,7 +85,9 @@ var calls = func(pid int) []rule {
 			options(unix.IPPROTO_TCP, unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT),
 			options(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK, unix.NETLINK_ADD_MEMBERSHIP))},
 		// A TUN device and its link.
-		rule{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOFFLOAD, unix.TUNSETVNETHDRSZ,
+		rule{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOFFLOAD,
+			unix.TUNGETVNETHDRSZ, unix.TUNSETVNETHDRSZ, unix.TUNGETSNDBUF, unix.TUNSETSNDBUF,
+			unix.TUNGETVNETBE, unix.TUNSETVNETBE, unix.TUNSETCARRIER, unix.TUNSETSTEERINGEBPF, unix.TUNSETFILTEREBPF,
 			unix.SIOCGIFINDEX, unix.SIOCGIFMTU, unix.SIOCGIFFLAGS)},
 	)
 }

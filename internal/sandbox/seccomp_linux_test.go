@@ -99,6 +99,9 @@ func TestFilter(t *testing.T) {
 
 		{"attach", allow, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}},
 		{"mtu", allow, unix.SYS_IOCTL, []uint64{3, unix.SIOCGIFMTU}},
+		{"header-size", allow, unix.SYS_IOCTL, []uint64{3, unix.TUNGETVNETHDRSZ}},
+		{"owner", eperm, unix.SYS_IOCTL, []uint64{3, unix.TUNSETOWNER}},
+		{"persistence", eperm, unix.SYS_IOCTL, []uint64{3, unix.TUNSETPERSIST}},
 		{"terminal-input", eperm, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI}},
 		{"terminal-input-with-bits-that-do-not-count", eperm, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI | 1<<40}},
 		{"non-blocking", allow, unix.SYS_FCNTL, []uint64{3, unix.F_SETFL}},

@@ -52,6 +52,12 @@ type Device struct {
 	Offloads []string `json:"offloads"` // checksum, tso, uso
 	// Refused counts the packets that the kernel did not take from each queue.
 	Refused []uint64 `json:"refused_by_kernel"`
+	// Foreign is how many queues other programs have open.
+	Foreign   int  `json:"foreign_queues"`
+	Ownerless bool `json:"ownerless"` // any local user may attach
+	// Repaired counts how often other programs have changed settings of the device
+	// that are ours, since it was attached to.
+	Repaired int `json:"settings_repaired"`
 }
 
 // A Count counts packets and their octets as they came in, IP headers included.

@@ -14,6 +14,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	t := &table{w: w}
 	t.line("tayga %s, process %d, %s, up %s", clean(r.Version), r.PID, clean(r.Config), span(r.Uptime))
 	t.line("%s", r.Device.words())
+	for _, line := range r.Device.trouble() {
+		t.line("device %s: %s", clean(r.Device.Name), line)
+	}
 	t.line("maps: %d in the configuration, %d in the map-file; reloads: %d, and %d that failed",
 		r.Maps.Config, r.Maps.MapFile, r.Reloads.OK, r.Reloads.Failed)
 	if p := r.Pool; p == nil {
@@ -106,6 +109,20 @@ func (d *Device) words() string {
 	}
 	return fmt.Sprintf("device %s: %s, MTU %d, workers: %d, offloads: %s, packets that the kernel refused: %d",
 		name, state, d.MTU, d.Workers, offloads, refused)
+}
+
+// trouble says what other programs do to the device, or may do.
+func (d *Device) trouble() (lines []string) {
+	if d.Foreign > 0 {
+		lines = append(lines, fmt.Sprintf("another program is attached with %d of its queues, and gets packets that are for tayga", d.Foreign))
+	}
+	if d.Repaired > 0 {
+		lines = append(lines, fmt.Sprintf("times that another program changed its settings, which were set back: %d", d.Repaired))
+	}
+	if d.Ownerless {
+		lines = append(lines, "no owner: any local user may attach")
+	}
+	return lines
 }
 
 // span writes a number of seconds as days, hours, minutes and seconds.
