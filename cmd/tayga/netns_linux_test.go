@@ -30,6 +30,9 @@ func TestMain(m *testing.M) {
 		inmate()
 		return
 	}
+	if os.Getenv(asFiltered) != "" {
+		filtered()
+	}
 	if os.Getenv(asJailed) != "" {
 		jailed()
 		return

@@ -18,8 +18,8 @@ func (d *daemon) capabilities() (keep sandbox.Capabilities) {
 	if !attachesFreely(d.conf) {
 		keep |= sandbox.NetAdmin
 	}
-	permitted := true
-	err := sandbox.Unprivileged(func() { permitted = d.filesPermitted() })
+	permitted := sandbox.MayAsk()
+	err := sandbox.Unprivileged(func() { permitted = permitted && d.filesPermitted() })
 	if err != nil || !permitted {
 		keep |= sandbox.DACOverride
 	}

@@ -28,11 +28,11 @@ func (s *capState) set(c Capabilities) {
 	s[1] = unix.CapUserData{Effective: uint32(c >> 32), Permitted: uint32(c >> 32)}
 }
 
-// permitted returns the capabilities of this thread.
+// permitted returns the capabilities of this thread, all where that is not known.
 func permitted() Capabilities {
 	var s capState
-	if unix.Capget(thisThread(), &s[0]) != nil {
-		return ^Capabilities(0) // cannot happen, and would not be good news
+	if endured(readCapabilitiesTrials) != nil || unix.Capget(thisThread(), &s[0]) != nil {
+		return ^Capabilities(0)
 	}
 	return s.permitted()
 }
@@ -51,6 +51,9 @@ func dropCapabilities(keep Capabilities) error {
 // Unprivileged calls f on a thread without effective capabilities, to find out
 // what is possible without them. f starts no goroutines.
 func Unprivileged(f func()) error {
+	if err := endured(capabilitiesTrials); err != nil {
+		return fmt.Errorf("sandbox: %w", err)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before capState

@@ -16,6 +16,7 @@
 //	capabilities_linux.go  capabilities
 //	seccomp_linux.go       from a table of system calls to a filter
 //	calls_linux.go         the table, for the processors that we know
+//	foreign_linux.go       what a filter of others would kill the process for
 //
 // Three of the four are given up by each thread for itself. The Go runtime can
 // make all of its threads do so, but it knows only those that it has made: in a
@@ -23,6 +24,10 @@
 // latter carries both to every thread by itself. Kernels of which a part is
 // missing, and processors without a table, are no error either: the Report says
 // what is not in force and why.
+//
+// Nor does any of it end the process. Under a seccomp filter of others, such as that
+// of a service manager, each system call of these four is made in a child first, and
+// what that does not survive is left out.
 //
 // A refused system call fails with EPERM and ends nothing. A translator whose
 // runtime tries something new after an upgrade, or whose administrator asks for

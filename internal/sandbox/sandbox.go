@@ -37,6 +37,9 @@ const (
 
 // String names the capabilities as capabilities(7) does, in lower case.
 func (c Capabilities) String() string {
+	if c == ^Capabilities(0) {
+		return "not known"
+	}
 	var names []string
 	for _, k := range []struct {
 		set  Capabilities

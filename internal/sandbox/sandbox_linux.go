@@ -8,22 +8,30 @@ import (
 )
 
 // Enter gives up all that c does not keep. It is to be called once, when
-// everything is open. The steps have an order: without no_new_privs the next
+// everything is open, and never ends the process. The steps have an order: without no_new_privs the next
 // ones want privileges, and the filter lets none of their system calls pass.
 func Enter(c Config) *Report {
 	runtime.LockOSThread() // seccomp hands on what this thread has
 	defer runtime.UnlockOSThread()
 	r := &Report{
-		NoNewPrivs: noNewPrivs(),
-		Landlock:   restrictPaths(c.Paths),
-		Dropped:    dropCapabilities(c.Keep),
+		NoNewPrivs: unlessFatal(noNewPrivsTrials, noNewPrivs),
+		Landlock:   unlessFatal(landlockTrials, func() error { return restrictPaths(c.Paths) }),
+		Dropped:    unlessFatal(capabilitiesTrials, func() error { return dropCapabilities(c.Keep) }),
 		Held:       permitted(),
 	}
-	r.Seccomp = filterCalls()
+	r.Seccomp = unlessFatal(seccompTrials, filterCalls)
 	if r.Seccomp == nil && r.NoNewPrivs == errThreads {
 		r.NoNewPrivs = nil // on all threads by now, with the filter
 	}
 	return r
+}
+
+// unlessFatal takes a step if its system calls do not end the process.
+func unlessFatal(trials []trial, step func() error) error {
+	if err := endured(trials); err != nil {
+		return err
+	}
+	return step()
 }
 
 // noNewPrivs sets the flag on all threads. If that is impossible it sets it on

@@ -106,6 +106,11 @@ func answer(ret uint32) unix.SockFilter {
 	return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: ret}
 }
 
+// filterFlags: without SPEC_ALLOW, kernels before 5.16 also switch off speculative
+// stores for the process, against code that somebody else has written and runs in it.
+// There is none here, and packets would pay for it.
+const filterFlags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+
 // filterCalls leaves all threads no system calls but those of the table.
 func filterCalls() error {
 	if calls == nil {
@@ -113,11 +118,7 @@ func filterCalls() error {
 	}
 	f := compile(auditArch, calls(os.Getpid()))
 	prog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
-	// Without SPEC_ALLOW, kernels before 5.16 also switch off speculative stores
-	// for the process, against code that somebody else has written and runs in
-	// it. There is none here, and packets would pay for it.
-	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, filterFlags, uintptr(unsafe.Pointer(&prog)))
 	if errno == unix.EINVAL { // SPEC_ALLOW came with 4.17
 		thread, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
 			unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
