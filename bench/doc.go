@@ -2,12 +2,15 @@
 // it says how to read the figures.
 //
 //	translate_test.go      a packet through translate: by direction, protocol, size, kind
+//	fragment_test.go       packets that have to be cut
+//	hairpin_test.go        packets from one IPv6 host to another
 //	flow_test.go           the same by number of flows
 //	table_test.go          lookups among explicit maps, and building a table
 //	pool_test.go           lookups among leases
 //	traffic_test.go        the packets of these benchmarks
 //	hosts_test.go          and the hosts
-//	e2e_linux_test.go      real traffic through gateways in turn
+//	instructions_linux_test.go  instructions of a packet, where the machine counts them
+//	e2e_linux_test.go      real traffic through gateways in turn, and by queues of the device
 //	load_linux_test.go     that traffic: TCP, UDP, requests; socket_linux_test.go its sockets
 //	memory_linux_test.go   resident memory; a map-file of a million lines
 //	lab_linux_test.go      the laboratory it runs in

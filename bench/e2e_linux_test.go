@@ -43,7 +43,7 @@ func BenchmarkE2E(b *testing.B) {
 		samples := make(map[*way][]sample)
 		for round := range *rounds {
 			for _, w := range x.ways {
-				s := x.sample(b, l, w, round+1)
+				s := x.sample(b, fmt.Sprintf("%s/gateway=%s/round=%d", l.name, w.name, round+1), l, w)
 				if s != nil {
 					samples[w] = append(samples[w], s)
 				}
@@ -55,9 +55,27 @@ func BenchmarkE2E(b *testing.B) {
 	}
 }
 
+// BenchmarkQueues carries TCP through our binary with 1, 2 and 4 queues of the
+// device, each of them with a worker, in turn.
+func BenchmarkQueues(b *testing.B) {
+	x := newLab(b)
+	own := build(b)
+	queues := []int{1, 2, 4}
+	for _, n := range queues {
+		x.addTranslator(b, fmt.Sprintf("queues-%d", n), own, fmt.Sprintf("workers %d", n))
+	}
+	for _, l := range []load{tcpLoad("6to4", 4), tcpLoad("4to6", 4)} {
+		for round := range *rounds {
+			for i, n := range queues {
+				x.sample(b, fmt.Sprintf("%s/queues=%d/round=%d", l.name, n, round+1), l, x.ways[i])
+			}
+		}
+	}
+}
+
 // sample is one measurement, nil if it is not wanted or failed.
-func (x *lab) sample(b *testing.B, l load, w *way, round int) (s sample) {
-	b.Run(fmt.Sprintf("%s/gateway=%s/round=%d", l.name, w.name, round), func(b *testing.B) {
+func (x *lab) sample(b *testing.B, name string, l load, w *way) (s sample) {
+	b.Run(name, func(b *testing.B) {
 		if b.N == 1 { // further calls are for a better mean, which we don't take
 			// There are more threads than processors here, all waiting in system
 			// calls: none of them should wait for another when it comes back.

@@ -261,8 +261,9 @@ func (x *lab) requests(w *way, d time.Duration) (sample, error) {
 	}
 	slices.Sort(took)
 	return sample{
-		"p50-ns": float64(took[len(took)/2]),
-		"p99-ns": float64(took[len(took)*99/100]),
+		"p50-ns":   float64(took[len(took)/2]),
+		"p99-ns":   float64(took[len(took)*99/100]),
+		"p99.9-ns": float64(took[len(took)*999/1000]),
 	}, nil
 }
 

@@ -40,6 +40,9 @@ type pump struct {
 	// void lets a second of the worker's clock pass before each batch, which
 	// voids what it remembers about flows.
 	void bool
+	// more takes the pieces of packets that have to be cut; nil if none has.
+	more   []translate.Packet
+	pieces int
 }
 
 func newPump(t *translate.Translator, tr *traffic) *pump {
@@ -76,6 +79,20 @@ func (p *pump) run(n int) {
 		}
 		p.fill()
 		p.w.TranslateBatch(now, p.ps)
+		if p.more != nil {
+			p.cut()
+		}
+	}
+}
+
+// cut makes the pieces of a batch.
+func (p *pump) cut() {
+	for i := range p.ps {
+		q := &p.ps[i]
+		for q.Result.Verdict == translate.Split {
+			p.pieces += p.w.Fragment(q, p.more)
+		}
+		p.pieces++ // what is left
 	}
 }
 
@@ -111,7 +128,11 @@ func measurePumps(b *testing.B, want translate.Verdict, pumps ...*pump) {
 	for _, p := range pumps[1:] {
 		all.Go(func() { p.run(share) })
 	}
-	pumps[0].run(share)
+	if len(pumps) == 1 {
+		countInstructions(b, func() { pumps[0].run(share) })
+	} else {
+		pumps[0].run(share)
+	}
 	all.Wait()
 	b.StopTimer()
 	for _, p := range pumps {

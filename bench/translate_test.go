@@ -60,8 +60,10 @@ func shapes(h packettest.Header) (all []shape) {
 		}
 	}
 	for _, p := range protos[:2] { // ICMP has no super-packets
-		super := padded(h, 65000, p.l4)
-		add(p.name, "plain", super, packettest.Partial(super, 1400), headers, translate.Forward)
+		for _, segment := range []int{536, 1220, 1400} {
+			super := padded(h, 65000, p.l4)
+			add(p.name, "plain", super, packettest.Partial(super, segment), headers, translate.Forward)
+		}
 	}
 	for _, p := range protos[:2] { // and its fragments are refused: RFC 7915 §1.2
 		for _, size := range []int{64, 576, 1200} { // IPv4 fragments above 1252 are cut again: RFC 7915 §4
@@ -160,7 +162,9 @@ func BenchmarkRestore(b *testing.B) {
 	t := newTranslator(b, packettest.TableConfig())
 	p := newPump(t, &traffic{pkt: padded(packettest.From6(), 64, protos[0].l4), restore: headers})
 	b.ReportAllocs()
-	for i := 0; i < b.N; i += batch {
-		p.fill()
-	}
+	countInstructions(b, func() {
+		for i := 0; i < b.N; i += batch {
+			p.fill()
+		}
+	})
 }
