@@ -81,7 +81,7 @@ func TestCommandsDoNoHarm(t *testing.T) {
 }
 
 var (
-	tables  = regexp.MustCompile("(?m)^table (ip|ip6|inet) ([a-z0-9]+) \\{$")
+	tables  = regexp.MustCompile(`(?m)^table (ip|ip6|inet) ([a-z0-9]+) \{$`)
 	fenced  = regexp.MustCompile("(?s)```" + `conf [a-z]+:(/etc/[a-z0-9]+\.nft)\n(.*?)` + "```\n")
 	numbers = map[string]int{"../docs/deploy/clat.md": 1, "../docs/deploy/dns64-provider.md": 1, "../docs/deploy/gateway.md": 1,
 		"../docs/deploy/private-ipv4.md": 1, "../docs/deploy/server.md": 1, "../docs/deploy/web.md": 1}
