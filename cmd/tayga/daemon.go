@@ -28,6 +28,7 @@ type daemon struct {
 	notifier *notifier  // systemd
 	pid      *pidFile   // may be nil
 	maps     *mapSource // may be nil
+	confFile *confFile  // may be nil
 
 	dev     device
 	queues  []queue
@@ -86,6 +87,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 // root may open, the device, and only then another identity.
 func (d *daemon) start() (err error) {
 	d.vitals.begin(d.o.configFile)
+	d.confFile = newConfFile(d.o.configFile, d.o.chroot)
 	if err := d.readConfig(); err != nil {
 		return err
 	}
@@ -534,6 +536,9 @@ func (d *daemon) setMTU(mtu int) error {
 // reload reads the map-file again and swaps the tables, all or nothing.
 func (d *daemon) reload() {
 	d.log.noticef("Received SIGHUP, reloading")
+	if d.confFile.changed() {
+		d.log.warningf("%s has changed since tayga was started and was not read: a reload reads the map-file only, restart tayga", d.o.configFile)
+	}
 	d.notifier.send("RELOADING=1", monotonic())
 	var err error
 	if d.maps != nil {
