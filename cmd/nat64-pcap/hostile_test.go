@@ -38,7 +38,7 @@ var hostile = []struct {
 	{"gzip", "compressed by gzip: unpack it first", []byte{0x1f, 0x8b, 8, 0, 0, 0}},
 	{"header-cut", "the file ends in the middle of a packet", le32(magicMicro, 2|4<<16)},
 	{"version", "pcap version 7 not known", le32(magicMicro, 7, 0, 0, 0, 1)},
-	{"wifi", "link type 105 not supported: Ethernet, Linux cooked (SLL, SLL2), null, loop and raw IP are", le32(magicMicro, 2|4<<16, 0, 0, 65535, 105)},
+	{"wifi", "link type 105 not supported: Ethernet, Linux cooked (SLL, SLL2), PPP, PPPoE, Cisco HDLC, null, loop, enc and raw IP are", le32(magicMicro, 2|4<<16, 0, 0, 65535, 105)},
 	{"huge-packet", "packet 1: a packet of 4294967295 octets, more than the 262144 that a capture can hold", le32(magicNano, 2|4<<16, 0, 0, 0xffffffff, 1, 0, 0, 0xffffffff, 0xffffffff)},
 	{"packet-cut", "packet 1: the file ends in the middle of a packet", le32(magicMicro, 2|4<<16, 0, 0, 65535, 101, 0, 0, 20, 20, 0x45)},
 	{"record-cut", "packet 1: the file ends in the middle of a packet", le32(magicMicro, 2|4<<16, 0, 0, 65535, 101, 0)},
@@ -59,7 +59,7 @@ var hostile = []struct {
 	{"ng-option-beyond-block", "packet 1: pcapng: a block that is too short for what it holds", append(ngSection(binary.LittleEndian), ngInterface(binary.LittleEndian, linkRaw, 2, 0, 0xff, 0xff)...)},
 	// pcapgo divides by zero here: 10^64 is 0 in 64 bits.
 	{"ng-clock-of-no-units", "packet 1: pcapng: time resolution 0x40", append(ngSection(binary.LittleEndian), ngInterface(binary.LittleEndian, linkRaw, optTSResol, 0, 1, 0, 64, 0, 0, 0)...)},
-	{"ng-usb", "packet 1: link type 189 not supported: Ethernet, Linux cooked (SLL, SLL2), null, loop and raw IP are", bytes.Join([][]byte{ngSection(binary.LittleEndian), ngInterface(binary.LittleEndian, 189), ngEnhanced(binary.LittleEndian, 0, 0, make([]byte, 20))}, nil)},
+	{"ng-usb", "packet 1: link type 189 not supported: Ethernet, Linux cooked (SLL, SLL2), PPP, PPPoE, Cisco HDLC, null, loop, enc and raw IP are", bytes.Join([][]byte{ngSection(binary.LittleEndian), ngInterface(binary.LittleEndian, 189), ngEnhanced(binary.LittleEndian, 0, 0, make([]byte, 20))}, nil)},
 }
 
 // A file that makes no sense gets one line that says why, and status 1.

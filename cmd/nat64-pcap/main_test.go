@@ -131,8 +131,22 @@ var wraps = map[layers.LinkType]func([]byte) []byte{
 	layers.LinkTypeLinuxSLL: func(b []byte) []byte {
 		return append(append(make([]byte, 14), etherType(b)...), b...)
 	},
-	layers.LinkTypeIPv4: func(b []byte) []byte { return b },
-	layers.LinkTypeIPv6: func(b []byte) []byte { return b },
+	layers.LinkTypePPP:      ppp,
+	layers.LinkTypePPP_HDLC: func(b []byte) []byte { return append([]byte{0xff, 3}, ppp(b)...) },
+	layers.LinkTypePPPEthernet: func(b []byte) []byte {
+		return append([]byte{0x11, 0, 0, 9, byte((len(b) + 2) >> 8), byte(len(b) + 2)}, ppp(b)...)
+	},
+	layers.LinkTypeC_HDLC: func(b []byte) []byte { return append(append([]byte{0x0f, 0}, etherType(b)...), b...) },
+	layers.LinkTypeIPv4:   func(b []byte) []byte { return b },
+	layers.LinkTypeIPv6:   func(b []byte) []byte { return b },
+}
+
+// ppp puts the protocol of PPP before an IP packet.
+func ppp(b []byte) []byte {
+	if b[0]>>4 == 6 {
+		return append([]byte{0, 0x57}, b...)
+	}
+	return append([]byte{0, 0x21}, b...)
 }
 
 func etherType(b []byte) []byte {
