@@ -65,7 +65,7 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, msg []byte, sr
 	switch {
 	case how == notGlobal:
 		return drop(NonGlobal)
-	case !how.mapped():
+	case !how.mapped(), how == byPrefix && pfx.checkLoops:
 		return drop(NoDestination)
 	}
 	newSrc, how, _ := w.from4(src4, src4 == qdst4, peer)

@@ -72,8 +72,11 @@ func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) R
 }
 
 // error4to6 translates an ICMPv4 error: RFC 7915 §4.2, §4.3. The outer
-// destination is mapped already, and sees its peers inside the prefix peer.
-func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *prefix6052) Result {
+// destination is mapped already, like dstHow, and sees its peers inside the prefix
+// peer. An error that would come back is dropped, as is one of our own, and one
+// about a packet to an address without a map: there, routers without a mapping have
+// nothing to report.
+func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, dstHow how, peer *prefix6052) Result {
 	msg := p.Buf[p.Off+h.hdrLen:][:h.dataLen]
 	simple := w.s.cfg.Hairpin == HairpinSimple
 
@@ -83,6 +86,9 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *pr
 	src6, how, _ := w.from4(src, sought, peer)
 	if why := w.mayReplace(how, len(w.s.sources6)); why != ok {
 		return drop(why)
+	}
+	if w.s.tab.loop4(dstHow, how) || w.s.sends4(src) && w.s.tab.loop4(dstHow, byPrefix) {
+		return drop(NoDestination)
 	}
 	if !how.mapped() {
 		src6 = pick(w, &w.t.last6, w.s.sources6)
@@ -99,6 +105,9 @@ func (w *Worker) error4to6(p *Packet, h *header, src addr4, dst6 addr6, peer *pr
 	if !how1.mapped() || !how2.mapped() || w.s.cfg.illegal4(qsrc) || w.s.cfg.illegal4(qdst) ||
 		w.staysLocal(qsrc) || w.staysLocal(qdst) {
 		return drop(ICMPQuote)
+	}
+	if w.s.tab.loop4(dstHow, how2) {
+		return drop(NoDestination)
 	}
 
 	// Nothing is refused any more.
@@ -139,6 +148,9 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 		return drop(why)
 	}
 	replaced := !how.mapped()
+	if !replaced && w.loop6(pfx, peer, dst4) {
+		return drop(NoDestination)
+	}
 	if replaced {
 		src4 = pick(w, &w.t.last4, w.s.sources4)
 	}

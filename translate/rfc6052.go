@@ -13,6 +13,7 @@ type prefix6052 struct {
 	wellKnown bool  // 64:ff9b::/96: not for non-global IPv4 addresses
 
 	dropSource bool // see PrefixRule
+	checkLoops bool
 
 	bound bool // has a Pool
 	dyn   Dynamic

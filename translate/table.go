@@ -48,6 +48,15 @@ type PrefixRule struct {
 	// DropSource drops IPv6 packets whose source address lies inside Prefix and has
 	// no Map, as Config.RefuseEmbeddedSource does for all prefixes: RFC 6052 §5.1.
 	DropSource bool
+	// CheckLoops says that no IPv6 host is numbered from Prefix, as is the case for
+	// 64:ff9b::/96 (RFC 6052 §3.1). An IPv4 packet whose source has no Map and whose
+	// destination only this prefix maps is then for an address that is routed to the
+	// translator and has no mapping: translated, it comes back, until its hop limit
+	// runs out. It is answered like a packet to any destination without a mapping
+	// (NoDestination); an ICMP error is dropped. The same holds for an IPv6 packet
+	// from inside Prefix to another address that only a prefix maps. A source with a
+	// Map may be a host in front of a CLAT, whose packets do not come back.
+	CheckLoops bool
 }
 
 // A Pool is IPv4 addresses with the Dynamic that leases them.
@@ -187,7 +196,8 @@ func (t *Table) addRules(rules []PrefixRule) error {
 		if slices.ContainsFunc(rules[:i], func(q PrefixRule) bool { return q.Prefix == r.Prefix }) {
 			return fmt.Errorf("translate: rule for %s: given twice", r.Prefix)
 		}
-		t.prefixes[n-1].dropSource = r.DropSource
+		p := &t.prefixes[n-1]
+		p.dropSource, p.checkLoops = r.DropSource, r.CheckLoops
 	}
 	return nil
 }

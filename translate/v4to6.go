@@ -69,11 +69,14 @@ func (w *Worker) v4to6(p *Packet) Result {
 			return w.unmapped4(p, &h, how, NoDestination)
 		}
 		if isError {
-			return w.error4to6(p, &h, src, dst6, peer)
+			return w.error4to6(p, &h, src, dst6, how, peer)
 		}
 		src6, how2, _ := w.from4(src, w.s.cfg.Hairpin == HairpinSimple, peer)
 		if !how2.mapped() {
 			return w.unmapped4(p, &h, how2, NoSource)
+		}
+		if w.s.tab.loop4(how, how2) {
+			return w.unmapped4(p, &h, unmapped, NoDestination)
 		}
 		delta := src6.sum() + dst6.sum() + minus(src.sum()+dst.sum())
 		w.keep(f, src6, dst6, src, dst, delta)

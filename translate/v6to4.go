@@ -70,9 +70,12 @@ func (w *Worker) v6to4(p *Packet) Result {
 		if isError {
 			return w.error6to4(p, &h, src, dst, dst4, pfx)
 		}
-		src4, how := w.source6(src, pfx)
+		src4, how, from := w.source6(src, pfx)
 		if !how.mapped() {
 			return w.unmapped6(p, &h, how, NoSource)
+		}
+		if w.loop6(from, pfx, dst4) {
+			return w.unmapped6(p, &h, unmapped, NoDestination)
 		}
 		if pfx != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
 			return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
@@ -90,19 +93,18 @@ func (w *Worker) v6to4(p *Packet) Result {
 
 // source6 maps the source of a packet that is no ICMP error, and lends it an
 // IPv4 address if it has none. peer is the prefix of the destination, nil if that
-// has a map.
-func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how) {
-	v4, how, pfx := w.from6(src)
-	if w.s.dropsSource(pfx) {
-		return v4, embedded
+// has a map; pfx is the prefix of the source, nil if it lies inside none.
+func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how, pfx *prefix6052) {
+	v4, how, pfx = w.from6(src)
+	switch {
+	case w.s.dropsSource(pfx):
+		return v4, embedded, pfx
+	case w.staysLocal(v4):
+		return v4, linkLocal, pfx
+	case how == unmapped:
+		v4, how = w.s.assign(w.lender(peer), src)
 	}
-	if w.staysLocal(v4) {
-		return v4, linkLocal
-	}
-	if how == unmapped {
-		return w.s.assign(w.lender(peer), src)
-	}
-	return v4, how
+	return v4, how, pfx
 }
 
 // dropsSource reports whether no IPv6 host may send from inside pfx, which is nil

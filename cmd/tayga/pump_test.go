@@ -207,7 +207,7 @@ func TestForgedSource(t *testing.T) {
 		drop               bool
 	}{
 		{"well-known-prefix", conf + "prefix 64:ff9b::/96\n", "64:ff9b::", true},
-		{"well-known-prefix-forward", conf + "prefix 64:ff9b::/96\nembedded-source forward\n", "64:ff9b::", false},
+		{"well-known-prefix-forward", conf + "prefix 64:ff9b::/96\nembedded-source forward\nloop-check no\n", "64:ff9b::", false},
 		{"own-prefix", conf + "prefix 2001:db8:64::/96\n", "2001:db8:64::", false},
 		{"own-prefix-drop", conf + "prefix 2001:db8:64::/96\nembedded-source drop\n", "2001:db8:64::", true},
 		{"second-prefix-drop", conf + "prefix 2001:db8:65::/96\nprefix 2001:db8:64::/96\nembedded-source drop 2001:db8:64::/96\n", "2001:db8:64::", true},

@@ -45,6 +45,7 @@ var settingLines = map[string]string{
 	"translate.TableConfig.Pools":     "dynamic-pool 10.0.1.0/24",
 	"translate.TableConfig.Rules":     "embedded-source drop",
 	"translate.PrefixRule.DropSource": "embedded-source drop 2001:db8:64::/96",
+	"translate.PrefixRule.CheckLoops": "loop-check yes 2001:db8:64::/96",
 	"pool.Config.Prefixes":            "dynamic-pool 10.0.1.0/24",
 	"pool.Config.Reserved":            "map 10.0.0.7 2001:db8:7::7",
 	"pool.Config.Hold":                "dynamic-pool-hold 90s",

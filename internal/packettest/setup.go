@@ -162,6 +162,27 @@ func Setups() []Setup {
 		prefixes("2001:db8:122:300::/56", "2001:db8:64::/96")(c, t)
 		t.Rules = []translate.PrefixRule{{Prefix: P, DropSource: true}}
 	})
+	loops := func(more func(*translate.Config)) func(*translate.Config, *translate.TableConfig) {
+		return func(c *translate.Config, t *translate.TableConfig) {
+			t.Rules = []translate.PrefixRule{{Prefix: t.Prefixes[0], CheckLoops: true}}
+			if more != nil {
+				more(c)
+			}
+		}
+	}
+	add("loops-checked", loops(nil))
+	add("loops-checked-simple", loops(func(c *translate.Config) { c.Hairpin = translate.HairpinSimple }))
+	add("loops-checked-tayga", loops(func(c *translate.Config) {
+		c.ICMPErrors, c.Hairpin = translate.ErrorsTAYGA, translate.HairpinOff
+	}))
+	add("well-known-prefix-loops-checked", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("64:ff9b::/96")(c, t)
+		loops(nil)(c, t)
+	})
+	add("loops-checked-in-one-prefix", func(c *translate.Config, t *translate.TableConfig) {
+		prefixes("2001:db8:122:300::/56", "2001:db8:64::/96", "2001:db8:65::/96")(c, t)
+		t.Rules = []translate.PrefixRule{{Prefix: P, CheckLoops: true}}
+	})
 	add("class-e", with(func(c *translate.Config) { c.AllowClassE = true }))
 	add("errors-off", with(func(c *translate.Config) { c.ErrorRate = -1 }))
 	add("no-own-addresses", with(func(c *translate.Config) {

@@ -69,6 +69,8 @@ var disputed = map[string]string{
 
 	"embedded-source":             ourDirective,
 	"embedded-source-of-a-prefix": ourDirective,
+	"loop-check":                  ourDirective,
+	"loop-check-of-a-prefix":      ourDirective,
 	"tos":                         ourDirective,
 	"flow-labels":                 ourDirective,
 }

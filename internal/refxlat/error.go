@@ -89,13 +89,20 @@ func (x *Xlat) errorFrom4(p packet) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if x.errorLoop4(p.src, p.dst, quotedDst) {
+		return outcome{}, drop(translate.NoDestination)
+	}
 	e, err := readError(p)
 	if err != nil {
 		return outcome{}, err
 	}
+	quoted := e.quoted
 	e, err = x.turnError6(e, x.usual())
 	if err != nil {
 		return outcome{}, err
+	}
+	if x.comesBack(x.to6(p.dst, x.usual())) && x.mapless(quoted.dst, true) {
+		return outcome{}, drop(translate.NoDestination)
 	}
 	q := x.turn6(p, src, dst)
 	q.ttl--
@@ -120,6 +127,9 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 	_, covered := x.explicit6(quotedSrc.addr)
 	if covered && quotedSrc.how == byPrefix && x.cfg.Hairpin == translate.HairpinIntrinsic {
 		w := way{prefix: quotedSrc.prefix, simple: true}
+		if x.comesBack(x.to6(q.dst, w)) {
+			return outcome{}, drop(translate.NoDestination)
+		}
 		src, dst, err := x.outer6(q, true, e.quoted.dst, w)
 		if err != nil {
 			return outcome{}, err

@@ -46,6 +46,10 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if x.loop4(p.src, p.dst) {
+		code, _, _, _ := x.codes()
+		return outcome{}, tell(translate.NoDestination, 3, code, 0)
+	}
 	if err := x.fits6(p); err != nil {
 		return outcome{}, err
 	}

@@ -137,6 +137,10 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 		return outer{}, tell(translate.NonGlobal, 1, srcCode, 0)
 	case s.how == unmapped:
 		return outer{}, tell(translate.NoSource, 1, srcCode, 0)
+	case isError && x.loop6(s, d):
+		return outer{}, drop(translate.NoDestination)
+	case x.loop6(s, d):
+		return outer{}, tell(translate.NoDestination, 1, dstCode, 0)
 	}
 	return outer{s.addr, d, false}, nil
 }

@@ -27,6 +27,7 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 	r.checkDevice()
 	r.checkPool()
 	r.checkSwitches("embedded-source", r.c.EmbeddedSource)
+	r.checkSwitches("loop-check", r.c.LoopCheck)
 }
 
 // missing reports that the file ended without a directive.

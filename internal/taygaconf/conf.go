@@ -71,17 +71,19 @@ type Config struct {
 	FlowLabels bool
 	// EmbeddedSource: IPv6 packets with a source inside a prefix are dropped.
 	EmbeddedSource []PrefixSwitch
-	ICMPPool4      []netip.Addr
-	ICMPPool6      []netip.Addr
-	NodeAddress    bool
-	ICMPRate       ErrorRate      // originated ICMP errors but for path MTU errors
-	ICMPMTURate    ErrorRate      // path MTU errors
-	Offload        Offload        // what to ask the device for
-	Sandbox        bool           // give up what is not needed once all is open
-	PoolClients    []netip.Prefix // who may lease; empty: everybody
-	PoolQuota      PoolQuota      // the zero value is no limit
-	Hold           time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
-	Forget         time.Duration  // and remembered this long after it, Hold to 10 years
+	// LoopCheck: packets that would come back are answered instead.
+	LoopCheck   []PrefixSwitch
+	ICMPPool4   []netip.Addr
+	ICMPPool6   []netip.Addr
+	NodeAddress bool
+	ICMPRate    ErrorRate      // originated ICMP errors but for path MTU errors
+	ICMPMTURate ErrorRate      // path MTU errors
+	Offload     Offload        // what to ask the device for
+	Sandbox     bool           // give up what is not needed once all is open
+	PoolClients []netip.Prefix // who may lease; empty: everybody
+	PoolQuota   PoolQuota      // the zero value is no limit
+	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
+	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

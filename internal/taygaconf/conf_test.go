@@ -82,6 +82,8 @@ icmp-mtu-rate Unlimited
 hairpin     simple
 embedded-source Forward
 embedded-source drop 2001:db8:64::/64
+loop-check  no
+loop-check  YES 2001:db8:64::/64
 tos         0
 traffic-class 0184
 flow-labels on
@@ -142,6 +144,7 @@ metrics-listen [2001:db8::7]:9464
 		ICMPRate:       ErrorRate{PerSecond: 20, Burst: 10},
 		ICMPMTURate:    ErrorRate{PerSecond: translate.UnlimitedErrors},
 		EmbeddedSource: []PrefixSwitch{{}, {Prefix: netip.MustParsePrefix("2001:db8:64::/64"), On: true}},
+		LoopCheck:      []PrefixSwitch{{}, {Prefix: netip.MustParsePrefix("2001:db8:64::/64"), On: true}},
 		TOS6to4:        translate.TOS{Override: true},
 		TOS4to6:        translate.TOS{Override: true, Value: 184},
 		FlowLabels:     true,

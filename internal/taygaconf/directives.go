@@ -50,6 +50,7 @@ var directives = map[string]directive{
 	"icmp-pool":                   {1, anyNumber, false, (*reader).icmpPool},
 	"embedded-source":             {1, anyNumber, false, (*reader).embeddedSource},
 	"flow-labels":                 {1, 1, true, (*reader).flowLabels},
+	"loop-check":                  {1, anyNumber, false, (*reader).loopCheck},
 	"tos":                         {1, 1, true, (*reader).tos},
 	"traffic-class":               {1, 1, true, (*reader).trafficClass},
 	"icmp-rate":                   {1, 2, true, (*reader).icmpRate},

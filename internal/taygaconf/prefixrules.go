@@ -68,6 +68,14 @@ func (r *reader) embeddedSource(words []string) error {
 	return r.prefixSwitch(&r.c.EmbeddedSource, drop, words[1:])
 }
 
+func (r *reader) loopCheck(words []string) error {
+	on, err := boolean(words[0])
+	if err != nil {
+		return err
+	}
+	return r.prefixSwitch(&r.c.LoopCheck, on, words[1:])
+}
+
 // checkSwitches checks that the prefixes that are named exist, and warns where
 // the rule of a line cannot hold.
 func (r *reader) checkSwitches(directive string, switches []PrefixSwitch) {
@@ -103,12 +111,22 @@ func (c *Config) DropsSource(p netip.Prefix, more []Map) bool {
 	return p == wellKnown && len(c.Pools) > 0 && !slices.ContainsFunc(c.Maps, inside) && !slices.ContainsFunc(more, inside)
 }
 
+// ChecksLoops reports whether packets that would come back are answered instead,
+// since no host is numbered from p: by default for the well-known prefix alone (RFC
+// 6052 §3.1).
+func (c *Config) ChecksLoops(p netip.Prefix) bool {
+	if on, found := switchOf(c.LoopCheck, p); found {
+		return on
+	}
+	return p == wellKnown
+}
+
 // rules are the rules for each prefix of RFC 6052.
 func (c *Config) rules(more []Map) []translate.PrefixRule {
 	var list []translate.PrefixRule
 	for _, p := range c.Prefixes {
 		if !isOdd(p) {
-			list = append(list, translate.PrefixRule{Prefix: p, DropSource: c.DropsSource(p, more)})
+			list = append(list, translate.PrefixRule{Prefix: p, DropSource: c.DropsSource(p, more), CheckLoops: c.ChecksLoops(p)})
 		}
 	}
 	return list

@@ -53,6 +53,35 @@ func TestEmbeddedSource(t *testing.T) {
 	}
 }
 
+// TestLoopCheck: from 64:ff9b::/96 no host is numbered, so loops are checked for
+// there unless the file says otherwise; for other prefixes the file has to say so.
+func TestLoopCheck(t *testing.T) {
+	const second = "prefix 2001:db8:65::/96\n"
+	for _, c := range []struct {
+		name, text string
+		want       []bool // of each prefix
+	}{
+		{"well-known", wkpPool, []bool{true}},
+		{"clat", "tun-device clat\nprefix 64:ff9b::/96\nipv4-addr 192.0.0.2\nmap 192.0.0.1 2001:db8:f00::464\n", []bool{true}},
+		{"well-known-off", wkpPool + "loop-check no\n", []bool{false}},
+		{"well-known-off-by-name", wkpPool + second + "loop-check no 64:ff9b::/96\n", []bool{false, false}},
+		{"own-prefix", ownPool, []bool{false}},
+		{"own-prefix-on", ownPool + "loop-check yes\n", []bool{true}},
+		{"one-of-two", ownPool + second + "loop-check yes 2001:db8:65::/96\n", []bool{false, true}},
+		{"all-but-one", ownPool + second + "loop-check yes\nloop-check no 2001:db8:65::/96\n", []bool{true, false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []bool
+			for _, r := range mustRead(t, c.text).Table(nil, nil).Rules {
+				got = append(got, r.CheckLoops)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("checked: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestEmbeddedSourceProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"embedded-source drop\nembedded-source forward\n":                                   "tayga.conf:7: embedded-source: given before without a prefix, on line 6: remove one of the two",

@@ -200,4 +200,8 @@ var All = []Vector{
 	{170, "icmp-rate", "", "icmp-rate 10 10\nicmp-mtu-rate unlimited", Reject, Reject, Accept, 0, ""},
 	{171, "icmp-rate-none", "", "icmp-rate 0", Reject, Reject, Reject, 4, `icmp-rate: rate: "0" is not a number from 1 to 1000000, nor off or unlimited`},
 	{172, "icmp-mtu-rate-off", "", "icmp-rate off\nicmp-mtu-rate off", Reject, Reject, Warn, 5, "connections stall"},
+	{173, "loop-check", "", "loop-check yes", Reject, Reject, Accept, 0, ""},
+	{174, "loop-check-of-a-prefix", "", "loop-check no\nprefix 2001:db8:b::/96\nloop-check yes 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
+	{175, "loop-check-unknown", "", "loop-check drop", Reject, Reject, Reject, 4, `loop-check: "drop" is neither yes nor no`},
+	{176, "loop-check-no-prefix", "", "loop-check yes 2001:db8:b::/96", Reject, Reject, Reject, 4, "loop-check: there is no prefix 2001:db8:b::/96"},
 }
