@@ -28,7 +28,7 @@ func (d *Device) openLink() (err error) {
 	if err != nil {
 		return fmt.Errorf("tun: netlink socket: %w", err)
 	}
-	if err := unix.Bind(d.route, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK}); err != nil {
+	if err := unix.Bind(d.route, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV6_IFADDR}); err != nil {
 		return fmt.Errorf("tun: bind netlink socket: %w", err)
 	}
 	return nil
@@ -125,11 +125,16 @@ func (d *Device) SetUp(up bool) error {
 // the device is gone or closed; then it returns, with ErrClosed in the latter
 // case. f is called by the calling goroutine; it must not call Close or Watch,
 // which would wait for it. Only one Watch runs at a time.
+//
+// f is called once more with the state that it knows if the device, or IPv6 on it,
+// was down in between: the kernel has removed routes and addresses then.
 func (d *Device) Watch(f func(Link)) error {
 	if err := d.enter(&d.watching); err != nil {
 		return err
 	}
 	defer d.watching.Unlock()
+	buf := make([]byte, 1<<16)
+	d.skip(buf)
 	last, err := d.Link()
 	if errors.Is(err, ErrGone) {
 		f(Link{Gone: true})
@@ -138,8 +143,8 @@ func (d *Device) Watch(f func(Link)) error {
 	if err != nil {
 		return err
 	}
+	seen := sight{index: d.index, up: last.Up}
 	f(last)
-	buf := make([]byte, 1<<16)
 	fds := []unix.PollFd{{Fd: int32(d.route), Events: unix.POLLIN}, {Fd: int32(d.wake), Events: unix.POLLIN}}
 	for {
 		ready, err := unix.Poll(fds, int(lookInterval/time.Millisecond))
@@ -150,26 +155,41 @@ func (d *Device) Watch(f func(Link)) error {
 			return fmt.Errorf("tun: %s: %w", d.name, ErrClosed)
 		}
 		n, _, err := unix.Recvfrom(d.route, buf, 0)
+		again := false
 		switch {
 		case ready == 0 && errors.Is(err, unix.EAGAIN): // time to look
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			continue
-		case err != nil && !errors.Is(err, unix.ENOBUFS): // ENOBUFS: messages were lost
+		case errors.Is(err, unix.ENOBUFS): // messages were lost
+			again = true
+		case err != nil:
 			return fmt.Errorf("tun: watch %s: %w", d.name, err)
-		case err == nil && !mentions(buf[:n], d.index):
-			continue
+		default:
+			var ours bool
+			if ours, again = seen.read(buf[:n]); !ours {
+				continue
+			}
 		}
 		// Messages may be late; the device itself is asked what holds now.
 		now, err := d.linkByIndex(last)
 		if err != nil {
 			return err
 		}
-		if now != last {
+		if now != last || again && now.Up {
 			f(now)
 			last = now
 		}
 		if now.Gone {
 			return nil
+		}
+	}
+}
+
+// skip reads what the kernel has told before Watch asks how things are.
+func (d *Device) skip(buf []byte) {
+	for range 1000 { // others may go on for ever
+		if _, _, err := unix.Recvfrom(d.route, buf, 0); errors.Is(err, unix.EAGAIN) {
+			return
 		}
 	}
 }
@@ -204,20 +224,37 @@ func (d *Device) linkByIndex(last Link) (Link, error) {
 	return l, err
 }
 
-// mentions reports whether a batch of route netlink messages speaks of the link
-// with the given index.
-func mentions(b []byte, index int) bool {
-	for len(b) >= unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
+// A sight is what route netlink messages have told of a link.
+type sight struct {
+	index int
+	up    bool
+}
+
+// read reads a batch of messages. It reports whether they speak of the link, and
+// whether it came up, or IPv6 on it, which shows by a new link-local address.
+func (s *sight) read(b []byte) (ours, came bool) {
+	for len(b) >= unix.SizeofNlMsghdr+unix.SizeofIfAddrmsg {
 		n := int(binary.NativeEndian.Uint32(b))
-		typ := binary.NativeEndian.Uint16(b[4:])
-		if n < unix.SizeofNlMsghdr || n > len(b) {
-			return true // not understood: better look
+		if n > len(b) && len(b) < unix.SizeofNlMsghdr+unix.SizeofIfInfomsg {
+			break // cut, and not a message of the link
 		}
-		if (typ == unix.RTM_NEWLINK || typ == unix.RTM_DELLINK) && n >= unix.SizeofNlMsghdr+unix.SizeofIfInfomsg &&
-			int(int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr+4:]))) == index {
-			return true
+		if n < unix.SizeofNlMsghdr || n > len(b) {
+			return true, true // not understood: better look
+		}
+		switch body := b[unix.SizeofNlMsghdr:n]; binary.NativeEndian.Uint16(b[4:]) {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			if len(body) >= unix.SizeofIfInfomsg && int(int32(binary.NativeEndian.Uint32(body[4:]))) == s.index {
+				up := binary.NativeEndian.Uint32(body[8:])&unix.IFF_UP != 0
+				ours, came = true, came || up && !s.up
+				s.up = up
+			}
+		case unix.RTM_NEWADDR:
+			if len(body) >= unix.SizeofIfAddrmsg && body[0] == unix.AF_INET6 && body[3] == unix.RT_SCOPE_LINK &&
+				int(int32(binary.NativeEndian.Uint32(body[4:]))) == s.index {
+				ours, came = true, true
+			}
 		}
 		b = b[min(len(b), (n+3)&^3):]
 	}
-	return false
+	return ours, came
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -30,16 +31,17 @@ type daemon struct {
 	maps     *mapSource // may be nil
 	confFile *confFile  // may be nil
 
-	dev     device
-	queues  []queue
-	owner   tun.Owner // of a device that we make
-	link    tun.Link  // as last seen
-	foreign foreign   // what the log says of other programs at the device
-	trans   *translate.Translator
-	workers []*translate.Worker // one per queue, kept if the device comes back
-	pools   taygaconf.Pools     // lend addresses
-	lenders lenders             // the same, with their files
-	packets *packetLog
+	dev      device
+	queues   []queue
+	owner    tun.Owner // of a device that we make
+	link     tun.Link  // as last seen
+	obstacle string    // to restore, as logged last
+	foreign  foreign   // what the log says of other programs at the device
+	trans    *translate.Translator
+	workers  []*translate.Worker // one per queue, kept if the device comes back
+	pools    taygaconf.Pools     // lend addresses
+	lenders  lenders             // the same, with their files
+	packets  *packetLog
 
 	vitals  vitals
 	socket  *status.Socket // may be nil
@@ -486,6 +488,9 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 	}
 	if err := setUpLink(d.conf, d.log.infof); err != nil {
 		d.dev.Close()
+		if !deviceExists(d.conf.TunDevice) {
+			err = tun.ErrGone
+		}
 		return err
 	}
 	d.vitals.attached(d.dev, d.queues, d.link)
@@ -525,12 +530,30 @@ func (d *daemon) follow(l tun.Link) {
 		}
 	}
 	d.link = l
+	if l.Up {
+		d.restore()
+	}
 	d.reportForeign(time.Now())
 }
 
 // setMTU tells the translator the MTU of the device.
 func (d *daemon) setMTU(mtu int) error {
 	return d.trans.Update(func(s *translate.Settings) { s.MTU4, s.MTU6 = mtu, mtu })
+}
+
+// restore brings back what tun-ip and tun-route had added. What stands in the way is
+// logged once, and nothing to end for.
+func (d *daemon) restore() {
+	text := ""
+	if err := restoreLink(d.conf, d.log.infof); err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != d.obstacle {
+		for line := range strings.Lines(text) {
+			d.log.errorf("%s: not there since the device was down", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	d.obstacle = text
 }
 
 // reload reads the map-file again and swaps the tables, all or nothing.

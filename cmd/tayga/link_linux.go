@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -52,6 +53,98 @@ func setUpLink(c *taygaconf.Config, said func(format string, args ...any)) error
 		}
 	}
 	return nil
+}
+
+// restoreLink adds addresses and routes that setUpLink added and that are not there
+// any more: as a device goes down, the kernel removes its routes and its IPv6
+// addresses; and as IPv6 is switched off on it, or its MTU gets too small for that.
+// Whether it is up is left to whoever set it down. said is told of everything that
+// was done. A device that is down or deleted by now comes back later.
+func restoreLink(c *taygaconf.Config, said func(format string, args ...any)) error {
+	if len(c.TunIPs) == 0 && len(c.TunRoutes) == 0 {
+		return nil
+	}
+	link, err := netlink.LinkByName(c.TunDevice)
+	if err != nil || link.Attrs().RawFlags&unix.IFF_UP == 0 {
+		return nil
+	}
+	addrs, routes, err := present(link)
+	if err != nil {
+		return fmt.Errorf("look at addresses and routes of device %s: %w", c.TunDevice, err)
+	}
+	var errs []error
+	one := taygaconf.Config{TunDevice: c.TunDevice}
+	for _, p := range c.TunIPs {
+		if !slices.Contains(addrs, p) {
+			one.TunIPs = []netip.Prefix{p}
+			errs = append(errs, setUpLink(&one, said))
+		}
+	}
+	one.TunIPs = nil
+	for _, p := range c.TunRoutes {
+		if !slices.Contains(routes, p.Masked()) {
+			one.TunRoutes = []netip.Prefix{p}
+			errs = append(errs, setUpLink(&one, said))
+		}
+	}
+	if err = errors.Join(errs...); errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// present returns the addresses of a link, and the routes over it in the main table.
+func present(link netlink.Link) (addrs, routes []netip.Prefix, err error) {
+	list, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range list {
+		addrs = append(addrs, prefixOf(a.IPNet))
+	}
+	over := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_MAIN}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		list, err := whole(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(family, over, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, r := range list {
+			p := prefixOf(r.Dst)
+			if !p.IsValid() { // the default route
+				p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+				if family == netlink.FAMILY_V6 {
+					p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+				}
+			}
+			routes = append(routes, p)
+		}
+	}
+	return addrs, routes, nil
+}
+
+// whole lists something again if it changed meanwhile, which may have left out some.
+func whole[T any](list func() ([]T, error)) (got []T, err error) {
+	for range 10 {
+		if got, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return got, err
+}
+
+// prefixOf returns a prefix of package net, the zero prefix for nil.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.Prefix{}
+	}
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, size := n.Mask.Size()
+	if size == 32 {
+		a = a.Unmap()
+	}
+	return netip.PrefixFrom(a, bits)
 }
 
 // addRoute adds a route unless it is there. A route to the same destination
