@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -128,16 +129,51 @@ func TestDoctorCLATForOneUser(t *testing.T) {
 	assert.Equal(t, []string{`packets for IPv4 have a route only by the rule "pref 50 uidrange 1000-1000 lookup 100", whose conditions were not checked`}, notes)
 }
 
-// What the translator sends is routed by a rule for its device alone: the way to
-// keep a VPN from taking it.
+// wg-quick leads all packets into the tunnel but its own, which have a mark. Where those
+// are IPv4, they go to the CLAT, the mark ends there, and what it sends goes into the
+// tunnel again. The doctor says so, and its command, that of the page on CLATs, ends it.
 func TestDoctorCLATBesideVPN(t *testing.T) {
+	page, err := os.ReadFile("../../docs/deploy/clat.md")
+	require.NoError(t, err)
+	c := newCLAT(t)
+	for _, f := range c.findings() {
+		c.obey(f)
+	}
+	// -m sets the mark, as the socket of the VPN does.
+	outer := func() bool {
+		for range 3 {
+			if c.host.Command("ping", "-m", "51820", "-n", "-c", "1", "-W", "0.5", "-I", "192.0.0.1", serverAddr).Run() == nil {
+				return true
+			}
+		}
+		return false
+	}
+	require.True(t, outer(), "without a VPN")
+	c.sh(`ip link add wg0 type veth peer name wg1; ip link set wg0 up; ip link set wg1 up
+		for f in -4 -6; do
+			ip $f route add default dev wg0 table 51820
+			ip $f rule add not fwmark 51820 lookup 51820; ip $f rule add lookup main suppress_prefixlength 0
+		done`)
+	require.False(t, outer(), "not broken")
+	list := c.findings()
+	require.Len(t, list, 1, "%v", list)
+	assert.Equal(t, "warning", list[0].Severity)
+	assert.Contains(t, list[0].Text, `packets of clat for prefix 64:ff9b::/96 are led to wg0 by the rule "pref 32765 not fwmark 0xca6c lookup 51820"`)
+	assert.Equal(t, "ip -6 rule add iif clat lookup main pref 100", list[0].Command)
+	assert.Contains(t, string(page), "\n"+list[0].Command+"\n")
+	c.obey(list[0])
+	assert.Empty(t, c.quiet(outer))
+}
+
+// A VPN that carries only IPv6 is meant to take what the CLAT sends: IPv4 programs use
+// both. That is none of the doctor's business.
+func TestDoctorCLATThroughVPN(t *testing.T) {
 	c := newCLAT(t)
 	for _, f := range c.findings() {
 		c.obey(f)
 	}
 	c.sh(`ip link add wg0 type veth peer name wg1; ip link set wg0 up; ip link set wg1 up
 		ip -6 route add default dev wg0 table 51820
-		ip -6 rule add not fwmark 51820 lookup 51820; ip -6 rule add lookup main suppress_prefixlength 0
-		ip -6 rule add iif clat lookup main pref 100`)
-	c.quiet(c.pings)
+		ip -6 rule add not fwmark 51820 lookup 51820; ip -6 rule add lookup main suppress_prefixlength 0`)
+	assert.Empty(t, c.findings())
 }

@@ -137,6 +137,7 @@ func (e *examination) checkDaemon() {
 		e.add(Error, "daemon", command, "tayga does not run on %s", e.Conf.TunDevice)
 		return
 	}
+	e.checkUDP()
 	if e.Report != nil && e.Report.Pool != nil && e.Report.Pool.Refused > 0 {
 		e.add(Note, "pool", "", "%d times no address was lent: the pool was used up, or a host is none of those that may have one", e.Report.Pool.Refused)
 	}

@@ -215,6 +215,9 @@ func TestExamine(t *testing.T) {
 			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: give one that nobody has"}},
 		{name: "refused-leases", harm: func(g *gateway) { g.Report = &status.Report{Pool: &status.Pool{Refused: 3}} },
 			want: []string{"note: pool: 3 times no address was lent: the pool was used up, or a host is none of those that may have one"}},
+		{name: "datagrams-without-checksum", harm: func(g *gateway) {
+			g.Report = &status.Report{Packets: []status.Count{{Direction: "4to6", Verdict: "drop", Reason: "udp-zero-checksum", Packets: 3}}}
+		}, want: []string{"note: udp-checksum: 3 datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one"}},
 		{name: "stale-in-the-background", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Args: []string{"tayga", "-c", "my file"}}
 		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: kill 7 && sleep 2 && tayga -c 'my file'"}},

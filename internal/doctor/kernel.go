@@ -3,6 +3,8 @@ package doctor
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/steppe-nat64/steppe/translate"
 )
 
 // checkTunDriver looks at what makes TUN devices.
@@ -168,6 +170,22 @@ func (e *examination) checkPrivate() {
 			"%d packets were refused because %s is for public IPv4 addresses; let private ones pass and start tayga anew, or take another prefix", sent, wellKnown)
 	default:
 		e.add(Note, "private", "", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: nothing has to be done about stray packets", all, wellKnown)
+	}
+}
+
+// checkUDP looks whether IPv4 datagrams were dropped that have no checksum.
+func (e *examination) checkUDP() {
+	if e.Report == nil || e.Conf.UDPZero != translate.UDPZeroDrop {
+		return
+	}
+	n := uint64(0)
+	for _, c := range e.Report.Packets {
+		if c.Reason == "udp-zero-checksum" {
+			n += c.Packets
+		}
+	}
+	if n > 0 {
+		e.add(Note, "udp-checksum", "", "%d datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one", n)
 	}
 }
 

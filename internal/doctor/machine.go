@@ -73,6 +73,7 @@ type RoutingRule struct {
 	In       string // the interface that packets come in on; empty for any
 	Src, Dst netip.Prefix
 	Not      bool // packets that do not meet the conditions
+	Marked   bool // a mark is one of the conditions
 	Table    int
 	Suppress int // routes with prefixes of up to this length do not count; -1 if all count
 }

@@ -149,6 +149,25 @@ func (r *RoutingRule) mayHold(in string, src, dst netip.Addr) bool {
 		(!r.Dst.IsValid() || r.Dst.Contains(dst))
 }
 
+// checkVPN looks for a VPN that leads all packets into its tunnel but its own, which it
+// marks, as wg-quick does. If its own are IPv4 packets, they go to a CLAT; the mark ends
+// there, and what the CLAT sends is led into the tunnel again. r is the way of that. No
+// other packets come to the CLAT if those of programs go into the tunnel as they are.
+func (e *examination) checkVPN(p netip.Prefix, dst netip.Addr, r Route) {
+	tun := e.Conf.TunDevice
+	for _, rule := range e.Machine.Policy {
+		if rule.Six && rule.Not && rule.Marked && e.Machine.TableRoute(rule.Table, dst).Link == r.Link &&
+			e.Machine.uplink(false) == r.Link && e.Machine.TableRoute(mainTable, someAddr(false)).Link == tun {
+			e.add(Warning, "route", words("ip", "-6", "rule", "add", "iif", tun, "lookup", "main", "pref", "100"),
+				"packets of %s for prefix %s are led to %s by the rule %q, since the mark of those that it excepts ends at %s: they go round in circles", tun, p, r.Link, rule.Text, tun)
+			return
+		}
+	}
+}
+
+// mainTable is the number of the table main: linux/rtnetlink.h.
+const mainTable = 254
+
 // toDevice reports whether a route leads to the device.
 func (e *examination) toDevice(r Route) bool { return r.Link == e.Conf.TunDevice && !r.Local }
 

@@ -135,7 +135,7 @@ func usual(r *netlink.Rule) bool {
 
 // routingRule converts a rule.
 func routingRule(r *netlink.Rule, six bool) RoutingRule {
-	got := RoutingRule{Six: six, Text: text(r), In: r.IifName, Not: r.Invert, Table: r.Table, Suppress: r.SuppressPrefixlen}
+	got := RoutingRule{Six: six, Text: text(r), In: r.IifName, Not: r.Invert, Marked: r.Mark != 0, Table: r.Table, Suppress: r.SuppressPrefixlen}
 	got.Src, _ = prefixOf(r.Src)
 	got.Dst, _ = prefixOf(r.Dst)
 	return got

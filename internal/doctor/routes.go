@@ -38,6 +38,7 @@ func (e *examination) checkRoutesOut() {
 		dst := e.sample(p)
 		r := e.wayOut(src, dst)
 		if r.Link != "" && r.Link != tun {
+			e.checkVPN(p, dst, r)
 			continue
 		}
 		away := func(r Route) bool { return r.Link != "" && r.Link != tun }

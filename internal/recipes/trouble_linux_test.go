@@ -1,11 +1,13 @@
 package recipes
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/steppe-nat64/steppe/internal/netlab"
 )
@@ -113,6 +115,33 @@ func TestRecipeTroubleshooting(t *testing.T) {
 	r.Follow("Small answers come, large ones do not")
 	require.Error(t, stop())
 	guest.Sh(get)
+
+	// A server that sends no checksums.
+	plain, err := n.v4only.ListenPacket("udp4", ":5003")
+	require.NoError(t, err)
+	defer plain.Close()
+	raw, err := plain.(*net.UDPConn).SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		require.NoError(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1))
+	}))
+	go func() {
+		b := make([]byte, 1500)
+		for {
+			k, from, err := plain.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = plain.WriteTo(b[:k], from)
+		}
+	}()
+	echo := func() error {
+		_, err := guest.UDPEcho("[64:ff9b::9.9.1.2]:5003", netlab.UDPEcho{Sizes: []int{100}, Attempts: 3, Timeout: 2 * time.Second})
+		return err
+	}
+	require.Error(t, echo())
+	r.Follow("Some programs over UDP get no answer")
+	require.NoError(t, echo())
 
 	r.Follow("It works and is slow")
 	require.NoError(t, works())
