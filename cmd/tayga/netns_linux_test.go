@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"net"
@@ -497,17 +498,29 @@ func TestPrivileges(t *testing.T) {
 	assert.EqualValues(t, 65534, fi.Sys().(*syscall.Stat_t).Uid)
 }
 
-// A user without a group keeps group 0, as in TAYGA.
+// A user without a group kept group 0 and all groups of the root that started it,
+// and with them what those may read: it gets its own group.
 func TestUserAlone(t *testing.T) {
 	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR\n", "", 1))
 	b.openDir()
-	p := b.launch("-u", "nobody")
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
+	cmd := b.host.Command(b.self, "-d", "-c", b.conf, "-u", "nobody")
+	cmd.SysProcAttr.Credential = &syscall.Credential{Groups: []uint32{0, 4, 27, 42}}
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Workers: ") {
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	require.NoError(t, err)
 	text := strings.Join(strings.Fields(string(status)), " ")
 	assert.Contains(t, text, "Uid: 65534 65534 65534 65534")
-	assert.Contains(t, text, "Gid: 0 0 0 0")
-	require.NoError(t, p.Stop(patience))
+	assert.Contains(t, text, "Gid: 65534 65534 65534 65534")
+	assert.Contains(t, text, "Groups: 65534 NStgid:")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	for lines.Scan() {
+	}
+	require.NoError(t, cmd.Wait())
 }
 
 // Hosts keep their addresses across a restart.

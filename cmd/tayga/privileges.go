@@ -19,7 +19,8 @@ type identity struct {
 }
 
 // lookUp finds the user and the group of the options by name; a number is a
-// name too.
+// name too. Without a group it is the user's: the groups of root, who starts the
+// daemon, are no part of what a user may do.
 func lookUp(o options) (identity, error) {
 	id := identity{uid: -1, gid: -1, userName: o.user}
 	if o.user != "" {
@@ -29,6 +30,9 @@ func lookUp(o options) (identity, error) {
 		}
 		if id.uid, err = strconv.Atoi(u.Uid); err != nil {
 			return id, fmt.Errorf("user %s: %w", o.user, err)
+		}
+		if id.gid, err = strconv.Atoi(u.Gid); err != nil {
+			return id, fmt.Errorf("group of user %s: %w", o.user, err)
 		}
 	}
 	if o.group != "" {
@@ -82,6 +86,9 @@ func jail() error {
 // drop gives up the present identity of the whole process, for good: saved ids
 // go too, and all capabilities with the root user. What is open stays open.
 func (id identity) drop() error {
+	if id.held() {
+		return nil // and no privilege to give up groups
+	}
 	if id.gid >= 0 {
 		if err := syscall.Setgroups([]int{id.gid}); err != nil {
 			return fmt.Errorf("set the supplementary groups: %w", err)
@@ -96,4 +103,10 @@ func (id identity) drop() error {
 		}
 	}
 	return nil
+}
+
+// held reports whether a process without root's privileges is that already.
+func (id identity) held() bool {
+	uid := os.Geteuid()
+	return uid != 0 && (id.uid < 0 || id.uid == uid) && (id.gid < 0 || id.gid == os.Getegid())
 }
