@@ -85,7 +85,7 @@ func FuzzTaygaConf(f *testing.F) {
 		"icmp-node-address yes\nhairpin intrinsic\noffload no\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
 	add("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96") // byte order mark; a prefix as 0.9.2 writes it
 	add(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
-		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\nmetrics-listen [::1]:9464\n") // ours
+		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-refresh outbound\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\nmetrics-listen [::1]:9464\n") // ours
 	add(base + "prefix 64:ff9b::/96\ndynamic-pool 10.0.0.0/28\ndynamic-pool 10.1.0.0/28 via 64:ff9b::/96\n") // bound to a prefix
 	add(base + "icmp-rate 10 10\nicmp-mtu-rate unlimited\nicmp-rate off\n")                                  // budgets
 	add(base + "prefix 64:ff9b::/96\nembedded-source drop 64:ff9b::/96\nembedded-source forward\nloop-check no\nloop-check yes 64:ff9b::/96\ntos 0\ntraffic-class copy\nflow-labels yes\n")

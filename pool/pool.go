@@ -15,7 +15,7 @@
 //   - If there is none of these either, the host is refused.
 //
 // A lease is held until the first upkeep pass (Expire) that comes Hold (7440 s)
-// after its last packet in either direction. Then it is dormant: the address
+// after its last packet in either direction (see Refresh). Then it is dormant: the address
 // leads nowhere, but the host gets it back with its next packet. It is
 // forgotten Forget (14 days) after its last packet. The lowest address of a
 // prefix is never lent; the highest one is.
@@ -82,6 +82,9 @@ type Config struct {
 	// DefaultForget or Hold, whichever is longer. Hold ≤ Forget ≤ 10 years.
 	Hold, Forget time.Duration
 
+	// Refresh says which packets use a lease.
+	Refresh Refresh
+
 	// Clients are the IPv6 prefixes whose hosts may lease; none means all.
 	Clients []netip.Prefix
 	// MaxPerPrefix limits the addresses that hosts of one IPv6 prefix can hold
@@ -93,6 +96,18 @@ type Config struct {
 	// holds an address: it must return soon and must not call the pool.
 	OnEvent func(Event)
 }
+
+// Refresh says which packets use a lease, so that it stays held.
+type Refresh uint8
+
+const (
+	// RefreshBoth: packets to and from the host, and ICMP errors about these.
+	RefreshBoth Refresh = iota
+	// RefreshOutbound: packets from the host that are no ICMP errors. In a pool of
+	// addresses that the internet reaches, scanning would otherwise keep the leases
+	// of hosts that are gone: RFC 4787 §4.3 REQ-6, RFC 5508 §4.3 REQ-6.
+	RefreshOutbound
+)
 
 // A Quota allows Leases held addresses, 1 or more, to each IPv6 prefix of
 // length Len, 1 to 128. Dormant leases do not count.
@@ -110,6 +125,7 @@ type Pool struct {
 	forget  uint32
 	clients []netip.Prefix
 	quota   Quota
+	refresh Refresh
 	onEvent func(Event)
 
 	// Written about once a second, read for each packet: on a line of its own.
@@ -144,6 +160,7 @@ func New(c Config, now time.Time) (*Pool, error) {
 		keys:    newHashKeys(),
 		clients: append([]netip.Prefix(nil), c.Clients...),
 		quota:   c.MaxPerPrefix,
+		refresh: c.Refresh,
 		onEvent: c.OnEvent,
 	}
 	if err := p.setPrefixes(c.Prefixes); err != nil {
@@ -154,6 +171,9 @@ func New(c Config, now time.Time) (*Pool, error) {
 	}
 	if err := checkReserved(c.Reserved); err != nil {
 		return nil, err
+	}
+	if c.Refresh > RefreshOutbound {
+		return nil, fmt.Errorf("pool: refresh %d: out of range", c.Refresh)
 	}
 	for _, x := range c.Clients {
 		if !x.IsValid() || !x.Addr().Is6() {
@@ -243,15 +263,29 @@ func checkReserved(prefixes []netip.Prefix) error {
 // link-local, loopback, unspecified or IPv4-mapped), or there is nothing to lend.
 // In a pool that is exhausted that answer takes no lock either.
 func (p *Pool) Assign(host [16]byte) (addr [4]byte, ok bool) {
-	if addr, ok = p.Addr(host); ok {
+	if addr, ok = p.addr(host, p.now.Load()); ok {
 		return addr, true
 	}
 	return p.lend(host)
 }
 
-// Addr returns the address that host holds and marks the lease as used. It
-// reports false if there is none or it is dormant.
+// Addr returns the address that host holds and, with RefreshBoth, marks the lease as
+// used. It reports false if there is none or it is dormant.
 func (p *Pool) Addr(host [16]byte) (addr [4]byte, ok bool) {
+	return p.addr(host, p.passive())
+}
+
+// passive is the second up to which a lease counts as used by a packet that is not
+// the host's: now, or one that is always past.
+func (p *Pool) passive() uint32 {
+	if p.refresh == RefreshOutbound {
+		return 0
+	}
+	return p.now.Load()
+}
+
+// addr returns the address that host holds, and marks the lease as used.
+func (p *Pool) addr(host [16]byte, used uint32) (addr [4]byte, ok bool) {
 	h := p.keys.hash(&host)
 	shard := &p.tables[p.shard(h)]
 	for {
@@ -259,7 +293,7 @@ func (p *Pool) Addr(host [16]byte) (addr [4]byte, ok bool) {
 		if e == nil {
 			return addr, false
 		}
-		switch e.touch(p.now.Load()) {
+		switch e.touch(used) {
 		case held:
 			binary.BigEndian.PutUint32(addr[:], e.addr)
 			return addr, true
@@ -298,20 +332,21 @@ func (p *Pool) Touch(host [16]byte, ago time.Duration) bool {
 // lock and does not allocate.
 func (p *Pool) Generation() uint64 { return p.generation.Load() }
 
-// Host returns the host that holds addr and marks the lease as used. It reports
-// false if nobody does: the address is free, reserved, not of this pool, or its
+// Host returns the host that holds addr and, with RefreshBoth, marks the lease as
+// used. It reports false if nobody does: the address is free, reserved, not of this pool, or its
 // lease is dormant.
 func (p *Pool) Host(addr [4]byte) (host [16]byte, ok bool) {
 	slot := p.slot(binary.BigEndian.Uint32(addr[:]))
 	if slot == nil {
 		return host, false
 	}
+	used := p.passive()
 	for {
 		e := slot.Load()
 		if e == nil {
 			return host, false
 		}
-		switch e.touch(p.now.Load()) {
+		switch e.touch(used) {
 		case held:
 			return e.host, true
 		case dormant:

@@ -50,6 +50,7 @@ var settingLines = map[string]string{
 	"pool.Config.Reserved":            "map 10.0.0.7 2001:db8:7::7",
 	"pool.Config.Hold":                "dynamic-pool-hold 90s",
 	"pool.Config.Forget":              "dynamic-pool-forget 2d",
+	"pool.Config.Refresh":             "dynamic-pool-refresh outbound",
 	"pool.Config.Clients":             "dynamic-pool-clients 2001:db8:1::/64",
 	"pool.Config.MaxPerPrefix":        "dynamic-pool-max-per-prefix 64 3",
 	"tun.Config.Name":                 "-tun-device siit",

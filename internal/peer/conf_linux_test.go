@@ -71,6 +71,8 @@ var disputed = map[string]string{
 	"embedded-source-of-a-prefix": ourDirective,
 	"loop-check":                  ourDirective,
 	"loop-check-of-a-prefix":      ourDirective,
+	"pool-refresh":                ourDirective,
+	"pool-refresh-without-pool":   ourDirective,
 	"tos":                         ourDirective,
 	"flow-labels":                 ourDirective,
 }

@@ -99,6 +99,7 @@ func (r *reader) checkTable() {
 		}
 		t.by4[p] = mine
 	}
+	_, t.refresh = r.at["dynamic-pool-refresh"]
 	r.c.taken = t
 }
 
@@ -187,7 +188,7 @@ func (r *reader) checkPool() {
 		r.checkVia()
 		return
 	}
-	for _, d := range []string{"dynamic-pool-clients", "dynamic-pool-max-per-prefix", "dynamic-pool-hold", "dynamic-pool-forget"} {
+	for _, d := range []string{"dynamic-pool-clients", "dynamic-pool-max-per-prefix", "dynamic-pool-refresh", "dynamic-pool-hold", "dynamic-pool-forget"} {
 		if line, given := r.at[d]; given {
 			r.warnf(line, d, "has no effect without a dynamic-pool")
 		}

@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -82,6 +83,7 @@ type Config struct {
 	Sandbox     bool           // give up what is not needed once all is open
 	PoolClients []netip.Prefix // who may lease; empty: everybody
 	PoolQuota   PoolQuota      // the zero value is no limit
+	PoolRefresh pool.Refresh   // which packets use a lease
 	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
 	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -92,6 +93,7 @@ sandbox     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
 dynamic-pool-max-per-prefix /64 16
 dynamic-pool-hold 2h
+dynamic-pool-refresh Outbound
 dynamic-pool-forget 30d
 status-socket /run/nat64
 metrics-listen [2001:db8::7]:9464
@@ -150,6 +152,7 @@ metrics-listen [2001:db8::7]:9464
 		FlowLabels:     true,
 		PoolClients:    prefixes("2001:db8:c::/48", "fd00::/8"),
 		PoolQuota:      PoolQuota{Bits: 64, Leases: 16},
+		PoolRefresh:    pool.RefreshOutbound,
 		Hold:           2 * time.Hour,
 		Forget:         30 * 24 * time.Hour,
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -60,6 +61,7 @@ var directives = map[string]directive{
 	"sandbox":                     {1, 1, true, (*reader).sandbox},
 	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
 	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
+	"dynamic-pool-refresh":        {1, 1, true, (*reader).poolRefresh},
 	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
 	"dynamic-pool-forget":         {1, 1, true, (*reader).poolForget},
 	"status-socket":               {1, 1, true, (*reader).statusSocket},
@@ -593,6 +595,12 @@ func (r *reader) poolQuota(words []string) error {
 	}
 	r.c.PoolQuota = PoolQuota{Bits: bits, Leases: leases}
 	return nil
+}
+
+func (r *reader) poolRefresh(words []string) (err error) {
+	r.c.PoolRefresh, err = choice(words[0], []string{"both", "outbound"},
+		[]pool.Refresh{pool.RefreshBoth, pool.RefreshOutbound})
+	return err
 }
 
 func (r *reader) poolHold(words []string) (err error) {

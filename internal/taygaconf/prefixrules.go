@@ -135,10 +135,10 @@ func (c *Config) rules(more []Map) []translate.PrefixRule {
 // Advice lists what is allowed, as TAYGA allows it, and better otherwise. more is
 // the map-file.
 func (c *Config) Advice(more []Map) []string {
+	lines := c.poolAdvice()
 	if c.hostSide(more) {
-		return nil // sources inside the prefix are what such a translator is for
+		return lines // sources inside the prefix are what such a translator is for
 	}
-	var lines []string
 	for i, p := range c.Prefixes {
 		if _, said := switchOf(c.EmbeddedSource, p); said || isOdd(p) || c.DropsSource(p, more) {
 			continue
@@ -149,6 +149,21 @@ func (c *Config) Advice(more []Map) []string {
 		}
 		lines = append(lines, fmt.Sprintf("%s:%d: prefix: note: an IPv6 host can send packets with any IPv4 source address, from an address inside %s: unless hosts are numbered from it, add %q",
 			c.File, c.taken.prefixes[i].line, p, line))
+	}
+	return lines
+}
+
+// poolAdvice recommends what keeps the leases of hosts that are gone from living for
+// ever in pools that the internet reaches.
+func (c *Config) poolAdvice() (lines []string) {
+	if c.taken.refresh {
+		return nil
+	}
+	for _, p := range c.Pools {
+		if !isPrivate(p.Addr()) {
+			lines = append(lines, fmt.Sprintf("%s:%d: dynamic-pool: note: packets from the internet to %s keep leases of hosts that are gone: add %q",
+				c.File, c.taken.by4[p].line, p, "dynamic-pool-refresh outbound"))
+		}
 	}
 	return lines
 }

@@ -11,6 +11,7 @@ import (
 type taken struct {
 	by4, by6 map[netip.Prefix]owner // exactly this prefix
 	prefixes []owner                // and everything inside these
+	refresh  bool                   // the file has a dynamic-pool-refresh
 }
 
 // An owner is the line of a file that has an address or a prefix.

@@ -136,6 +136,7 @@ func (c *Config) Pool(via netip.Prefix, more []Map, onEvent func(pool.Event)) po
 		Reserved:     c.Reserved(more),
 		Hold:         c.Hold,
 		Forget:       c.Forget,
+		Refresh:      c.PoolRefresh,
 		Clients:      c.PoolClients,
 		MaxPerPrefix: pool.Quota{Len: c.PoolQuota.Bits, Leases: c.PoolQuota.Leases},
 		OnEvent:      onEvent,

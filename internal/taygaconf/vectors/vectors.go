@@ -204,4 +204,7 @@ var All = []Vector{
 	{174, "loop-check-of-a-prefix", "", "loop-check no\nprefix 2001:db8:b::/96\nloop-check yes 2001:db8:b::/96", Reject, Reject, Accept, 0, ""},
 	{175, "loop-check-unknown", "", "loop-check drop", Reject, Reject, Reject, 4, `loop-check: "drop" is neither yes nor no`},
 	{176, "loop-check-no-prefix", "", "loop-check yes 2001:db8:b::/96", Reject, Reject, Reject, 4, "loop-check: there is no prefix 2001:db8:b::/96"},
+	{180, "pool-refresh", "", "dynamic-pool 192.168.255.0/24\ndynamic-pool-refresh outbound", Reject, Reject, Accept, 0, ""},
+	{181, "pool-refresh-unknown", "", "dynamic-pool 192.168.255.0/24\ndynamic-pool-refresh inbound", Reject, Reject, Reject, 5, `dynamic-pool-refresh: "inbound" is none of both, outbound`},
+	{182, "pool-refresh-without-pool", "", "dynamic-pool-refresh outbound", Reject, Reject, Warn, 4, "has no effect without a dynamic-pool"},
 }
