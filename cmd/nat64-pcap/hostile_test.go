@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
@@ -205,4 +207,40 @@ func FuzzConvert(f *testing.F) {
 		}
 		require.Contains(t, stderr.String(), fmt.Sprintf(" packets in, %d packets out\n", n))
 	})
+}
+
+// Names of files and words of a configuration reached the terminal as they were.
+func TestHostileWords(t *testing.T) {
+	const hostile = "a\x1b[2J\x07\x7f\u009b\u202e\x9b"
+	dir := t.TempDir()
+	conf := filepath.Join(dir, hostile+".conf")
+	good := "tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8:1::64\nprefix 2001:db8:64::/96\n"
+	in := filepath.Join(dir, hostile)
+	require.NoError(t, os.WriteFile(in, []byte(hostile), 0o644))
+	for _, test := range []struct {
+		conf string
+		args []string
+	}{
+		{good + "dynamic-pool " + hostile + "\n", []string{"-c", conf, in, "-"}},
+		{good + "map-file " + hostile + "\n", []string{"-c", conf, in, "-"}},
+		{good + "map-file " + in + "\n", []string{"-c", conf, in, "-"}},
+		{good, []string{"-c", conf, in, "-"}},
+		{good, []string{"-c", conf, in + hostile, in}},
+		{good, []string{"-c", conf, in, in}},
+		{good, []string{"-c", in, in, "-"}},
+		{good, []string{"-c", in + hostile, in, "-"}},
+		{good, []string{"-" + hostile}},
+		{good, []string{"-mtu", hostile}},
+		{good, []string{hostile}},
+	} {
+		require.NoError(t, os.WriteFile(conf, []byte(test.conf), 0o644))
+		var stderr bytes.Buffer
+		assert.Equal(t, 1, run(test.args, nil, io.Discard, &stderr), "%q", test.args)
+		text := stderr.String()
+		assert.NotEmpty(t, text)
+		assert.True(t, utf8.ValidString(text), "%q: %q", test.args, text)
+		for _, r := range text {
+			assert.True(t, unicode.IsPrint(r) || r == '\n' || r == '\t', "%U in %q of %q", r, text, test.args)
+		}
+	}
 }

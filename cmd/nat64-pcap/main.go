@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/steppe-nat64/steppe/internal/plain"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -38,6 +39,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main without its globals.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stderr = plain.Writer{W: stderr}
 	flags := flag.NewFlagSet("nat64-pcap", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { io.WriteString(stderr, usage) }
@@ -53,10 +55,15 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if err := convert(*conf, *mtu, flags.Arg(0), flags.Arg(1), stdin, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "nat64-pcap: %v\n", err)
+		say(stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// say prints one line, whatever the error holds.
+func say(w io.Writer, err error) {
+	io.WriteString(w, plain.Line(fmt.Sprintf("nat64-pcap: %v", err))+"\n")
 }
 
 // convert opens what run was given by name. OUT is touched only once the
@@ -127,7 +134,7 @@ func readConfig(name string, w io.Writer) (*taygaconf.Config, []taygaconf.Map, e
 		problems = append(problems, more...)
 	}
 	for _, p := range problems {
-		fmt.Fprintf(w, "nat64-pcap: %v\n", p)
+		say(w, p)
 	}
 	if problems.Failed() {
 		return nil, nil, fmt.Errorf("%s has errors", name)

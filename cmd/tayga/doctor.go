@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -44,16 +43,13 @@ func examine(o options, stdout, stderr io.Writer) int {
 		if findings == nil {
 			findings = []doctor.Finding{}
 		}
-		enc := json.NewEncoder(stdout)
-		enc.SetEscapeHTML(false) // commands are to be read
-		enc.SetIndent("", "  ")
-		err = enc.Encode(findings)
+		err = writeJSON(stdout, findings)
 	} else {
 		for _, f := range findings {
-			fmt.Fprintln(stdout, f)
+			say(stdout, "%v", f)
 		}
 		if worst == doctor.Note {
-			_, err = fmt.Fprintf(stdout, "%s: nothing is missing\n", o.configFile)
+			err = say(stdout, "%s: nothing is missing", o.configFile)
 		}
 	}
 	if err != nil {

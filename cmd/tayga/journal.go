@@ -20,7 +20,7 @@ func openJournal() *journal { return &journal{openDatagrams(journalSocket)} }
 func (j *journal) writeLine(pri priority, line string) error {
 	var b strings.Builder
 	b.WriteString("MESSAGE=")
-	b.WriteString(line) // holds no line feed: see oneLine
+	b.WriteString(line) // holds no line feed: see newLogger
 	b.WriteString("\nPRIORITY=")
 	b.WriteString(strconv.Itoa(int(pri)))
 	b.WriteString("\nSYSLOG_IDENTIFIER=tayga\n")

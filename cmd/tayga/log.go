@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/steppe-nat64/steppe/internal/plain"
 )
 
 // A priority is how much a line matters, as syslog counts: RFC 5424 §6.2.1.
@@ -52,7 +53,8 @@ func newLogger(w logWriter) *logger {
 				close(line.written)
 				continue
 			}
-			if w.writeLine(line.pri, line.text) == nil { // a log that cannot be written has nobody to tell
+			// Parts of a line may come from anywhere.
+			if w.writeLine(line.pri, plain.Line(line.text)) == nil { // a log that cannot be written has nobody to tell
 				l.stuck.Store(false)
 			}
 		}
@@ -65,7 +67,7 @@ func newLogger(w logWriter) *logger {
 // waited for until the sink has taken one: SIGTERM would wait as well, behind the
 // hundred lines that a reload may have to say.
 func (l *logger) printf(pri priority, format string, args ...any) {
-	line := logLine{pri: pri, text: oneLine(fmt.Sprintf(format, args...))}
+	line := logLine{pri: pri, text: fmt.Sprintf(format, args...)}
 	select {
 	case l.lines <- line:
 		return
@@ -113,14 +115,6 @@ func (l *logger) warningf(format string, args ...any) { l.printf(priWarning, for
 func (l *logger) noticef(format string, args ...any)  { l.printf(priNotice, format, args...) }
 func (l *logger) infof(format string, args ...any)    { l.printf(priInfo, format, args...) }
 func (l *logger) debugf(format string, args ...any)   { l.printf(priDebug, format, args...) }
-
-// oneLine keeps a message on its line: parts of it may come from a file.
-func oneLine(s string) string {
-	if !strings.ContainsAny(s, "\n\r\x00") {
-		return s
-	}
-	return strings.NewReplacer("\n", " ", "\r", " ", "\x00", " ").Replace(s)
-}
 
 // A stream writes bare lines, each in one piece, without time or priority.
 type stream struct{ w io.Writer }

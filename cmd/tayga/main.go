@@ -21,12 +21,15 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"runtime/debug"
 
+	"github.com/steppe-nat64/steppe/internal/plain"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -51,6 +54,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is main without its globals.
 func run(args []string, stdout, stderr io.Writer) int {
+	stdout, stderr = plain.Writer{W: stdout}, plain.Writer{W: stderr}
 	o, err := parseOptions(args)
 	if err != nil {
 		complain(stderr, err)
@@ -80,7 +84,26 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return serve(o, p, stderr)
 }
 
-func complain(w io.Writer, err error) { fmt.Fprintf(w, "tayga: %v\n", err) }
+func complain(w io.Writer, err error) { say(w, "tayga: %v", err) }
+
+// say prints one line, whatever comes with the arguments.
+func say(w io.Writer, format string, args ...any) error {
+	_, err := io.WriteString(w, plain.Line(fmt.Sprintf(format, args...))+"\n")
+	return err
+}
+
+// writeJSON prints a value, indented, without what a terminal would obey.
+func writeJSON(w io.Writer, value any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // commands are to be read
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(plain.JSON(b.Bytes()))
+	return err
+}
 
 // loadAll reads the configuration and its map-file, and what is wrong with them.
 func loadAll(o options) (c *taygaconf.Config, maps []taygaconf.Map, problems taygaconf.Problems) {
@@ -102,18 +125,18 @@ func check(o options, w io.Writer) int {
 		problems = append(problems, warnings(c.File, wideReaches(c, o))...)
 	}
 	for _, p := range problems {
-		fmt.Fprintln(w, p)
+		say(w, "%v", p)
 	}
 	if problems.Failed() {
 		return 1
 	}
 	for _, line := range c.Advice(maps) {
-		fmt.Fprintln(w, line)
+		say(w, "%v", line)
 	}
 	if warning := checkOwner(c); warning != "" {
-		fmt.Fprintf(w, "%s: warning: %s\n", o.configFile, warning)
+		say(w, "%s: warning: %s", o.configFile, warning)
 	}
-	fmt.Fprintf(w, "%s: OK\n", o.configFile)
+	say(w, "%s: OK", o.configFile)
 	return 0
 }
 
@@ -122,7 +145,7 @@ func check(o options, w io.Writer) int {
 func manageDevice(o options, stdout, stderr io.Writer) int {
 	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
 	for _, p := range problems {
-		fmt.Fprintln(stdout, p)
+		say(stdout, "%v", p)
 	}
 	if problems.Failed() {
 		return 1
@@ -136,9 +159,9 @@ func manageDevice(o options, stdout, stderr io.Writer) int {
 		act, done = removeDevice, "Removed"
 	}
 	if err := act(c); err != nil {
-		fmt.Fprintln(stdout, err)
+		say(stdout, "%v", err)
 		return 1
 	}
-	fmt.Fprintf(stdout, "%s persistent tun device %s\n", done, c.TunDevice)
+	say(stdout, "%s persistent tun device %s", done, c.TunDevice)
 	return 0
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/plain"
 )
 
 // A notifier tells systemd about the state of the service: sd_notify(3). The
@@ -37,6 +39,9 @@ func openNotifier() (*notifier, error) {
 func (n *notifier) send(assignments ...string) error {
 	if n == nil || n.conn == nil {
 		return nil
+	}
+	for i := range assignments {
+		assignments[i] = plain.Line(assignments[i]) // a line feed would begin another one
 	}
 	n.conn.SetWriteDeadline(time.Now().Add(sinkPatience))
 	_, err := n.conn.Write([]byte(strings.Join(assignments, "\n")))

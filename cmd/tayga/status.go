@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -241,9 +240,7 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		complain(stderr, fmt.Errorf("the daemon that listens on %s runs in another network namespace", path))
 	}
 	if o.json {
-		enc := json.NewEncoder(stdout)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(r)
+		err = writeJSON(stdout, r)
 	} else {
 		err = r.WriteTable(stdout)
 	}

@@ -24,6 +24,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/steppe-nat64/steppe/internal/plain"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
@@ -137,9 +138,16 @@ func (e *examination) conclude() {
 	e.running = e.Report != nil || there && device.Running
 }
 
-// add takes a finding down.
+// add takes a finding down. Names of interfaces, tables and files may hold anything,
+// and are part of text and command. A command that would have to be cleaned is another
+// one, so there is none then.
 func (e *examination) add(s Severity, about, command, format string, args ...any) {
-	e.findings = append(e.findings, Finding{s, about, fmt.Sprintf(format, args...), command})
+	text := fmt.Sprintf(format, args...)
+	if !plain.IsLine(command) {
+		command = ""
+		text += " (the command is not shown: a name in it holds characters that a terminal would obey)"
+	}
+	e.findings = append(e.findings, Finding{s, about, plain.Line(text), command})
 }
 
 // promised reports whether the daemon will lead packets for p to the device when

@@ -135,7 +135,7 @@ func (e *examination) checkPathMTU() {
 			six = six || a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast()
 		}
 		if l.Up && six && !l.Loopback && l.Name != e.Conf.TunDevice && l.MTU >= lowestMTU && l.MTU < e.Conf.OfflinkMTU {
-			e.add(Warning, "mtu", "sed -i "+quote("s/^\\([ \t]*offlink-mtu\\).*/\\1 "+itoa(l.MTU)+"/I")+" "+quote(e.Conf.File),
+			e.add(Warning, "mtu", "sed -i "+quote("s/^\\([[:blank:]]*offlink-mtu\\).*/\\1 "+itoa(l.MTU)+"/I")+" "+quote(e.Conf.File),
 				"offlink-mtu is %d, and %s carries no more than %d", e.Conf.OfflinkMTU, l.Name, l.MTU)
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/steppe-nat64/steppe/internal/plain"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
 
@@ -54,7 +55,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	r := c.tell()
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
 		for i := range labels {
-			labels[i] = strings.ToValidUTF8(labels[i], "?") // the kernel takes any octets for a device's name
+			labels[i] = plain.Line(labels[i]) // the kernel takes any bytes for a device's name
 		}
 		m, err := prometheus.NewConstMetric(d, kind, value, labels...)
 		if err != nil {

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
+
+	"github.com/steppe-nat64/steppe/internal/plain"
 )
 
 // A What says which report is wanted.
@@ -65,7 +66,7 @@ const maxAnswer = 8 << 20
 
 func encodeAnswer(r *Report) ([]byte, error) {
 	b, err := json.Marshal(r)
-	return append(b, '\n'), err
+	return append(plain.JSON(b), '\n'), err
 }
 
 func encodeRefusal(err error) []byte { return []byte(refusal + err.Error() + "\n") }
@@ -98,22 +99,5 @@ func decodeAnswer(r io.Reader) (*Report, error) {
 // show returns a word for use in a message.
 func show(s string) string { return fmt.Sprintf("%q", clean(s)) }
 
-// clean makes text of others fit for a terminal: short, on one line, and without
-// anything that a terminal obeys.
-func clean(s string) string {
-	const most = 200
-	n := 0
-	s = strings.Map(func(r rune) rune {
-		if n++; n > most {
-			return -1
-		}
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-	if n > most {
-		s += "…"
-	}
-	return s
-}
+// clean makes text of others fit for a terminal: short, and on one line.
+func clean(s string) string { return plain.Short(s, 200) }
