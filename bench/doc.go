@@ -9,7 +9,7 @@
 //	pool_test.go           lookups among leases
 //	traffic_test.go        the packets of these benchmarks
 //	hosts_test.go          and the hosts
-//	instructions_linux_test.go  instructions of a packet, where the machine counts them
+//	single_test.go         what one goroutine does: time, allocations; instructions_linux_test.go
 //	e2e_linux_test.go      real traffic through gateways in turn, and by queues of the device
 //	load_linux_test.go     that traffic: TCP, UDP, requests; socket_linux_test.go its sockets
 //	memory_linux_test.go   resident memory; a map-file of a million lines

@@ -2,10 +2,8 @@ package bench
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,37 +33,14 @@ func (c *counter) read() (uint64, error) {
 	var b [8]byte
 	n, err := unix.Read(c.fd, b[:])
 	if err == nil && n != len(b) {
-		err = fmt.Errorf("the processor had no counter left")
+		err = errors.New("the processor had no counter left")
 	}
 	return binary.NativeEndian.Uint64(b[:]), err
 }
 
 func (c *counter) close() { unix.Close(c.fd) }
 
-var noInstructions sync.Once
-
-// countInstructions runs f, which does the operations of b on this goroutine alone:
-// nothing else is timed. It reports the instructions of each operation, which differ
-// far less from run to run than times do. Where they cannot be counted, the output
-// says so once.
-func countInstructions(b *testing.B, f func()) {
-	runtime.LockOSThread() // the counter is the thread's
-	defer runtime.UnlockOSThread()
-	var before, after uint64
-	c, err := openCounter(unix.PERF_TYPE_HARDWARE, unix.PERF_COUNT_HW_INSTRUCTIONS)
-	if err == nil {
-		defer c.close()
-		before, err = c.read()
-	}
-	b.ResetTimer()
-	f()
-	b.StopTimer()
-	if err == nil {
-		after, err = c.read()
-	}
-	if err != nil {
-		noInstructions.Do(func() { fmt.Printf("--- instructions are not counted: %v\n", err) })
-		return
-	}
-	b.ReportMetric(float64(after-before)/float64(b.N), "instructions/op")
+// openInstructions begins to count instructions.
+func openInstructions() (*counter, error) {
+	return openCounter(unix.PERF_TYPE_HARDWARE, unix.PERF_COUNT_HW_INSTRUCTIONS)
 }

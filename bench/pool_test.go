@@ -60,7 +60,7 @@ func (x *lookups) measure(b *testing.B, op string, goroutines int) {
 		all.Go(func() { ask(orderLen*i/goroutines, share) })
 	}
 	if goroutines == 1 {
-		countInstructions(b, func() { ask(0, share) })
+		measureSingle(b, func() { ask(0, share) })
 	} else {
 		ask(0, share)
 	}

@@ -129,7 +129,7 @@ func measurePumps(b *testing.B, want translate.Verdict, pumps ...*pump) {
 		all.Go(func() { p.run(share) })
 	}
 	if len(pumps) == 1 {
-		countInstructions(b, func() { pumps[0].run(share) })
+		measureSingle(b, func() { pumps[0].run(share) })
 	} else {
 		pumps[0].run(share)
 	}

@@ -162,7 +162,7 @@ func BenchmarkRestore(b *testing.B) {
 	t := newTranslator(b, packettest.TableConfig())
 	p := newPump(t, &traffic{pkt: padded(packettest.From6(), 64, protos[0].l4), restore: headers})
 	b.ReportAllocs()
-	countInstructions(b, func() {
+	measureSingle(b, func() {
 		for i := 0; i < b.N; i += batch {
 			p.fill()
 		}

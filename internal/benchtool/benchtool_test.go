@@ -220,7 +220,7 @@ func TestRevisions(t *testing.T) {
 		t.Errorf("no change: %v", err)
 	}
 	version("10000", "sink = append(sink[:0], make([]byte, i64())); ", "func i64() int { return len(sink) + 100 }\n")
-	if err := ab("-base", "HEAD"); !errors.Is(err, errSlower) {
+	if err := ab("-base", "HEAD"); !errors.Is(err, errFound) {
 		t.Errorf("slower: %v", err)
 	}
 	text, err := os.ReadFile(out + ".json")
@@ -236,10 +236,10 @@ func TestRevisions(t *testing.T) {
 	if err := ab("-base", "HEAD", "-head", "HEAD^"); err != nil {
 		t.Errorf("faster: %v", err)
 	}
-	if err := ab("-base", "no-such-revision"); err == nil || errors.Is(err, errSlower) {
+	if err := ab("-base", "no-such-revision"); err == nil || errors.Is(err, errFound) {
 		t.Errorf("no revision: %v", err)
 	}
-	if err := ab("-base", "HEAD", "-bench", "NoSuch"); err == nil || errors.Is(err, errSlower) {
+	if err := ab("-base", "HEAD", "-bench", "NoSuch"); err == nil || errors.Is(err, errFound) {
 		t.Errorf("no benchmark: %v", err)
 	}
 	if b, err := exec.Command("git", "-C", dir, "worktree", "list").Output(); err != nil || strings.Count(string(b), "\n") != 1 {
@@ -260,6 +260,50 @@ func TestJSON(t *testing.T) {
 	for _, want := range []string{`"Name": "E2E/load=tcp/round=1"`, `"bit/s": [`, `"ns/op": [`, "3.5"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in %s", want, b.String())
+		}
+	}
+}
+
+// TestSmoke: what the benchmarks say of themselves.
+func TestSmoke(t *testing.T) {
+	results := func(text string) []*result {
+		t.Helper()
+		all, err := readResults(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	all := results("BenchmarkA/x=1-4 1 5 ns/op 0 B/op 0 allocs/op 0.001 mallocs/op\nBenchmarkB-4 1 5 ns/op 16 B/op 0 allocs/op 0.031 mallocs/op\nBenchmarkC-4 1 5 ns/op\n")
+	if found := allocations(all); len(found) != 2 || !strings.HasPrefix(found[0], "B: [0.031 0] allocations") || !strings.HasPrefix(found[1], "C: ") {
+		t.Errorf("allocations: %q", found)
+	}
+
+	names := kept(append(all, results("BenchmarkE2E/load=tcp/gateway=steppe/round=1-2 1 5 bit/s\nBenchmarkE2E/load=tcp/gateway=tayga/round=1-2 1 5 bit/s\nBenchmarkE2E/load=tcp/gateway=all-2 1 5 bit/s\n")...))
+	if want := []string{"A/x=1", "B", "C", "E2E/load=tcp/gateway=steppe"}; !reflect.DeepEqual(names, want) {
+		t.Errorf("names: %q, want %q", names, want)
+	}
+	for _, c := range []struct {
+		want  []string
+		found int
+	}{
+		{names, 0},
+		{append([]string{"Gone"}, names...), 2},
+		{names[1:], 2},
+		{append([]string{"MapFile/lines=10"}, names...), 2},
+	} {
+		if found := differences(c.want, names); len(found) != c.found {
+			t.Errorf("%q: %q", c.want, found)
+		}
+	}
+	if found := differences(names, names[:3]); len(found) != 0 {
+		t.Errorf("without a laboratory: %q", found)
+	}
+
+	const reload = "BenchmarkMapFile/lines=10-2 1 %d reload-lost-packets %d steady-lost-packets\n"
+	for _, c := range []struct{ lost, steady, found int }{{0, 0, 0}, {0, 3, 0}, {1, 0, 1}, {1, 1, 0}} {
+		if found := losses(results(fmt.Sprintf(reload, c.lost, c.steady))); len(found) != c.found {
+			t.Errorf("%+v: %q", c, found)
 		}
 	}
 }

@@ -56,7 +56,7 @@ const (
 
 // candidate returns nil if the series shows no difference.
 func (r *rules) candidate(s *series) *candidate {
-	if s.unit == unitAllocs {
+	if exact(s.unit) {
 		return nil // exact: see moreAllocs
 	}
 	ratios := s.ratios()
@@ -134,9 +134,8 @@ func open(all []*candidate) []*candidate {
 	return slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.verdict != undecided })
 }
 
-// moreAllocs reports whether the head allocates more often, which needs no
-// statistics where every round says the same.
+// moreAllocs reports whether the head allocates more often, which needs no statistics:
+// in every round it does.
 func moreAllocs(s *series) bool {
-	return s.unit == unitAllocs && slices.Min(s.head) > slices.Max(s.base) &&
-		slices.Min(s.head) == slices.Max(s.head) && slices.Min(s.base) == slices.Max(s.base)
+	return exact(s.unit) && slices.Min(s.head) > slices.Max(s.base)+stray
 }

@@ -12,11 +12,12 @@ const (
 	unitTime         = "sec/op"
 	unitInstructions = "instructions/op"
 	unitAllocs       = "allocs/op"
+	unitFractions    = "mallocs/op" // the same with fractions, of what one goroutine does
 )
 
 // compared are the units that are compared. Others follow from these, or are of
 // no use for a comparison.
-var compared = []string{unitTime, unitInstructions, unitAllocs}
+var compared = []string{unitTime, unitInstructions, unitAllocs, unitFractions}
 
 // A key names a series of figures. Its name lacks the number of processors, so that
 // machines with more of them compare with those that have fewer.
@@ -61,3 +62,6 @@ func plainName(n benchfmt.Name) string {
 	}
 	return b.String()
 }
+
+// exact reports whether figures of a unit need no statistics.
+func exact(unit string) bool { return unit == unitAllocs || unit == unitFractions }

@@ -1,10 +1,13 @@
-// Command benchtool compares two revisions by their benchmarks.
+// Command benchtool compares two revisions by their benchmarks, and checks the
+// benchmarks themselves.
 //
 //	benchtool ab -base REV [flags]    build both revisions, run them in turn, compare
+//	benchtool smoke [flags]           allocations, names, packets lost in a reload
 //	benchtool json FILE               what go test -bench printed, as JSON
 //
 // ab exits with 1 if a slowdown above the threshold, or a new allocation, was
-// confirmed, and with 2 if it could not measure. How it decides is in confirm.go.
+// confirmed, smoke if it found something; both with 2 if they could not measure. How
+// ab decides is in confirm.go.
 package main
 
 import (
@@ -18,15 +21,16 @@ import (
 	"syscall"
 )
 
-// errSlower is returned when the comparison worked and its result is bad.
-var errSlower = errors.New("slower")
+// errFound is returned when all was measured, and the result, which was printed, is
+// bad.
+var errFound = errors.New("found")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
 	switch {
-	case errors.Is(err, errSlower):
+	case errors.Is(err, errFound):
 		os.Exit(1)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "benchtool: %v\n", err)
@@ -36,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("want a command: ab or json")
+		return errors.New("want a command: ab, smoke or json")
 	}
 	switch args[0] {
 	case "ab":
@@ -45,6 +49,8 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return compare(ctx, o)
+	case "smoke":
+		return smoke(ctx, args[1:])
 	case "json":
 		return convert(os.Stdout, args[1:])
 	}

@@ -35,7 +35,7 @@ func (x *comparison) finish() error {
 		return err
 	}
 	if len(r.Failed) > 0 {
-		return errSlower
+		return errFound
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func (r *report) print(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(tw, "\nbase\thead\tdifference\twithin\t\n")
 	for _, b := range r.Benchmarks {
-		if b.Unit == unitAllocs && b.Verdict == undecided {
+		if exact(b.Unit) && b.Verdict == undecided {
 			continue
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t  %s %s%s\n", amount(b.BaseMedian, b.Unit), amount(b.HeadMedian, b.Unit),
@@ -92,7 +92,7 @@ func amount(v float64, unit string) string {
 	case unitInstructions:
 		return fmt.Sprintf("%.0f instr", v)
 	}
-	return fmt.Sprintf("%.0f allocs", v)
+	return fmt.Sprintf("%.3g allocs", v)
 }
 
 func percent(ratio float64) string { return fmt.Sprintf("%+.1f%%", (ratio-1)*100) }
@@ -108,8 +108,8 @@ func span(lo, hi float64) string {
 // difference is ~ where none was found.
 func difference(b row) string {
 	switch {
-	case b.Unit == unitAllocs:
-		return fmt.Sprintf("%+.0f", b.HeadMedian-b.BaseMedian)
+	case exact(b.Unit):
+		return fmt.Sprintf("%+.3g", b.HeadMedian-b.BaseMedian)
 	case b.Verdict == confirmed || b.Verdict == notRepeated:
 		return percent(b.Ratio)
 	}
@@ -117,7 +117,7 @@ func difference(b row) string {
 }
 
 func within(b row) string {
-	if b.Unit == unitAllocs {
+	if exact(b.Unit) {
 		return ""
 	}
 	return span(b.Lo, b.Hi)
@@ -133,7 +133,7 @@ func note(b row) string {
 		return "  SLOWER"
 	case b.Unit == unitTime:
 		return "  faster"
-	case b.Unit == unitAllocs || b.Ratio > 1:
+	case exact(b.Unit) || b.Ratio > 1:
 		return "  MORE"
 	}
 	return "  fewer"

@@ -61,7 +61,7 @@ func (x *comparison) report() *report {
 		b := newRow(s, candidates[s.key])
 		r.Benchmarks = append(r.Benchmarks, b)
 		switch {
-		case s.unit == unitAllocs && b.Verdict == confirmed:
+		case exact(s.unit) && b.Verdict == confirmed:
 			r.fail("%s: %v allocations instead of %v", s.name, b.HeadMedian, b.BaseMedian)
 		case s.unit == unitTime && b.Verdict == confirmed && b.Ratio > 1+x.rules.threshold:
 			r.fail("%s: %s", s.name, percent(b.Ratio))
@@ -87,7 +87,7 @@ func newRow(s *series, c *candidate) row {
 		}
 	}
 	b.BaseMedian, b.HeadMedian = median(best.base), median(best.head)
-	if s.unit == unitAllocs {
+	if exact(s.unit) {
 		b.Ratio, b.Lo, b.Hi = 1, 1, 1 // 0 of 0 is no number
 		if moreAllocs(s) {
 			b.Verdict = confirmed

@@ -9,26 +9,17 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// result is a benchmark in the output of json: its samples by unit, with the units
-// as go test prints them.
+// A result is a benchmark with its samples by unit, with the units as go test prints
+// them.
 type result struct {
 	Name    string
 	Samples map[string][]float64
 }
 
-// convert writes what go test -bench printed to a file as JSON.
-func convert(w io.Writer, args []string) error {
-	if len(args) != 1 {
-		return errors.New("json: want the name of a file")
-	}
-	f, err := os.Open(args[0])
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var all []*result
+// readResults reads what go test -bench printed, in the order of appearance.
+func readResults(r io.Reader) (all []*result, err error) {
 	byName := map[string]*result{}
-	in := benchfmt.NewReader(f, args[0])
+	in := benchfmt.NewReader(r, "benchmarks")
 	for in.Scan() {
 		res, ok := in.Result().(*benchfmt.Result)
 		if !ok {
@@ -47,7 +38,21 @@ func convert(w io.Writer, args []string) error {
 			byName[name].Samples[unit] = append(byName[name].Samples[unit], value)
 		}
 	}
-	if err := in.Err(); err != nil {
+	return all, in.Err()
+}
+
+// convert writes what go test -bench printed to a file as JSON.
+func convert(w io.Writer, args []string) error {
+	if len(args) != 1 {
+		return errors.New("json: want the name of a file")
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	all, err := readResults(f)
+	if err != nil {
 		return err
 	}
 	enc := json.NewEncoder(w)
