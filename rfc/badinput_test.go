@@ -167,7 +167,7 @@ func TestBadInputFragments(t *testing.T) {
 						continue
 					}
 					for _, x := range xs {
-						x.drop(b, translate.BadFragment)
+						x.refused(b, translate.BadFragment)
 					}
 				}
 			}
@@ -186,7 +186,7 @@ func TestBadInputExtensionHeaders(t *testing.T) {
 			chain[i] = kind
 		}
 		for _, x := range xs {
-			x.drop(pt.IP(pt.From6(), pt.Raw(kind, chain)), translate.BadExtensionHeader)
+			x.refused(pt.IP(pt.From6(), pt.Raw(kind, chain)), translate.BadExtensionHeader)
 		}
 	}
 	// Each header of a chain as long as its octet can say.
@@ -197,7 +197,7 @@ func TestBadInputExtensionHeaders(t *testing.T) {
 		}
 	}
 	for _, x := range xs {
-		x.drop(pt.Edit(whole, func(b []byte) { b[41] = 255 }), translate.BadExtensionHeader)
+		x.refused(pt.Edit(whole, func(b []byte) { b[41] = 255 }), translate.BadExtensionHeader)
 	}
 	// Each next header octet as anything at all.
 	for _, at := range []int{6, 40, 48, 64, 88} {
@@ -211,7 +211,7 @@ func TestBadInputExtensionHeaders(t *testing.T) {
 		survive(t, xs, in)
 		if n < 96 {
 			for _, x := range xs {
-				x.drop(in, translate.BadExtensionHeader)
+				x.refused(in, translate.BadExtensionHeader)
 			}
 		}
 	}

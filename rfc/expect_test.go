@@ -35,6 +35,31 @@ func (x *xlat) drop(in []byte, why translate.Reason) {
 	}
 }
 
+// prohibited expects in, which cannot be translated for the given reason, to be
+// answered with 3/13 or 1/1: RFC 7915 §4.4, §5.4.
+func (x *xlat) prohibited(in []byte, why translate.Reason) {
+	x.t.Helper()
+	out, res := x.checked(in)
+	if res != (translate.Result{Verdict: translate.Reply, Reason: why}) {
+		x.t.Fatalf("%v (%v), want an answer about %v\nin %x", res.Verdict, res.Reason, why, in)
+	}
+	want := []byte{3, 13}
+	b := out[0][20:]
+	if in[0]>>4 == 6 {
+		want, b = []byte{1, 1}, out[0][40:]
+	}
+	wantOctets(x.t, "ICMP type and code", b[:2], want)
+}
+
+// refused expects in not to be translated, for the given reason, answered or not.
+func (x *xlat) refused(in []byte, why translate.Reason) {
+	x.t.Helper()
+	out, res := x.checked(in)
+	if res.Verdict != translate.Drop && res.Verdict != translate.Reply || res.Reason != why {
+		x.t.Fatalf("%v (%v), want it refused for %v\nin  %x\nout %x", res.Verdict, res.Reason, why, in, out)
+	}
+}
+
 // becomes expects in to be translated to want.
 func (x *xlat) becomes(in, want []byte) {
 	x.t.Helper()

@@ -60,9 +60,7 @@ func TestRFC6052Prefix(t *testing.T) {
 			x := withPrefix(t, prefix, nil)
 			in := pt.IP(between("10.0.0.1", "192.0.2.6"), ping)
 			if guarded {
-				if why := x.none(in); why != translate.NonGlobal {
-					t.Errorf("%s: %v", prefix, why)
-				}
+				x.prohibited(in, translate.NonGlobal)
 			} else {
 				x.forward(in)
 			}
@@ -267,8 +265,8 @@ func TestRFC6052WellKnownPrefix(t *testing.T) {
 	row(t, "6052-3.1-02", func(t *testing.T) {
 		x := withPrefix(t, "64:ff9b::/96", nil)
 		for _, v4 := range nonGlobal {
-			x.none(pt.IP(between(v4, "192.0.2.6"), ping))
-			x.none(pt.IP(between("8.8.8.8", v4), ping))
+			x.prohibited(pt.IP(between(v4, "192.0.2.6"), ping), translate.NonGlobal)
+			x.prohibited(pt.IP(between("8.8.8.8", v4), ping), translate.NonGlobal)
 		}
 		for _, v4 := range global {
 			b := x.forward(pt.IP(between(v4, "192.0.2.6"), ping))

@@ -49,7 +49,7 @@ func TestRFC7915_1_2(t *testing.T) {
 		frag := func(off8 uint16, more bool) pt.Header {
 			return with(pt.From4(), func(h *pt.Header) { h.DF, h.Off8, h.MF = false, off8, more })
 		}
-		x.drop(pt.IP(frag(0, true), echo), translate.FragmentedICMP)
+		x.prohibited(pt.IP(frag(0, true), echo), translate.FragmentedICMP)
 		x.drop(pt.IP(frag(1, true), pt.Raw(1, pt.Bytes(16, 0))), translate.FragmentedICMP)
 		x.drop(pt.IP(frag(1, false), pt.Raw(1, pt.Bytes(3, 0))), translate.FragmentedICMP)
 		// Errors are no exception.
@@ -76,7 +76,7 @@ func TestRFC7915_1_2(t *testing.T) {
 		in := pt.IP(first, pt.UDPNoSum(5000, 6001, pt.Bytes(8, 1)))
 		for _, mode := range []translate.UDPZero{translate.UDPZeroDrop, translate.UDPZeroCompute} {
 			x := newXlat(t, func(s *settings) { s.UDPZero = mode })
-			x.drop(in, translate.UDPZeroChecksum)
+			x.prohibited(in, translate.UDPZeroChecksum)
 		}
 		x := newXlat(t, func(s *settings) { s.UDPZero = translate.UDPZeroForward })
 		wantPacket(t, x.forward(in), pt.IP(as6, pt.Fragment(0xbeef, 0, true, pt.UDPNoSum(5000, 6001, pt.Bytes(8, 1)))))

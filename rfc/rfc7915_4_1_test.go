@@ -230,7 +230,7 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 			p := pt.Raw(uint8(proto), data)
 			switch proto {
 			case 0, 43, 44, 58, 60: // would mean an extension header or ICMPv6
-				x.drop(pt.IP(pt.From4(), p), translate.NoProtocol)
+				x.prohibited(pt.IP(pt.From4(), p), translate.NoProtocol)
 				continue
 			case 1, 2: // ICMP and IGMP have rows of their own
 				continue

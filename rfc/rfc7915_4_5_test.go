@@ -71,7 +71,7 @@ func TestRFC7915_4_5(t *testing.T) {
 	// The event is the counter, the reason, and the packet as it came: there the
 	// caller finds addresses and ports.
 	row(t, "7915-4.5-04", func(t *testing.T) {
-		x := newXlat(t, func(s *settings) { s.UDPZero = translate.UDPZeroDrop })
+		x := newXlat(t, func(s *settings) { s.UDPZero, s.ErrorRate = translate.UDPZeroDrop, -1 })
 		p := pt.Buffer(noSum)
 		is(t, "result", x.w.Translate(0, &p), translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum})
 		wantEnds(t, p.Bytes(), "198.51.100.4 > 192.0.2.6")
@@ -79,6 +79,7 @@ func TestRFC7915_4_5(t *testing.T) {
 		wantOctets(t, "packet", p.Bytes(), noSum)
 		s := x.Stats()
 		is(t, "events", s.Count(outcome(translate.V4ToV6, translate.Drop, translate.UDPZeroChecksum)).Packets, 1)
+		newXlat(t, nil).prohibited(noSum, translate.UDPZeroChecksum)
 	})
 
 	row(t, "7915-4.5-05", func(t *testing.T) {
@@ -100,7 +101,7 @@ func TestRFC7915_4_5(t *testing.T) {
 		// A length that lies leaves nothing to compute.
 		for _, length := range []uint16{0, 7, 13, 0xffff} {
 			lie := pt.Edit(noSum, func(b []byte) { binary.BigEndian.PutUint16(b[24:], length) })
-			x.drop(lie, translate.ShortTransport)
+			x.prohibited(lie, translate.ShortTransport)
 		}
 		// The sum may come to zero here too: data that makes it so.
 		_, b := pt.UDP(5000, 6001, []byte{0, 0})(pt.H4in6, pt.M6)
@@ -113,9 +114,9 @@ func TestRFC7915_4_5(t *testing.T) {
 		in := pt.IP(first, pt.UDPNoSum(5000, 6001, pt.Bytes(8, 1)))
 		for _, mode := range []translate.UDPZero{translate.UDPZeroDrop, translate.UDPZeroCompute} {
 			x := newXlat(t, func(s *settings) { s.UDPZero = mode })
-			x.drop(in, translate.UDPZeroChecksum)
+			x.prohibited(in, translate.UDPZeroChecksum)
 			s := x.Stats()
-			is(t, "events", s.Count(outcome(translate.V4ToV6, translate.Drop, translate.UDPZeroChecksum)).Packets, 1)
+			is(t, "events", s.Count(outcome(translate.V4ToV6, translate.Reply, translate.UDPZeroChecksum)).Packets, 1)
 			// The rest of the datagram has no checksum to judge by.
 			x.forward(pt.IP(with(noDF, func(h *pt.Header) { h.Off8 = 2 }), pt.Raw(17, make([]byte, 24))))
 		}
@@ -157,7 +158,7 @@ func TestRFC7915_4_5(t *testing.T) {
 			}
 		}
 		// 0 is no checksum of UDP-Lite, and none that it ever gets.
-		x.drop(pt.IP(pt.From4(), func() pt.Payload {
+		x.prohibited(pt.IP(pt.From4(), func() pt.Payload {
 			_, b := pt.UDPLite(1, 2, 8, nil)(pt.H4, pt.M4)
 			b[6], b[7] = 0, 0
 			return pt.Raw(136, b)

@@ -296,7 +296,7 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 			case 0, 43, 44, 58, 60: // have rows of their own
 				continue
 			case 1: // would become an ICMPv4 message with the checksum of nobody
-				x.drop(pt.IP(pt.From6(), p), translate.NoProtocol)
+				x.prohibited(pt.IP(pt.From6(), p), translate.NoProtocol)
 				continue
 			case 6:
 				p = pt.TCP(1, 2, data)
@@ -402,13 +402,14 @@ func TestRFC7915_5_1_1(t *testing.T) {
 				pt.IP(pt.From6(), pt.Fragment(7, 0, false, p)), // atomic
 				pt.IP(pt.From6(), pt.HopByHop(8, pt.Fragment(7, 0, true, p))),
 			} {
-				x.drop(in, translate.FragmentChain)
+				x.refused(in, translate.FragmentChain)
 				refused++
 			}
 		}
 		// The count is what a log is made from.
 		s := x.Stats()
-		is(t, "counted", s.Count(outcome(translate.V6ToV4, translate.Drop, translate.FragmentChain)).Packets, refused)
+		is(t, "counted", s.Count(outcome(translate.V6ToV4, translate.Drop, translate.FragmentChain)).Packets+
+			s.Count(outcome(translate.V6ToV4, translate.Reply, translate.FragmentChain)).Packets, refused)
 
 		esp := pt.Raw(50, pt.Bytes(24, 0))
 		x.becomes(pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, true, esp)),

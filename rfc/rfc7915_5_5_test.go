@@ -67,7 +67,7 @@ func TestRFC7915_5_5(t *testing.T) {
 		}
 		_, b := pt.UDPLite(1, 2, 8, nil)(pt.M6, pt.H4in6)
 		binary.BigEndian.PutUint16(b[6:], 0)
-		x.drop(pt.IP(pt.From6(), pt.Raw(136, b)), translate.UDPZeroChecksum)
+		x.prohibited(pt.IP(pt.From6(), pt.Raw(136, b)), translate.UDPZeroChecksum)
 		_, b = pt.UDPLite(5000, 6001, 0, []byte{0, 0})(pt.M4, pt.H4)
 		is(t, "checksum", be16(x.forward(pt.IP(pt.From6(), pt.UDPLite(5000, 6001, 0, b[6:8]))), 26), 0xffff)
 	})

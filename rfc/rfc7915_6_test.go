@@ -73,7 +73,7 @@ func TestRFC7915_8(t *testing.T) {
 
 		// ESP in UDP, RFC 3948, has no checksum in IPv4.
 		natt := pt.UDPNoSum(4500, 4500, random(120, 11))
-		x.drop(pt.IP(pt.From4(), natt), translate.UDPZeroChecksum)
+		x.prohibited(pt.IP(pt.From4(), natt), translate.UDPZeroChecksum)
 		compute := newXlat(t, func(s *settings) { s.UDPZero = translate.UDPZeroCompute })
 		compute.becomes(pt.IP(pt.From4(), natt), pt.IP(as6, pt.UDP(4500, 4500, random(120, 11))))
 		x.becomes(pt.IP(pt.From6(), natt), pt.IP(as4, natt))

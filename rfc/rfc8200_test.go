@@ -26,13 +26,13 @@ func TestRFC8200Header(t *testing.T) {
 		}
 		// Jumbograms: Payload Length 0, and data all the same.
 		zero := func(b []byte) { b[4], b[5] = 0, 0 }
-		x.drop(pt.Edit(good, zero), translate.ShortTransport)
-		x.drop(pt.Edit(pt.IP(pt.From6(), pt.TCP(1, 2, pt.Bytes(100, 1))), zero), translate.ShortTransport)
+		x.prohibited(pt.Edit(good, zero), translate.ShortTransport)
+		x.prohibited(pt.Edit(pt.IP(pt.From6(), pt.TCP(1, 2, pt.Bytes(100, 1))), zero), translate.ShortTransport)
 		jumbo := pt.Edit(pt.IP(pt.From6(), pt.HopByHop(8, udp(100))), func(b []byte) {
 			zero(b)
 			copy(b[42:], []byte{0xc2, 4, 0, 1, 0, 0}) // Jumbo Payload of 65,536 octets
 		})
-		x.drop(jumbo, translate.BadExtensionHeader)
+		x.prohibited(jumbo, translate.BadExtensionHeader)
 	})
 }
 
@@ -52,7 +52,7 @@ func TestRFC8200Fragment(t *testing.T) {
 			for _, n := range []int{20, 23, 25, 1, 0} {
 				x.drop(frag(3, true, pt.Raw(17, pt.Bytes(n, 1))), translate.BadFragment)
 			}
-			x.drop(frag(0, true, udp(12)), translate.BadFragment)
+			x.prohibited(frag(0, true, udp(12)), translate.BadFragment)
 			is(t, name, len(x.forward(frag(3, true, pt.Raw(17, pt.Bytes(24, 1))))) > 0, true)
 			x.forward(frag(3, false, pt.Raw(17, pt.Bytes(20, 1)))) // the last one may be of any size
 		}
@@ -92,7 +92,7 @@ func TestRFC8200Fragment(t *testing.T) {
 			}
 		}
 		// A first fragment has the whole transport header.
-		x.none(frag6(0, true, pt.Part(udp(8), 0, 4)))
+		x.err6(frag6(0, true, pt.Part(udp(8), 0, 4)), 1, 1)
 		for _, frag := range both {
 			for _, c := range []struct {
 				p    pt.Payload
@@ -101,7 +101,7 @@ func TestRFC8200Fragment(t *testing.T) {
 				for n := 8; n <= 32; n += 8 {
 					in := frag(0, true, pt.Part(c.p, 0, n))
 					if n < c.need {
-						x.drop(in, translate.TinyFragment)
+						x.prohibited(in, translate.TinyFragment)
 					} else {
 						x.forward(in)
 					}
@@ -133,7 +133,7 @@ func TestRFC8200Checksum(t *testing.T) {
 				switch {
 				case field == "":
 					is(t, what, res.Reason, translate.UDPZeroChecksum)
-					is(t, what, res.Verdict, translate.Drop)
+					is(t, what, res.Verdict, translate.Reply)
 				case res.Verdict != translate.Forward:
 					t.Errorf("%s: %v", what, res)
 				case field == "zero":

@@ -17,7 +17,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 	if noChecksum {
 		mode := w.s.cfg.UDPZero
 		if why := h.udpZero(mode, data); why != ok {
-			return drop(why)
+			return w.prohibit6(p, h, why)
 		}
 		noChecksum = mode == UDPZeroCompute
 	}
@@ -26,7 +26,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, src, dst addr6, src4
 		return w.unmapped6(p, h, how, NoSource)
 	}
 	if newSrc == src && newDst == dst {
-		return drop(HairpinLoop)
+		return w.prohibit6(p, h, HairpinLoop)
 	}
 	hdrLen := len6
 	if h.frag {

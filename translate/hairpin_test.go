@@ -26,8 +26,8 @@ func TestHairpinOfPrivateHost(t *testing.T) {
 	}{
 		{"udp", private, packettest.UDP(1, 2, nil), translate.ErrorsRFC7915, translate.Result{Verdict: translate.Reply, Reason: translate.NonGlobal}},
 		{"udp-tayga", private, packettest.UDP(1, 2, nil), translate.ErrorsTAYGA, translate.Result{Verdict: translate.Reply, Reason: translate.NonGlobal}},
-		{"udp-without-checksum", private, packettest.UDPNoSum(1, 2, nil), translate.ErrorsRFC7915, translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum}},
-		{"udp-without-checksum-tayga", private, packettest.UDPNoSum(1, 2, nil), translate.ErrorsTAYGA, translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum}},
+		{"udp-without-checksum", private, packettest.UDPNoSum(1, 2, nil), translate.ErrorsRFC7915, translate.Result{Verdict: translate.Reply, Reason: translate.UDPZeroChecksum}},
+		{"udp-without-checksum-tayga", private, packettest.UDPNoSum(1, 2, nil), translate.ErrorsTAYGA, translate.Result{Verdict: translate.Reply, Reason: translate.UDPZeroChecksum}},
 		{"error", private, packettest.ICMP(1, 4, 0, quoted), translate.ErrorsRFC7915, translate.Result{Verdict: translate.Drop, Reason: translate.NonGlobal}},
 		{"error-tayga", private, packettest.ICMP(1, 4, 0, quoted), translate.ErrorsTAYGA, translate.Result{Verdict: translate.Drop, Reason: translate.ICMPQuote}},
 		{"of-global-host", global, packettest.UDP(1, 2, nil), translate.ErrorsRFC7915, translate.Result{Verdict: translate.Forward, Reason: translate.Hairpinned}},

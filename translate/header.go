@@ -177,6 +177,27 @@ func (h *header) walk6(b []byte, end int) Reason {
 	}
 }
 
+// leadsElsewhere reports whether the extension headers of an IPv6 packet, which may
+// follow a Fragment Header, lead to a protocol that is not ICMPv6. Every step moves at
+// least 8 bytes forward.
+func leadsElsewhere(b []byte) bool {
+	next, at := b[6], len6
+	for isExtension(next) {
+		if len(b) < at+8 {
+			return false
+		}
+		n := 8 + int(b[at+1])*8
+		switch next {
+		case protoFragment:
+			n = lenFrag
+		case protoAH:
+			n = (int(b[at+1]) + 2) * 4 // RFC 4302 §2.2
+		}
+		next, at = b[at], at+n
+	}
+	return next != protoICMPv6 && at < len(b)
+}
+
 // isExtension reports whether proto is an IPv6 extension header that must not
 // follow a Fragment Header into IPv4: RFC 7915 §5.1.1. ESP may.
 func isExtension(proto uint8) bool {

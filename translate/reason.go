@@ -8,7 +8,8 @@ const (
 	Translated               // forwarded to the other family
 	Hairpinned               // translated twice, back into IPv6: RFC 7757 §4.2
 
-	// Refused in silence.
+	// Not translated: dropped silently where an RFC says so, and else answered with 3/13
+	// or 1/1, like those below (RFC 7915 §4.4, §5.4). rfc/README.md says which.
 
 	BadHeader          // IP header or lengths that cannot be: RFC 1812 §5.2.2, RFC 8200 §3
 	BadHeaderChecksum  // IPv4 header checksum wrong: RFC 1812 §5.2.2
@@ -37,7 +38,7 @@ const (
 	HairpinLoop        // hairpinned packet that would leave as it came
 	BadOffload         // offload description that contradicts the packet
 
-	// Refused, and the source is told (Verdict Reply) unless RFC 1812 §4.3,
+	// Not translated, and the source is told (Verdict Reply) unless RFC 1812 §4.3,
 	// RFC 4443 §2.4, the error budget or the configuration forbid it (Drop).
 
 	HopLimit      // TTL or hop limit ran out: RFC 7915 §4.1, §5.1

@@ -24,9 +24,8 @@ func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
 	src := (*hdr4)(b).src()
-	isEcho := h.proto == protoICMPv4 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
 	if w.s.own4 == 0 || h.off8 != 0 || class4(src) != unicast ||
-		h.proto == protoICMPv4 && !isEcho || !w.spend(why, w.errorHost4(src)) {
+		h.proto == protoICMPv4 && !h.isEcho4(b) || !w.spend(why, w.errorHost4(src)) {
 		return drop(why)
 	}
 	h.settle(p)
@@ -37,6 +36,12 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.ids.bucket(w.s.own4, src), 1), 0, ownTTL, protoICMPv4, w.s.own4, src)
 	p.window(at, len4+n)
 	return Result{Reply, why}
+}
+
+// isEcho4 reports whether the ICMPv4 message of a packet that is whole or a first
+// fragment is of Echo, the one kind that errors are sent about.
+func (h *header) isEcho4(b []byte) bool {
+	return h.dataLen > 0 && (b[h.hdrLen] == icmp4Echo || b[h.hdrLen] == icmp4EchoReply)
 }
 
 // refuse6 answers an IPv6 packet with an ICMPv6 error, or drops it where no
@@ -59,6 +64,33 @@ func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest
 	return Result{Reply, why}
 }
 
+// prohibit4 answers an IPv4 packet that cannot be translated, for a reason for which
+// no RFC names another error: RFC 7915 §4.4. IGMP is dropped silently: §4.2.
+func (w *Worker) prohibit4(p *Packet, h *header, why Reason) Result {
+	if h.proto == protoIGMP {
+		return drop(why)
+	}
+	return w.refuse4(p, h, why, icmp4Unreachable, prohibited, 0)
+}
+
+// prohibit6 is prohibit4 for IPv6: RFC 7915 §5.4, which wants no such error about any
+// ICMPv6 message.
+func (w *Worker) prohibit6(p *Packet, h *header, why Reason) Result {
+	if h.proto == protoICMPv6 {
+		return drop(why)
+	}
+	return w.refuse6(p, h, why, icmp6Unreachable, 1, 0)
+}
+
+// broken6 is prohibit6 for a packet b whose extension headers read6 did not take. What
+// follows a Fragment Header may hide an ICMPv6 error, about which no error may be sent.
+func (w *Worker) broken6(p *Packet, h *header, b []byte, why Reason) Result {
+	if why == FragmentChain && !leadsElsewhere(b) {
+		return drop(why)
+	}
+	return w.prohibit6(p, h, why)
+}
+
 // putICMP writes the header of the ICMP message that fills msg. pseudo is the
 // sum of the pseudo-header, 0 for ICMPv4.
 func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
@@ -68,8 +100,7 @@ func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
 }
 
 // unmapped4 refuses an IPv4 packet one of whose addresses has no counterpart:
-// RFC 7915 §4.4. Non-global addresses are refused in silence, unless TAYGA is to
-// be followed.
+// RFC 7915 §4.4. Non-global addresses are refused, too: RFC 6052 §3.1.
 func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
 	code := uint8(prohibited)
 	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
@@ -80,9 +111,6 @@ func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
 	}
 	if how == notGlobal {
 		why = NonGlobal
-		if w.s.cfg.ICMPErrors == ErrorsRFC7915 {
-			return drop(why)
-		}
 	}
 	return w.refuse4(p, h, why, icmp4Unreachable, code, 0)
 }

@@ -1,8 +1,8 @@
 package translate
 
 // v4to6 takes an IPv4 packet through RFC 7915 §4. What is refused is found out
-// before anything is written; checks that refuse in silence come before those
-// that tell the source.
+// before anything is written. Packets that no RFC has dropped silently are answered:
+// rfc/README.md lists both kinds.
 func (w *Worker) v4to6(p *Packet) Result {
 	var h header
 	b := p.Bytes()
@@ -29,12 +29,15 @@ func (w *Worker) v4to6(p *Packet) Result {
 		if w.s.illegalSource4(src, isError) {
 			return drop(IllegalSource)
 		}
+		if dst != w.s.own4 && (w.staysLocal(dst) || !isError && w.staysLocal(src)) {
+			return drop(LinkLocal)
+		}
 	}
 	if h.badFragment() {
-		return drop(BadFragment)
+		return w.prohibit4(p, &h, BadFragment)
 	}
 	if why := h.protocol4(); why != ok {
-		return drop(why)
+		return w.prohibit4(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {
 		if why := h.readOffload(&p.Offload, data, GSOTCPv4); why != ok {
@@ -47,11 +50,8 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if dst == w.s.own4 {
 		return w.self4(p, &h, data)
 	}
-	if !known && (w.staysLocal(dst) || !isError && w.staysLocal(src)) {
-		return drop(LinkLocal)
-	}
 	if why := w.transport4(&h, data); why != ok {
-		return drop(why)
+		return w.prohibit4(p, &h, why)
 	}
 	if h.hdrLen > len4 && sourceRouted(b[len4:h.hdrLen]) {
 		return w.refuse4(p, &h, SourceRoute, icmp4Unreachable, 5, 0)

@@ -24,14 +24,14 @@ func (w *Worker) v6to4(p *Packet) Result {
 		}
 	}
 	if why := h.read6(b); why != ok {
-		return drop(why)
+		return w.broken6(p, &h, b, why)
 	}
 	if h.frag && h.badFragment() {
-		return drop(BadFragment)
+		return w.prohibit6(p, &h, BadFragment)
 	}
 	data := b[h.hdrLen:]
 	if why := h.protocol6(); why != ok {
-		return drop(why)
+		return w.prohibit6(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {
 		if why := h.readOffload(&p.Offload, data, GSOTCPv6); why != ok {
@@ -45,7 +45,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 		return w.self6(p, &h, data)
 	}
 	if why := h.transport6(data); why != ok {
-		return drop(why)
+		return w.prohibit6(p, &h, why)
 	}
 	isError := h.proto == protoICMPv6 && isError6(data[0])
 	if h.routing != 0 {

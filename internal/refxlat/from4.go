@@ -24,6 +24,9 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if isError && in(p.src, neverUnicast4) || !isError && x.illegal4(p.src) {
 		return outcome{}, drop(translate.IllegalSource)
 	}
+	if p.dst != x.cfg.IPv4 && (x.staysLocal(p.dst) || !isError && x.staysLocal(p.src)) {
+		return outcome{}, drop(translate.LinkLocal)
+	}
 	if err := p.checkFragment(); err != nil {
 		return outcome{}, err
 	}
@@ -32,9 +35,6 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	}
 	if p.dst == x.cfg.IPv4 {
 		return x.self4(p)
-	}
-	if x.staysLocal(p.dst) || !isError && x.staysLocal(p.src) {
-		return outcome{}, drop(translate.LinkLocal)
 	}
 	if err := x.check4(p); err != nil {
 		return outcome{}, err
@@ -67,13 +67,13 @@ func checkProtocol4(p packet) error {
 	switch p.proto {
 	case icmp4:
 		if p.fragment() {
-			return drop(translate.FragmentedICMP)
+			return prohibit(p, translate.FragmentedICMP)
 		}
 		if len(p.data) < 8 {
-			return drop(translate.ShortTransport)
+			return prohibit(p, translate.ShortTransport)
 		}
 	case hopByHop, 2, routing, fragHdr, icmp6, destOpts:
-		return drop(translate.NoProtocol)
+		return prohibit(p, translate.NoProtocol)
 	}
 	return nil
 }
@@ -143,10 +143,8 @@ func (x *Xlat) outer6(p packet, isError bool, quotedDst netip.Addr, w way) (src,
 	switch {
 	case d.how == unmapped:
 		return src, dst, tell(translate.NoDestination, 3, dstCode, 0)
-	case d.nonGlobal && x.tayga():
-		return src, dst, tell(translate.NonGlobal, 3, dstCode, 0)
 	case d.nonGlobal:
-		return src, dst, drop(translate.NonGlobal)
+		return src, dst, tell(translate.NonGlobal, 3, dstCode, 0)
 	}
 	w = x.across(d, w)
 	s := x.to6(p.src, w)
@@ -154,7 +152,7 @@ func (x *Xlat) outer6(p packet, isError bool, quotedDst netip.Addr, w way) (src,
 		s = x.compose6(p.src, w.prefix) // RFC 7757 §4.2.1
 	}
 	switch {
-	case s.nonGlobal && !x.tayga():
+	case isError && s.nonGlobal && !x.tayga():
 		return src, dst, drop(translate.NonGlobal)
 	case isError && (s.nonGlobal || s.how == unmapped):
 		src, ok := firstOf(x.cfg.ICMPPool6, x.cfg.IPv6)

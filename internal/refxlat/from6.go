@@ -55,11 +55,11 @@ func (x *Xlat) from6(b []byte) (outcome, error) {
 func checkProtocol6(p packet) error {
 	switch {
 	case p.proto == icmp6 && p.fragment():
-		return drop(translate.FragmentedICMP)
+		return prohibit(p, translate.FragmentedICMP)
 	case p.proto == icmp6 && len(p.data) < 8:
-		return drop(translate.ShortTransport)
+		return prohibit(p, translate.ShortTransport)
 	case p.proto == icmp4:
-		return drop(translate.NoProtocol)
+		return prohibit(p, translate.NoProtocol)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	case s.nonGlobal:
 		return outcome{}, tell(translate.NonGlobal, 1, srcCode, 0)
 	case s.addr == p.src && d.addr == p.dst:
-		return outcome{}, drop(translate.HairpinLoop)
+		return outcome{}, prohibit(p, translate.HairpinLoop)
 	}
 	q := x.turn6(x.turn4(p, o.src, o.dst.addr), s.addr, d.addr)
 	q.ttl--

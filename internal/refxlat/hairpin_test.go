@@ -59,10 +59,10 @@ func TestHairpinIntrinsic(t *testing.T) {
 
 func TestHairpinRefuses(t *testing.T) {
 	in := func(p pt.Payload) []byte { return pt.IP(pt.Header{Src: a6, Dst: b4in6}, p) }
-	refused(t, fixture(t, figure1), in(pt.UDPNoSum(1, 2, nil)), translate.UDPZeroChecksum)
+	prohibited(t, fixture(t, figure1), in(pt.UDPNoSum(1, 2, nil)), translate.UDPZeroChecksum)
 	compute := fixture(t, figure1, with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroCompute }))
 	require.Equal(t, pt.IP(pt.Header{Src: a4in6, Dst: b6, TTL: 63}, pt.UDP(1, 2, pt.Bytes(9, 0))), hairpinned(t, compute, in(pt.UDPNoSum(1, 2, pt.Bytes(9, 0)))))
-	refused(t, compute, in(pt.Fragment(1, 0, true, pt.UDPNoSum(1, 2, nil))), translate.UDPZeroChecksum)
+	prohibited(t, compute, in(pt.Fragment(1, 0, true, pt.UDPNoSum(1, 2, nil))), translate.UDPZeroChecksum)
 	forward := fixture(t, figure1, with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroForward }))
 	require.Equal(t, []byte{0, 0}, hairpinned(t, forward, in(pt.UDPNoSum(1, 2, nil)))[46:48])
 
@@ -96,7 +96,7 @@ func TestHairpinLoop(t *testing.T) {
 	tab.Pools[0].Dynamic = mirror{}
 	x, err := refxlat.New(cfg, tab)
 	require.NoError(t, err)
-	refused(t, x, pt.IP(pt.Header{Src: pt.H4in6, Dst: addr("2001:db8:64::203.0.113.70")}, small), translate.HairpinLoop)
+	prohibited(t, x, pt.IP(pt.Header{Src: pt.H4in6, Dst: addr("2001:db8:64::203.0.113.70")}, small), translate.HairpinLoop)
 	hairpinned(t, x, pt.IP(pt.Header{Src: pt.M6, Dst: addr("2001:db8:64::203.0.113.70")}, small))
 }
 

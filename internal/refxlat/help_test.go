@@ -94,6 +94,18 @@ func replied(t testing.TB, x *refxlat.Xlat, pkt []byte, why translate.Reason) []
 	return out[0]
 }
 
+// prohibited translates pkt, which has to be answered with 3/13 or 1/1: RFC 7915
+// §4.4, §5.4.
+func prohibited(t testing.TB, x *refxlat.Xlat, pkt []byte, why translate.Reason) {
+	t.Helper()
+	out := replied(t, x, pkt, why)
+	if out[0]>>4 == 4 {
+		require.Equal(t, []byte{3, 13}, out[20:22])
+	} else {
+		require.Equal(t, []byte{1, 1}, out[40:42])
+	}
+}
+
 // data is what follows the headers of a packet without options and with at most
 // a Fragment Header.
 func data(pkt []byte) []byte {

@@ -3,6 +3,7 @@ package refxlat
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -50,7 +51,8 @@ func (x *Xlat) originate(b []byte, no *refusal) []byte {
 	}
 	p, _ := read6(b)
 	size := p.size
-	if err := p.walk(); err != nil || !x.cfg.IPv6.IsValid() || !mayTell6(p, no.reason) {
+	p.walk()
+	if !x.cfg.IPv6.IsValid() || !mayTell6(p, no.reason) {
 		return nil
 	}
 	return write6(message(x.cfg.IPv6, p.src, append(data, b[:min(size, 1232)]...)))
@@ -59,16 +61,20 @@ func (x *Xlat) originate(b []byte, no *refusal) []byte {
 // mayTell4 is RFC 1812 §4.3.2.7. Multicast and broadcast destinations never come
 // this far.
 func mayTell4(p packet) bool {
-	return p.off8 == 0 &&
-		(p.proto != icmp4 || p.data[0] == 0 || p.data[0] == 8) &&
+	return p.off8 == 0 && p.proto != 2 && // IGMP: RFC 7915 §4.2
+		(p.proto != icmp4 || len(p.data) > 0 && (p.data[0] == 0 || p.data[0] == 8)) &&
 		!in(p.src, illegalPrefixes4) && !in(p.src, classE)
 }
 
-// mayTell6 is RFC 4443 §2.4 (e), and RFC 7915 §5.4 for errors about addresses.
+// mayTell6 is RFC 4443 §2.4 (e), and RFC 7915 §5.4 for the errors that are its own.
 func mayTell6(p packet, reason translate.Reason) bool {
+	if reason == translate.FragmentChain && mayBeICMP(p) {
+		return false
+	}
 	if p.proto == icmp6 {
 		switch reason {
-		case translate.NoDestination, translate.NoSource, translate.NonGlobal:
+		case translate.HopLimit, translate.TooBig, translate.SourceRoute:
+		default:
 			return false
 		}
 		if p.data[0] != 128 && p.data[0] != 129 {
@@ -76,4 +82,26 @@ func mayTell6(p packet, reason translate.Reason) bool {
 		}
 	}
 	return p.off8 == 0 && !illegal6(p.src)
+}
+
+// mayBeICMP reports whether the extension headers with which the data of p begins
+// may lead to ICMPv6: they do, or end before that is known.
+func mayBeICMP(p packet) bool {
+	next, data := p.proto, p.data
+	for slices.Contains(extensions, next) {
+		if len(data) < 8 {
+			return true
+		}
+		n := 8 + 8*int(data[1])
+		if next == fragHdr {
+			n = 8
+		} else if next == ah {
+			n = 8 + 4*int(data[1])
+		}
+		if n >= len(data) {
+			return true
+		}
+		next, data = data[0], data[n:]
+	}
+	return next == icmp6
 }

@@ -27,6 +27,9 @@ const (
 	maxPacket = 65535
 )
 
+// extensions are the IPv6 extension headers but for ESP.
+var extensions = []uint8{hopByHop, routing, fragHdr, ah, destOpts, mobility, hip, shim6}
+
 // packet is an IP packet taken apart. One that an ICMP error quotes is usually
 // cut short: then data is shorter than length.
 type packet struct {
@@ -99,7 +102,7 @@ func (p *packet) walk() error {
 	}
 	for p.proto == hopByHop || p.proto == routing || p.proto == destOpts {
 		if len(p.data) < 8 || len(p.data) < (int(p.data[1])+1)*8 {
-			return drop(translate.BadExtensionHeader)
+			return prohibit(*p, translate.BadExtensionHeader)
 		}
 		if p.proto == routing && p.data[3] != 0 && p.routingAt == 0 {
 			p.routingAt = at
@@ -110,14 +113,14 @@ func (p *packet) walk() error {
 		return nil
 	}
 	if len(p.data) < 8 {
-		return drop(translate.BadExtensionHeader)
+		return prohibit(*p, translate.BadExtensionHeader)
 	}
 	word := binary.BigEndian.Uint16(p.data[2:])
 	p.hasFrag, p.off8, p.more = true, int(word>>3), word&1 != 0
 	p.id = binary.BigEndian.Uint32(p.data[4:])
 	skip(8)
-	if slices.Contains([]uint8{hopByHop, routing, fragHdr, ah, destOpts, mobility, hip, shim6}, p.proto) {
-		return drop(translate.FragmentChain)
+	if slices.Contains(extensions, p.proto) {
+		return prohibit(*p, translate.FragmentChain)
 	}
 	return nil
 }
@@ -126,7 +129,7 @@ func (p *packet) walk() error {
 // §4.5.
 func (p packet) checkFragment() error {
 	if p.more && (p.length == 0 || p.length%8 != 0) || p.fragment() && p.off8*8+p.length > maxPacket {
-		return drop(translate.BadFragment)
+		return prohibit(p, translate.BadFragment)
 	}
 	return nil
 }
@@ -135,20 +138,20 @@ func (p packet) checkFragment() error {
 // 3128, and UDP-Lite without the checksum that RFC 3828 §3.1 demands.
 func (p packet) checkTransport() error {
 	if p.proto == tcp && p.off8 == 1 {
-		return drop(translate.TinyFragment)
+		return prohibit(p, translate.TinyFragment)
 	}
 	if p.off8 != 0 {
 		return nil
 	}
 	least := map[uint8]int{tcp: 20, udp: 8, dccp: 12, udpLite: 8}[p.proto]
 	if len(p.data) < least && p.more {
-		return drop(translate.TinyFragment)
+		return prohibit(p, translate.TinyFragment)
 	}
 	if len(p.data) < least {
-		return drop(translate.ShortTransport)
+		return prohibit(p, translate.ShortTransport)
 	}
 	if p.proto == udpLite && p.data[6] == 0 && p.data[7] == 0 {
-		return drop(translate.UDPZeroChecksum)
+		return prohibit(p, translate.UDPZeroChecksum)
 	}
 	return nil
 }
@@ -169,14 +172,14 @@ func (x *Xlat) checkUDPZero(p packet) error {
 		return nil
 	case translate.UDPZeroCompute:
 		if p.more {
-			return drop(translate.UDPZeroChecksum)
+			return prohibit(p, translate.UDPZeroChecksum)
 		}
 		if n := int(binary.BigEndian.Uint16(p.data[4:])); n < 8 || n > len(p.data) {
-			return drop(translate.ShortTransport)
+			return prohibit(p, translate.ShortTransport)
 		}
 		return nil
 	}
-	return drop(translate.UDPZeroChecksum)
+	return prohibit(p, translate.UDPZeroChecksum)
 }
 
 // turn6 gives p an IPv6 header: RFC 7915 §4.1. The data is copied; its

@@ -129,6 +129,15 @@ func (r *refusal) Error() string { return r.reason.String() }
 
 func drop(reason translate.Reason) error { return &refusal{reason: reason} }
 
+// prohibit is for packets of which no RFC says that they are dropped silently, nor
+// names another error: RFC 7915 §4.4, §5.4.
+func prohibit(p packet, reason translate.Reason) error {
+	if p.is4() {
+		return tell(reason, 3, 13, 0)
+	}
+	return tell(reason, 1, 1, 0)
+}
+
 func tell(reason translate.Reason, typ, code uint8, word uint32) error {
 	return &refusal{reason, &notice{typ, code, word}}
 }
