@@ -53,6 +53,8 @@ func TestPacketLines(t *testing.T) {
 	}{
 		{"drop", all, judged(translate.Drop, translate.UDPZeroChecksum, udp4),
 			"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) UDP checksum missing"},
+		{"drop-answered", all, judged(translate.Reply, translate.UDPZeroChecksum, error4, udp4),
+			"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) UDP checksum missing"},
 		{"extension-headers", all, judged(translate.Drop, translate.BadFragment, tcp6),
 			"5 DROP: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) impossible fragment"},
 		{"reject-quoted", all, judged(translate.Reply, translate.NoDestination, error4, udp4),
