@@ -8,12 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -332,60 +328,6 @@ func (p *Pool) Save(w io.Writer) error {
 	}
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("pool: write leases: %w", err)
-	}
-	return nil
-}
-
-// ReplaceFile writes a file so that whoever opens it, also after a crash at any
-// moment, finds the old contents or the new, whole: it writes name~~ beside it,
-// syncs that to disk and renames it. write gets the new file. When ReplaceFile
-// fails before the rename, the old file is as it was and name~~ is gone. Only
-// one call at a time may replace a file.
-func ReplaceFile(name string, write func(io.Writer) error) error {
-	tmp := name + "~~"
-	// Never write through what somebody else may have put there.
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("pool: replace %s: %w", name, err)
-	}
-	err := writeSynced(tmp, write)
-	if err == nil {
-		err = os.Rename(tmp, name)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("pool: replace %s: %w", name, err)
-	}
-	if err := syncDir(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("pool: replace %s: %w", name, err)
-	}
-	return nil
-}
-
-func writeSynced(name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// syncDir makes a rename in a directory last. Some systems and file systems
-// cannot, or need not.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
-		return err
 	}
 	return nil
 }

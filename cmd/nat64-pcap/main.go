@@ -22,6 +22,7 @@ import (
 	"os"
 
 	"github.com/steppe-nat64/steppe/internal/plain"
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -90,7 +91,7 @@ func convert(conf string, mtu int, in, out string, stdin io.Reader, stdout, stde
 		if same(source, out) {
 			return fmt.Errorf("%s and %s are the same file", in, out)
 		}
-		sink, err := os.Create(out)
+		sink, err := safepath.Create(out)
 		if err != nil {
 			return err
 		}

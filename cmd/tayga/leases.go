@@ -7,8 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
 )
@@ -180,9 +184,13 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 }
 
 // preserve keeps a copy of a file from which something was left out, since the
-// next save replaces it.
+// next save replaces it. Nobody may read the copy who may not read the file.
 func (l *leases) preserve(f *os.File, suffix string) {
-	err := pool.ReplaceFile(l.file+suffix, func(w io.Writer) error {
+	perm := os.FileMode(0o600)
+	if fi, err := f.Stat(); err == nil {
+		perm = copyPerm(fi)
+	}
+	err := pool.ReplaceFilePerm(l.file+suffix, perm, func(w io.Writer) error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
@@ -197,13 +205,36 @@ func (l *leases) preserve(f *os.File, suffix string) {
 	l.log.warningf("A copy of it is kept in %s/%s", l.dir, l.file+suffix)
 }
 
-// setAside keeps a file that cannot be read or copied from being replaced.
+// copyPerm returns the permissions for our copy of a file. If it is of another
+// group, ours gets what all others have.
+func copyPerm(fi os.FileInfo) os.FileMode {
+	perm := fi.Mode().Perm()
+	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Gid) != os.Getegid() {
+		perm &^= 0o070 &^ (perm & 0o007 << 3)
+	}
+	return perm
+}
+
+// setAside keeps a file that cannot be read or copied from being replaced: the one
+// that is opened by that name, not a symbolic link that leads to it. A link that
+// is not followed is what is in the way itself.
 func (l *leases) setAside(suffix string) {
-	if err := os.Rename(l.file, l.file+suffix); err != nil {
-		l.log.warningf("Unable to set it aside: %v", cause(err))
+	dir, name, err := safepath.Resolve(l.file)
+	at, where := unix.AT_FDCWD, l.dir
+	if err != nil {
+		name = l.file
+	} else {
+		defer dir.Close()
+		at = int(dir.Fd())
+		if where = dir.Name(); where == "." {
+			where = l.dir
+		}
+	}
+	if err := unix.Renameat(at, name, at, name+suffix); err != nil {
+		l.log.warningf("Unable to set it aside: %v", err)
 		return
 	}
-	l.log.warningf("It is now %s/%s", l.dir, l.file+suffix)
+	l.log.warningf("It is now %s/%s", where, name+suffix)
 }
 
 // upkeep is called about once a second.
@@ -236,12 +267,20 @@ func (l *leases) save(now time.Time) {
 
 func (l *leases) saveLocked(now time.Time) {
 	changes := l.pool.Changes()
-	if err := pool.ReplaceFile(l.file, l.pool.Save); err != nil {
+	if err := l.replace(); err != nil {
 		l.log.errorf("Unable to open %s/%s~~ for writing: %v: trying again in %v", l.dir, l.file, cause(err), upkeepInterval)
 		l.retryAt = now.Add(upkeepInterval)
 		return
 	}
 	l.saved, l.savedAt = changes, now
+}
+
+// replace writes the file. One that is not there gets the umask of the process.
+func (l *leases) replace() error {
+	if _, err := os.Stat(l.file); errors.Is(err, os.ErrNotExist) {
+		return pool.ReplaceFilePerm(l.file, os.FileMode(created(0o644)), l.pool.Save)
+	}
+	return pool.ReplaceFile(l.file, l.pool.Save)
 }
 
 func (l *leases) reserve(addrs []netip.Prefix) error {

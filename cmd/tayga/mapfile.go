@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -33,10 +34,11 @@ func openMapSource(path, jail string) (*mapSource, error) {
 		m.name = rel
 		return m, nil
 	}
-	if m.dir, err = os.Open(filepath.Dir(path)); err != nil {
+	dir, err := safepath.Open(filepath.Dir(path))
+	if err != nil {
 		return nil, fmt.Errorf("map-file: %w", err)
 	}
-	m.name = filepath.Base(path)
+	m.dir, m.name = dir.File, filepath.Base(path)
 	return m, nil
 }
 
@@ -51,15 +53,11 @@ func (m *mapSource) at() int {
 // read reads the file. The error is about the file as a whole, the problems
 // are about its lines.
 func (m *mapSource) read(c *taygaconf.Config) ([]taygaconf.Map, taygaconf.Problems, error) {
-	fd, err := unix.Openat(m.at(), m.name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	f, err := safepath.OpenRegular(m.dir, m.name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
+		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, cause(err))
 	}
-	f := os.NewFile(uintptr(fd), m.name)
 	defer f.Close()
-	if err := taygaconf.CheckRegular(f); err != nil {
-		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, err)
-	}
 	maps, problems := c.ReadMaps(f, m.path)
 	return maps, problems, nil
 }

@@ -110,3 +110,9 @@ func (id identity) held() bool {
 	uid := os.Geteuid()
 	return uid != 0 && (id.uid < 0 || id.uid == uid) && (id.gid < 0 || id.gid == os.Getegid())
 }
+
+// umask is the one that files which are made are left without.
+var umask os.FileMode
+
+// created returns the mode of a file that is made where there was none.
+func created(mode uint32) uint32 { return mode &^ uint32(umask) }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
@@ -37,6 +38,12 @@ func (d *daemon) paths() []sandbox.Path {
 	list := []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
 	if d.conf.DataDir != "" {
 		list = append(list, sandbox.Path{Name: ".", Access: sandbox.KeepFiles})
+		for _, l := range d.lenders {
+			if dir := l.linkedDir(); dir != nil {
+				d.held = append(d.held, dir)
+				list = append(list, sandbox.Path{At: dir, Access: sandbox.KeepFiles})
+			}
+		}
 	}
 	if d.maps != nil {
 		list = append(list, d.maps.paths()...)
@@ -62,6 +69,19 @@ func (d *daemon) paths() []sandbox.Path {
 	return list
 }
 
+// linkedDir opens the directory that the file is in if it is a symbolic link; nil
+// is data-dir.
+func (l *leases) linkedDir() *os.File {
+	if fi, err := os.Lstat(l.file); err != nil || fi.Mode().Type() != os.ModeSymlink {
+		return nil
+	}
+	dir, _, err := safepath.Resolve(l.file)
+	if err != nil {
+		return nil // it will not be followed
+	}
+	return dir.File
+}
+
 // tunPath is what devices are attached to by.
 const tunPath = "/dev/net/tun"
 
@@ -71,7 +91,7 @@ func (d *daemon) socketDir() string {
 	if d.socket == nil || d.o.chroot {
 		return ""
 	}
-	return filepath.Dir(d.socket.Addr().String())
+	return d.socket.Dir()
 }
 
 // paths are the directories in which the file may be replaced: its own and, if it

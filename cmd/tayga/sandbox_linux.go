@@ -50,6 +50,10 @@ func (d *daemon) filesPermitted() bool {
 		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
 		for _, l := range d.lenders {
 			ok = ok && permitted(unix.AT_FDCWD, l.file, unix.R_OK)
+			if dir := l.linkedDir(); dir != nil {
+				ok = ok && permitted(int(dir.Fd()), ".", unix.R_OK|unix.W_OK|unix.X_OK)
+				dir.Close()
+			}
 		}
 	}
 	if d.maps != nil {

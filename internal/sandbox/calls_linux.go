@@ -41,6 +41,7 @@ var calls = func(pid int) []rule {
 
 		// Files. Landlock says which.
 		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATFS, unix.SYS_LSEEK, unix.SYS_GETDENTS64,
+		unix.SYS_READLINKAT, unix.SYS_GETEUID, unix.SYS_GETEGID, // whose links are followed, whose files are kept
 		unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_COPY_FILE_RANGE, unix.SYS_FTRUNCATE, unix.SYS_FSYNC,
 		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/safepath"
 )
 
 // Dir is where sockets are unless a configuration says otherwise.
@@ -21,8 +23,12 @@ func DefaultPath(device string) string { return filepath.Join(Dir, device+".sock
 type Socket struct {
 	net.Listener
 	path string
+	name string   // in dir
 	dir  *os.File // to remove the file from wherever the process is by then; may be nil
 }
+
+// Dir returns the path of the directory that the file is in.
+func (s *Socket) Dir() string { return filepath.Dir(s.path) }
 
 // Listen makes a socket that the process's user and the group gid may open, or
 // the process's group if gid is negative. A file that a daemon left behind which
@@ -30,28 +36,49 @@ type Socket struct {
 // the process must not hold a directory outside: with jailed the file stays
 // behind at the end.
 func Listen(path string, gid int, jailed bool) (*Socket, error) {
-	l, err := listen(path, gid)
-	if errors.Is(err, unix.EADDRINUSE) && stale(path) {
-		if err = os.Remove(path); err == nil {
-			l, err = listen(path, gid)
+	s, err := open(path, gid)
+	if err != nil {
+		return nil, fmt.Errorf("status: listen on %s: %w", path, err)
+	}
+	if jailed {
+		s.dir.Close()
+		s.dir = nil // the file stays behind
+	}
+	return s, nil
+}
+
+func open(path string, gid int) (*Socket, error) {
+	dir, name, err := safepath.Resolve(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	l, err := listen(path, dir, name, gid)
+	if errors.Is(err, unix.EADDRINUSE) && stale(path, dir.File, name) {
+		if err = unix.Unlinkat(int(dir.Fd()), name, 0); err == nil {
+			l, err = listen(path, dir, name, gid)
 		}
 	}
 	if errors.Is(err, unix.EADDRINUSE) {
 		err = errors.New("somebody else is there")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("status: listen on %s: %w", path, err)
+		dir.Close()
+		return nil, err
 	}
-	s := &Socket{Listener: l, path: path}
-	if !jailed {
-		s.dir, _ = os.Open(filepath.Dir(path)) // without it the file stays behind, too
-	}
-	return s, nil
+	return &Socket{Listener: l, path: path, name: name, dir: dir.File}, nil
 }
 
-// listen gives the file its group and mode between bind and listen, when nobody
-// can connect yet.
-func listen(path string, gid int) (net.Listener, error) {
+func cause(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// listen gives the file its group between bind and listen, when nobody can connect
+// yet.
+func listen(path string, dir *safepath.Dir, name string, gid int) (net.Listener, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return nil, err
@@ -59,29 +86,44 @@ func listen(path string, gid int) (net.Listener, error) {
 	unix.CloseOnExec(fd)
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	if err := bind(fd, path, dir, name); err != nil {
 		return nil, err
 	}
 	if gid >= 0 {
-		err = unix.Lchown(path, -1, gid)
-	}
-	if err == nil {
-		err = unix.Chmod(path, 0o660)
+		err = setGroup(int(dir.Fd()), name, gid)
 	}
 	if err == nil {
 		err = unix.Listen(fd, maxClients)
 	}
 	if err != nil {
-		os.Remove(path)
+		unix.Unlinkat(int(dir.Fd()), name, 0)
 		return nil, err
 	}
 	return net.FileListener(f)
 }
 
+// bind makes the file with mode 0660 from the first. To change it by name later
+// would change what somebody else has put there by then.
+func bind(fd int, path string, dir *safepath.Dir, name string) error {
+	// The umask is that of all threads: nothing else makes files now, and they
+	// would get less and not more.
+	defer unix.Umask(unix.Umask(0o777 &^ 0o660))
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: bindPath(path, dir, name)}); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || !isSocket(&st) {
+		return errors.New("its directory has been exchanged meanwhile")
+	}
+	return nil
+}
+
+func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
+
 // stale reports whether path is a socket that nobody listens on any more.
-func stale(path string) bool {
-	fi, err := os.Lstat(path)
-	if err != nil || fi.Mode().Type() != os.ModeSocket {
+func stale(path string, dir *os.File, name string) bool {
+	var st unix.Stat_t
+	if unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || !isSocket(&st) {
 		return false
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
@@ -94,7 +136,7 @@ func stale(path string) bool {
 // Close ends the service and removes the file if the process still may.
 func (s *Socket) Close() error {
 	if s.dir != nil {
-		unix.Unlinkat(int(s.dir.Fd()), filepath.Base(s.path), 0)
+		unix.Unlinkat(int(s.dir.Fd()), s.name, 0)
 		s.dir.Close()
 	}
 	return s.Listener.Close()

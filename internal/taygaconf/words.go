@@ -6,7 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
+
+	"github.com/steppe-nat64/steppe/internal/safepath"
 )
 
 // Limits of a file.
@@ -127,34 +128,15 @@ func open(path string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenRegular is open for files that a daemon reads by itself. It refuses all but
-// regular ones: of a pipe that was put in the place of one, both to open it and to
-// read it would take until somebody writes.
+// OpenRegular is open for files that a daemon reads by itself. It opens regular
+// files only, since to open or to read a pipe takes until somebody writes, and
+// no symbolic link that another user may have made: see package safepath.
 func OpenRegular(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := safepath.OpenRegular(nil, path)
 	if err != nil {
 		return nil, cause(err)
 	}
-	if err := CheckRegular(f); err != nil {
-		f.Close()
-		return nil, err
-	}
 	return f, nil
-}
-
-// CheckRegular is OpenRegular's refusal, for a file that was opened with O_NONBLOCK
-// in another way.
-func CheckRegular(f *os.File) error {
-	fi, err := f.Stat()
-	switch {
-	case err != nil:
-		return cause(err)
-	case fi.IsDir():
-		return errors.New("is a directory")
-	case !fi.Mode().IsRegular():
-		return errors.New("is not a regular file")
-	}
-	return nil
 }
 
 // cause strips the name of the file from an error.
