@@ -135,25 +135,6 @@ func (h *header) offload(o *Offload, hdrLen int, tcp uint8) Offload {
 	return n
 }
 
-// fixChecksum adds delta, the change of the pseudo-header, to the checksum in
-// data, complete or partial. A partial one is the sum itself, not its complement.
-func (h *header) fixChecksum(data []byte, delta uint64) {
-	if !h.partial {
-		fixTransport(data, h.proto, delta)
-		return
-	}
-	c := data[checksumOffset(h.proto):]
-	binary.BigEndian.PutUint16(c, fold(uint64(binary.BigEndian.Uint16(c))+delta))
-}
-
-// complete finishes a partial checksum, which fragments cannot have.
-func (h *header) complete(data []byte) {
-	if h.partial {
-		finishChecksum(data, nil, h.proto, uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])))
-		h.partial = false
-	}
-}
-
 // settle turns a packet with offloads into the plain packet that would have been
 // the first on the wire, so that an ICMP error can quote it.
 func (h *header) settle(p *Packet) {

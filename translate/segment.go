@@ -26,19 +26,6 @@ func segmentHeader(hdr []byte, proto uint8, n int, last bool) {
 	}
 }
 
-// finishChecksum computes the checksum of a TCP or UDP packet that consists of
-// hdr, which holds the checksum field and has even length, and payload. pseudo is
-// the sum of the pseudo-header.
-func finishChecksum(hdr, payload []byte, proto uint8, pseudo uint64) {
-	c := hdr[checksumOffset(proto):][:2]
-	c[0], c[1] = 0, 0
-	v := ^fold(sum(hdr) + sum(payload) + pseudo)
-	if v == 0 && proto == protoUDP {
-		v = 0xffff
-	}
-	binary.BigEndian.PutUint16(c, v)
-}
-
 // segment is Fragment for a super-packet: it takes one segment after the other
 // off p and cuts it. What is left of p is a shorter super-packet, and in the end
 // a plain one.

@@ -140,49 +140,6 @@ func (t *Translator) Update(change func(*Settings)) error {
 	return nil
 }
 
-// host asks a pool who holds a. A host that no packet may come from has not got
-// it by asking, so nothing is sent there.
-func (s *state) host(dyn Dynamic, a addr4) (host addr6, how how) {
-	if dyn == nil {
-		return host, unmapped
-	}
-	h, held := dyn.Host(a.array())
-	host = make6(h)
-	if !held || illegal6(host) {
-		return host, unmapped
-	}
-	return host, byLease
-}
-
-// addr asks a pool what host holds.
-func (s *state) addr(dyn Dynamic, host addr6) (addr4, how) {
-	if dyn == nil {
-		return 0, unmapped
-	}
-	return s.leased(dyn.Addr(host.array()))
-}
-
-// assign asks a pool for an address for host.
-func (s *state) assign(dyn Dynamic, host addr6) (addr4, how) {
-	if dyn == nil {
-		return 0, unmapped
-	}
-	return s.leased(dyn.Assign(host.array()))
-}
-
-// leased judges an answer of the pool, whose prefixes may hold addresses that no
-// packet may have.
-func (s *state) leased(v4 [4]byte, found bool) (a addr4, how how) {
-	a = make4(v4)
-	switch {
-	case !found:
-		return a, unmapped
-	case s.cfg.illegal4(a):
-		return a, illegal
-	}
-	return a, byLease
-}
-
 // A Worker translates packets for one goroutine at a time. It owns counters,
 // identifications and the error budget, so that workers share nothing that they
 // write to, but for one number that errors from routers without a mapping need.

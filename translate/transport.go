@@ -63,13 +63,3 @@ func (h *header) hasNoChecksum(data []byte) bool {
 }
 
 func udpLen(data []byte) int { return int(binary.BigEndian.Uint16(data[4:])) }
-
-// setUDP6 gives the UDP packet in data the checksum that it never had.
-func setUDP6(data []byte, src, dst addr6) {
-	n := udpLen(data)
-	c := ^fold(sum(data[:n]) + src.sum() + dst.sum() + uint64(n) + protoUDP)
-	if c == 0 {
-		c = 0xffff
-	}
-	binary.BigEndian.PutUint16(data[6:], c)
-}

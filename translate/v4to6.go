@@ -89,17 +89,6 @@ func (w *Worker) v4to6(p *Packet) Result {
 	return w.write6(p, &h, data, f, cut)
 }
 
-// illegalSource4 reports whether no packet may come from src. An ICMP error may
-// come from any address that looks like a host's, so that traceroute stays
-// useful: RFC 7915 §4.1.
-func (s *state) illegalSource4(src addr4, isError bool) bool {
-	if isError {
-		c := class4(src)
-		return c == multicast || c == broadcast
-	}
-	return s.cfg.illegal4(src)
-}
-
 // protocol4 refuses the protocols that end at the translator: RFC 7915 §1.2 and
 // §4.2, and those whose number means an extension header or ICMPv6 in IPv6.
 func (h *header) protocol4() Reason {
@@ -217,18 +206,6 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 		return Result{Split, Translated}
 	}
 	return Result{Forward, Translated}
-}
-
-// echo6 turns the ICMPv4 Echo message in data, which may be cut short, into its
-// ICMPv6 counterpart. addrs is the sum of the IPv6 addresses, length that of the
-// whole message: ICMPv4 has no pseudo-header, ICMPv6 has one (RFC 7915 §4.2).
-func echo6(data []byte, addrs uint64, length int) {
-	to, _, _ := icmpCounterpart(rules4to6[:], data[0], 0)
-	delta := addrs + pseudo6(length) + uint64(to)<<8 + minus(uint64(data[0])<<8)
-	data[0] = to
-	if len(data) >= 4 {
-		update(data[2:], delta)
-	}
 }
 
 // apply returns what becomes of a TOS octet or Traffic Class.

@@ -91,28 +91,6 @@ func (w *Worker) v6to4(p *Packet) Result {
 	return w.write4(p, &h, data, f, cut)
 }
 
-// source6 maps the source of a packet that is no ICMP error, and lends it an
-// IPv4 address if it has none. peer is the prefix of the destination, nil if that
-// has a map; pfx is the prefix of the source, nil if it lies inside none.
-func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how, pfx *prefix6052) {
-	v4, how, pfx = w.from6(src)
-	switch {
-	case w.s.dropsSource(pfx):
-		return v4, embedded, pfx
-	case w.staysLocal(v4):
-		return v4, linkLocal, pfx
-	case how == unmapped:
-		v4, how = w.s.assign(w.lender(peer), src)
-	}
-	return v4, how, pfx
-}
-
-// dropsSource reports whether no IPv6 host may send from inside pfx, which is nil
-// for a source outside all prefixes: RFC 6052 §5.1.
-func (s *state) dropsSource(pfx *prefix6052) bool {
-	return pfx != nil && (pfx.dropSource || s.cfg.RefuseEmbeddedSource)
-}
-
 // protocol6 refuses the protocols that end at the translator.
 func (h *header) protocol6() Reason {
 	switch h.proto {
@@ -214,15 +192,4 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 		return Result{Split, Translated}
 	}
 	return Result{Forward, Translated}
-}
-
-// echo4 turns the ICMPv6 Echo message in data, which may be cut short, into its
-// ICMPv4 counterpart; see echo6. RFC 7915 §5.2.
-func echo4(data []byte, addrs uint64, length int) {
-	to, _, _ := icmpCounterpart(rules6to4[:], data[0], 0)
-	delta := minus(addrs+pseudo6(length)) + uint64(to)<<8 + minus(uint64(data[0])<<8)
-	data[0] = to
-	if len(data) >= 4 {
-		updateICMP4(data, delta)
-	}
 }
