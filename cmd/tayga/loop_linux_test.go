@@ -71,6 +71,8 @@ func TestUnmappedOfRoutedBlock(t *testing.T) {
 		_, err := v.server.Ping(netip.MustParseAddr(a), netlab.Echo{Size: 56})
 		assert.NoError(t, err, a)
 	}
+	out, _, _ := v.tayga("--doctor", "-c", v.conf)
+	assert.Contains(t, out, "note: unmapped: 198.51.99.0, to which the route 198.51.99.0/24 leads to nat64, has neither a map nor a pool")
 	for _, a := range []string{serverIn6, "64:ff9b::198.51.99.1", "2001:db8:1::64"} {
 		_, err := v.client.Ping(netip.MustParseAddr(a), netlab.Echo{Size: 56})
 		assert.NoError(t, err, a)

@@ -9,6 +9,7 @@
 //	device.go         the device, addresses, the daemon
 //	routes.go         routes, neighbours; policy.go where rules choose among tables,
 //	                  which route_linux.go reads
+//	unmapped.go       routes to the device without a map or a pool
 //	filter.go         what a packet filter does to a packet; nft.go, iptables.go
 //	                  read its rules
 //	firewall.go       what packet filters drop; masquerade.go what they change
@@ -117,6 +118,7 @@ func Examine(c Case) []Finding {
 	e.checkCLATAddress()
 	e.checkRoutes()
 	e.checkMaps()
+	e.checkUnmapped()
 	e.checkReversePath()
 	e.checkNeighbours()
 	e.checkFirewall()

@@ -90,6 +90,12 @@ func (g *gateway) route(a netip.Addr) (best Route) {
 	return best
 }
 
+// leads adds a route to the device.
+func (g *gateway) leads(p string) {
+	g.routes[p] = Route{Link: "nat64"}
+	g.Machine.RoutesTo = func(string) []Route { return []Route{{Link: "nat64", Dst: netip.MustParsePrefix(p)}} }
+}
+
 func (g *gateway) findings() (lines []string) {
 	for _, f := range Examine(g.Case) {
 		lines = append(lines, f.String())
@@ -213,6 +219,15 @@ func TestExamine(t *testing.T) {
 			want: []string{"error: daemon: tayga does not run on nat64; run: systemctl restart tayga.service"}},
 		{name: "address-of-the-machine", harm: func(g *gateway) { g.Conf.IPv6 = netip.MustParseAddr("2001:db8::1") },
 			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: give one that nobody has"}},
+		{name: "unmapped", harm: func(g *gateway) { g.leads("192.0.0.0/20") },
+			want: []string{`warning: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: packets go round in circles until their hop limit runs out; route only what is mapped, or add "loop-check yes" unless hosts are numbered from 2001:db8:64::/96`}},
+		{name: "unmapped-checked", conf: gatewayConf + "loop-check yes\n", harm: func(g *gateway) { g.leads("192.0.0.0/20") },
+			want: []string{`note: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: what is sent there is rejected, but what hosts with maps send goes round in circles; route only what is mapped`}},
+		{name: "unmapped-led-elsewhere", harm: func(g *gateway) {
+			g.leads("192.0.2.0/23")
+			g.routes["192.0.3.0/24"] = Route{Link: "eth0"}
+		}},
+		{name: "all-mapped", conf: gatewayConf + "map 192.0.3.0/25 2001:db8:3::/121\nmap 192.0.3.128/25 2001:db8:4::/121\n", harm: func(g *gateway) { g.leads("192.0.2.0/23") }},
 		{name: "refused-leases", harm: func(g *gateway) { g.Report = &status.Report{Pool: &status.Pool{Refused: 3}} },
 			want: []string{"note: pool: 3 times no address was lent: the pool was used up, or a host is none of those that may have one"}},
 		{name: "datagrams-without-checksum", harm: func(g *gateway) {

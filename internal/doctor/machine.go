@@ -23,6 +23,9 @@ type Machine struct {
 	Forwarded func(in string, src, dst netip.Addr) (Route, bool)
 	// TableRoute returns where a routing table leads packets to an address.
 	TableRoute func(table int, dst netip.Addr) Route
+	// RoutesTo lists the IPv4 routes of all tables to the named interface; nil if that
+	// is not known.
+	RoutesTo func(link string) []Route
 	// Proxied reports whether the machine answers for an address on the named
 	// interface although it is another host's.
 	Proxied func(a netip.Addr, link string) bool

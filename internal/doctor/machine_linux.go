@@ -25,6 +25,7 @@ func Look() (*Machine, error) {
 		Route:     route,
 		Policy:    policy(),
 		Forwarded: forwarded, TableRoute: tableRoute,
+		RoutesTo:  routesTo,
 		Proxied:   proxied,
 		Resolve:   resolve,
 		TunDriver: tunDriver(),

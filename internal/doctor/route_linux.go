@@ -94,6 +94,25 @@ func tableRoute(table int, dst netip.Addr) (best Route) {
 	return best
 }
 
+// routesTo lists the IPv4 routes of all tables to an interface.
+func routesTo(link string) (list []Route) {
+	l, err := netlink.LinkByName(link)
+	if err != nil {
+		return nil
+	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{LinkIndex: l.Attrs().Index, Table: unix.RT_TABLE_UNSPEC},
+		netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil
+	}
+	for i := range routes {
+		if r := convert(&routes[i], netip.IPv4Unspecified()); r.Link == link && !r.Local {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
 func familyOf(six bool) int {
 	if six {
 		return netlink.FAMILY_V6

@@ -116,7 +116,7 @@ func (c *Config) DropsSource(p netip.Prefix, more []Map) bool {
 // 6052 §3.1).
 func (c *Config) ChecksLoops(p netip.Prefix) bool {
 	if on, found := switchOf(c.LoopCheck, p); found {
-		return on
+		return on && !isOdd(p)
 	}
 	return p == wellKnown
 }
