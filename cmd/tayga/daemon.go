@@ -51,8 +51,21 @@ type daemon struct {
 	wide    []wideReach    // what the sandbox cannot take away
 }
 
-// errReported is an error about which everything has been said.
-var errReported = errors.New("reported")
+// errConfig is the end for errors in tayga.conf, about which everything has been said.
+var errConfig = errors.New("errors in the configuration")
+
+// errNoConfig is the same for a file that is not there, which may come without anybody
+// who has to think: to try again is right.
+var errNoConfig = errors.New("no configuration")
+
+// exConfig is the exit status for a service manager then, EX_CONFIG of sysexits.h: it
+// need not try again before somebody has changed the file.
+const exConfig = 78
+
+// managed reports whether a service manager started this process: the unit logs to the
+// journal, and such a manager is told when the daemon is ready. Everybody else gets the
+// exit status that TAYGA has.
+func managed(o options) bool { return o.sink == toJournal || os.Getenv("NOTIFY_SOCKET") != "" }
 
 // serve runs the daemon until a signal ends it, and returns the exit status.
 // What goes wrong is also said on stderr, or to the parent, unless that leads
@@ -67,6 +80,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}
 	defer d.log.flush()
 
+	told := managed(o) // before the variable is taken out of the environment
 	signals := hear(obeyed)
 	signal.Ignore(syscall.SIGPIPE) // of which Go dies when a reader of stdout or stderr has gone
 
@@ -76,13 +90,15 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	}
 	d.closeStatus()
 	d.pid.remove()
-	if err != nil && err != errReported {
+	switch {
+	case err == nil:
+		return 0
+	case err == errConfig && told:
+		return exConfig
+	case err != errConfig && err != errNoConfig:
 		d.log.errorf("%v", err)
 	}
-	if err != nil {
-		return 1
-	}
-	return 0
+	return 1
 }
 
 // start does what TAYGA does before its main loop, in the same order: files that
@@ -239,7 +255,10 @@ func (d *daemon) readConfig() error {
 	c, problems := taygaconf.Load(d.o.configFile, os.LookupEnv)
 	d.report(problems)
 	if problems.Failed() {
-		return errReported
+		if _, err := os.Stat(d.o.configFile); err != nil {
+			return errNoConfig
+		}
+		return errConfig
 	}
 	d.conf = c
 	return nil

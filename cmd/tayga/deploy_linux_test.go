@@ -214,6 +214,46 @@ func TestSystemd(t *testing.T) {
 	assert.Contains(t, errs, "NOTIFY_SOCKET: ")
 }
 
+// A unit with errors in its tayga.conf said a hundred lines every two seconds, for ever.
+// The service manager is told by the exit status that there is no use in trying again;
+// everybody else gets that of TAYGA. Whatever may pass by itself is tried again.
+func TestExitStatusForManager(t *testing.T) {
+	for _, unit := range []string{"tayga.service", "tayga@.service"} {
+		text, err := os.ReadFile("../../docs/systemd/" + unit)
+		require.NoError(t, err)
+		for _, line := range []string{"Restart=on-failure", "RestartPreventExitStatus=78", "StartLimitIntervalSec=0", "RestartSteps=10"} {
+			assert.Contains(t, string(text), "\n"+line+"\n", unit)
+		}
+		assert.NotContains(t, string(text), "ExecStartPre=", "its exit status prevents nothing")
+	}
+	b := newBench(t, gatewayConf)
+	good := b.conf
+	bad := b.dir + "/bad.conf"
+	require.NoError(t, os.WriteFile(bad, []byte(strings.Repeat("nonsense\n", 10)), 0o644))
+	conn := listen(t, b.dir+"/notify")
+	defer conn.Close()
+	for _, test := range []struct {
+		name, notify string
+		want         int
+		args         []string
+	}{
+		{"unit", b.dir + "/notify", 78, []string{"--config", bad, "--journal", "--nodetach"}},
+		{"journal", "", 78, []string{"--config", bad, "--journal", "--nodetach"}},
+		{"manager", b.dir + "/notify", 78, []string{"-c", bad, "-d"}},
+		{"by-hand", "", 1, []string{"-c", bad, "-d"}},
+		{"check", b.dir + "/notify", 1, []string{"-c", bad, "--check"}},
+		{"no-file", b.dir + "/notify", 1, []string{"--config", bad + ".absent", "--journal", "--nodetach"}},
+		{"no-user", b.dir + "/notify", 1, []string{"--config", good, "--journal", "--nodetach", "-u", "nosuchuser"}},
+		{"no-pid-file", b.dir + "/notify", 1, []string{"--config", good, "--journal", "--nodetach", "-p", "/absent/pid"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("NOTIFY_SOCKET", test.notify)
+			_, errs, status := b.tayga(test.args...)
+			assert.Equal(t, test.want, status, errs)
+		})
+	}
+}
+
 func waitFor(ok func() bool) error {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {

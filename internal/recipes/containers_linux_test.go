@@ -30,7 +30,9 @@ type service struct {
 	Image string
 
 	Command  string
+	CapDrop  []string `yaml:"cap_drop"`
 	CapAdd   []string `yaml:"cap_add"`
+	Security []string `yaml:"security_opt"`
 	Devices  []string
 	Sysctls  map[string]string
 	Volumes  []string
@@ -173,13 +175,30 @@ func (e *engine) connect(name string) {
 func (e *engine) start(name string, img image, volumes string) *netlab.Process {
 	e.Helper()
 	c := e.containers[name]
-	caps := "-all"
-	for _, cap := range append(strings.Split(dockerCaps, ","), c.service.CapAdd...) {
-		caps += ",+" + strings.ToLower(cap)
+	keep := strings.Split(strings.ToLower(strings.Join(c.service.CapAdd, ",")), ",")
+	if !slices.Equal(c.service.CapDrop, []string{"ALL"}) {
+		require.Empty(e, c.service.CapDrop)
+		keep = append(keep, strings.Split(dockerCaps, ",")...)
+	}
+	// What changes the root and drops the rest takes these two, and drops them last.
+	last := ""
+	for _, cap := range []struct {
+		name   string
+		number int
+	}{{"sys_chroot", unix.CAP_SYS_CHROOT}, {"setpcap", unix.CAP_SETPCAP}} {
+		if !slices.Contains(keep, cap.name) {
+			keep = append(keep, cap.name)
+			last += fmt.Sprintf("%d,", cap.number)
+		}
+	}
+	caps := "-all,+" + strings.Join(keep, ",+")
+	noNewPrivs := "0"
+	if slices.Contains(c.service.Security, "no-new-privileges:true") {
+		noNewPrivs = "1"
 	}
 	const script = `
-		root=$1 caps=$2
-		shift 2
+		root=$1 caps=$2 last=$3 noNewPrivs=$4 prctl=$5
+		shift 5
 		mount --make-rprivate /
 		mount --bind "$root" "$root"
 		cd "$root"
@@ -197,8 +216,13 @@ func (e *engine) start(name string, img image, volumes string) *netlab.Process {
 		done
 		shift
 		exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-			setpriv --inh-caps=-all --bounding-set "$caps" chroot . "$@"`
-	args := []string{"--mount", "--pid", "--fork", "--kill-child=TERM", "sh", "-euc", script, "sh", img.root, caps}
+			setpriv --inh-caps=-all --bounding-set "$caps" perl -e '
+				my ($prctl, $last, $noNewPrivs, @command) = @ARGV;
+				chroot(".") && chdir("/") or die "chroot: $!";
+				for my $cap (split /,/, $last) { syscall($prctl, 24, $cap + 0, 0, 0, 0) == 0 or die "drop $cap: $!" }
+				syscall($prctl, 38, 1, 0, 0, 0) == 0 or die "no_new_privs: $!" if $noNewPrivs;
+				exec { $command[0] } @command or die "exec: $!"' "$prctl" "$last" "$noNewPrivs" "$@"`
+	args := []string{"--mount", "--pid", "--fork", "--kill-child=TERM", "sh", "-euc", script, "sh", img.root, caps, last, noNewPrivs, fmt.Sprint(unix.SYS_PRCTL)}
 	for _, d := range c.service.Devices {
 		args = append(args, "device", d)
 	}
