@@ -99,7 +99,7 @@ recipes: build
 
 # All that is measured, in ten minutes: bench/results/latest.txt and latest.json. One
 # thing only: make bench MICRO=Flows E2E=none
-MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin
+bench: MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin
 E2E ?= E2E|Queues|Memory|MapFile
 bench:
 	@scripts/bench bench/results/latest.txt '-bench $(MICRO) -count 6 -benchtime 100ms' \
@@ -123,6 +123,7 @@ bench-names:
 # Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
 BASE ?=
 HEAD ?=
+bench-ab: MICRO ?= Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin
 PKGS ?= ./bench
 ROUNDS ?= 8
 COUNT ?= 3

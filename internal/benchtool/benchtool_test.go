@@ -143,6 +143,26 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestEndToEnd: what is better when it is higher, medians of rounds and what was only
+// sent.
+func TestEndToEnd(t *testing.T) {
+	base, head := figures{}, figures{}
+	const name = "BenchmarkE2E/load=udp/gateway=steppe/round="
+	read(t, base, name+"1-2 1 100 packets/s 100 sent/s 10 cpu-ns/packet\n"+name+"2-2 1 200 packets/s 100 sent/s 11 cpu-ns/packet\n")
+	read(t, head, name+"1-2 1 100 packets/s 100 sent/s 20 cpu-ns/packet\nBenchmarkE2E/load=udp/gateway=all-2 1 5 steppe/kernel\n")
+	all := map[key]*series{}
+	add(all, base, head)
+	for unit, want := range map[string]float64{"packets/s": 2, "cpu-sec/packet": 2} {
+		s := all[key{"./bench", "E2E/load=udp/gateway=steppe", unit}]
+		if s == nil || math.Abs(s.ratios()[0]-want) > 1e-9 {
+			t.Errorf("%s: %+v", unit, s)
+		}
+	}
+	if len(all) != 2 {
+		t.Errorf("compared are %v", all)
+	}
+}
+
 func read(t *testing.T, f figures, text string) {
 	t.Helper()
 	if err := f.read("./bench", strings.NewReader(text)); err != nil {
@@ -227,7 +247,7 @@ func TestRevisions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Loop/n=2/m=3: +", "Loop/n=1: 1 allocations instead of 0", `"p Old"`, `"confirmed"`, `-dirty"`} {
+	for _, want := range []string{"Loop/n=2/m=3: sec/op +", "Loop/n=1: 1 allocations instead of 0", `"p Old"`, `"confirmed"`, `-dirty"`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s in the result:\n%s", want, text)
 		}

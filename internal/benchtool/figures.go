@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"regexp"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
@@ -15,19 +16,18 @@ const (
 	unitFractions    = "mallocs/op" // the same with fractions, of what one goroutine does
 )
 
-// compared are the units that are compared. Others follow from these, or are of
-// no use for a comparison.
-var compared = []string{unitTime, unitInstructions, unitAllocs, unitFractions}
-
 // A key names a series of figures. Its name lacks the number of processors, so that
-// machines with more of them compare with those that have fewer.
+// machines with more of them compare with those that have fewer, and the round of a
+// benchmark that has rounds of its own.
 type key struct{ pkg, name, unit string }
 
 // figures are what one side measured in one round: of the measurements in a
-// process the least, since what disturbs a process only makes it slower.
+// process the best, since what disturbs a process only makes it slower.
 type figures map[key]float64
 
-// read adds what a test binary printed.
+// read adds what a test binary printed. Where a benchmark gives times, all else but
+// instructions and allocations follows from these. Others, end to end, measure
+// throughput, processor time, latency or memory.
 func (f figures) read(pkg string, r io.Reader) error {
 	in := benchfmt.NewReader(r, pkg)
 	for in.Scan() {
@@ -35,20 +35,39 @@ func (f figures) read(pkg string, r io.Reader) error {
 		if !ok {
 			continue
 		}
-		name := plainName(res.Name)
-		for _, unit := range compared {
-			v, ok := res.Value(unit)
-			if !ok {
-				continue
+		name := round.ReplaceAllString(plainName(res.Name), "")
+		_, timed := res.Value(unitTime)
+		for _, v := range res.Values {
+			k := key{pkg, name, v.Unit}
+			switch v.Unit {
+			case unitTime, unitInstructions, unitAllocs, unitFractions:
+			default:
+				if timed || strings.Contains(name, "gateway=all") || !k.measured() {
+					continue
+				}
 			}
-			k := key{pkg, name, unit}
-			if old, ok := f[k]; !ok || v < old {
-				f[k] = v
+			old, ok := f[k]
+			if !ok || k.higherBetter() == (v.Value > old) {
+				f[k] = v.Value
 			}
 		}
 	}
 	return in.Err()
 }
+
+// round is the part of a name that depends on flags.
+var round = regexp.MustCompile(`/round=\d+$`)
+
+// measured reports whether a figure is the outcome of a benchmark, and neither what it
+// was given nor packets lost, which a ratio does not suit.
+func (k key) measured() bool {
+	return !strings.HasSuffix(k.unit, "-packets") && k.unit != "sent/s"
+}
+
+func (k key) higherBetter() bool { return strings.HasSuffix(k.unit, "/s") }
+
+// exact reports whether figures of a unit need no statistics.
+func exact(unit string) bool { return unit == unitAllocs || unit == unitFractions }
 
 // plainName returns a benchmark's name without the number of processors.
 func plainName(n benchfmt.Name) string {
@@ -62,6 +81,3 @@ func plainName(n benchfmt.Name) string {
 	}
 	return b.String()
 }
-
-// exact reports whether figures of a unit need no statistics.
-func exact(unit string) bool { return unit == unitAllocs || unit == unitFractions }

@@ -67,6 +67,7 @@ type options struct {
 	rounds     int
 	count      int
 	rules      rules
+	args       []string // more, for the test binaries
 	out        string
 }
 
@@ -77,8 +78,9 @@ func parseOptions(args []string) (o options, err error) {
 	fs.StringVar(&o.dir, "dir", ".", "the repository's `directory`")
 	packages := fs.String("packages", "./bench", "the `packages` whose benchmarks are run")
 	bench := fs.String("bench", ".", "the benchmarks, as for go test; each `alternative` of a|b gets a process of its own")
-	fs.StringVar(&o.benchtime, "benchtime", "10ms", "`time` or count of each measurement, as for go test")
-	fs.IntVar(&o.count, "count", 3, "`measurements` in a process, of which the fastest counts")
+	fs.StringVar(&o.benchtime, "benchtime", "5ms", "`time` or count of each measurement, as for go test")
+	more := fs.String("args", "", "more `flags` for the test binaries, such as those of end-to-end benchmarks")
+	fs.IntVar(&o.count, "count", 3, "`measurements` in a process, of which the best counts")
 	fs.IntVar(&o.rounds, "rounds", 8, "`rounds` that run everything")
 	fs.IntVar(&o.rules.confirm, "confirm", 14, "`rounds` that run what differed once more, and up to twice as many where that does not settle it")
 	fs.IntVar(&o.rules.candidates, "candidates", 24, "the largest `number` of benchmarks to run once more")
@@ -100,6 +102,7 @@ func parseOptions(args []string) (o options, err error) {
 		return o, errors.New("ab: rounds, count, confirm and candidates must be at least 1")
 	}
 	o.packages, o.bench = strings.Fields(*packages), alternatives(*bench)
+	o.args = strings.Fields(*more)
 	o.rules.min, o.rules.threshold, o.rules.geomean = *minimum/100, *threshold/100, *geomean/100
 	return o, nil
 }

@@ -17,7 +17,7 @@ func (x *comparison) printHead(w io.Writer) {
 	fmt.Fprintf(w, "base %s, head %s, %s, %s, %d processors, load %s\n", r.Base, r.Head, r.Go, r.System, r.Processors, r.Load)
 	for _, pkg := range x.packages {
 		if same(x.sides[0], x.sides[1], pkg) {
-			fmt.Fprintf(w, "%s: both revisions give the same binary\n", pkg)
+			fmt.Fprintf(w, "%s: both revisions give the same test binary\n", pkg)
 		}
 	}
 }
@@ -54,7 +54,9 @@ func (r *report) print(w io.Writer) {
 	tw.Flush()
 
 	tw = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(tw, "\ngeometric mean\tdifference\twithin\n")
+	if len(r.Geomeans) > 0 {
+		fmt.Fprint(tw, "\ngeometric mean\tdifference\twithin\n")
+	}
 	for _, g := range r.Geomeans {
 		name := g.Name
 		if name == "" {
@@ -86,13 +88,15 @@ func (r *report) printSummary(w io.Writer) {
 }
 
 func amount(v float64, unit string) string {
-	switch unit {
-	case unitTime:
+	switch {
+	case unit == unitTime:
 		return benchunit.Scale(v, benchunit.Decimal) + "s"
-	case unitInstructions:
+	case unit == unitInstructions:
 		return fmt.Sprintf("%.0f instr", v)
+	case exact(unit):
+		return fmt.Sprintf("%.3g allocs", v)
 	}
-	return fmt.Sprintf("%.3g allocs", v)
+	return benchunit.Scale(v, benchunit.ClassOf(unit)) + " " + unit
 }
 
 func percent(ratio float64) string { return fmt.Sprintf("%+.1f%%", (ratio-1)*100) }
@@ -129,12 +133,8 @@ func note(b row) string {
 		return "  not run again"
 	case b.Verdict != confirmed:
 		return ""
-	case b.Unit == unitTime && b.Ratio > 1:
-		return "  SLOWER"
-	case b.Unit == unitTime:
-		return "  faster"
 	case exact(b.Unit) || b.Ratio > 1:
-		return "  MORE"
+		return "  WORSE"
 	}
-	return "  fewer"
+	return "  better"
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// report is the result of a comparison, as in the JSON file. Ratios are head/base,
-// with confidence intervals of 95 %.
+// report is the result of a comparison, as in the JSON file. Ratios above 1 are worse:
+// head/base, or base/head where more is better, with confidence intervals of 95 %.
 type report struct {
 	Base, Head string // commits
 	Date       time.Time
@@ -63,8 +63,8 @@ func (x *comparison) report() *report {
 		switch {
 		case exact(s.unit) && b.Verdict == confirmed:
 			r.fail("%s: %v allocations instead of %v", s.name, b.HeadMedian, b.BaseMedian)
-		case s.unit == unitTime && b.Verdict == confirmed && b.Ratio > 1+x.rules.threshold:
-			r.fail("%s: %s", s.name, percent(b.Ratio))
+		case s.unit != unitInstructions && b.Verdict == confirmed && b.Ratio > 1+x.rules.threshold:
+			r.fail("%s: %s %s", s.name, s.unit, percent(b.Ratio))
 		}
 		if g := group(s.key); g != groups[len(groups)-1] {
 			groups = append(groups, g)

@@ -31,12 +31,15 @@ func add(all map[key]*series, base, head figures) {
 	}
 }
 
-// ratios are head/base, round by round. Both figures of a round were measured one
+// ratios are head/base, round by round, or base/head of what is better when it is
+// higher: above 1 is worse. Both figures of a round were measured one
 // right after the other, so what the machine did meanwhile mostly cancels out.
 func (s *series) ratios() []float64 {
 	all := make([]float64, len(s.base))
 	for i := range all {
-		all[i] = s.head[i] / s.base[i]
+		if all[i] = s.head[i] / s.base[i]; s.higherBetter() {
+			all[i] = 1 / all[i]
+		}
 	}
 	return all
 }

@@ -97,8 +97,8 @@ func (s *side) run(ctx context.Context, o *options, j job, f figures) error {
 		return err
 	}
 	defer os.Remove(fresh)
-	cmd := exec.CommandContext(ctx, fresh, "-test.run", "^$", "-test.bench", j.bench,
-		"-test.count", fmt.Sprint(o.count), "-test.benchtime", o.benchtime, "-test.timeout", "10m")
+	cmd := exec.CommandContext(ctx, fresh, append([]string{"-test.run", "^$", "-test.bench", j.bench,
+		"-test.count", fmt.Sprint(o.count), "-test.benchtime", o.benchtime, "-test.timeout", "10m"}, o.args...)...)
 	cmd.Dir = filepath.Join(s.root, j.pkg)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PWD=") })
 	var out, errs bytes.Buffer

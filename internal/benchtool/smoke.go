@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -102,9 +101,6 @@ func allocations(all []*result) (found []string) {
 	}
 	return found
 }
-
-// round is the part of a name that depends on flags.
-var round = regexp.MustCompile(`/round=\d+$`)
 
 // kept lists the names to keep, sorted: those of measurements, whatever other
 // programs there are to compare with.
