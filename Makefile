@@ -102,7 +102,7 @@ recipes: build
 bench: MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin
 E2E ?= E2E|Queues|Memory|MapFile
 bench:
-	@scripts/bench bench/results/latest.txt '-bench $(MICRO) -count 6 -benchtime 100ms' \
+	@scripts/bench bench/results/latest.txt '-bench $(value MICRO) -count 6 -benchtime 100ms' \
 		'-bench $(E2E) -benchtime 1x -rounds 6'; status=$$?; \
 	$(GO) run ./internal/benchtool json bench/results/latest.txt >bench/results/latest.json && \
 	$(GO) run $(BENCHSTAT) -ignore /round -filter '-/gateway:all AND -.unit:B/s AND -.unit:B/op' \
@@ -130,7 +130,7 @@ COUNT ?= 3
 THRESHOLD ?= 3
 ABFLAGS ?=
 bench-ab:
-	@$(GO) run ./internal/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(MICRO)' \
+	@$(GO) run ./internal/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(value MICRO)' \
 		-rounds $(ROUNDS) -count $(COUNT) -threshold $(THRESHOLD) $(ABFLAGS)
 
 # Side by side with the kernel and Debian's tayga: needs root and /dev/net/tun.
