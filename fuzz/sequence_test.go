@@ -43,7 +43,7 @@ type sequence struct {
 	past    [][]byte // all packets so far
 	pending [][]byte // those since the last change
 	counts  map[translate.Outcome]translate.Count
-	ids     [2]map[flow]bool // identifications that each of the two has used
+	ids     [2]map[flow]time.Duration // when each of the two used an identification
 }
 
 type flow struct {
@@ -63,7 +63,7 @@ func newSequence(t *testing.T, i uint8, limited bool) *sequence {
 		setup.Config.ErrorRate, setup.Config.ErrorBurst = errorRate, errorBurst
 	}
 	s := &sequence{t: t, limited: limited, now: time.Second, budget: fullBudget, mtuBudget: fullBudget,
-		counts: make(map[translate.Outcome]translate.Count), ids: [2]map[flow]bool{{}, {}}}
+		counts: make(map[translate.Outcome]translate.Count), ids: [2]map[flow]time.Duration{{}, {}}}
 	for _, x := range []**rig{&s.one, &s.batch} {
 		if *x, err = newRig(setup); err != nil {
 			t.Fatal(err)
@@ -141,10 +141,10 @@ func (s *sequence) compare(who int, how string, pkt []byte, want, got [][]byte, 
 	s.identify(who, how, pkt, got)
 }
 
-// identify fails the test if the identification that a packet got was given to
-// its pair of addresses before: RFC 6864 §4.3.
+// identify fails the test if the identification that a packet without DF got was
+// given to its pair of addresses less than two minutes ago: RFC 6864 §4.3.
 func (s *sequence) identify(who int, how string, pkt []byte, out [][]byte) {
-	if len(out) == 0 || out[0][0]>>4 != 4 {
+	if len(out) == 0 || out[0][0]>>4 != 4 || out[0][6]&0x40 != 0 {
 		return
 	}
 	to, _ := open(out[0])
@@ -152,10 +152,10 @@ func (s *sequence) identify(who int, how string, pkt []byte, out [][]byte) {
 		return // it came with one
 	}
 	f := flow{to.src, to.dst, to.proto, [2]byte(out[0][4:6])}
-	if s.ids[who][f] {
-		s.t.Errorf("%s: identification %x of %s → %s was used before", how, f.id, f.src, f.dst)
+	if used, found := s.ids[who][f]; found && s.now-used < 2*time.Minute {
+		s.t.Errorf("%s: identification %x of %s → %s was used %v before", how, f.id, f.src, f.dst, s.now-used)
 	}
-	s.ids[who][f] = true
+	s.ids[who][f] = s.now
 }
 
 // change flushes, and replaces the tables or the MTUs of both workers.

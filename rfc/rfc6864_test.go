@@ -6,12 +6,16 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	pt "github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
 func TestRFC6864(t *testing.T) {
+	row(t, "6864-4.1-01", identificationsWithDF)
+	row(t, "6864-4.3-01", identificationsOfProtocols)
+	row(t, "6864-4.3-02", identificationsInTwoMinutes)
 	row(t, "6864-4-01", func(t *testing.T) {
 		t.Run("one-worker", func(t *testing.T) {
 			x := newXlat(t, nil)
@@ -127,6 +131,97 @@ func workerThatSlept(t *testing.T) {
 		if id := identification(sleeper, pt.From6()); slices.Contains(lately, id) {
 			t.Fatalf("identification %04x repeated within 60,000 packets", id)
 		}
+	}
+}
+
+// identificationsWithDF: packets with DF have random values, super-packets random
+// first ones, and they take none from packets without DF.
+func identificationsWithDF(t *testing.T) {
+	x := newXlat(t, nil)
+	large := pt.IP(pt.From6(), pt.UDP(1, 2, pt.Bytes(1300, 0)))
+	var last uint16
+	seen, steps := map[uint16]bool{}, map[uint16]int{}
+	before := identification(x.w, pt.From6())
+	for range 2000 {
+		p := pt.Buffer(large)
+		if x.w.Translate(0, &p); p.Bytes()[6] != 0x40 {
+			t.Fatalf("no DF: %x", p.Bytes()[:20])
+		}
+		id := ip4(p.Bytes()).id()
+		seen[id] = true
+		steps[id-last]++
+		last = id
+	}
+	if len(seen) < 1900 {
+		t.Errorf("%d values in 2000 packets", len(seen))
+	}
+	for step, n := range steps {
+		if n > 6 {
+			t.Errorf("%d of 2000 values are %d after the one before", n, step)
+		}
+	}
+	super := pt.IP(pt.From6(), pt.TCP(1, 2, pt.Bytes(9000, 0)))
+	clear(seen)
+	for range 200 {
+		p := pt.Buffer(super)
+		p.Offload = pt.Partial(p.Bytes(), 1400)
+		x.w.Translate(0, &p)
+		seen[ip4(p.Bytes()).id()] = true
+	}
+	if len(seen) < 190 {
+		t.Errorf("%d values in 200 super-packets", len(seen))
+	}
+	is(t, "the next one without DF", identification(x.w, pt.From6()), before+1)
+}
+
+// identificationsOfProtocols: source, destination and protocol have a counter of
+// their own together, so that none is used up by the packets of another protocol.
+func identificationsOfProtocols(t *testing.T) {
+	x := newXlat(t, nil)
+	kinds := []pt.Payload{pt.EchoRequest(1, 2, nil), udp(4), pt.TCP(1, 2, nil), pt.Raw(50, pt.Bytes(8, 0))}
+	last := make([]uint16, len(kinds))
+	for i := range 1000 {
+		for k, p := range kinds {
+			id := ip4(x.forward(pt.IP(pt.From6(), p))).id()
+			if i > 0 && id != last[k]+1 {
+				t.Fatalf("packet %d of kind %d has %04x after %04x", i, k, id, last[k])
+			}
+			last[k] = id
+		}
+	}
+	if last[0] == last[1] && last[1] == last[2] {
+		t.Error("all protocols have the same values")
+	}
+}
+
+// identificationsInTwoMinutes: many more hosts than there are counters send a packet
+// now and then; the packets of none repeat a value within two minutes.
+func identificationsInTwoMinutes(t *testing.T) {
+	x := newXlat(t, nil)
+	const hosts = 100_000 // of which 2,000 send each second
+	rnd := rand.New(rand.NewPCG(6864, 120))
+	type use struct {
+		id uint16
+		at time.Duration
+	}
+	used := make([][]use, hosts)
+	for x.now < 5*time.Minute {
+		host := rnd.IntN(hosts)
+		if rnd.IntN(4) == 0 {
+			host %= 100 // that send more often
+		}
+		x.now += time.Second / 2000
+		p := pt.Buffer(pt.IP(between("2001:db8:6::6", fmt.Sprintf("2001:db8:64::c6%02x:%04x", host>>16, host&0xffff)), ping))
+		if res := x.w.Translate(x.now, &p); res.Verdict != translate.Forward {
+			t.Fatal(res)
+		}
+		id := ip4(p.Bytes()).id()
+		for _, u := range used[host] {
+			if u.id == id && x.now-u.at < 2*time.Minute {
+				t.Fatalf("host %d: %04x after %v", host, id, x.now-u.at)
+			}
+		}
+		used[host] = append(used[host], use{id, x.now})
 	}
 }
 

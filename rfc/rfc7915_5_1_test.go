@@ -240,8 +240,7 @@ func identifications(t *testing.T) {
 		}
 	}
 
-	// Nor does traffic to one show in the values of another, whatever the pair;
-	// for one pair in 2048 it may, as there is not a counter for everybody.
+	// Nor does traffic to one show in the values of another, whatever the pair.
 	loud := 0
 	for pair := range 8 {
 		quiet, before := 0, id(x, host(2*pair), udp(4))

@@ -10,10 +10,14 @@ type flow struct {
 	src4, dst4 addr4
 	stamp      uint64 // the worker's when it was resolved
 	delta      uint32 // change of the pseudo-header's sum
-	bucket     uint32 // of identifications for src4 and dst4
+
+	// Where the counter of identifications from src4 to dst4 is, see ident.go.
+	idProto uint16 // the protocol that this is for, and 1; 0 if the rest is void
+	idAt    uint16 // index of the counter, or of some other one
+	idHash  uint64
 }
 
-// With 64 octets a slot, both directions take 128 KiB a worker. The hash that
+// With 64 bytes a slot, both directions take 128 KiB a worker. The hash that
 // picks a slot is a sum of products with secret odd factors; its upper bits count.
 const (
 	flowBits  = 10
@@ -54,6 +58,6 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 func (w *Worker) keep(f *flow, src6, dst6 addr6, src4, dst4 addr4, delta uint64) {
 	f.src6, f.dst6, f.src4, f.dst4 = src6, dst6, src4, dst4
 	f.delta = uint32(fold(delta))
-	f.bucket = w.t.ids.bucket(src4, dst4)
+	f.idProto = 0
 	f.stamp = w.stamp
 }

@@ -204,7 +204,7 @@ func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6, dst4 addr4, pee
 	n := m.end - m.at
 	id := uint16(h.id)
 	if !h.fh {
-		id = w.ident(w.t.ids.bucket(src4, dst4), 1)
+		id = w.identFor(src4, dst4, protoICMPv4)
 	}
 	put4(p.Buf[m.at-len4:], w.s.cfg.TOS6to4.apply(h.tos), n, id, h.fragWord4(n), h.ttl-1, protoICMPv4, src4, dst4)
 	p.window(m.at-len4, len4+n)

@@ -33,7 +33,7 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, 0)
 	at -= len4
-	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.ident(w.t.ids.bucket(w.s.own4, src), 1), 0, ownTTL, protoICMPv4, w.s.own4, src)
+	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.identFor(w.s.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.s.own4, src)
 	p.window(at, len4+n)
 	return Result{Reply, why}
 }
@@ -161,7 +161,7 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	data[0] = icmp4EchoReply
 	updateICMP4(data, minus(icmp4Echo<<8))
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], h.tos, h.dataLen, w.ident(w.t.ids.bucket(w.s.own4, src), 1), 0, ownTTL, protoICMPv4, w.s.own4, src)
+	put4(p.Buf[at:], h.tos, h.dataLen, w.identFor(w.s.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.s.own4, src)
 	p.window(at, len4+h.dataLen)
 	return Result{Reply, EchoReply}
 }

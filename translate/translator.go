@@ -150,8 +150,11 @@ type Worker struct {
 	t     *Translator
 	s     *state // loaded once per batch
 	stamp uint64 // of s, leases and the current second: see begin
-	ids   identBlocks
 	rnd   rand.PCG
+
+	ids    *identBlocks
+	random randomIdents
+	clock  uint32 // of identifications: ticks of now
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
@@ -177,6 +180,8 @@ func (t *Translator) NewWorker() *Worker {
 		flows4:   new([flowSlots]flow),
 		flows6:   new([flowSlots]flow),
 		flowKeys: newFlowKeys(),
+		ids:      new(identBlocks),
+		random:   newRandomIdents(),
 	}
 	w.begin(w.now)
 	w.rnd.Seed(rand.Uint64(), rand.Uint64())
@@ -197,7 +202,7 @@ func (w *Worker) Close() {
 	}
 	w.t.workers = slices.Delete(w.t.workers, i, i+1)
 	w.counts.addTo(&w.t.closed)
-	w.flows4, w.flows6, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil
+	w.flows4, w.flows6, w.ids, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil, nil
 }
 
 // begin is called at the start of a batch: it takes the time and loads what all
@@ -215,6 +220,7 @@ func (w *Worker) begin(now time.Duration) {
 			w.budgets[c].refill(&s.allowed[c], passed)
 		}
 		w.now = max(now, w.now)
+		w.clock = uint32(w.now >> clockShift)
 	}
 	second, leases := int64(w.now/time.Second), s.leases()
 	if s != w.s || second != w.second || leases != w.leases {

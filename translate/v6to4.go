@@ -176,13 +176,17 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 	if cut && h.gso == 0 {
 		h.complete(data)
 	}
-	id := uint16(h.id)
-	if !h.fh {
-		id = w.ident(f.bucket, h.segments())
-	}
 	word := h.fragWord4(h.wireLen())
 	if cut {
 		word &^= flagDF
+	}
+	id := uint16(h.id)
+	switch {
+	case h.fh:
+	case word&flagDF != 0:
+		id = w.randomIdent()
+	default:
+		id = w.ident(f, proto, h.segments())
 	}
 	at := p.Off + h.hdrLen - len4
 	put4(p.Buf[at:], w.s.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, f.src4, f.dst4)

@@ -11,9 +11,10 @@ import (
 // A train is a run of UDP datagrams of one flow and one size, as QUIC and video
 // send them. The kernel takes it as one super-packet, whose cost per datagram is
 // a fraction of that of a packet; it cuts it into the same datagrams again, as
-// late as it can. Only what the kernel's cutting restores octet for octet may be
+// late as it can. Only what the kernel's cutting restores byte for byte may be
 // joined: so the checksums that it is going to make have to have been right, and
-// identifications to follow each other.
+// identifications to follow each other. Those of datagrams with DF have no meaning
+// (RFC 6864 §4.1) and are random: they count up from the first afterwards.
 
 // maxTrain is how many datagrams the kernel makes of a super-packet: the least
 // UDP_MAX_SEGMENTS of all kernels that have USO for TUN devices.
@@ -25,7 +26,8 @@ const (
 	lenUDP   = 8
 	protoUDP = 17
 
-	udpChecksum = 6 // where the field is in a UDP header
+	udpChecksum  = 6    // where the field is in a UDP header
+	dontFragment = 0x40 // bit of byte 6 of an IPv4 header
 )
 
 // trainLen returns how many packets ps begins with that can go as one, which is 1
@@ -84,14 +86,14 @@ func udpIn(b []byte, ip int) int {
 }
 
 // follows reports whether the kernel's cutting gives the n-th datagram behind head
-// the headers that b has, but for checksums.
+// the headers that b has, but for checksums and an identification that has no meaning.
 func follows(head, b []byte, ip, n int) bool {
 	if len(b) > len(head) || !bytes.Equal(head[ip:ip+4], b[ip:ip+4]) { // ports
 		return false
 	}
 	if ip == lenIPv4 {
 		return head[1] == b[1] && // TOS
-			uint16(word(head[4:])+n) == uint16(word(b[4:])) && // Identification
+			(head[6]&dontFragment != 0 || uint16(word(head[4:])+n) == uint16(word(b[4:]))) && // Identification
 			bytes.Equal(head[6:10], b[6:10]) && // flags, TTL
 			bytes.Equal(head[12:20], b[12:20])
 	}

@@ -132,6 +132,30 @@ func TestTrains(t *testing.T) {
 	}
 }
 
+// TestTrainWithDF: identifications of datagrams with DF have no meaning, so they keep
+// no datagram from going with others, and count up from the first one's.
+func TestTrainWithDF(t *testing.T) {
+	from := families["4"]
+	from.DF = true
+	var given, want [][]byte
+	for i := range 5 {
+		h := from
+		want = append(want, packettest.IP(with(h, h.ID+uint16(i)), packettest.UDP(1000, 2000, packettest.Bytes(100, byte(i)))))
+		if i > 0 {
+			h.ID = uint16(40503 * i)
+		}
+		given = append(given, packettest.IP(h, packettest.UDP(1000, 2000, packettest.Bytes(100, byte(i)))))
+	}
+	lengths, out := trains(load(given, false))
+	require.Equal(t, []int{5}, lengths)
+	require.Equal(t, want, out)
+}
+
+func with(h packettest.Header, id uint16) packettest.Header {
+	h.ID = id
+	return h
+}
+
 // TestTrainsOfStrangeOffloads: a description that is not the plain one, or a
 // partial checksum that would become a wrong one, is left alone.
 func TestTrainsOfStrangeOffloads(t *testing.T) {

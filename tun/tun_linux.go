@@ -507,7 +507,8 @@ func (q *Queue) fatal(op string, err error) error {
 // Write changes up to ten octets in front of each window, and headers.
 //
 // Where the device has USO, UDP datagrams that are alike and follow each other go
-// as one super-packet. It leaves the kernel as the datagrams that were given.
+// as one super-packet. It leaves the kernel as the datagrams that were given, except
+// that identifications of those with DF, which have no meaning, count up.
 func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	if err := q.d.enter(&q.wr); err != nil {
 		return 0, err
