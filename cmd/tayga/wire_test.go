@@ -2,12 +2,14 @@ package main
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -102,6 +104,27 @@ icmp-pool 172.16.2.6
 	p, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 4, p.Stats().Size) // .2, .3, .4, .7
+}
+
+// TestReservedAmongOthers: maps and pools that hold addresses that no host can have were
+// refused as a whole, where TAYGA takes them. The others among them are translated and
+// leased, these are dropped and are not.
+func TestReservedAmongOthers(t *testing.T) {
+	d, dev, _ := inMemory(t, "tun-device nat64\nipv4-addr 192.168.255.1\nipv6-addr 2001:db8:f::1\nprefix 2001:db8:64::/96\n"+
+		"map 0.0.0.0/1 2001:db8:7::/97\n")
+	signals, ended := d.inBackground()
+	from := netip.MustParseAddr("2001:db8:7::10.1.2.3")
+	for _, to := range []string{"127.0.0.1", "0.1.2.3", "11.1.2.3"} {
+		dev.give(t, packettest.IP(packettest.Header{Src: from, Dst: netip.MustParseAddr("2001:db8:64::" + to)}, packettest.UDP(1, 2, nil)))
+	}
+	assert.Equal(t, netip.MustParseAddr("2001:db8:7::11.1.2.3").AsSlice(), dev.next(t)[24:40], "only the last one comes out, hairpinned")
+	signals <- syscall.SIGTERM
+	require.NoError(t, <-ended)
+
+	c := confOf(t, settingsConf+"dynamic-pool 126.0.0.0/7\n")
+	p, err := pool.New(pool.Config{Prefixes: c.Pools[1:], Reserved: c.Reserved(nil)}, time.Now())
+	require.NoError(t, err)
+	assert.Equal(t, 1<<24-1, p.Stats().Size, "126.0.0.0/8 without its lowest address")
 }
 
 // The directives about who may lease, how much and how long arrive at the pool.

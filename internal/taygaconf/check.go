@@ -129,10 +129,19 @@ func (r *reader) checkOwn6() {
 		return
 	}
 	p := r.c.Prefixes[0]
-	if p == wellKnown && r.c.WKPFStrict && isPrivate(r.c.IPv4) {
+	switch a := r.c.IPv4; {
+	case !r.c.WKPFStrict:
+	case linkLocal4.Contains(a):
+		r.errorf(max(r.at["ipv4-addr"], r.prefixLines[0]), "ipv6-addr",
+			"missing: %s is a link-local address, and nothing could reach it in %s; add a line such as %q", a, p, "ipv6-addr 2001:db8::1")
+		return
+	case p == wellKnown && shared4.Contains(a):
+		r.warnf(max(r.at["ipv4-addr"], r.prefixLines[0]), "ipv6-addr",
+			"missing: %s is not for addresses such as %s (RFC 6598), whose packets are not translated; better add a line such as %q", p, a, "ipv6-addr 2001:db8::1")
+	case p == wellKnown && isPrivate(a):
 		r.errorf(max(r.at["ipv4-addr"], r.prefixLines[0], r.at["wkpf-strict"]), "ipv6-addr",
 			"missing: %s is private and has no address in %s; add a line such as %q, or wkpf-strict no",
-			r.c.IPv4, p, "ipv6-addr 2001:db8::1")
+			a, p, "ipv6-addr 2001:db8::1")
 		return
 	}
 	r.c.IPv6 = embed(p, r.c.IPv4)

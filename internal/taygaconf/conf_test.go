@@ -290,7 +290,7 @@ log drop drop drop drop drop drop drop drop drop drop
 			`tayga.conf:4: dynamic-pool: warning: 10.0.0.0/24 is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it`,
 		}},
 		{"pool-holds-loopback", minimal + "dynamic-pool 126.0.0.0/7\n", []string{
-			`tayga.conf:4: dynamic-pool: 126.0.0.0/7 holds 127.0.0.0/8, which no host can have`,
+			`tayga.conf:4: dynamic-pool: warning: 126.0.0.0/7 holds 127.0.0.0/8, which no host can have: packets with such an address are not translated`,
 		}},
 		{"data-dir-relative", minimal + "data-dir lib/tayga\n", []string{
 			`tayga.conf:4: data-dir: "lib/tayga" is not an absolute path: begin it with a /`,
@@ -298,8 +298,11 @@ log drop drop drop drop drop drop drop drop drop drop
 		{"device-pattern", "tun-device nat%d\nipv4-addr 192.168.255.1\nprefix 2001:db8::/96\n", []string{
 			`tayga.conf:1: tun-device: "nat%d" is a pattern: name one device`,
 		}},
-		{"pool-too-large", minimal + "dynamic-pool 128.0.0.0/2\n", []string{
-			`tayga.conf:4: dynamic-pool: 128.0.0.0/2 is too large: use a length of 4 to 31`,
+		{"pool-too-large", minimal + "dynamic-pool 64.0.0.0/3\n", []string{
+			`tayga.conf:4: dynamic-pool: warning: 64.0.0.0/3 is too large: only 64.0.0.0/4 of it is given out`,
+		}},
+		{"map-holds-reserved", minimal + "map 0.0.0.0/1 2001:db8:7::/97\n", []string{
+			`tayga.conf:4: map: warning: 0.0.0.0/1 holds 0.0.0.0/8 and 127.0.0.0/8, which no host can have: packets with such an address are not translated`,
 		}},
 		{"forgotten-before-dormant", minimal + "dynamic-pool 10.0.0.0/8\ndynamic-pool-forget 1h\n", []string{
 			`tayga.conf:5: dynamic-pool-forget: 1h0m0s is shorter than the 2h4m0s for which a lease is held`,

@@ -286,26 +286,24 @@ func (r *reader) dynamicPool(words []string) error {
 	switch {
 	case err != nil:
 		return err
+	case p.Bits() == 0:
+		return fmt.Errorf("%s is all of IPv4: use a length of 4 to 31", p)
 	case p.Bits() == 32:
 		return fmt.Errorf("length 32 leaves no address to give out: use 31 or less")
 	case p != p.Masked():
 		return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
 	}
-	if p.Addr().IsUnspecified() && p.Bits() >= 8 {
-		// Only TAYGA 0.9.2 takes these, and nobody routes them.
-		r.warn("%s lies in 0.0.0.0/8: packets with such an address are not translated", p)
-	} else if warning, err := checkUnicast(p.Addr()); err != nil {
+	warning, err := checkNetwork4(p)
+	if err != nil {
 		return err
-	} else if warning != "" {
+	}
+	if warning != "" {
 		r.warn("%s", warning)
 	}
-	for _, q := range []netip.Prefix{loopback4, multicast4} {
-		if p.Overlaps(q) {
-			return fmt.Errorf("%s holds %s, which no host can have", p, q)
-		}
-	}
-	if p.Bits() < 4 {
-		return fmt.Errorf("%s is too large: use a length of 4 to 31", p)
+	if p.Bits() < largestPool {
+		part := netip.PrefixFrom(p.Addr(), largestPool)
+		r.warn("%s is too large: only %s of it is given out", p, part)
+		p = part
 	}
 	if len(r.c.Pools) == maxPrefixes {
 		return fmt.Errorf("more than %d pools", maxPrefixes)
@@ -320,6 +318,9 @@ func (r *reader) dynamicPool(words []string) error {
 	r.poolLines = append(r.poolLines, r.line)
 	return nil
 }
+
+// largestPool is the shortest length of a pool, which has 2^28 addresses then.
+const largestPool = 4
 
 // poolVia reads "via PREFIX".
 func poolVia(words []string) (netip.Prefix, error) {

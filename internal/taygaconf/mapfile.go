@@ -29,7 +29,7 @@ func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 	}
 	m.IPv4, m.IPv6 = m.IPv4.Masked(), m.IPv6.Masked()
 	if m.IPv4.Bits() > 0 || m.IPv6.Bits() != 96 { // see addMap for the exception
-		warning, err := checkUnicast(m.IPv4.Addr())
+		warning, err := checkNetwork4(m.IPv4)
 		if err != nil {
 			return m, nil, err
 		}

@@ -133,6 +133,7 @@ var (
 	loopback4  = netip.MustParsePrefix("127.0.0.0/8")
 	linkLocal4 = netip.MustParsePrefix("169.254.0.0/16")
 	multicast4 = netip.MustParsePrefix("224.0.0.0/4")
+	shared4    = netip.MustParsePrefix("100.64.0.0/10") // TAYGA 0.9.2 does not count it among the private ones
 	linkLocal6 = netip.MustParsePrefix("fe80::/10")
 	multicast6 = netip.MustParsePrefix("ff00::/8")
 	// zero6 holds the unspecified, the loopback and the IPv4-mapped addresses;
@@ -191,4 +192,29 @@ func checkUnicast(a netip.Addr) (warning string, err error) {
 		return "", fmt.Errorf("%s lies in ::/8, which is reserved", a)
 	}
 	return "", nil
+}
+
+// checkNetwork4 is checkUnicast for the addresses of an IPv4 prefix, of a map or a
+// pool. It goes by the first one, as TAYGA does: a prefix may hold addresses that no
+// host can have among others, which the translator then drops packet by packet.
+func checkNetwork4(p netip.Prefix) (warning string, err error) {
+	if !p.Addr().IsUnspecified() {
+		if warning, err = checkUnicast(p.Addr()); err != nil {
+			return "", err
+		}
+	}
+	var holds []string
+	for _, q := range []netip.Prefix{this4, loopback4, linkLocal4, multicast4} {
+		switch {
+		case !p.Overlaps(q):
+		case p.Bits() < q.Bits():
+			holds = append(holds, q.String())
+		case warning == "":
+			warning = fmt.Sprintf("%s lies in %s: packets with such an address are not translated", p, q)
+		}
+	}
+	if len(holds) > 0 {
+		warning = fmt.Sprintf("%s holds %s, which no host can have: packets with such an address are not translated", p, strings.Join(holds, " and "))
+	}
+	return warning, nil
 }

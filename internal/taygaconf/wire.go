@@ -143,12 +143,18 @@ func (c *Config) Pool(via netip.Prefix, more []Map, onEvent func(pool.Event)) po
 	}
 }
 
-// Reserved lists the IPv4 addresses that are no host's to lease: the own ones
-// and those with maps.
+// Reserved lists the IPv4 addresses that are no host's to lease: the own ones, those
+// with maps, and those that no host can have, in a pool that holds others as well.
 func (c *Config) Reserved(more []Map) []netip.Prefix {
 	list := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
 	for _, a := range c.ICMPPool4 {
 		list = append(list, netip.PrefixFrom(a, 32))
+	}
+	for _, q := range []netip.Prefix{this4, loopback4, linkLocal4, multicast4} {
+		inside := func(p netip.Prefix) bool { return p.Bits() < q.Bits() && p.Overlaps(q) }
+		if slices.ContainsFunc(c.Pools, inside) {
+			list = append(list, q)
+		}
 	}
 	for _, maps := range [][]Map{c.Maps, more} {
 		for _, m := range maps {

@@ -207,4 +207,12 @@ var All = []Vector{
 	{180, "pool-refresh", "", "dynamic-pool 192.168.255.0/24\ndynamic-pool-refresh outbound", Reject, Reject, Accept, 0, ""},
 	{181, "pool-refresh-unknown", "", "dynamic-pool 192.168.255.0/24\ndynamic-pool-refresh inbound", Reject, Reject, Reject, 5, `dynamic-pool-refresh: "inbound" is none of both, outbound`},
 	{182, "pool-refresh-without-pool", "", "dynamic-pool-refresh outbound", Reject, Reject, Warn, 4, "has no effect without a dynamic-pool"},
+	{190, "wkp-shared-own-address", "prefix,ipv4-addr", "prefix 64:ff9b::/96\nipv4-addr 100.64.0.1", Accept, Reject, Warn, 3, "64:ff9b::/96 is not for addresses such as 100.64.0.1 (RFC 6598)"},
+	{191, "ipv4-addr-link-local-alone", "ipv4-addr", "ipv4-addr 169.254.1.1", Reject, Reject, Reject, 3, "is a link-local address"},
+	{192, "wkp-ipv4-addr-link-local-alone", "prefix,ipv4-addr", "ipv4-addr 169.254.1.1\nprefix 64:ff9b::/96", Reject, Reject, Reject, 2, "is a link-local address"},
+	{193, "map-holds-reserved", "", "map 0.0.0.0/1 2001:db8:7::/97", Accept, Reject, Warn, 4, "0.0.0.0/1 holds 0.0.0.0/8 and 127.0.0.0/8"},
+	{194, "map-holds-loopback", "", "map 126.0.0.0/7 2001:db8:7::/103", Accept, Accept, Warn, 4, "126.0.0.0/7 holds 127.0.0.0/8"},
+	{195, "map-unspecified", "", "map 0.0.0.0 2001:db8:7::1", Accept, Reject, Warn, 4, "lies in 0.0.0.0/8"},
+	{196, "pool-holds-loopback", "", "dynamic-pool 126.0.0.0/7", Accept, Accept, Warn, 4, "126.0.0.0/7 holds 127.0.0.0/8"},
+	{197, "pool-too-large", "", "dynamic-pool 64.0.0.0/3", Accept, Accept, Warn, 4, "64.0.0.0/3 is too large: only 64.0.0.0/4 of it is given out"},
 }
