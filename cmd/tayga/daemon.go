@@ -25,9 +25,11 @@ type daemon struct {
 	conf *taygaconf.Config
 	log  *logger
 
-	parent   *parent    // waits until we run; may be nil
-	notifier *notifier  // systemd
+	parent   *parent   // waits until we run; may be nil
+	notifier *notifier // systemd
+	signals  <-chan os.Signal
 	pid      *pidFile   // may be nil
+	locks    []*lock    // of the leases
 	maps     *mapSource // may be nil
 	confFile *confFile  // may be nil
 
@@ -81,17 +83,18 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	defer d.log.flush()
 
 	told := managed(o) // before the variable is taken out of the environment
-	signals := hear(obeyed)
+	takeUmask()
+	d.signals = hear(obeyed)
 	signal.Ignore(syscall.SIGPIPE) // of which Go dies when a reader of stdout or stderr has gone
 
 	err := d.start()
 	if err == nil {
-		err = d.run(signals)
+		err = d.run(d.signals)
 	}
 	d.closeStatus()
-	d.pid.remove()
+	d.unlock()
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errStopped):
 		return 0
 	case err == errConfig && told:
 		return exConfig
@@ -113,7 +116,8 @@ func (d *daemon) start() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := enterDataDir(d.conf.DataDir, d.o.user == ""); err != nil {
+	writers, err := enterDataDir(d.conf.DataDir, d.o.user == "")
+	if err != nil {
 		return err
 	}
 	if d.o.chroot {
@@ -121,18 +125,17 @@ func (d *daemon) start() (err error) {
 			return err
 		}
 	}
+	if err := d.checkDataDir(writers, id); err != nil {
+		return err
+	}
 	d.wide = wideReaches(d.conf, d.o)
 	more, err := d.readMaps()
 	if err != nil {
 		return err
 	}
-	if d.o.pidfile != "" {
-		if d.pid, err = openPidFile(d.o.pidfile, d.o.chroot); err != nil {
-			return err
-		}
-		if err := d.pid.write(); err != nil {
-			return err
-		}
+	d.owner = id.owner()
+	if err := d.takeLocks(id); err != nil {
+		return err
 	}
 	if d.notifier, err = openNotifier(); err != nil {
 		if d.o.sink == toJournal {
@@ -149,7 +152,6 @@ func (d *daemon) start() (err error) {
 	if err != nil {
 		return err
 	}
-	d.owner = id.owner()
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	tryOffloads(d.conf, d.dev, d.log)
-	if err := d.openStatus(id.gid); err != nil {
+	if err := d.openStatus(id); err != nil {
 		return err
 	}
 	if err := d.openMetrics(); err != nil {
@@ -173,6 +175,26 @@ func (d *daemon) start() (err error) {
 	}
 	d.confine() // before anything is read that others may have written
 	return d.build(tab, more)
+}
+
+// takeLocks makes sure that no other daemon has our pid file or our leases. One
+// that is about to end is waited for.
+func (d *daemon) takeLocks(id identity) (err error) {
+	k := locker{who: thisProcess(d.conf.TunDevice), signals: d.signals, waiting: func(name string, h holder) {
+		d.log.infof("Waiting for %s, which is locked by %v", name, h)
+	}}
+	if d.o.pidfile != "" {
+		if d.pid, err = openPidFile(d.o.pidfile, d.o.chroot, id, k); err != nil {
+			return err
+		}
+	}
+	if err := d.lockDataDir(k); err != nil {
+		return err
+	}
+	if d.pid != nil {
+		return d.pid.write()
+	}
+	return nil
 }
 
 // makePools makes what lends addresses, without any leases yet.
@@ -291,27 +313,6 @@ func (d *daemon) readMaps() ([]taygaconf.Map, error) {
 	maps, problems, err := d.maps.read(d.conf)
 	d.report(problems)
 	return maps, err
-}
-
-// enterDataDir changes to data-dir, or to the root if there is none. A missing
-// data-dir is made, unless it is to belong to a user other than this one.
-func enterDataDir(dir string, create bool) error {
-	if dir == "" {
-		return os.Chdir("/")
-	}
-	err := os.Chdir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		if !create {
-			return fmt.Errorf("data-dir %s does not exist: make it, and give it to the user that tayga runs as", dir)
-		}
-		if err = os.Mkdir(dir, 0o777); err == nil {
-			err = os.Chdir(dir)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("data-dir: %w", err)
-	}
-	return nil
 }
 
 // obeyed are the signals that the daemon has an answer to, whatever its parent
@@ -465,6 +466,7 @@ func (d *daemon) signal(sig os.Signal) error {
 		d.printStats()
 	default:
 		number, _ := sig.(syscall.Signal)
+		d.stopping()
 		d.log.noticef("Exiting on signal %d", int(number))
 		return errStopped
 	}

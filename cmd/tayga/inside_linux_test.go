@@ -185,7 +185,7 @@ const asJailed = "STEPPE_TEST_AS_JAILED"
 func jailed() {
 	dir := os.Getenv(asJailed)
 	steps := []func() error{
-		func() error { return enterDataDir(dir+"/data", false) },
+		func() error { _, err := enterDataDir(dir+"/data", false); return err },
 		func() error { return os.Rename(dir+"/data", dir+"/aside") },
 		func() error { return os.Symlink("/", dir+"/data") },
 		jail,

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/status"
 )
 
 // What a local user without privilege can do with files.
@@ -24,6 +29,191 @@ func (b *bench) asNobody(command string) (string, error) {
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// holdLocks takes a lock on every file below the bench's directory that nobody can
+// open, and on the directories, as nobody, until the function is called.
+func (b *bench) holdLocks() (paths []string, letGo func()) {
+	b.Helper()
+	var ends []func()
+	require.NoError(b, filepath.WalkDir(b.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() && !e.Type().IsRegular() {
+			return err
+		}
+		cmd := b.host.Command("/usr/bin/flock", "--nonblock", path, "-c", "echo locked; cat")
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		in, err := cmd.StdinPipe()
+		require.NoError(b, err)
+		out, err := cmd.StdoutPipe()
+		require.NoError(b, err)
+		require.NoError(b, cmd.Start())
+		if text := make([]byte, 7); readAll(out, text) {
+			paths = append(paths, path)
+		}
+		ends = append(ends, func() { in.Close(); cmd.Wait() })
+		return nil
+	}))
+	return paths, func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+}
+
+func readAll(r io.Reader, b []byte) bool {
+	_, err := io.ReadFull(r, b)
+	return err == nil
+}
+
+// The lock was on the pid file, which every user can read and so can lock: the
+// daemon then said that it runs already.
+func TestNobodyCannotTakeLocks(t *testing.T) {
+	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/data", 1))
+	b.openDir()
+	require.NoError(t, os.Mkdir(b.dir+"/data", 0o755))
+	require.NoError(t, os.Mkdir(b.dir+"/run", 0o755))
+	p := b.launch("-p", b.dir+"/run/pid")
+	held, letGo := b.holdLocks()
+	defer letGo()
+	assert.Contains(t, held, b.dir+"/run/pid")
+	assert.Contains(t, held, b.dir+"/data")
+	require.Error(t, p.Kill()) // which leaves the files
+	assert.FileExists(t, b.dir+"/run/pid")
+	p = b.launch("-p", b.dir+"/run/pid")
+	assert.NotContains(t, p.Output(), "Waiting for")
+	assert.Equal(t, p.Pid(), b.pid(b.dir+"/run/pid"))
+	require.NoError(t, p.Stop(patience))
+}
+
+// A daemon of root followed a link at the path of its pid file, which the user that
+// it becomes can make: a file of root's was cut to nothing.
+func TestPidFileIsNoLink(t *testing.T) {
+	for what, plant := range map[string]func(victim, path string) error{
+		"symbolic": os.Symlink,
+		"hard":     os.Link,
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/data", 1))
+			b.openDir()
+			data, victim := b.dir+"/data", b.dir+"/victim"
+			require.NoError(t, os.Mkdir(data, 0o755))
+			require.NoError(t, os.Chown(data, nobody, nobody))
+			require.NoError(t, os.WriteFile(victim, []byte("precious"), 0o600))
+			require.NoError(t, plant(victim, data+"/pid"))
+			out, _, status := b.tayga("-d", "-c", b.conf, "-u", "nobody", "-p", "pid")
+			assert.Equal(t, 1, status)
+			assert.Contains(t, out, "pid file: ")
+			got, err := os.ReadFile(victim)
+			require.NoError(t, err)
+			assert.Equal(t, "precious", string(got))
+			assert.Empty(t, b.devices())
+
+			// A file that the user owns will do, and so will none.
+			require.NoError(t, os.Remove(data+"/pid"))
+			for range 2 {
+				p := b.launch("-u", "nobody", "-p", "pid")
+				assert.Equal(t, p.Pid(), b.pid(data+"/pid"))
+				require.NoError(t, p.Stop(patience))
+				assert.NoFileExists(t, data+"/pid")
+				_, err := b.asNobody("touch " + data + "/pid")
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// A link on the way to the pid file is as good as one in its place.
+func TestPidFileBehindALink(t *testing.T) {
+	b := newBench(t, gatewayConf)
+	b.openDir()
+	require.NoError(t, os.Mkdir(b.dir+"/root", 0o755))
+	require.NoError(t, os.Mkdir(b.dir+"/nobody", 0o755))
+	require.NoError(t, os.Chown(b.dir+"/nobody", nobody, nobody))
+	_, err := b.asNobody("ln -s " + b.dir + "/root " + b.dir + "/nobody/run")
+	require.NoError(t, err)
+	out, _, status := b.tayga("-d", "-c", b.conf, "-p", b.dir+"/nobody/run/pid")
+	assert.Equal(t, 1, status)
+	assert.Contains(t, out, "the symbolic link "+b.dir+"/nobody/run is not followed: "+b.dir+"/nobody belongs to user 65534\n")
+	left, err := os.ReadDir(b.dir + "/root")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// In a directory of a third user, the pid file is what root may kill by, and the
+// socket is who answers in the daemon's name.
+func TestDirectoriesOfOthers(t *testing.T) {
+	b := newBench(t, gatewayConf)
+	b.openDir()
+	dir := b.dir + "/d"
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	b.configure(strings.Replace(gatewayConf, "data-dir DIR\n", "", 1) + "status-socket DIR/d/sock\n")
+	pidFile := strings.Replace(gatewayConf, "data-dir DIR\n", "", 1)
+	for _, test := range []struct {
+		uid  int
+		mode fs.FileMode
+		by   string
+	}{
+		{nobody, 0o755, " belongs to user 65534"},
+		{0, 0o777, " can be written by every user"},
+	} {
+		require.NoError(t, os.Chown(dir, test.uid, 0))
+		require.NoError(t, os.Chmod(dir, test.mode))
+		want := "/d" + test.by + ": choose a directory that only root and the user of tayga can write\n"
+		out, _, code := b.tayga("-d", "-c", b.conf, "-u", "daemon")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, "status-socket: "+dir+"/sock: "+b.dir+want)
+		other := b.dir + "/pid.conf"
+		require.NoError(t, os.WriteFile(other, []byte(pidFile), 0o644))
+		out, _, code = b.tayga("-d", "-c", other, "-u", "daemon", "-p", dir+"/pid")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, "pid file "+dir+"/pid: "+b.dir+want)
+		assert.Empty(t, b.devices())
+	}
+	// The user that the daemon becomes may have both.
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, os.Chown(dir, nobody, 0))
+	p := b.launch("-u", "nobody", "-p", dir+"/pid")
+	assert.Equal(t, p.Pid(), b.ask(status.Summary).PID)
+	require.NoError(t, p.Stop(patience))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
+// A data-dir of a third user is not the daemon's to keep leases in. A user who cannot
+// save them in one of root's goes on without, and it is said at the start.
+func TestDataDirOfTheWrongUser(t *testing.T) {
+	b := newBench(t, gatewayConf)
+	b.openDir()
+	text := "data-dir " + b.dir + ": user nobody, as whom tayga runs, may not write there: "
+	require.NoError(t, os.Chown(b.dir, 12345, 0))
+	out, _, code := b.tayga("-d", "-c", b.conf, "-u", "nobody")
+	assert.Equal(t, 1, code)
+	assert.Equal(t, text+"it belongs to user 12345: give the directory to user nobody\n", out)
+	assert.Empty(t, b.devices())
+
+	require.NoError(t, os.Chown(b.dir, 0, 0))
+	p := b.launch("-u", "nobody")
+	assert.Contains(t, p.Output(), text+"leases are forgotten when tayga ends: give the directory to that user\n")
+	require.NoError(t, p.Stop(patience))
+
+	// By its group he may, and without a pool he need not.
+	require.NoError(t, os.Chown(b.dir, 0, nobody))
+	require.NoError(t, os.Chmod(b.dir, 0o775))
+	p = b.launch("-u", "nobody")
+	assert.NotContains(t, p.Output(), "data-dir")
+	require.NoError(t, p.Stop(patience))
+	require.NoError(t, os.Chmod(b.dir, 0o755))
+	b.configure(strings.Replace(gatewayConf, "dynamic-pool", "#", 1))
+	p = b.launch("-u", "nobody")
+	require.NoError(t, p.Stop(patience))
+
+	// Of others who can write there, the log speaks.
+	b.configure(gatewayConf)
+	require.NoError(t, os.Chmod(b.dir, 0o777))
+	p = b.launch()
+	assert.Contains(t, p.Output(), "data-dir "+b.dir+": "+b.dir+" can be written by every user, who can change the leases\n")
+	require.NoError(t, p.Stop(patience))
 }
 
 // A dynamic.map that was a link led to a private file, whose lines ended in the log
@@ -143,4 +333,45 @@ func TestTargetIsSetAside(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "store/leases", to)
 	assert.FileExists(t, "store/leases")
+}
+
+// With umask 0 data-dir and what is in it could be written by every user, and with
+// any umask a dynamic.map that was closed to others was open after a save.
+func TestModes(t *testing.T) {
+	conf := strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/data\nstatus-socket DIR/run/sock", 1)
+	for umask, mask := range map[string]fs.FileMode{"000": 0o022, "022": 0o022, "027": 0o027, "077": 0o077} {
+		t.Run(umask, func(t *testing.T) {
+			b := newBench(t, conf).installed()
+			require.NoError(t, os.Mkdir(b.dir+"/run", 0o755))
+			start := func() *netlab.Process {
+				p, err := b.host.Launch("/bin/sh", "-c", fmt.Sprintf("umask %s; exec %s -d -c %s -p %s/run/pid", umask, b.self, b.conf, b.dir))
+				require.NoError(t, err)
+				b.await(p, "Workers: ")
+				return p
+			}
+			mode := func(name string) fs.FileMode {
+				t.Helper()
+				fi, err := os.Lstat(b.dir + name)
+				require.NoError(t, err)
+				return fi.Mode()
+			}
+			p := start()
+			assert.Equal(t, fs.ModeDir|0o755&^mask, mode("/data"))
+			assert.Equal(t, 0o644&^mask, mode("/run/pid"))
+			assert.Equal(t, fs.FileMode(0o600), mode("/run/pid.lock"))
+			assert.Equal(t, fs.FileMode(0o600), mode("/data/dynamic.map.lock"))
+			assert.Equal(t, fs.ModeSocket|0o660, mode("/run/sock"))
+			require.NoError(t, p.Stop(patience))
+			assert.Equal(t, 0o644&^mask, mode("/data/dynamic.map"))
+			for _, perm := range []fs.FileMode{0o600, 0o640, 0o664} {
+				require.NoError(t, os.Chmod(b.dir+"/data/dynamic.map", perm))
+				p = start()
+				require.NoError(t, p.Stop(patience))
+				assert.Equal(t, perm, mode("/data/dynamic.map"))
+			}
+			left, err := os.ReadDir(b.dir + "/data")
+			require.NoError(t, err)
+			assert.Len(t, left, 1, "no lock is left")
+		})
+	}
 }

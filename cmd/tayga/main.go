@@ -9,7 +9,8 @@
 //	device.go     the TUN device; link_linux.go its addresses and routes
 //	pump.go       the packets' loop
 //	wire.go       what else a tayga.conf means to the daemon
-//	privileges.go user, group and jail; pidfile.go
+//	privileges.go user, group and jail
+//	datadir.go    whose data-dir is, and that it is ours alone; pidfile.go, lock.go
 //	sandbox.go    what is given up then, and what is kept
 //	leases.go     the dynamic pool and its dynamic.map
 //	mapfile.go    maps that are read again on SIGHUP

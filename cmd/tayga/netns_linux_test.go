@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 
 	"github.com/steppe-nat64/steppe/internal/netlab"
 )
@@ -521,6 +522,43 @@ func TestUserAlone(t *testing.T) {
 	for lines.Scan() {
 	}
 	require.NoError(t, cmd.Wait())
+}
+
+// Who is the user of -u already has nothing to give up, and no privilege to. He
+// needs a data-dir that he can write as well as any other.
+func TestUserIsThatAlready(t *testing.T) {
+	b := newBench(t, gatewayConf).installed()
+	b.openDir()
+	require.NoError(t, os.Chmod(filepath.Dir(b.self), 0o755))
+	require.NoError(t, b.host.Do(func() error {
+		return netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "nat64"}, Mode: netlink.TUNTAP_MODE_TUN, Owner: 65534, Group: 65534})
+	}))
+	start := func() (log string, err error) {
+		cmd := b.host.Command(b.self, "-d", "-c", b.conf, "-u", "nobody")
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			log += lines.Text() + "\n"
+			if strings.HasPrefix(lines.Text(), "Workers: ") {
+				require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			}
+		}
+		return log, cmd.Wait()
+	}
+	log, err := start()
+	assert.NoError(t, err, log)
+	assert.Contains(t, log, "data-dir "+b.dir+": user nobody, as whom tayga runs, may not write there: leases are forgotten")
+	require.NoError(t, os.Chown(b.dir, 65534, 65534))
+	log, err = start()
+	assert.NoError(t, err, log)
+
+	// A lock of root's may be that of a daemon.
+	require.NoError(t, os.WriteFile(b.dir+"/dynamic.map.lock", nil, 0o600))
+	log, err = start()
+	assert.Error(t, err)
+	assert.Equal(t, "data-dir "+b.dir+": lock dynamic.map.lock: permission denied: it is that of a daemon of another user\n", log)
 }
 
 // Hosts keep their addresses across a restart.

@@ -22,7 +22,7 @@ func TestPidFileIsTheOneThatIsLocked(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			for time.Now().Before(end) {
-				p, err := openPidFile(path, false)
+				p, err := openPidFile(path, false, identity{uid: -1, gid: -1}, locker{})
 				if err != nil {
 					continue // in use
 				}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -111,8 +113,38 @@ func (id identity) held() bool {
 	return uid != 0 && (id.uid < 0 || id.uid == uid) && (id.gid < 0 || id.gid == os.Getegid())
 }
 
-// umask is the one that files which are made are left without.
+// fits reports whether somebody who can write a directory is the user or the group
+// that the daemon runs as.
+func (id identity) fits(w safepath.Writer) bool {
+	return w.UID >= 0 && w.UID == id.uid || w.GID >= 0 && (w.GID == id.gid || id.gid < 0 && w.GID == os.Getegid())
+}
+
+// strangers are those who can write a directory and are neither root nor the
+// daemon's user, the most dangerous first.
+func strangers(writers []safepath.Writer, id identity) (list []safepath.Writer) {
+	for _, w := range writers {
+		if !id.fits(w) {
+			list = append(list, w)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b safepath.Writer) int {
+		switch {
+		case a.Sticky == b.Sticky:
+			return 0
+		case b.Sticky:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// umask is what the process has inherited. It is no longer in force: files are made
+// with the mode that they are to have, which may be that of an older file.
 var umask os.FileMode
+
+// takeUmask is called once, before there are files to make.
+func takeUmask() { umask = os.FileMode(syscall.Umask(0)) & os.ModePerm }
 
 // created returns the mode of a file that is made where there was none.
 func created(mode uint32) uint32 { return mode &^ uint32(umask) }
