@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -168,7 +169,11 @@ func TestHostileMachine(t *testing.T) {
 	assert.Contains(t, findings, "the command is not shown")
 	assert.NotContains(t, findings, "run: ip link set x")
 
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{Dial: func(network, addr string) (net.Conn, error) { return b.host.Dial(network, addr, patience) }}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
+			return b.host.Dial(network, addr, patience)
+		},
+	}}
 	resp, err := client.Get("http://127.0.0.1:9464/metrics")
 	require.NoError(t, err)
 	text, err := io.ReadAll(resp.Body)

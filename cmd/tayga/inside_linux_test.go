@@ -95,6 +95,18 @@ var netAdminAttempts = []struct {
 	{"qdisc", func() error {
 		return netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: 1, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}})
 	}},
+	{"another device", func() error {
+		fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		ifr, err := unix.NewIfreq("other")
+		if err != nil {
+			return err
+		}
+		ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
+	}},
 	{"packet socket", func() error { _, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0); return err }},
 	{"packet filter", func() error {
 		_, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)
@@ -148,9 +160,9 @@ func TestNetAdminFromInside(t *testing.T) {
 		"kernel setting: open /proc/sys/net/ipv4/ip_forward: permission denied\n"
 	program := asInside(t)
 	for _, test := range []struct{ name, conf, capabilities, want string }{
-		{"kept", "tun-up yes\n", "cap_net_admin", "route: <nil>\nrule: <nil>\naddress: <nil>\nqdisc: <nil>\n" + denied},
+		{"kept", "tun-up yes\n", "cap_net_admin", "route: <nil>\nrule: <nil>\naddress: <nil>\nqdisc: <nil>\nanother device: <nil>\n" + denied},
 		{"dropped", "", "none", "route: operation not permitted\nrule: operation not permitted\n" +
-			"address: operation not permitted\nqdisc: operation not permitted\n" + denied},
+			"address: operation not permitted\nqdisc: operation not permitted\nanother device: operation not permitted\n" + denied},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, gatewayConf+test.conf)
