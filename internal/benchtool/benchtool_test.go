@@ -161,6 +161,19 @@ func TestEndToEnd(t *testing.T) {
 	}
 }
 
+// TestPairsStay: the median of one side sorted it, and what was compared after that
+// were no pairs any more.
+func TestPairsStay(t *testing.T) {
+	s := &series{key: key{"./bench", "A", unitTime}, base: []float64{3, 1, 2}, head: []float64{2, 6, 4}}
+	b := newRow(s, nil)
+	if b.BaseMedian != 2 || b.HeadMedian != 4 || b.Ratio != 2 || !reflect.DeepEqual(b.Base, []float64{3, 1, 2}) {
+		t.Errorf("%+v", b)
+	}
+	if got := s.ratios(); !reflect.DeepEqual(got, []float64{2. / 3, 6, 2}) {
+		t.Errorf("ratios are %v", got)
+	}
+}
+
 func read(t *testing.T, f figures, text string) {
 	t.Helper()
 	if err := f.read("./bench", strings.NewReader(text)); err != nil {

@@ -47,8 +47,9 @@ func (s *series) ratios() []float64 {
 // interval is the median of the ratios with its confidence interval, which comes
 // from the order of the values alone: excluding 1 is a sign test on the pairs. It
 // assumes nothing about the distribution, and benchmarks have strange ones.
-func interval(ratios []float64, confidence float64) benchmath.Summary {
-	return benchmath.AssumeNothing.Summary(benchmath.NewSample(ratios, &benchmath.DefaultThresholds), confidence)
+func interval(values []float64, confidence float64) benchmath.Summary {
+	values = slices.Clone(values) // NewSample sorts them, and series are in pairs
+	return benchmath.AssumeNothing.Summary(benchmath.NewSample(values, &benchmath.DefaultThresholds), confidence)
 }
 
 // agreement is the share of rounds in which the head differs from the base in the
