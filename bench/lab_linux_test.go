@@ -138,8 +138,7 @@ func (x *lab) addTranslator(b *testing.B, name, binary string, directives ...str
 func (x *lab) launch(b *testing.B, device, binary string, conf []string) *netlab.Process {
 	b.Helper()
 	file := filepath.Join(b.TempDir(), device+".conf")
-	text := "tun-device " + device + "\n" + strings.Join(conf, "\n") + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(confText(device, binary, conf)), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	if out, err := x.gateway.Command(binary, "-c", file, "--mktun").CombinedOutput(); err != nil {
@@ -154,6 +153,16 @@ func (x *lab) launch(b *testing.B, device, binary string, conf []string) *netlab
 		b.Fatalf("%v\n%s", err, p.Output())
 	}
 	return p
+}
+
+// confText returns a tayga.conf. One for ours has no socket in /run/tayga, where it
+// would be in the way of a daemon of the machine itself, and stay after a kill.
+func confText(device, binary string, conf []string) string {
+	text := "tun-device " + device + "\n" + strings.Join(conf, "\n") + "\n"
+	if binary != *peerBinary && !strings.Contains(text, "\nstatus-socket ") {
+		text += "status-socket no\n"
+	}
+	return text
 }
 
 // build returns our binary, freshly built as it is shipped, or that of -binary.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,8 +19,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/status"
 )
 
 // These tests run this very program, as tayga, in network namespaces.
@@ -51,11 +54,31 @@ func TestMain(m *testing.M) {
 	os.Unsetenv("JOURNAL_STREAM")
 	os.Unsetenv("NOTIFY_SOCKET")
 	os.Unsetenv("STATE_DIRECTORY")
-	status := m.Run()
+	before := machineSockets()
+	code := m.Run()
+	removeSockets(before)
 	if programDir != "" {
 		os.RemoveAll(programDir)
 	}
-	os.Exit(status)
+	os.Exit(code)
+}
+
+// machineSockets returns the status sockets in /run/tayga, where daemons have theirs
+// without being asked to.
+func machineSockets() []string {
+	paths, _ := filepath.Glob(status.DefaultPath("*"))
+	return paths
+}
+
+// removeSockets removes those that came since and that no daemon listens on: they
+// are of daemons that gave up root, which may not remove them, or were killed.
+func removeSockets(before []string) {
+	for _, path := range machineSockets() {
+		_, err := status.Ask(path, status.Summary)
+		if errors.Is(err, unix.ECONNREFUSED) && !slices.Contains(before, path) {
+			os.Remove(path)
+		}
+	}
 }
 
 // gatewayConf is a configuration with everything that an IPv6-only network
@@ -724,4 +747,24 @@ func TestTunRouteTaken(t *testing.T) {
 	out, _, status := b.tayga("-d", "-c", b.conf)
 	assert.Equal(t, 1, status)
 	assert.Contains(t, out, "there is a route over device other already")
+}
+
+// The tests left sockets in /run/tayga, of daemons that may not remove them; what is
+// there for other reasons stays.
+func TestSocketsAreRemoved(t *testing.T) {
+	device := fmt.Sprintf("rm%d", os.Getpid())
+	b := newBench(t, strings.Replace(strings.Replace(gatewayConf, "nat64", device, 1), "data-dir DIR\n", "", 1))
+	b.openDir()
+	path := status.DefaultPath(device)
+	p := b.launch("-u", "nobody")
+	before := machineSockets()
+	others := slices.DeleteFunc(slices.Clone(before), func(s string) bool { return s == path })
+	removeSockets(others)
+	assert.FileExists(t, path, "a daemon listens there")
+	require.NoError(t, p.Stop(patience))
+	require.FileExists(t, path, "not removed by a daemon without privilege")
+	removeSockets(before)
+	require.FileExists(t, path, "it was there before")
+	removeSockets(others)
+	assert.NoFileExists(t, path)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -262,8 +263,8 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		complain(stderr, err)
 		return 1
 	}
-	if own := netnsInode("self"); own != r.Netns && own != 0 && r.Netns != 0 {
-		complain(stderr, fmt.Errorf("the daemon that listens on %s runs in another network namespace", path))
+	if r.Note = whose(path, netnsInode("self"), r.Netns); r.Note != "" {
+		complain(stderr, errors.New(r.Note))
 	}
 	if o.json {
 		err = writeJSON(stdout, r)
@@ -275,6 +276,19 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// whose says that the figures are not those of the network namespace own, or may not
+// be: the socket is found by the name of the device, which others have as well. It
+// goes with the figures, wherever these go.
+func whose(path string, own, daemon uint64) string {
+	switch {
+	case own == 0 || daemon == 0:
+		return fmt.Sprintf("it is not known whether the daemon that listens on %s runs in this network namespace", path)
+	case own != daemon:
+		return fmt.Sprintf("the daemon that listens on %s runs in another network namespace", path)
+	}
+	return ""
 }
 
 // statusPath finds the socket of the daemon with this configuration. A file that

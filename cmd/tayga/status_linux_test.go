@@ -160,6 +160,15 @@ func TestStatusSocket(t *testing.T) {
 	assert.Equal(t, 0, code)
 	assert.Contains(t, out, fmt.Sprintf("process %d,", p.Pid()))
 	assert.Equal(t, "tayga: the daemon that listens on "+path+" runs in another network namespace\n", errs)
+	// Who looked at stdout alone took the figures for those of the second daemon.
+	note := "the daemon that listens on " + path + " runs in another network namespace"
+	assert.True(t, strings.HasPrefix(out, "note: "+note+"\n"), out)
+	out, _, code = other.tayga("--status", "--json", "-c", b.conf)
+	assert.Equal(t, 0, code)
+	var r status.Report
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	assert.Equal(t, note, r.Note)
+	assert.Empty(t, b.ask(status.Summary).Note, "in its own")
 	assert.NotContains(t, second.Output(), "status")
 	require.NoError(t, second.Stop(patience))
 	require.NoError(t, p.Stop(patience))
@@ -211,6 +220,15 @@ func TestStatusInJail(t *testing.T) {
 		assert.Equal(t, p.Pid(), b.ask(status.Leases).PID)
 	}
 	require.NoError(t, p.Stop(patience))
+}
+
+// Without a word it is this namespace only if both numbers are known and the same.
+func TestWhoseStatus(t *testing.T) {
+	assert.Empty(t, whose("/sock", 7, 7))
+	assert.Equal(t, "the daemon that listens on /sock runs in another network namespace", whose("/sock", 7, 8))
+	for _, unknown := range [][2]uint64{{0, 7}, {7, 0}, {0, 0}} {
+		assert.Equal(t, "it is not known whether the daemon that listens on /sock runs in this network namespace", whose("/sock", unknown[0], unknown[1]))
+	}
 }
 
 func TestStatusUsage(t *testing.T) {

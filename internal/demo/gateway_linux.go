@@ -24,7 +24,8 @@ type gateway struct {
 	process *netlab.Process
 }
 
-// taygaConf is the configuration: that of the guides, and a static map.
+// taygaConf is the configuration: that of the guides, and a static map. A socket in
+// /run/tayga would be in the way of a daemon of the machine itself.
 const taygaConf = `tun-device ` + device + `
 ipv4-addr 192.168.255.1
 ipv6-addr ` + taygaAddr + `
@@ -32,6 +33,7 @@ prefix ` + prefix64 + `
 dynamic-pool ` + pool + `
 map ` + service4 + ` ` + serviceAddr + `
 data-dir %s
+status-socket no
 `
 
 // start makes the device, starts the program and sets the routes.

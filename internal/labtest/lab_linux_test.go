@@ -242,7 +242,7 @@ func (x *lab) attach(h *netlab.Host, a netip.Addr, r *netlab.Host, ifname, ra st
 // conf returns the tayga.conf of the mode.
 func (x *lab) conf() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "tun-device %s\nipv4-addr %s\nipv6-addr %s\nprefix %s\n", device, tayga4, tayga6, prefix64)
+	fmt.Fprintf(&b, "status-socket no\ntun-device %s\nipv4-addr %s\nipv6-addr %s\nprefix %s\n", device, tayga4, tayga6, prefix64)
 	for _, e := range []endpoint{host6, near6, far6} {
 		fmt.Fprintf(&b, "map %s %s\n", e.v4, e.v6)
 	}

@@ -138,7 +138,7 @@ func (h *Host) Launch(name string, args ...string) (*Process, error) {
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	h.lab.atClose(func() { p.Kill() })
+	h.lab.atClose(p.end)
 	return p, nil
 }
 
@@ -176,6 +176,20 @@ func (p *Process) Stop(grace time.Duration) error {
 		err := p.Kill()
 		return fmt.Errorf("netlab: %s: %s still ran %v after SIGTERM: %w",
 			p.cmd.host.name, p.cmd.Path, grace, err)
+	}
+}
+
+// endTime is how long a process may take to end when the laboratory is closed.
+const endTime = time.Second
+
+// end asks the process to end, so that it removes what it has outside of the
+// laboratory, such as a socket, and kills it if it does not.
+func (p *Process) end() {
+	p.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(endTime):
+		p.Kill()
 	}
 }
 

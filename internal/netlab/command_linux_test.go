@@ -71,6 +71,23 @@ func TestProcess(t *testing.T) {
 	})
 }
 
+// TestEnd: processes were killed when the laboratory was closed, and left behind what
+// they remove at their end, such as sockets in /run. They are asked to end first.
+func TestEnd(t *testing.T) {
+	lab := New(t)
+	host, dir := lab.Host("a"), t.TempDir()
+	script := func(trap, file string) {
+		p, err := host.Launch("sh", "-c", "trap '"+trap+"' TERM; touch "+dir+"/"+file+"; echo hello; while :; do sleep 0.01; done")
+		require.NoError(t, err)
+		waitOutput(t, p, "hello")
+	}
+	script("rm "+dir+"/polite; exit 0", "polite")
+	script("", "deaf")
+	lab.Close()
+	require.NoFileExists(t, dir+"/polite")
+	require.FileExists(t, dir+"/deaf", "killed all the same")
+}
+
 func waitOutput(t *testing.T, p *Process, want string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return strings.Contains(p.Output(), want) },

@@ -17,6 +17,10 @@ import "time"
 // A Report is what a daemon tells. Its JSON form is what tayga --status --json
 // prints: fields are added to it, and keep their names and meanings.
 type Report struct {
+	// Note says what has to be known about all the rest: that it is not about the
+	// network namespace of the client. A client fills it in.
+	Note string `json:"note,omitempty"`
+
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Netns   uint64 `json:"netns,omitempty"` // inode of the network namespace, 0 if not known

@@ -12,6 +12,9 @@ import (
 // and text is fit for a terminal.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := &table{w: w}
+	if r.Note != "" {
+		t.line("note: %s", clean(r.Note))
+	}
 	t.line("tayga %s, process %d, %s, up %s", clean(r.Version), r.PID, clean(r.Config), span(r.Uptime))
 	t.line("%s", r.Device.words())
 	for _, line := range r.Device.trouble() {

@@ -117,6 +117,7 @@ func Open(tayga, pool string, more ...string) (*Bed, error) {
 		"dynamic-pool " + pool, "map " + Service4.String() + " " + Service6.String(),
 		"map " + Void4.String() + " " + void6.String(),
 		"tun-up yes",
+		"status-socket DIR/status.sock", // that in /run/tayga is for a daemon of the machine itself
 	}
 	for _, dst := range b.routes {
 		lines = append(lines, "tun-route "+dst)
