@@ -183,6 +183,10 @@ func (c *checker) icmpv4(m *layers.ICMPv4) error {
 	if sum16(0, c.payload) != 0xffff {
 		return fmt.Errorf("ICMP checksum %04x", m.Checksum)
 	}
+	if m.TypeCode == prohibited4 {
+		_, err := checkQuotedHeader(m.Payload, 4)
+		return err
+	}
 	switch m.TypeCode.Type() {
 	case layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4TypeTimeExceeded,
 		layers.ICMPv4TypeParameterProblem:
@@ -201,37 +205,53 @@ func (c *checker) icmpv6(m *layers.ICMPv6) error {
 	if len(c.payload) < 8 {
 		return fmt.Errorf("ICMPv6 error of %d octets", len(c.payload))
 	}
+	if m.TypeCode == prohibited6 {
+		_, err := checkQuotedHeader(c.payload[8:], 6)
+		return err
+	}
 	return checkQuote(c.payload[8:], 6)
 }
+
+// Errors about packets that a translator cannot translate, perhaps for being
+// malformed themselves: RFC 7915 §4.4, §5.4.
+var (
+	prohibited4 = layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeCommAdminProhibited)
+	prohibited6 = layers.CreateICMPv6TypeCode(layers.ICMPv6TypeDestinationUnreachable, layers.ICMPv6CodeAdminProhibited)
+)
 
 // checkQuote checks the packet that an ICMP error is about: all of it if it was
 // quoted whole, else its IP header. What follows a whole one is an extension or
 // its padding: RFC 4884.
 func checkQuote(b []byte, version byte) error {
-	minLen, total := 20, 0
-	if version == 6 {
-		minLen = 40
-	}
-	switch {
-	case len(b) < minLen:
-		return fmt.Errorf("ICMP error that quotes %d octets", len(b))
-	case b[0]>>4 != version:
-		return fmt.Errorf("ICMP error that quotes IP version %d", b[0]>>4)
-	case version == 6:
-		total = 40 + int(binary.BigEndian.Uint16(b[4:]))
-	default:
-		total = int(binary.BigEndian.Uint16(b[2:]))
-		if n := int(b[0]&15) * 4; n < 20 || n > len(b) {
-			return fmt.Errorf("ICMP error that quotes an IPv4 header of %d octets", n)
-		} else if sum16(0, b[:n]) != 0xffff {
-			return fmt.Errorf("ICMP error that quotes an IPv4 header of checksum %04x", binary.BigEndian.Uint16(b[10:]))
-		}
-	}
-	if total < minLen || total > len(b) {
-		return nil
+	total, err := checkQuotedHeader(b, version)
+	if err != nil || total < 20 || version == 6 && total < 40 || total > len(b) {
+		return err
 	}
 	if err := CheckPacket(b[:total]); err != nil {
 		return fmt.Errorf("ICMP error that quotes: %w", err)
 	}
 	return nil
+}
+
+// checkQuotedHeader checks the IP header of a quoted packet, and returns how long it
+// says the packet was.
+func checkQuotedHeader(b []byte, version byte) (total int, err error) {
+	minLen := 20
+	if version == 6 {
+		minLen = 40
+	}
+	switch {
+	case len(b) < minLen:
+		return 0, fmt.Errorf("ICMP error that quotes %d octets", len(b))
+	case b[0]>>4 != version:
+		return 0, fmt.Errorf("ICMP error that quotes IP version %d", b[0]>>4)
+	case version == 6:
+		return 40 + int(binary.BigEndian.Uint16(b[4:])), nil
+	}
+	if n := int(b[0]&15) * 4; n < 20 || n > len(b) {
+		return 0, fmt.Errorf("ICMP error that quotes an IPv4 header of %d octets", n)
+	} else if sum16(0, b[:n]) != 0xffff {
+		return 0, fmt.Errorf("ICMP error that quotes an IPv4 header of checksum %04x", binary.BigEndian.Uint16(b[10:]))
+	}
+	return int(binary.BigEndian.Uint16(b[2:])), nil
 }

@@ -184,6 +184,10 @@ func TestCheckQuote(t *testing.T) {
 			assert.ErrorContains(t, CheckPacket(b), c.want)
 		})
 	}
+	// What a translator cannot translate may be malformed.
+	b := packet(t, ip6(layers.IPProtocolICMPv6), &layers.ICMPv6{TypeCode: prohibited6},
+		gopacket.Payload(make([]byte, 4)), gopacket.Payload(badData))
+	assert.NoError(t, CheckPacket(b))
 }
 
 // TestCheckFragments cuts packets by hand: a first fragment has a transport
