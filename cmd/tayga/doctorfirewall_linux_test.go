@@ -22,6 +22,10 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 			"chain pre of table ip t drops IPv4 packets"},
 		{"before-connection-tracking", `nft 'table ip t { chain pre { type filter hook prerouting priority raw; iifname "nat64" ct state invalid drop; }; }'`,
 			"chain pre of table ip t drops IPv4 packets"},
+		{"prerouting-by-map", `nft 'table ip t { map v { type ifname : verdict; elements = { "nat64" : drop }; }; chain pre { type filter hook prerouting priority -290; iifname vmap @v; }; }'`,
+			"chain pre of table ip t drops IPv4 packets"},
+		{"prerouting-by-set", `nft 'table ip t { set lan { type ifname; elements = { "eth0", "eth1", "lo" }; }; chain pre { type filter hook prerouting priority mangle; iifname != @lan drop; }; }'`,
+			"chain pre of table ip t drops IPv4 packets"},
 		{"nat-chain", `nft 'table ip t { chain pre { type nat hook prerouting priority dstnat; iifname "nat64" drop; }; }'`,
 			"chain pre of table ip t drops IPv4 packets"},
 		{"ingress-of-the-device", `nft 'table netdev t { chain in { type filter hook ingress device "nat64" priority 0; meta protocol ip drop; }; }'`,
@@ -90,6 +94,8 @@ func TestDoctorFirewallThatPasses(t *testing.T) {
 	c.needIPTables()
 	c.sh(`nft '
 		table ip t {
+			set known { type ifname; elements = { "eth0", "eth1", "nat64", "lo" }; }
+			chain known { type filter hook prerouting priority raw; iifname != @known drop; }
 			chain raw { type filter hook prerouting priority raw; iifname "eth1" ip saddr { 10.0.0.0/8, 192.168.0.0/16 } drop; iifname "eth9" drop; fib saddr . iif oif missing drop; }
 			chain pre { type filter hook prerouting priority mangle; ct state invalid drop; iifname "eth1" ip daddr 192.168.255.0/24 drop; }
 			chain in { type filter hook input priority filter; policy drop; iifname "lo" accept; }

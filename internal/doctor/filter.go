@@ -122,6 +122,13 @@ func (c *cond) holds(f flow) answer {
 
 // matches says whether a single value fits.
 func (c *cond) matches(value string, f flow) answer {
+	named := strings.HasPrefix(value, "@") // a set that is not known
+	switch c.field {
+	case inInterface, outInterface, family, state:
+		if named {
+			return maybe
+		}
+	}
 	switch c.field {
 	case inInterface:
 		return matchName(value, f.in)

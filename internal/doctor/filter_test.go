@@ -132,6 +132,37 @@ func TestNft(t *testing.T) {
 	assert.Error(t, err)
 }
 
+// Sets and maps with names are looked up: a chain that drops all but the interfaces of a
+// set was taken for one that drops everything, or nothing.
+func TestNamedSets(t *testing.T) {
+	chains, err := parseNft([]byte(`{"nftables":[
+		{"set":{"family":"inet","table":"t","name":"lan","type":"ifname","elem":["eth0","nat*"]}},
+		{"set":{"family":"inet","table":"t","name":"empty","type":"ifname"}},
+		{"map":{"family":"inet","table":"t","name":"v","type":"ifname","map":"verdict","elem":[["nat64",{"drop":null}],["eth7",{"accept":null}]]}},
+		{"chain":{"family":"inet","table":"t","name":"but","type":"filter","hook":"prerouting","prio":-290,"policy":"accept"}},
+		{"chain":{"family":"inet","table":"t","name":"map","type":"filter","hook":"prerouting","prio":-290,"policy":"accept"}},
+		{"chain":{"family":"inet","table":"t","name":"none","type":"filter","hook":"prerouting","prio":-290,"policy":"accept"}},
+		{"chain":{"family":"inet","table":"u","name":"foreign","type":"filter","hook":"prerouting","prio":-290,"policy":"accept"}},
+		{"rule":{"family":"inet","table":"t","chain":"but","expr":[{"match":{"op":"!=","left":{"meta":{"key":"iifname"}},"right":"@lan"}},{"drop":null}]}},
+		{"rule":{"family":"inet","table":"t","chain":"map","expr":[{"vmap":{"key":{"meta":{"key":"iifname"}},"data":"@v"}}]}},
+		{"rule":{"family":"inet","table":"t","chain":"none","expr":[{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"@empty"}},{"drop":null}]}},
+		{"rule":{"family":"inet","table":"u","chain":"foreign","expr":[{"match":{"op":"!=","left":{"meta":{"key":"iifname"}},"right":"@lan"}},{"drop":null}]}}]}`))
+	require.NoError(t, err)
+	fs := Filters{Chains: chains}
+	got := make(map[string][]fate)
+	for i := range chains {
+		for _, in := range []string{"nat64", "eth0", "eth7", "eth9"} {
+			got[chains[i].Name] = append(got[chains[i].Name], fs.fate(&chains[i], flow{in: in}))
+		}
+	}
+	assert.Equal(t, map[string][]fate{
+		"but":     {mayPass, mayPass, mayDrop, mayDrop},
+		"map":     {mayDrop, mayPass, mayPass, mayPass},
+		"none":    {mayPass | mayDrop, mayPass | mayDrop, mayPass | mayDrop, mayPass | mayDrop},
+		"foreign": {mayPass | mayDrop, mayPass | mayDrop, mayPass | mayDrop, mayPass | mayDrop},
+	}, got)
+}
+
 // In JSON, nft 1.0 does not say which interfaces a chain is for.
 func TestDevicesOfChains(t *testing.T) {
 	chains, err := parseNft([]byte(`{"nftables":[

@@ -18,7 +18,8 @@ func parseNft(text []byte) ([]Chain, error) {
 				Prio                                    int
 				Dev                                     any // a name, or several
 			}
-			Rule *struct {
+			Set, Map *nftSet
+			Rule     *struct {
 				Family, Table, Chain string
 				Expr                 []map[string]any
 			}
@@ -29,7 +30,13 @@ func parseNft(text []byte) ([]Chain, error) {
 	}
 	var chains []Chain
 	at := make(map[[3]string]int) // index into chains
+	sets := make(map[[3]string]any)
 	for _, o := range ruleset.Objects {
+		for _, s := range []*nftSet{o.Set, o.Map} {
+			if s != nil {
+				sets[[3]string{s.Family, s.Table, s.Name}] = map[string]any{"set": s.Elem}
+			}
+		}
 		if c := o.Chain; c != nil {
 			at[[3]string{c.Family, c.Table, c.Name}] = len(chains)
 			chains = append(chains, Chain{
@@ -44,10 +51,36 @@ func parseNft(text []byte) ([]Chain, error) {
 			continue
 		}
 		if i, found := at[[3]string{o.Rule.Family, o.Rule.Table, o.Rule.Chain}]; found {
+			for _, s := range o.Rule.Expr {
+				look := func(name string) (any, bool) {
+					set, found := sets[[3]string{o.Rule.Family, o.Rule.Table, name}]
+					return set, found
+				}
+				nftNamed(s["match"], "right", look)
+				nftNamed(s["vmap"], "data", look)
+			}
 			chains[i].Rules = append(chains[i].Rules, nftRules(o.Rule.Expr)...)
 		}
 	}
 	return chains, nil
+}
+
+// An nftSet is a set or a map with a name.
+type nftSet struct {
+	Family, Table, Name string
+	Elem                []any
+}
+
+// nftNamed puts the elements of a set or a map in the place of its name, @name, in a
+// field of a statement.
+func nftNamed(body any, field string, look func(name string) (any, bool)) {
+	m, _ := body.(map[string]any)
+	value, _ := m[field].(string)
+	if name, named := strings.CutPrefix(value, "@"); named {
+		if set, found := look(name); found {
+			m[field] = set
+		}
+	}
 }
 
 // nftDevices reads the interfaces of a chain.

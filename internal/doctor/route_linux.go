@@ -34,7 +34,7 @@ func forwarded(in string, src, dst netip.Addr) (Route, bool) {
 			return Route{}, true
 		}
 	}
-	return r, err == nil
+	return r, err == nil || dst.Is6() // a blackhole; of a source, IPv6 says nothing
 }
 
 // ask asks the kernel for a route.
