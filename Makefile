@@ -119,13 +119,13 @@ bench-names:
 
 # Is the packet path slower than it was? Builds a revision and the working tree, and
 # runs their benchmarks in turn: make bench-ab BASE=main. Less: MICRO=Translate;
-# another package: PKGS=./pool MICRO=.; more rounds, if the machine is busy: ROUNDS=16.
+# another package: PKGS=./pool MICRO=.; more rounds, if the machine is busy: ROUNDS=12.
 # Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
 BASE ?=
 HEAD ?=
 bench-ab: MICRO ?= Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin
 PKGS ?= ./bench
-ROUNDS ?= 8
+ROUNDS ?= 6
 COUNT ?= 3
 THRESHOLD ?= 3
 ABFLAGS ?=

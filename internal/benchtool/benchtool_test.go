@@ -80,7 +80,7 @@ func TestSilentWithoutChange(t *testing.T) {
 		reports := 0
 		for seed := range runs {
 			m := &machine{Rand: rand.New(rand.NewPCG(1, uint64(seed))), n: 120, noise: noise}
-			if len(m.compare(8)) > 0 {
+			if len(m.compare(6)) > 0 {
 				reports++
 			}
 		}
@@ -97,7 +97,7 @@ func TestSlowdownFound(t *testing.T) {
 	found := 0
 	for seed := range runs {
 		m := &machine{Rand: rand.New(rand.NewPCG(2, uint64(seed))), n: 120, noise: 0.01, slower: map[int]float64{7: 0.10}}
-		if got := m.compare(8); reflect.DeepEqual(got, []string{"B/007"}) {
+		if got := m.compare(6); reflect.DeepEqual(got, []string{"B/007"}) {
 			found++
 		}
 	}
@@ -115,7 +115,7 @@ func TestTooManyCandidates(t *testing.T) {
 		m.slower[i] = -0.5
 	}
 	m.slower[50] = 0.5
-	got := m.compare(8)
+	got := m.compare(6)
 	if len(got) > testRules.candidates || len(got) < testRules.candidates/2 || got[0] != "B/050" {
 		t.Errorf("confirmed are %d: %v", len(got), got)
 	}

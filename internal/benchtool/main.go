@@ -81,7 +81,7 @@ func parseOptions(args []string) (o options, err error) {
 	fs.StringVar(&o.benchtime, "benchtime", "5ms", "`time` or count of each measurement, as for go test")
 	more := fs.String("args", "", "more `flags` for the test binaries, such as those of end-to-end benchmarks")
 	fs.IntVar(&o.count, "count", 3, "`measurements` in a process, of which the best counts")
-	fs.IntVar(&o.rounds, "rounds", 8, "`rounds` that run everything")
+	fs.IntVar(&o.rounds, "rounds", 6, "`rounds` that run everything")
 	fs.IntVar(&o.rules.confirm, "confirm", 14, "`rounds` that run what differed once more, and up to twice as many where that does not settle it")
 	fs.IntVar(&o.rules.candidates, "candidates", 24, "the largest `number` of benchmarks to run once more")
 	fs.Float64Var(&o.rules.alpha, "alpha", 0.02, "`probability` of a report although nothing has changed, for all benchmarks together")
