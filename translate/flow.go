@@ -6,10 +6,9 @@ import "math/rand/v2"
 // worker remembers the last pairs that it resolved, so that the common packet
 // costs one comparison, whatever the tables hold.
 type flow struct {
-	src6, dst6 addr6
-	src4, dst4 addr4
-	stamp      uint64 // the worker's when it was resolved
-	delta      uint32 // change of the pseudo-header's sum
+	addresses
+	stamp uint64 // the worker's when it was resolved
+	delta uint32 // change of the pseudo-header's sum
 
 	// Where the counter of identifications from src4 to dst4 is, see ident.go.
 	idProto uint16 // the protocol that this is for, and 1; 0 if the rest is void
@@ -54,10 +53,15 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 	return f.src6 == src && f.dst6 == dst && f.stamp == stamp
 }
 
-// keep fills the slot f.
-func (w *Worker) keep(f *flow, src6, dst6 addr6, src4, dst4 addr4, delta uint64) {
-	f.src6, f.dst6, f.src4, f.dst4 = src6, dst6, src4, dst4
+// keep fills the slot f with addresses that are resolved; delta is the change of the
+// pseudo-header's sum. A mapper knows flows by more than their addresses, and is asked
+// every time.
+func (w *Worker) keep(f *flow, a *addresses, delta uint64) {
+	f.addresses = *a
 	f.delta = uint32(fold(delta))
 	f.idProto = 0
 	f.stamp = w.stamp
+	if w.s.mapper != nil {
+		f.stamp = 0
+	}
 }

@@ -99,13 +99,13 @@ func (w *Worker) cut4(p, q *Packet) {
 	n := (w.s.mtu4 - len4) &^ 7
 	b := p.Bytes()
 	v := (*hdr4)(b)
-	tos, id, ttl, proto, src, dst := v[1], binary.BigEndian.Uint16(v[4:]), v[8], v[9], v.src(), v.dst()
+	h, src, dst := v.header(), v.src(), v.dst()
 	frag := v.fragWord()
 	q.take(b[:len4+n])
-	put4(q.Bytes(), tos, n, id, frag|flagMF, ttl, proto, src, dst)
+	h.put4(q.Bytes(), n, frag|flagMF, src, dst)
 
 	p.window(p.Off+n, p.Len-n)
-	put4(p.Bytes(), tos, p.Len-len4, id, frag+uint16(n/8), ttl, proto, src, dst)
+	h.put4(p.Bytes(), p.Len-len4, frag+uint16(n/8), src, dst)
 }
 
 // take makes q a copy of b.

@@ -38,6 +38,11 @@ func (v *hdr4) fragWord() uint16 { return binary.BigEndian.Uint16(v[6:]) }
 func (v *hdr4) src() addr4       { return addr4(binary.BigEndian.Uint32(v[12:])) }
 func (v *hdr4) dst() addr4       { return addr4(binary.BigEndian.Uint32(v[16:])) }
 
+// header returns what put4 takes from a header.
+func (v *hdr4) header() header {
+	return header{tos: v[1], ttl: v[8], proto: v[9], id: uint32(binary.BigEndian.Uint16(v[4:]))}
+}
+
 // Bits of the IPv4 fragment word. Below them are 13 bits of offset.
 const (
 	flagDF = 0x4000
@@ -71,6 +76,9 @@ type header struct {
 	inner   bool // so does one deeper inside
 	l4Len   int  // of a super-packet: length of its transport header
 	gso     int  // of a super-packet: payload of each segment; 0 for others
+
+	ports ports  // what the transport header gets
+	label uint32 // what an IPv6 header gets as flow label
 
 	nextOff int // IPv6: where the octet that names proto lies
 	routing int // IPv6: where the first Routing header with segments left begins, or 0
@@ -209,29 +217,30 @@ func isExtension(proto uint8) bool {
 	return false
 }
 
-// put4 writes an IPv4 header without options into b. length is that of the
-// data, word the flags and fragment offset.
-func put4(b []byte, tos uint8, length int, id, word uint16, ttl, proto uint8, src, dst addr4) {
+// put4 writes an IPv4 header without options into b: what h says, with length bytes of
+// data and word as the flags and fragment offset.
+func (h *header) put4(b []byte, length int, word uint16, src, dst addr4) {
 	v := (*hdr4)(b)
-	total := len4 + length
-	v[0], v[1] = 0x45, tos
+	total, id := len4+length, uint16(h.id)
+	v[0], v[1] = 0x45, h.tos
 	binary.BigEndian.PutUint16(v[2:], uint16(total))
 	binary.BigEndian.PutUint16(v[4:], id)
 	binary.BigEndian.PutUint16(v[6:], word)
-	v[8], v[9] = ttl, proto
-	s := 0x4500 + uint64(tos) + uint64(total) + uint64(id) + uint64(word) +
-		uint64(ttl)<<8 + uint64(proto) + src.sum() + dst.sum()
+	v[8], v[9] = h.ttl, h.proto
+	s := 0x4500 + uint64(h.tos) + uint64(total) + uint64(id) + uint64(word) +
+		uint64(h.ttl)<<8 + uint64(h.proto) + src.sum() + dst.sum()
 	binary.BigEndian.PutUint16(v[10:], ^fold(s))
 	binary.BigEndian.PutUint32(v[12:], uint32(src))
 	binary.BigEndian.PutUint32(v[16:], uint32(dst))
 }
 
-// put6 writes an IPv6 header into b. length is the Payload Length.
-func put6(b []byte, tc uint8, label uint32, length int, next, hopLimit uint8, src, dst addr6) {
+// put6 writes an IPv6 header into b: what h says, with next as Next Header and length
+// as Payload Length.
+func (h *header) put6(b []byte, next uint8, length int, src, dst addr6) {
 	v := (*hdr6)(b)
-	binary.BigEndian.PutUint32(v[0:], 6<<28|uint32(tc)<<20|label)
+	binary.BigEndian.PutUint32(v[0:], 6<<28|uint32(h.tos)<<20|h.label)
 	binary.BigEndian.PutUint16(v[4:], uint16(length))
-	v[6], v[7] = next, hopLimit
+	v[6], v[7] = next, h.ttl
 	binary.BigEndian.PutUint64(v[8:], src.hi)
 	binary.BigEndian.PutUint64(v[16:], src.lo)
 	binary.BigEndian.PutUint64(v[24:], dst.hi)

@@ -76,7 +76,7 @@ type identBlocks [identSets * identWays]struct{ tag, next uint32 }
 
 // identFor is ident for a single packet that comes from no flow slot.
 func (w *Worker) identFor(src, dst addr4, proto uint8) uint16 {
-	f := flow{src4: src, dst4: dst}
+	f := flow{addresses: addresses{src4: src, dst4: dst}}
 	return w.ident(&f, proto, 1)
 }
 

@@ -93,7 +93,7 @@ func TestIdentWindow(t *testing.T) {
 						n = 1 + r.IntN(100)
 					}
 					burst -= n
-					f := flow{src4: 1, dst4: 2}
+					f := flow{addresses: addresses{src4: 1, dst4: 2}}
 					id := w.ident(&f, protoUDP, n)
 					for range n {
 						sent++
@@ -128,13 +128,13 @@ func TestIdentOfOthers(t *testing.T) {
 		if r.IntN(10) == 0 {
 			n = 1 + r.IntN(50)
 		}
-		f := flow{src4: 1, dst4: addr4(r.IntN(100))} // some often, some seldom
+		f := flow{addresses: addresses{src4: 1, dst4: addr4(r.IntN(100))}} // some often, some seldom
 		g := f
 		workers[0][on].begin(now)
 		workers[1][on].begin(now)
 		for range r.IntN(100) { // new ones, and the same again and again
 			others++
-			x := flow{src4: 2, dst4: others}
+			x := flow{addresses: addresses{src4: 2, dst4: others}}
 			if others%3 == 0 {
 				x.dst4 = others % 1000
 			}
@@ -154,13 +154,13 @@ func TestIdentFull(t *testing.T) {
 	var first []flow
 	var next []uint16
 	for i := range 10_000 {
-		first = append(first, flow{src4: 1, dst4: addr4(i)})
+		first = append(first, flow{addresses: addresses{src4: 1, dst4: addr4(i)}})
 		next = append(next, w.ident(&first[i], protoTCP, 1)+1)
 	}
 	for i := range 40 * len(tr.ids.counters) / 10 {
-		w.ident(&flow{src4: 2, dst4: addr4(i)}, protoTCP, 1)
+		w.ident(&flow{addresses: addresses{src4: 2, dst4: addr4(i)}}, protoTCP, 1)
 	}
-	stranger := flow{src4: 3, dst4: 3}
+	stranger := flow{addresses: addresses{src4: 3, dst4: 3}}
 	for i := range tr.ids.counters {
 		if tr.ids.counters[i].Load() == 0 {
 			t.Fatal("a counter is free")
@@ -202,7 +202,7 @@ func TestIdentAtOnce(t *testing.T) {
 		running.Go(func() {
 			for range packets {
 				for j := range flows {
-					f := flow{src4: addr4(j), dst4: 9}
+					f := flow{addresses: addresses{src4: addr4(j), dst4: 9}}
 					ids[i][j] = append(ids[i][j], w.ident(&f, protoUDP, 1))
 				}
 			}

@@ -226,7 +226,7 @@ func TestTableAgainstLinear(t *testing.T) {
 				a6 = model[r.IntN(len(model))].IPv6.Addr()
 			}
 			want6, found := model.to6(a4)
-			v6, how, _ := w.from4(make4(a4.As4()), false, &tab.first)
+			v6, how, _ := w.from4(make4(a4.As4()), &tab.first)
 			if how.mapped() != found || found && netip.AddrFrom16(v6.array()) != want6 {
 				t.Fatalf("%s maps to %s (%v), want %s (%v)\n%v", a4, netip.AddrFrom16(v6.array()), how, want6, found, model)
 			}

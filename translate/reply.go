@@ -33,7 +33,11 @@ func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, 0)
 	at -= len4
-	put4(p.Buf[at:], errorTOS|h.tos&keepTOS, n, w.identFor(w.s.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.s.own4, src)
+	own := header{
+		tos: errorTOS | h.tos&keepTOS, ttl: ownTTL, proto: protoICMPv4,
+		id: uint32(w.identFor(w.s.own4, src, protoICMPv4)),
+	}
+	own.put4(p.Buf[at:], n, 0, w.s.own4, src)
 	p.window(at, len4+n)
 	return Result{Reply, why}
 }
@@ -59,7 +63,8 @@ func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest
 	at := p.Off - lenICMP
 	putICMP(p.Buf[at:at+n], typ, code, rest, w.s.own6.sum()+src.sum()+pseudo6(n))
 	at -= len6
-	put6(p.Buf[at:], 0, 0, n, protoICMPv6, ownTTL, w.s.own6, src)
+	own := header{ttl: ownTTL}
+	own.put6(p.Buf[at:], protoICMPv6, n, w.s.own6, src)
 	p.window(at, len6+n)
 	return Result{Reply, why}
 }
@@ -101,46 +106,35 @@ func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
 
 // unmapped4 refuses an IPv4 packet one of whose addresses has no counterpart:
 // RFC 7915 §4.4. Non-global addresses are refused, too: RFC 6052 §3.1.
-func (w *Worker) unmapped4(p *Packet, h *header, how how, why Reason) Result {
+func (w *Worker) unmapped4(p *Packet, h *header, no refusal) Result {
 	code := uint8(prohibited)
 	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 10 // host administratively prohibited
-		if why == NoDestination {
+		if no.why == NoDestination {
 			code = 1 // host unreachable
 		}
 	}
-	if how == notGlobal {
-		why = NonGlobal
-	}
-	return w.refuse4(p, h, why, icmp4Unreachable, code, 0)
+	return w.refuse4(p, h, no.reason(), icmp4Unreachable, code, 0)
 }
 
 // unmapped6 refuses an IPv6 packet one of whose addresses has no counterpart:
 // RFC 7915 §5.4, which wants no such error about any ICMPv6 message.
-func (w *Worker) unmapped6(p *Packet, h *header, how how, why Reason) Result {
+func (w *Worker) unmapped6(p *Packet, h *header, no refusal) Result {
 	code := uint8(1) // administratively prohibited
 	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 5 // source address failed policy
-		if why == NoDestination {
+		if no.why == NoDestination {
 			code = 0 // no route
 		}
 	}
-	switch {
-	case how == illegal && why == NoDestination:
-		return drop(IllegalDestination)
-	case how == illegal:
-		return drop(IllegalSource)
-	case how == linkLocal:
-		return drop(LinkLocal)
-	case how == embedded:
-		return drop(EmbeddedSource)
-	case how == notGlobal:
-		why = NonGlobal
+	switch no.how {
+	case illegal, linkLocal, embedded:
+		return drop(no.reason())
 	}
 	if h.proto == protoICMPv6 {
-		return drop(why)
+		return drop(no.reason())
 	}
-	return w.refuse6(p, h, why, icmp6Unreachable, code, 0)
+	return w.refuse6(p, h, no.reason(), icmp6Unreachable, code, 0)
 }
 
 // self4 deals with packets to the translator's own IPv4 address: it answers Echo
@@ -159,9 +153,11 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	h.settle(p)
 	src := (*hdr4)(p.Bytes()).src()
 	data[0] = icmp4EchoReply
-	updateICMP4(data, minus(icmp4Echo<<8))
+	update(data[2:], minus(icmp4Echo<<8))
+	zeroSum4(data)
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], h.tos, h.dataLen, w.identFor(w.s.own4, src, protoICMPv4), 0, ownTTL, protoICMPv4, w.s.own4, src)
+	h.ttl, h.id = ownTTL, uint32(w.identFor(w.s.own4, src, protoICMPv4))
+	h.put4(p.Buf[at:], h.dataLen, 0, w.s.own4, src)
 	p.window(at, len4+h.dataLen)
 	return Result{Reply, EchoReply}
 }
@@ -182,7 +178,8 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 	data[0] = icmp6EchoReply
 	update(data[2:], 1<<8)
 	at := p.Off + h.hdrLen - len6
-	put6(p.Buf[at:], h.tos, 0, h.dataLen, protoICMPv6, ownTTL, w.s.own6, src)
+	h.ttl = ownTTL
+	h.put6(p.Buf[at:], protoICMPv6, h.dataLen, w.s.own6, src)
 	p.window(at, len6+h.dataLen)
 	return Result{Reply, EchoReply}
 }

@@ -1,6 +1,199 @@
 package translate
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// A tuple4 is what an IPv4 packet says about its flow. Both ports are 0 where the
+// protocol has none and in fragments but the first; of an ICMP Echo message both are
+// the identifier.
+type tuple4 struct {
+	src, dst         addr4
+	srcPort, dstPort uint16
+	proto            uint8
+}
+
+// A tuple6 is the same of an IPv6 packet.
+type tuple6 struct {
+	src, dst         addr6
+	srcPort, dstPort uint16
+	proto            uint8
+}
+
+// portsOf reads the ports of a tuple from the data of a packet, which may be cut
+// short.
+func (h *header) portsOf(data []byte) (src, dst uint16) {
+	switch {
+	case h.off8 != 0:
+	case checksumOffset(h.proto) != 0 && len(data) >= 4:
+		return binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:])
+	case (h.proto == protoICMPv4 || h.proto == protoICMPv6) && len(data) >= 6:
+		id := binary.BigEndian.Uint16(data[4:])
+		return id, id
+	}
+	return 0, 0
+}
+
+// addresses are those of a tuple in both families.
+type addresses struct {
+	src6, dst6 addr6
+	src4, dst4 addr4
+}
+
+// to6 and to4 are the change of the pseudo-header's sum when a packet comes to be of
+// that family.
+func (a *addresses) to6() uint64 {
+	return a.src6.sum() + a.dst6.sum() + minus(a.src4.sum()+a.dst4.sum())
+}
+
+func (a *addresses) to4() uint64 {
+	return a.src4.sum() + a.dst4.sum() + minus(a.src6.sum()+a.dst6.sum())
+}
+
+// A mapper knows the flows of hosts that share IPv4 addresses by port. It is asked
+// first; for a tuple that it does not map, the tables decide. Quoted tuples are those
+// of packets that went the other way and are quoted in an ICMP error: they change
+// nothing that the mapper remembers.
+type mapper interface {
+	map4(tuple4) (tuple6, bool)
+	map6(tuple6) (tuple4, bool)
+	quoted4(tuple4) (tuple6, bool)
+	quoted6(tuple6) (tuple4, bool)
+}
+
+// A refusal says why a packet has no mapping: NoSource or NoDestination, and how that
+// address is mapped. The zero value is none.
+type refusal struct {
+	why Reason
+	how how
+}
+
+// reason is the reason that is counted.
+func (no refusal) reason() Reason {
+	switch no.how {
+	case illegal:
+		if no.why == NoDestination {
+			return IllegalDestination
+		}
+		return IllegalSource
+	case linkLocal:
+		return LinkLocal
+	case embedded:
+		return EmbeddedSource
+	case notGlobal:
+		return NonGlobal
+	}
+	return no.why
+}
+
+// resolve4 maps the tuple of an IPv4 packet that is no ICMP error.
+func (w *Worker) resolve4(t *tuple4, a *addresses, ports *ports) refusal {
+	a.src4, a.dst4 = t.src, t.dst
+	if to, found := w.map4(t); found {
+		a.src6, a.dst6 = to.src, to.dst
+		ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
+	} else {
+		dst6, dstHow, peer := w.from4(t.dst, &w.s.tab.first)
+		if !dstHow.mapped() {
+			return refusal{NoDestination, dstHow}
+		}
+		src6, srcHow := w.remote4(t.src, peer)
+		if !srcHow.mapped() {
+			return refusal{NoSource, srcHow}
+		}
+		if w.s.tab.loop4(dstHow, srcHow) {
+			return refusal{NoDestination, unmapped}
+		}
+		a.src6, a.dst6 = src6, dst6
+	}
+	return refusal{}
+}
+
+// resolve6 maps the tuple of an IPv6 packet that is no ICMP error, and leases the
+// source an IPv4 address if it has none. If the destination is the IPv4 address of an
+// IPv6 host, back is the prefix under which that was addressed: the packet is to be
+// mapped again, see hairpin.
+func (w *Worker) resolve6(t *tuple6, a *addresses, ports *ports) (back *prefix6052, no refusal) {
+	a.src6, a.dst6 = t.src, t.dst
+	dst4, dstHow, pref64 := w.from6(t.dst)
+	if to, found := w.map6(t); found {
+		a.src4, a.dst4 = to.src, to.dst
+		ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
+		dst4 = to.dst
+	} else {
+		if w.staysLocal(dst4) {
+			return nil, refusal{NoDestination, linkLocal}
+		}
+		if !dstHow.mapped() {
+			return nil, refusal{NoDestination, dstHow}
+		}
+		src4, srcHow, from := w.source6(t.src, pref64)
+		if !srcHow.mapped() {
+			return nil, refusal{NoSource, srcHow}
+		}
+		if w.loop6(from, pref64, dst4) {
+			return nil, refusal{NoDestination, unmapped}
+		}
+		a.src4, a.dst4 = src4, dst4
+	}
+	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(t, a, ports) {
+		return pref64, refusal{}
+	}
+	return nil, refusal{}
+}
+
+// map4 and map6 ask the mapper, if there is one.
+func (w *Worker) map4(t *tuple4) (to tuple6, found bool) {
+	if w.s.mapper == nil {
+		return to, false
+	}
+	return w.s.mapper.map4(*t)
+}
+
+func (w *Worker) map6(t *tuple6) (to tuple4, found bool) {
+	if w.s.mapper == nil {
+		return to, false
+	}
+	return w.s.mapper.map6(*t)
+}
+
+// between is the tuple that t has become in IPv4.
+func (t *tuple6) between(a *addresses, ports *ports) tuple4 {
+	to := tuple4{a.src4, a.dst4, t.srcPort, t.dstPort, t.proto}
+	if ports.set {
+		to.srcPort, to.dstPort = ports.src, ports.dst
+	}
+	if t.proto == protoICMPv6 {
+		to.proto = protoICMPv4
+	}
+	return to
+}
+
+// leadsBack reports whether the IPv4 destination of a packet from IPv6 belongs to an
+// IPv6 host: the question that intrinsic hairpinning asks, RFC 7757 §4.2.2.
+func (w *Worker) leadsBack(t *tuple6, a *addresses, ports *ports) bool {
+	if w.s.tab.covers4(a.dst4) {
+		return true
+	}
+	if w.s.mapper == nil {
+		return false
+	}
+	_, found := w.s.mapper.map4(t.between(a, ports))
+	return found
+}
+
+// inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again, and says
+// inside which prefix its host sees the sender.
+func (w *Worker) inside4(t *tuple6, a *addresses, ports *ports, pref64 *prefix6052) (dst6 addr6, how how, peer *prefix6052) {
+	if w.s.mapper != nil {
+		if to, found := w.s.mapper.map4(t.between(a, ports)); found {
+			ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
+			return to.dst, byMap, pref64
+		}
+	}
+	return w.from4(a.dst4, pref64)
+}
 
 // How an address was mapped, or why it was not.
 type how uint8
@@ -18,13 +211,239 @@ const (
 
 func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
 
-// from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. With
-// embedOnly nothing else does, as hairpinning wants for some addresses: RFC 7757
-// §4.2.1. A host with a lease knows whom it talks to by an address inside peer;
-// otherwise peer is p.
-func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how how, peer *prefix6052) {
+// resolveError4 maps the addresses of an ICMPv4 error and of the packet that it quotes.
+// bad is what is wrong with the quote: for the tables the outer destination decides
+// first. An error that would come back is dropped, as is one of our own, and one about
+// a packet to an address without a map: there, routers without a mapping have nothing
+// to report.
+func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason {
+	var (
+		to     tuple6
+		found  bool
+		dst6   addr6
+		dstHow = byMap
+		peer   = &w.s.tab.first
+		simple = w.s.cfg.Hairpin == HairpinSimple
+	)
+	if w.s.mapper != nil && bad == ok {
+		to, found = w.s.mapper.quoted4(e.tuple4())
+		dst6 = to.src
+	}
+	if !found {
+		dst6, dstHow, peer = w.from4(dst, peer)
+		if !dstHow.mapped() {
+			return refusal{NoDestination, dstHow}.reason()
+		}
+	}
+
+	// In a hairpin the router that complains may be the host that was sought.
+	src6, srcHow := addr6{}, unmapped
+	if simple && len(e.msg) >= lenICMP+len4 && e.msg[lenICMP]>>4 == 4 && src == (*hdr4)(e.msg[lenICMP:]).dst() {
+		src6, srcHow = w.embed(peer, src)
+	} else {
+		src6, srcHow, _ = w.from4(src, peer)
+	}
+	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != ok {
+		return why
+	}
+	if w.s.tab.loop4(dstHow, srcHow) || w.s.sends4(src) && w.s.tab.loop4(dstHow, byPrefix) {
+		return NoDestination
+	}
+	if bad != ok {
+		return bad
+	}
+
+	v := (*hdr4)(e.quote)
+	in := &e.inner
+	in.src4, in.dst4 = v.src(), v.dst()
+	if found {
+		in.src6, in.dst6 = to.src, to.dst
+		e.q.ports = ports{to.srcPort, to.dstPort, true}
+	} else {
+		qsrc6, qsrcHow, qpeer := w.from4(in.src4, &w.s.tab.first)
+		qdst6, qdstHow := w.remote4(in.dst4, qpeer)
+		if !qsrcHow.mapped() || !qdstHow.mapped() || w.s.cfg.illegal4(in.src4) || w.s.cfg.illegal4(in.dst4) ||
+			w.staysLocal(in.src4) || w.staysLocal(in.dst4) {
+			return ICMPQuote
+		}
+		if w.s.tab.loop4(dstHow, qdstHow) {
+			return NoDestination
+		}
+		in.src6, in.dst6 = qsrc6, qdst6
+	}
+	if !srcHow.mapped() {
+		src6 = pick(w, &w.t.last6, w.s.sources6)
+	}
+	e.outer.src6, e.outer.dst6 = src6, dst6
+	return ok
+}
+
+// resolveError6 is resolveError4 for an ICMPv6 error. If the error is to go back into
+// IPv6, back is the prefix under which the sender of the quoted packet was addressed.
+func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *prefix6052, why Reason) {
+	dst4, dstHow, peer := w.from6(dst)
+	if w.staysLocal(dst4) {
+		return nil, LinkLocal
+	}
+	if !dstHow.mapped() {
+		return nil, refusal{NoDestination, dstHow}.reason()
+	}
+	var (
+		quoted tuple6
+		to     tuple4
+		found  bool
+	)
+	if w.s.mapper != nil && bad == ok {
+		quoted = e.tuple6()
+		to, found = w.s.mapper.quoted6(quoted)
+	}
+	src4, srcHow, from := w.from6(src)
+	switch {
+	case found && src == quoted.dst:
+		src4, srcHow = to.dst, byMap
+	case srcHow == unmapped:
+		src4, srcHow = w.s.addr(w.lender(peer), src)
+	}
+	switch {
+	case w.s.dropsSource(from):
+		return nil, EmbeddedSource
+	case srcHow == illegal:
+		return nil, IllegalSource
+	}
+	if why := w.mayReplace(srcHow, len(w.s.sources4)); why != ok {
+		return nil, why
+	}
+	e.replaced = !srcHow.mapped()
+	if !e.replaced && w.loop6(from, peer, dst4) {
+		return nil, NoDestination
+	}
+	if bad != ok {
+		return nil, bad
+	}
+
+	v := (*hdr6)(e.quote)
+	in := &e.inner
+	in.src6, in.dst6 = v.src(), v.dst()
+	qsrc4, qsrcHow, pref64 := w.from6(in.src6)
+	if found {
+		in.src4, in.dst4 = to.src, to.dst
+		e.q.ports = ports{to.srcPort, to.dstPort, true}
+	} else {
+		qdst4, qdstHow, qpeer := w.from6(in.dst6)
+		if qsrcHow == unmapped {
+			qsrc4, qsrcHow = w.s.addr(w.lender(qpeer), in.src6)
+		}
+		if qdstHow == unmapped {
+			qdst4, qdstHow = w.s.addr(w.lender(pref64), in.dst6)
+		}
+		if !qsrcHow.mapped() || !qdstHow.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
+			return nil, ICMPQuote
+		}
+		in.src4, in.dst4 = qsrc4, qdst4
+	}
+	if e.replaced {
+		src4 = pick(w, &w.t.last4, w.s.sources4)
+	}
+	e.outer.src4, e.outer.dst4 = src4, dst4
+	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.quoteLeadsBack(e) {
+		return pref64, ok
+	}
+	return nil, ok
+}
+
+// quoteLeadsBack is leadsBack for the quoted packet of an error, which went the other
+// way.
+func (w *Worker) quoteLeadsBack(e *icmpError) bool {
+	if w.s.tab.covers4(e.inner.src4) {
+		return true
+	}
+	if w.s.mapper == nil {
+		return false
+	}
+	_, found := w.s.mapper.quoted4(e.between())
+	return found
+}
+
+// resolveHairpinError maps an error and its quoted packet, which have been mapped into
+// IPv4, into IPv6 again.
+func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
+	var (
+		in, out = &e.inner, &e.outer
+		to      tuple6
+		found   bool
+		newDst  addr6
+		dstHow  = byMap
+		peer    = pref64
+	)
+	if w.s.mapper != nil {
+		to, found = w.s.mapper.quoted4(e.between())
+		newDst = to.src
+	}
+	if !found {
+		newDst, dstHow, peer = w.from4(out.dst4, pref64)
+	}
+	switch {
+	case dstHow == notGlobal:
+		return NonGlobal
+	case !dstHow.mapped(), dstHow == byPrefix && pref64.checkLoops:
+		return NoDestination
+	}
+	newSrc, srcHow := addr6{}, unmapped
+	if out.src4 == in.dst4 {
+		newSrc, srcHow = w.embed(peer, out.src4)
+	} else {
+		newSrc, srcHow, _ = w.from4(out.src4, peer)
+	}
+	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != ok {
+		return why
+	}
+	if !srcHow.mapped() {
+		newSrc = pick(w, &w.t.last6, w.s.sources6)
+	}
+	newQsrc, newQdst := to.src, to.dst
+	if found {
+		e.q.ports = ports{to.srcPort, to.dstPort, true}
+	} else {
+		qsrc, qsrcHow, qpeer := w.from4(in.src4, pref64)
+		qdst, qdstHow := w.embed(qpeer, in.dst4)
+		if !qsrcHow.mapped() || !qdstHow.mapped() {
+			return ICMPQuote
+		}
+		newQsrc, newQdst = qsrc, qdst
+	}
+	out.src6, out.dst6 = newSrc, newDst
+	e.delta = newQsrc.sum() + newQdst.sum() + minus(in.src6.sum()+in.dst6.sum())
+	in.src6, in.dst6 = newQsrc, newQdst
+	return ok
+}
+
+// tuple4 is that of the packet that an ICMPv4 error quotes.
+func (e *icmpError) tuple4() tuple4 {
+	v := (*hdr4)(e.quote)
+	t := tuple4{src: v.src(), dst: v.dst(), proto: e.q.proto}
+	t.srcPort, t.dstPort = e.q.portsOf(e.data())
+	return t
+}
+
+// tuple6 is that of the packet that an ICMPv6 error quotes.
+func (e *icmpError) tuple6() tuple6 {
+	v := (*hdr6)(e.quote)
+	t := tuple6{src: v.src(), dst: v.dst(), proto: e.q.proto}
+	t.srcPort, t.dstPort = e.q.portsOf(e.data())
+	return t
+}
+
+// between is the tuple that the quoted packet of an ICMPv6 error has in IPv4.
+func (e *icmpError) between() tuple4 {
+	t := e.tuple6()
+	return t.between(&e.inner, &e.q.ports)
+}
+
+// from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. A host with a
+// lease knows whom it talks to by an address inside peer; otherwise peer is p.
+func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how how, peer *prefix6052) {
 	t := w.s.tab
-	if !embedOnly && !t.unlisted4(a) {
+	if !t.unlisted4(a) {
 		if v6, found := t.hosts.to6(a); found {
 			return v6, byMap, p
 		}
@@ -41,6 +460,16 @@ func (w *Worker) from4(a addr4, embedOnly bool, p *prefix6052) (v6 addr6, how ho
 	}
 	v6, how = w.embed(p, a)
 	return v6, how, p
+}
+
+// remote4 maps the IPv4 address of the far end of a packet from IPv4, for a host that
+// sees it inside p. With simple hairpinning RFC 6052 alone applies: RFC 7757 §4.2.1.
+func (w *Worker) remote4(a addr4, p *prefix6052) (v6 addr6, how how) {
+	if w.s.cfg.Hairpin == HairpinSimple {
+		return w.embed(p, a)
+	}
+	v6, how, _ = w.from4(a, p)
+	return v6, how
 }
 
 // via returns the prefix that a pool is bound to, nil if there is none.

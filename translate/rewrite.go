@@ -2,6 +2,95 @@ package translate
 
 import "encoding/binary"
 
+// ports are what a transport header gets as its source and destination port; of an
+// ICMP Echo message both are the identifier. Tables leave them alone: only who maps a
+// flow by its ports sets them.
+type ports struct {
+	src, dst uint16
+	set      bool
+}
+
+// rewriteTo6 rewrites the transport header that the data of an IPv4 packet begins
+// with for the addresses a, and returns the next header value of what it is now: RFC
+// 7915 §4.2, §4.5. data may be cut short, as in a quote; what is cut off is left out.
+// delta is a.to6().
+func (h *header) rewriteTo6(data []byte, a *addresses, delta uint64) (next uint8) {
+	switch {
+	case h.proto == protoICMPv4:
+		if h.off8 == 0 {
+			// ICMPv4 has no pseudo-header, ICMPv6 has one.
+			to, _, _ := icmpCounterpart(rules4to6[:], data[0], 0)
+			h.rewriteEcho(data, to, a.src6.sum()+a.dst6.sum()+pseudo6(h.dataLen))
+		}
+		return protoICMPv6
+	case h.off8 == 0:
+		h.rewritePorts(data, delta)
+	}
+	return h.proto
+}
+
+// rewriteTo4 is rewriteTo6 for an IPv6 packet that becomes IPv4: RFC 7915 §5.2, §5.5.
+// delta is a.to4().
+func (h *header) rewriteTo4(data []byte, a *addresses, delta uint64) (proto uint8) {
+	switch {
+	case h.proto == protoICMPv6:
+		if h.off8 == 0 {
+			to, _, _ := icmpCounterpart(rules6to4[:], data[0], 0)
+			h.rewriteEcho(data, to, minus(a.src6.sum()+a.dst6.sum()+pseudo6(h.dataLen)))
+			zeroSum4(data)
+		}
+		return protoICMPv4
+	case h.off8 == 0:
+		h.rewritePorts(data, delta)
+	}
+	return h.proto
+}
+
+// rewriteHairpin is rewriteTo6 for an IPv6 packet that stays one. delta is the change of
+// the pseudo-header's sum.
+func (h *header) rewriteHairpin(data []byte, delta uint64) {
+	switch {
+	case h.off8 != 0:
+	case h.proto == protoICMPv6:
+		h.rewriteEcho(data, data[0], delta)
+	default:
+		h.rewritePorts(data, delta)
+	}
+}
+
+// rewriteEcho gives the ICMP Echo message in data another type and, if that is set,
+// identifier. pseudo is the change of its pseudo-header's sum.
+func (h *header) rewriteEcho(data []byte, to uint8, pseudo uint64) {
+	delta := pseudo + uint64(to)<<8 + minus(uint64(data[0])<<8)
+	data[0] = to
+	if h.ports.set && len(data) >= 6 {
+		id := data[4:6]
+		delta += uint64(h.ports.src) + minus(uint64(binary.BigEndian.Uint16(id)))
+		binary.BigEndian.PutUint16(id, h.ports.src)
+	}
+	if len(data) >= 4 {
+		update(data[2:], delta)
+	}
+}
+
+// rewritePorts sets the ports in data, if they are to be set, and updates its
+// checksum, complete or partial. pseudo is the change of the pseudo-header's sum. A
+// partial checksum is that sum itself, not its complement, and covers no ports.
+func (h *header) rewritePorts(data []byte, pseudo uint64) {
+	delta := pseudo
+	if h.ports.set && len(data) >= 4 && checksumOffset(h.proto) != 0 {
+		now := uint32(h.ports.src)<<16 | uint32(h.ports.dst)
+		delta += uint64(now) + minus(uint64(binary.BigEndian.Uint32(data)))
+		binary.BigEndian.PutUint32(data, now)
+	}
+	if !h.partial {
+		fixTransport(data, h.proto, delta)
+		return
+	}
+	c := data[checksumOffset(h.proto):]
+	binary.BigEndian.PutUint16(c, fold(uint64(binary.BigEndian.Uint16(c))+pseudo))
+}
+
 // checksumOffset is where a protocol keeps its checksum over the pseudo-header,
 // or 0 for protocols that have none or that we do not know. ICMP is not here:
 // its two versions differ.
@@ -13,17 +102,6 @@ func checksumOffset(proto uint8) int {
 		return 6
 	}
 	return 0
-}
-
-// fixChecksum adds delta, the change of the pseudo-header, to the checksum in
-// data, complete or partial. A partial one is the sum itself, not its complement.
-func (h *header) fixChecksum(data []byte, delta uint64) {
-	if !h.partial {
-		fixTransport(data, h.proto, delta)
-		return
-	}
-	c := data[checksumOffset(h.proto):]
-	binary.BigEndian.PutUint16(c, fold(uint64(binary.BigEndian.Uint16(c))+delta))
 }
 
 // fixTransport adds delta, the change of the pseudo-header, to the checksum in
@@ -78,37 +156,12 @@ func setUDP6(data []byte, src, dst addr6) {
 	binary.BigEndian.PutUint16(data[6:], c)
 }
 
-// echo6 turns the ICMPv4 Echo message in data, which may be cut short, into its
-// ICMPv6 counterpart. addrs is the sum of the IPv6 addresses, length that of the
-// whole message: ICMPv4 has no pseudo-header, ICMPv6 has one (RFC 7915 §4.2).
-func echo6(data []byte, addrs uint64, length int) {
-	to, _, _ := icmpCounterpart(rules4to6[:], data[0], 0)
-	delta := addrs + pseudo6(length) + uint64(to)<<8 + minus(uint64(data[0])<<8)
-	data[0] = to
-	if len(data) >= 4 {
-		update(data[2:], delta)
-	}
-}
-
-// echo4 turns the ICMPv6 Echo message in data, which may be cut short, into its
-// ICMPv4 counterpart; see echo6. RFC 7915 §5.2.
-func echo4(data []byte, addrs uint64, length int) {
-	to, _, _ := icmpCounterpart(rules6to4[:], data[0], 0)
-	delta := minus(addrs+pseudo6(length)) + uint64(to)<<8 + minus(uint64(data[0])<<8)
-	data[0] = to
-	if len(data) >= 4 {
-		updateICMP4(data, delta)
-	}
-}
-
-// updateICMP4 is update for the ICMPv4 message that data has become. It has no
-// pseudo-header, so an Echo Reply may hold nothing but zeros: the only sum that is
-// 0, which equation 3 takes for 0xffff.
-func updateICMP4(data []byte, delta uint64) {
-	c := data[2:4]
-	update(c, delta)
-	if c[0]|c[1] == 0 && sum(data) == 0 {
-		c[0], c[1] = 0xff, 0xff
+// zeroSum4 repairs the checksum that update has left in an ICMPv4 message of zeros
+// alone. ICMPv4 has no pseudo-header, so an Echo Reply may be one: the only sum that
+// is 0, which RFC 1624 equation 3 takes for 0xffff.
+func zeroSum4(data []byte) {
+	if len(data) >= 4 && data[2]|data[3] == 0 && sum(data) == 0 {
+		data[2], data[3] = 0xff, 0xff
 	}
 }
 

@@ -94,7 +94,9 @@ func nextPacket(hdr []byte, n int) {
 		return
 	}
 	v := (*hdr4)(hdr)
-	put4(hdr, v[1], n, binary.BigEndian.Uint16(v[4:])+1, v.fragWord(), v[8], v[9], v.src(), v.dst())
+	h := v.header()
+	h.id++
+	h.put4(hdr, n, v.fragWord(), v.src(), v.dst())
 }
 
 // emit cuts the packet that consists of ip, hdr and payload into more and
@@ -139,7 +141,8 @@ func setPiece(b []byte, n, off8 int, more bool) {
 		if more {
 			word |= flagMF
 		}
-		put4(b, v[1], n, binary.BigEndian.Uint16(v[4:]), word, v[8], v[9], v.src(), v.dst())
+		h := v.header()
+		h.put4(b, n, word, v.src(), v.dst())
 		return
 	}
 	binary.BigEndian.PutUint16(b[4:], uint16(lenFrag+n))

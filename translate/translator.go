@@ -37,6 +37,7 @@ type state struct {
 	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
 	allowed    [errorClasses]allowance
 	dynamics   []Dynamic // of all pools
+	mapper     mapper    // nil: tables alone
 }
 
 // newState makes a state. It reports what in cfg makes no sense.

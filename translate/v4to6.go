@@ -63,30 +63,36 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return drop(ICMPChecksum)
 	}
 
+	if isError {
+		return w.error4to6(p, &h, src, dst)
+	}
 	if !known {
-		dst6, how, peer := w.from4(dst, false, &w.s.tab.first)
-		if !how.mapped() {
-			return w.unmapped4(p, &h, how, NoDestination)
+		t := tuple4{src: src, dst: dst, proto: h.proto}
+		t.srcPort, t.dstPort = h.portsOf(data)
+		var a addresses
+		if no := w.resolve4(&t, &a, &h.ports); no.why != ok {
+			return w.unmapped4(p, &h, no)
 		}
-		if isError {
-			return w.error4to6(p, &h, src, dst6, how, peer)
-		}
-		src6, how2, _ := w.from4(src, w.s.cfg.Hairpin == HairpinSimple, peer)
-		if !how2.mapped() {
-			return w.unmapped4(p, &h, how2, NoSource)
-		}
-		if w.s.tab.loop4(how, how2) {
-			return w.unmapped4(p, &h, unmapped, NoDestination)
-		}
-		delta := src6.sum() + dst6.sum() + minus(src.sum()+dst.sum())
-		w.keep(f, src6, dst6, src, dst, delta)
+		w.keep(f, &a, a.to6())
 	}
 
 	cut, mtu := w.size4(&h)
 	if mtu != 0 {
 		return w.refuse4(p, &h, TooBig, icmp4Unreachable, 4, uint32(mtu))
 	}
-	return w.write6(p, &h, data, f, cut)
+	h.proto = h.rewriteTo6(data, &f.addresses, uint64(f.delta))
+	if h.hasNoChecksum(data) && w.s.cfg.UDPZero == UDPZeroCompute {
+		setUDP6(data, f.src6, f.dst6)
+	}
+	if cut && h.gso == 0 {
+		h.complete(data)
+	}
+	h.tos = w.s.cfg.TOS4to6.apply(h.tos)
+	w.write6(p, &h, data, &f.addresses, h.frag || cut)
+	if cut {
+		return Result{Split, Translated}
+	}
+	return Result{Forward, Translated}
 }
 
 // protocol4 refuses the protocols that end at the translator: RFC 7915 §1.2 and
@@ -168,44 +174,21 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 	return len4+grow+h.wireLen() > w.s.cut6, 0
 }
 
-// write6 replaces the IPv4 header by an IPv6 header and mends the transport
-// checksum. It is the end of the road: all has been judged.
-func (w *Worker) write6(p *Packet, h *header, data []byte, f *flow, cut bool) Result {
-	next := h.proto
-	if h.off8 == 0 {
-		switch {
-		case h.proto == protoICMPv4:
-			next = protoICMPv6
-			echo6(data, f.src6.sum()+f.dst6.sum(), h.dataLen)
-		case h.hasNoChecksum(data):
-			if w.s.cfg.UDPZero == UDPZeroCompute {
-				setUDP6(data, f.src6, f.dst6)
-			}
-		default:
-			h.fixChecksum(data, uint64(f.delta))
-		}
-	}
-
-	if cut && h.gso == 0 {
-		h.complete(data)
-	}
+// write6 replaces the IP header of p by an IPv6 header, with a Fragment Header if frag
+// is set, in front of data whose transport header is rewritten. It is the end of the
+// road: nothing is refused any more.
+func (w *Worker) write6(p *Packet, h *header, data []byte, a *addresses, frag bool) {
 	at := p.Off + h.hdrLen // where the data begins; it stays there
-	tc := w.s.cfg.TOS4to6.apply(h.tos)
-	label := w.flowLabel(f.src6, f.dst6, next, h, data)
-	if h.frag || cut {
+	h.label = w.flowLabel(a, h, data)
+	h.ttl--
+	next, hdrLen := h.proto, len6
+	if frag {
 		putFrag(p.Buf[at-lenFrag:], next, h.off8, h.more, h.id)
-		put6(p.Buf[at-lenFrag-len6:], tc, label, lenFrag+h.dataLen, protoFragment, h.ttl-1, f.src6, f.dst6)
-		p.window(at-lenFrag-len6, len6+lenFrag+h.dataLen)
-		p.Offload = h.offload(&p.Offload, len6+lenFrag, GSOTCPv6)
-	} else {
-		put6(p.Buf[at-len6:], tc, label, h.dataLen, next, h.ttl-1, f.src6, f.dst6)
-		p.window(at-len6, len6+h.dataLen)
-		p.Offload = h.offload(&p.Offload, len6, GSOTCPv6)
+		next, hdrLen = protoFragment, len6+lenFrag
 	}
-	if cut {
-		return Result{Split, Translated}
-	}
-	return Result{Forward, Translated}
+	h.put6(p.Buf[at-hdrLen:], next, hdrLen-len6+h.dataLen, a.src6, a.dst6)
+	p.window(at-hdrLen, hdrLen+h.dataLen)
+	p.Offload = h.offload(&p.Offload, hdrLen, GSOTCPv6)
 }
 
 // apply returns what becomes of a TOS octet or Traffic Class.

@@ -59,29 +59,21 @@ func (w *Worker) v6to4(p *Packet) Result {
 		return drop(ICMPChecksum)
 	}
 
-	if !known || isError {
-		dst4, how, pfx := w.from6(dst)
-		if w.staysLocal(dst4) {
-			return drop(LinkLocal)
+	if isError {
+		return w.error6to4(p, &h, src, dst)
+	}
+	if !known {
+		t := tuple6{src: src, dst: dst, proto: h.proto}
+		t.srcPort, t.dstPort = h.portsOf(data)
+		var a addresses
+		back, no := w.resolve6(&t, &a, &h.ports)
+		if no.why != ok {
+			return w.unmapped6(p, &h, no)
 		}
-		if !how.mapped() {
-			return w.unmapped6(p, &h, how, NoDestination)
+		if back != nil {
+			return w.hairpin(p, &h, data, &t, &a, back)
 		}
-		if isError {
-			return w.error6to4(p, &h, src, dst, dst4, pfx)
-		}
-		src4, how, from := w.source6(src, pfx)
-		if !how.mapped() {
-			return w.unmapped6(p, &h, how, NoSource)
-		}
-		if w.loop6(from, pfx, dst4) {
-			return w.unmapped6(p, &h, unmapped, NoDestination)
-		}
-		if pfx != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.s.tab.covers4(dst4) {
-			return w.hairpin(p, &h, data, src, dst, src4, dst4, pfx)
-		}
-		delta := src4.sum() + dst4.sum() + minus(src.sum()+dst.sum())
-		w.keep(f, src, dst, src4, dst4, delta)
+		w.keep(f, &a, a.to4())
 	}
 
 	cut, mtu := w.size6(&h)
@@ -161,18 +153,10 @@ func (h *header) fragWord4(n int) (word uint16) {
 	return 0
 }
 
-// write4 replaces the IPv6 header and its extension headers by an IPv4 header
-// and mends the transport checksum.
+// write4 replaces the IPv6 header and its extension headers by an IPv4 header and
+// rewrites the transport header.
 func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Result {
-	proto := h.proto
-	if h.off8 == 0 {
-		if h.proto == protoICMPv6 {
-			proto = protoICMPv4
-			echo4(data, f.src6.sum()+f.dst6.sum(), h.dataLen)
-		} else {
-			h.fixChecksum(data, uint64(f.delta))
-		}
-	}
+	h.proto = h.rewriteTo4(data, &f.addresses, uint64(f.delta))
 	if cut && h.gso == 0 {
 		h.complete(data)
 	}
@@ -180,16 +164,16 @@ func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Re
 	if cut {
 		word &^= flagDF
 	}
-	id := uint16(h.id)
 	switch {
 	case h.fh:
 	case word&flagDF != 0:
-		id = w.randomIdent()
+		h.id = uint32(w.randomIdent())
 	default:
-		id = w.ident(f, proto, h.segments())
+		h.id = uint32(w.ident(f, h.proto, h.segments()))
 	}
+	h.tos, h.ttl = w.s.cfg.TOS6to4.apply(h.tos), h.ttl-1
 	at := p.Off + h.hdrLen - len4
-	put4(p.Buf[at:], w.s.cfg.TOS6to4.apply(h.tos), h.dataLen, id, word, h.ttl-1, proto, f.src4, f.dst4)
+	h.put4(p.Buf[at:], h.dataLen, word, f.src4, f.dst4)
 	p.window(at, len4+h.dataLen)
 	p.Offload = h.offload(&p.Offload, len4, GSOTCPv4)
 	if cut {
