@@ -5,6 +5,7 @@ package pool
 import (
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 )
 
@@ -61,5 +62,10 @@ func keepOwner(f *os.File, old fs.FileInfo) bool {
 	if now, ok := fi.Sys().(*syscall.Stat_t); ok && now.Uid == st.Uid && now.Gid == st.Gid {
 		return true
 	}
-	return f.Chown(int(st.Uid), int(st.Gid)) == nil || f.Chown(-1, int(st.Gid)) == nil
+	if os.Geteuid() == 0 && f.Chown(int(st.Uid), int(st.Gid)) == nil {
+		return true
+	}
+	// Not without need: a seccomp filter may end the process for the call.
+	groups, _ := os.Getgroups()
+	return slices.Contains(groups, int(st.Gid)) && f.Chown(-1, int(st.Gid)) == nil
 }
