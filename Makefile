@@ -9,7 +9,7 @@ BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
 	@scripts/need nft=nftables
-	@$(GO) run ./internal/demo -tayga bin/tayga
+	@$(GO) run ./internal/cmd/demo -tayga bin/tayga
 
 # Everything that has to hold.
 test:
@@ -58,7 +58,7 @@ vuln:
 
 # Rules of translate broken on purpose, one at a time: some test notices each.
 mutants:
-	@$(GO) run ./internal/mutants
+	@$(GO) run ./internal/cmd/mutants
 
 # Which part of the statements the tests reach, at least as promised; the lines that
 # they do not reach: make cover COVERFLAGS=-v
@@ -72,22 +72,22 @@ twin:
 # The binary treated badly in a laboratory: needs root and /dev/net/tun. One fault
 # only: make faults FAULTS=-only=disk; less of each: FAULTS=-short
 faults: build
-	@$(GO) run ./internal/faults -tayga bin/tayga $(FAULTS)
+	@$(GO) run ./internal/cmd/faults -tayga bin/tayga $(FAULTS)
 
 # Mixed traffic, reloads and changes for a while: make soak SOAKTIME=1h for more.
 SOAKTIME ?= 10m
 soak: build
-	@$(GO) run ./internal/soak -tayga bin/tayga -time $(SOAKTIME)
+	@$(GO) run ./internal/cmd/soak -tayga bin/tayga -time $(SOAKTIME)
 
 # The tests that need namespaces, ten times over; without cgo, as tayga is
 # installed, so that its sandbox is complete.
 netns:
-	CGO_ENABLED=0 STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 -timeout 30m ./internal/netlab ./internal/labtest ./internal/demo ./internal/sandbox ./tun ./cmd/tayga
+	CGO_ENABLED=0 STEPPE_REQUIRE_NETNS=1 $(GO) test -count 10 -timeout 30m ./internal/test/netlab ./internal/e2e/labtest ./internal/cmd/demo ./internal/sandbox ./tun ./cmd/tayga
 
 # Beside Debian's tayga, and what takes long, in full length.
 peers:
 	@scripts/need tayga=tayga
-	STEPPE_REQUIRE_NETNS=1 STEPPE_REQUIRE_PEER=1 $(GO) test -count 1 -v ./internal/peer
+	STEPPE_REQUIRE_NETNS=1 STEPPE_REQUIRE_PEER=1 $(GO) test -count 1 -v ./internal/e2e/peer
 	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -run 'SideBySide|DebiansTayga|ReloadUnderTraffic' ./cmd/tayga -reloads 1000
 
 # The pages of docs/deploy followed to the letter on freshly installed Debian
@@ -104,18 +104,18 @@ E2E ?= E2E|Queues|Memory|MapFile
 bench:
 	@scripts/bench bench/results/latest.txt '-bench $(value MICRO) -count 6 -benchtime 100ms' \
 		'-bench $(E2E) -benchtime 1x -rounds 6'; status=$$?; \
-	$(GO) run ./internal/benchtool json bench/results/latest.txt >bench/results/latest.json && \
+	$(GO) run ./internal/cmd/benchtool json bench/results/latest.txt >bench/results/latest.json && \
 	$(GO) run $(BENCHSTAT) -ignore /round -filter '-/gateway:all AND -.unit:B/s AND -.unit:B/op' \
 		bench/results/latest.txt && exit $$status
 
 # A minute, in CI: no allocation on the packet path, no benchmark that has lost its
 # name, no packet lost in a reload.
 bench-smoke:
-	@$(GO) run ./internal/benchtool smoke
+	@$(GO) run ./internal/cmd/benchtool smoke
 
 # The names of all benchmarks, after one was added or renamed: bench/results/names.txt
 bench-names:
-	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/benchtool smoke -update
+	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/cmd/benchtool smoke -update
 
 # Is the packet path slower than it was? Builds a revision and the working tree, and
 # runs their benchmarks in turn: make bench-ab BASE=main. Less: MICRO=Translate;
@@ -130,7 +130,7 @@ COUNT ?= 3
 THRESHOLD ?= 3
 ABFLAGS ?=
 bench-ab:
-	@$(GO) run ./internal/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(value MICRO)' \
+	@$(GO) run ./internal/cmd/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(value MICRO)' \
 		-rounds $(ROUNDS) -count $(COUNT) -threshold $(THRESHOLD) $(ABFLAGS)
 
 # Side by side with the kernel and Debian's tayga: needs root and /dev/net/tun.
@@ -140,5 +140,5 @@ bench-compare:
 	@scripts/need tayga=tayga
 	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/compare.txt '-bench $(E2E) -benchtime 1x $(E2EFLAGS)' \
 		'-bench Translate/.*/proto=tcp/kind=plain|Restore|Table|Pool -count 5 -benchtime 200ms'; status=$$?; \
-	$(GO) run ./internal/benchplot -svg bench/results/compare.svg -readme bench/README.md \
+	$(GO) run ./internal/cmd/benchplot -svg bench/results/compare.svg -readme bench/README.md \
 		bench/results/compare.txt && exit $$status

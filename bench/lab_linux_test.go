@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 var (

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

@@ -3,8 +3,8 @@ package fuzz
 import (
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
-	"github.com/steppe-nat64/steppe/internal/refxlat"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/refxlat"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

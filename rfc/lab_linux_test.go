@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 )

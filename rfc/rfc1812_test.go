@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

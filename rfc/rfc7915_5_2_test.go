@@ -3,7 +3,7 @@ package rfc
 import (
 	"testing"
 
-	pt "github.com/steppe-nat64/steppe/internal/packettest"
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

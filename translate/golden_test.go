@@ -3,7 +3,7 @@ package translate_test
 import (
 	"testing"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

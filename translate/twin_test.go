@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
-	"github.com/steppe-nat64/steppe/internal/refxlat"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/refxlat"
 	"github.com/steppe-nat64/steppe/translate"
 )
 

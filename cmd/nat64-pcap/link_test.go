@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
 )
 
 // The line of many subscribers is PPPoE, whose captures gave no packets. What lies

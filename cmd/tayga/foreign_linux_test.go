@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // asFiltered makes the test binary put itself under a filter, as a service manager

@@ -15,8 +15,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // asInmate makes the test binary start as tayga does, and then try what it is

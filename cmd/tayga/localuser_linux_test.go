@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // What a local user without privilege can do with files.

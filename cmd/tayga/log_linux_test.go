@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // Whoever reads what the daemon prints may end before it does. The next line took

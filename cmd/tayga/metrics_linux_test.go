@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // scrape is what Prometheus would read: values by name and labels, as written.

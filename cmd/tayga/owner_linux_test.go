@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 	"github.com/steppe-nat64/steppe/tun"
 )
 

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
-	. "github.com/steppe-nat64/steppe/internal/packettest" // the table below is packets and nothing else
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
+	. "github.com/steppe-nat64/steppe/internal/test/packettest" // the table below is packets and nothing else
 )
 
 // sideConf is understood by TAYGA 0.9.2.

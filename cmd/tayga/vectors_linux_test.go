@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/netlab"
 	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
 // debianTayga is TAYGA 0.9.2 as Debian ships it.

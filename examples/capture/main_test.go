@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/steppe-nat64/steppe/internal/packettest"
+	"github.com/steppe-nat64/steppe/internal/test/packettest"
 )
 
 func write(t *testing.T, name string, link layers.LinkType, packets ...[]byte) {

@@ -91,13 +91,13 @@ func TestBans(t *testing.T) {
 	for _, pkg := range []string{"./translate", "./pool", "./tun", "./cmd/tayga"} {
 		for _, dep := range deps(t, pkg) {
 			for ban, why := range map[string]string{
-				"github.com/google/gopacket":    "it decodes packets for tests",
-				"github.com/stretchr/testify":   "it is for tests",
-				"github.com/ajstarks/svgo":      "it draws plots",
-				module + "/internal/netlab":     "it is the laboratory",
-				module + "/internal/packettest": "it builds packets for tests",
-				module + "/internal/refxlat":    "it judges the translator",
-				"testing":                       "programs are not tests",
+				"github.com/google/gopacket":         "it decodes packets for tests",
+				"github.com/stretchr/testify":        "it is for tests",
+				"github.com/ajstarks/svgo":           "it draws plots",
+				module + "/internal/test/netlab":     "it is the laboratory",
+				module + "/internal/test/packettest": "it builds packets for tests",
+				module + "/internal/test/refxlat":    "it judges the translator",
+				"testing":                            "programs are not tests",
 			} {
 				if dep == ban || strings.HasPrefix(dep, ban+"/") {
 					t.Errorf("%s imports %s: %s", pkg, dep, why)
@@ -119,7 +119,7 @@ func TestBans(t *testing.T) {
 func TestOnly(t *testing.T) {
 	homes := map[string]string{
 		"github.com/prometheus": module + "/internal/metrics",
-		"golang.org/x/perf":     module + "/internal/benchtool",
+		"golang.org/x/perf":     module + "/internal/cmd/benchtool",
 	}
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}} {{join .XTestImports \" \"}}", "./...")
 	cmd.Dir = "../.."

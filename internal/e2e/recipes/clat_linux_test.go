@@ -1,0 +1,126 @@
+package recipes
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/test/netlab"
+)
+
+// provide makes a machine of the internet's gateway: a provider with NAT64 for
+// customers in 2001:db8:1::/48, and DNS64 on 2001:db8:1::1.
+func (n *internet) provide(gw *Machine, deb string) {
+	gw.Copy(deb, "/root/steppe_1_amd64.deb")
+	gw.Sh("apt-get install -y ./steppe_1_amd64.deb bind9 nftables")
+	gw.Write("/etc/tayga.conf", `tun-device nat64
+tun-up yes
+ipv4-addr 192.168.255.1
+ipv6-addr 2001:db8:1::64
+prefix 64:ff9b::/96
+tun-route 64:ff9b::/96
+dynamic-pool 192.168.255.0/24
+tun-route 192.168.255.0/24
+`)
+	gw.Write("/etc/bind/named.conf.options", `options {
+	directory "/var/cache/bind";
+	listen-on-v6 { 2001:db8:1::1; };
+	allow-query { 2001:db8:1::/48; };
+	dns64 64:ff9b::/96 { clients { any; }; };
+};
+`)
+	gw.Sh(`
+		sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+		nft 'table ip nat64 { chain postrouting { type nat hook postrouting priority srcnat; ip saddr 192.168.255.0/24 oifname "eth0" masquerade; }; }'
+		systemctl restart named
+		systemctl start tayga`)
+	n.trustBIND(gw)
+}
+
+// TestRecipeCLAT follows clat.md: a host, then a router, behind a NAT64 of ours.
+func TestRecipeCLAT(t *testing.T) {
+	r := Open(t, "docs/deploy/clat.md", append(outside, "nftables")...)
+	gw, host, router, machine := r.Machine("gateway"), r.Machine("host"), r.Machine("router"), r.Machine("machine")
+	n := newInternet(r, gw.Host)
+	join(r, "access", map[*netlab.Host]string{gw.Host: "eth1", host.Host: "eth0", router.Host: "eth0"})
+	r.Link(router.Host, "eth1", machine.Host, "eth0", 1500)
+	gw.Addr("eth1", "2001:db8:1::1/64")
+	host.Addr("eth0", "2001:db8:1::2/64")
+	host.DefaultRoute("2001:db8:1::1", "")
+	router.Addr("eth0", "2001:db8:1::3/64")
+	router.DefaultRoute("2001:db8:1::1", "")
+	router.Addr("eth1", "192.168.1.1/24")
+	gw.Route("2001:db8:1:fe00::/56", "2001:db8:1::3", "")
+	machine.Addr("eth0", "192.168.1.7/24")
+	machine.DefaultRoute("192.168.1.1", "")
+	r.Boot()
+	n.serve()
+	deb := r.Package()
+	n.provide(gw, deb)
+	for _, m := range []*Machine{host, router} {
+		m.Write("/etc/resolv.conf", "nameserver 2001:db8:1::1\n")
+		m.Copy(deb, "/root/steppe_1_amd64.deb")
+	}
+	for _, m := range []*Machine{host, machine} {
+		m.Sh("apt-get install -y curl nftables")
+	}
+
+	_, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
+	require.Error(t, err, "the host has IPv4 already")
+	r.Follow("What is taken for granted")
+	r.Follow("Install")
+	r.Follow("The translator")
+	r.Follow("See that it works")
+
+	// An IPv4 socket and a literal address. The server sees the provider.
+	c, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
+	require.NoError(t, err)
+	require.Contains(t, c.LocalAddr().String(), "192.0.0.1:")
+	require.NoError(t, c.Close())
+	fetch(t, "http://9.9.1.2/page", pageOf(n.v4only), host)
+	require.Equal(t, []string{"203.0.113.2"}, visitors(n.v4only))
+	n.try4(t, host, n.v4only, "9.9.1.2")
+
+	// IPv6 goes as it went before, with the host's own address.
+	fetch(t, "http://dual.test/page", pageOf(n.world), host)
+	require.Equal(t, []string{"2001:db8:1::2"}, visitors(n.world))
+
+	host.Reboot()
+	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
+
+	r.Follow("A router")
+	fetch(t, "http://9.9.1.2/page", pageOf(n.v4only), machine, machine)
+	n.try4(t, machine, n.v4only, "9.9.1.2")
+	n.try4(t, router, n.v4only, "9.9.1.2")
+	router.Reboot()
+	machine.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
+
+	r.Follow("Undo")
+	_, err = host.Try("ping -c 1 -W 2 9.9.1.2")
+	require.Error(t, err)
+	for _, m := range []*Machine{host, router} {
+		require.NotContains(t, m.Sh("ip link; ip -6 neighbour show proxy; nft list ruleset; ls /etc /etc/sysctl.d /etc/systemd/system"), "clat")
+	}
+}
+
+// try4 has a machine talk with another by IPv4: much in both directions, and
+// datagrams that need fragments. ICMP errors about sizes do not get past the isp
+// meanwhile.
+func (n *internet) try4(t *testing.T, client, server *Machine, addr string) {
+	t.Helper()
+	transfers, err := server.ServeTransfers(addr + ":5001")
+	require.NoError(t, err)
+	defer transfers.Close()
+	echo, err := server.ServeUDPEcho(addr + ":5002")
+	require.NoError(t, err)
+	defer echo.Close()
+	n.isp.Nft(`table ip hole { chain forward { type filter hook forward priority 0; icmp type destination-unreachable drop; }; }`)
+	defer n.isp.Nft(`delete table ip hole`)
+	_, err = client.Download(addr+":5001", 4<<20, time.Minute)
+	require.NoError(t, err)
+	_, err = client.Upload(addr+":5001", 4<<20, time.Minute)
+	require.NoError(t, err)
+	_, err = client.UDPEcho(addr+":5002", netlab.UDPEcho{Sizes: []int{10, 1400, 3000, 10}, Attempts: 3, Timeout: 5 * time.Second})
+	require.NoError(t, err)
+}
