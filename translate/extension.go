@@ -1,6 +1,10 @@
 package translate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
+)
 
 // ICMP extensions, RFC 4884. In the types that can carry one, an octet of the
 // second word names the length of the quote: octet 5 in ICMPv4 in units of 4
@@ -99,9 +103,9 @@ func (w *Worker) addNode(ext []byte, node addr6) []byte {
 	*(*[16]byte)(o[8:]) = node.array()
 	s = s[:n+lenNode]
 	if n == lenStructure {
-		binary.BigEndian.PutUint16(s[2:], ^fold(sum(s)))
+		binary.BigEndian.PutUint16(s[2:], ^checksum.Fold(checksum.Sum(s)))
 	} else if s[2]|s[3] != 0 { // 0: the sender wanted no checksum
-		update(s[2:], sum(o))
+		checksum.Update(s[2:], checksum.Sum(o))
 	}
 	return s
 }
@@ -112,7 +116,7 @@ func acceptsNode(ext []byte) bool {
 	if len(ext) <= lenStructure || ext[0]>>4 != 2 {
 		return false
 	}
-	if ext[2]|ext[3] != 0 && fold(sum(ext)) != 0xffff {
+	if ext[2]|ext[3] != 0 && checksum.Fold(checksum.Sum(ext)) != 0xffff {
 		return false // a new checksum would hide that it is damaged
 	}
 	for o := ext[lenStructure:]; len(o) > 0; {

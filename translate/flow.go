@@ -1,6 +1,10 @@
 package translate
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
+)
 
 // flow is a pair of addresses that may be translated, and what they become. A
 // worker remembers the last pairs that it resolved, so that the common packet
@@ -58,7 +62,7 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 // every time.
 func (w *Worker) keep(f *flow, a *addresses, delta uint64) {
 	f.addresses = *a
-	f.delta = uint32(fold(delta))
+	f.delta = uint32(checksum.Fold(delta))
 	f.idProto = 0
 	f.stamp = w.stamp
 	if w.s.mapper != nil {

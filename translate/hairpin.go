@@ -1,5 +1,7 @@
 package translate
 
+import "github.com/steppe-nat64/steppe/internal/checksum"
+
 // Hairpinning: two IPv6 hosts that have IPv4 addresses talk by these. In the
 // intrinsic mode of RFC 7757 §4.2.2 the translator does at once what two passes
 // would do: IPv6 to IPv4, and back under the rules of §4.2.1.
@@ -38,7 +40,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, t *tuple6, a *addres
 	}
 
 	a.src6, a.dst6 = newSrc, newDst
-	h.rewriteHairpin(data, newSrc.sum()+newDst.sum()+minus(t.src.sum()+t.dst.sum()))
+	h.rewriteHairpin(data, newSrc.sum()+newDst.sum()+checksum.Minus(t.src.sum()+t.dst.sum()))
 	if noChecksum {
 		setUDP6(data, newSrc, newDst)
 	}

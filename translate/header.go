@@ -1,6 +1,10 @@
 package translate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
+)
 
 // Protocol and next header numbers.
 const (
@@ -111,11 +115,11 @@ func (h *header) read4(b []byte) Reason {
 // 0xffff if its checksum is right.
 func headerSum4(b []byte, n int) uint16 {
 	v := (*hdr4)(b)
-	s := sum8(v[0:8]) + sum8(v[8:16]) + uint64(binary.BigEndian.Uint32(v[16:]))
+	s := checksum.Sum8(v[0:8]) + checksum.Sum8(v[8:16]) + uint64(binary.BigEndian.Uint32(v[16:]))
 	if n > len4 {
-		s += sum(b[len4:n])
+		s += checksum.Sum(b[len4:n])
 	}
-	return fold(s)
+	return checksum.Fold(s)
 }
 
 // badFragment reports whether a fragment cannot be part of any packet: a length
@@ -229,7 +233,7 @@ func (h *header) put4(b []byte, length int, word uint16, src, dst addr4) {
 	v[8], v[9] = h.ttl, h.proto
 	s := 0x4500 + uint64(h.tos) + uint64(total) + uint64(id) + uint64(word) +
 		uint64(h.ttl)<<8 + uint64(h.proto) + src.sum() + dst.sum()
-	binary.BigEndian.PutUint16(v[10:], ^fold(s))
+	binary.BigEndian.PutUint16(v[10:], ^checksum.Fold(s))
 	binary.BigEndian.PutUint32(v[12:], uint32(src))
 	binary.BigEndian.PutUint32(v[16:], uint32(dst))
 }

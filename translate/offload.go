@@ -1,6 +1,10 @@
 package translate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
+)
 
 // Super-packets: a kernel that is asked for it hands over TCP and UDP packets of
 // up to 64 KiB that it has not cut into segments yet, with a checksum that covers
@@ -82,7 +86,7 @@ func (w *Worker) completed(p *Packet, covered []byte) (res Result) {
 	old := *field
 	// The field holds the sum of a pseudo-header. Linux writes 0xffff for 0 whatever
 	// the protocol (skb_checksum_help).
-	c := ^fold(sum(covered))
+	c := ^checksum.Fold(checksum.Sum(covered))
 	if c == 0 {
 		c = 0xffff
 	}
@@ -145,7 +149,7 @@ func (h *header) settle(p *Packet) {
 	b := p.Bytes()
 	data := b[h.hdrLen:][:h.dataLen]
 	n := h.wireLen()
-	pseudo := uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])) + minus(uint64(h.dataLen)) + uint64(n)
+	pseudo := uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])) + checksum.Minus(uint64(h.dataLen)) + uint64(n)
 	if h.gso != 0 {
 		segmentHeader(data[:h.l4Len], h.proto, n-h.l4Len, n == h.dataLen)
 	}

@@ -2,6 +2,8 @@ package translate
 
 import (
 	"encoding/binary"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
 )
 
 // Sizes of the ICMP errors that we originate: as much of the packet as fits 576
@@ -101,7 +103,7 @@ func (w *Worker) broken6(p *Packet, h *header, b []byte, why Reason) Result {
 func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
 	msg[0], msg[1], msg[2], msg[3] = typ, code, 0, 0
 	binary.BigEndian.PutUint32(msg[4:], rest)
-	binary.BigEndian.PutUint16(msg[2:], ^fold(sum(msg)+pseudo))
+	binary.BigEndian.PutUint16(msg[2:], ^checksum.Fold(checksum.Sum(msg)+pseudo))
 }
 
 // unmapped4 refuses an IPv4 packet one of whose addresses has no counterpart:
@@ -147,13 +149,13 @@ func (w *Worker) self4(p *Packet, h *header, data []byte) Result {
 	if data[0] != icmp4Echo {
 		return drop(SelfICMP)
 	}
-	if fold(sum(data)) != 0xffff {
+	if checksum.Fold(checksum.Sum(data)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 	h.settle(p)
 	src := (*hdr4)(p.Bytes()).src()
 	data[0] = icmp4EchoReply
-	update(data[2:], minus(icmp4Echo<<8))
+	checksum.Update(data[2:], checksum.Minus(icmp4Echo<<8))
 	zeroSum4(data)
 	at := p.Off + h.hdrLen - len4
 	h.ttl, h.id = ownTTL, uint32(w.identFor(w.s.own4, src, protoICMPv4))
@@ -171,12 +173,12 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 		return drop(SelfICMP)
 	}
 	src := (*hdr6)(p.Bytes()).src()
-	if fold(sum(data)+src.sum()+w.s.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
+	if checksum.Fold(checksum.Sum(data)+src.sum()+w.s.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 	h.settle(p)
 	data[0] = icmp6EchoReply
-	update(data[2:], 1<<8)
+	checksum.Update(data[2:], 1<<8)
 	at := p.Off + h.hdrLen - len6
 	h.ttl = ownTTL
 	h.put6(p.Buf[at:], protoICMPv6, h.dataLen, w.s.own6, src)

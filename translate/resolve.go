@@ -3,6 +3,8 @@ package translate
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
 )
 
 // A tuple4 is what an IPv4 packet says about its flow. Both ports are 0 where the
@@ -44,11 +46,11 @@ type addresses struct {
 // to6 and to4 are the change of the pseudo-header's sum when a packet comes to be of
 // that family.
 func (a *addresses) to6() uint64 {
-	return a.src6.sum() + a.dst6.sum() + minus(a.src4.sum()+a.dst4.sum())
+	return a.src6.sum() + a.dst6.sum() + checksum.Minus(a.src4.sum()+a.dst4.sum())
 }
 
 func (a *addresses) to4() uint64 {
-	return a.src4.sum() + a.dst4.sum() + minus(a.src6.sum()+a.dst6.sum())
+	return a.src4.sum() + a.dst4.sum() + checksum.Minus(a.src6.sum()+a.dst6.sum())
 }
 
 // A mapper knows the flows of hosts that share IPv4 addresses by port. It is asked
@@ -412,7 +414,7 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 		newQsrc, newQdst = qsrc, qdst
 	}
 	out.src6, out.dst6 = newSrc, newDst
-	e.delta = newQsrc.sum() + newQdst.sum() + minus(in.src6.sum()+in.dst6.sum())
+	e.delta = newQsrc.sum() + newQdst.sum() + checksum.Minus(in.src6.sum()+in.dst6.sum())
 	in.src6, in.dst6 = newQsrc, newQdst
 	return ok
 }

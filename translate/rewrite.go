@@ -1,6 +1,10 @@
 package translate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
+)
 
 // ports are what a transport header gets as its source and destination port; of an
 // ICMP Echo message both are the identifier. Tables leave them alone: only who maps a
@@ -36,7 +40,7 @@ func (h *header) rewriteTo4(data []byte, a *addresses, delta uint64) (proto uint
 	case h.proto == protoICMPv6:
 		if h.off8 == 0 {
 			to, _, _ := icmpCounterpart(rules6to4[:], data[0], 0)
-			h.rewriteEcho(data, to, minus(a.src6.sum()+a.dst6.sum()+pseudo6(h.dataLen)))
+			h.rewriteEcho(data, to, checksum.Minus(a.src6.sum()+a.dst6.sum()+pseudo6(h.dataLen)))
 			zeroSum4(data)
 		}
 		return protoICMPv4
@@ -61,15 +65,15 @@ func (h *header) rewriteHairpin(data []byte, delta uint64) {
 // rewriteEcho gives the ICMP Echo message in data another type and, if that is set,
 // identifier. pseudo is the change of its pseudo-header's sum.
 func (h *header) rewriteEcho(data []byte, to uint8, pseudo uint64) {
-	delta := pseudo + uint64(to)<<8 + minus(uint64(data[0])<<8)
+	delta := pseudo + uint64(to)<<8 + checksum.Minus(uint64(data[0])<<8)
 	data[0] = to
 	if h.ports.set && len(data) >= 6 {
 		id := data[4:6]
-		delta += uint64(h.ports.src) + minus(uint64(binary.BigEndian.Uint16(id)))
+		delta += uint64(h.ports.src) + checksum.Minus(uint64(binary.BigEndian.Uint16(id)))
 		binary.BigEndian.PutUint16(id, h.ports.src)
 	}
 	if len(data) >= 4 {
-		update(data[2:], delta)
+		checksum.Update(data[2:], delta)
 	}
 }
 
@@ -80,7 +84,7 @@ func (h *header) rewritePorts(data []byte, pseudo uint64) {
 	delta := pseudo
 	if h.ports.set && len(data) >= 4 && checksumOffset(h.proto) != 0 {
 		now := uint32(h.ports.src)<<16 | uint32(h.ports.dst)
-		delta += uint64(now) + minus(uint64(binary.BigEndian.Uint32(data)))
+		delta += uint64(now) + checksum.Minus(uint64(binary.BigEndian.Uint32(data)))
 		binary.BigEndian.PutUint32(data, now)
 	}
 	if !h.partial {
@@ -88,7 +92,7 @@ func (h *header) rewritePorts(data []byte, pseudo uint64) {
 		return
 	}
 	c := data[checksumOffset(h.proto):]
-	binary.BigEndian.PutUint16(c, fold(uint64(binary.BigEndian.Uint16(c))+pseudo))
+	binary.BigEndian.PutUint16(c, checksum.Fold(uint64(binary.BigEndian.Uint16(c))+pseudo))
 }
 
 // checksumOffset is where a protocol keeps its checksum over the pseudo-header,
@@ -113,13 +117,13 @@ func fixTransport(data []byte, proto uint8, delta uint64) {
 	}
 	c := data[off : off+2]
 	if proto == protoTCP || proto == protoDCCP {
-		update(c, delta)
+		checksum.Update(c, delta)
 		return
 	}
 	if proto == protoUDP && c[0]|c[1] == 0 {
 		return // no checksum: RFC 768
 	}
-	update(c, delta)
+	checksum.Update(c, delta)
 	if c[0]|c[1] == 0 {
 		c[0], c[1] = 0xff, 0xff // RFC 768: zero would mean "no checksum"
 	}
@@ -139,7 +143,7 @@ func (h *header) complete(data []byte) {
 func finishChecksum(hdr, payload []byte, proto uint8, pseudo uint64) {
 	c := hdr[checksumOffset(proto):][:2]
 	c[0], c[1] = 0, 0
-	v := ^fold(sum(hdr) + sum(payload) + pseudo)
+	v := ^checksum.Fold(checksum.Sum(hdr) + checksum.Sum(payload) + pseudo)
 	if v == 0 && proto == protoUDP {
 		v = 0xffff
 	}
@@ -149,7 +153,7 @@ func finishChecksum(hdr, payload []byte, proto uint8, pseudo uint64) {
 // setUDP6 gives the UDP packet in data the checksum that it never had.
 func setUDP6(data []byte, src, dst addr6) {
 	n := udpLen(data)
-	c := ^fold(sum(data[:n]) + src.sum() + dst.sum() + uint64(n) + protoUDP)
+	c := ^checksum.Fold(checksum.Sum(data[:n]) + src.sum() + dst.sum() + uint64(n) + protoUDP)
 	if c == 0 {
 		c = 0xffff
 	}
@@ -160,7 +164,7 @@ func setUDP6(data []byte, src, dst addr6) {
 // alone. ICMPv4 has no pseudo-header, so an Echo Reply may be one: the only sum that
 // is 0, which RFC 1624 equation 3 takes for 0xffff.
 func zeroSum4(data []byte) {
-	if len(data) >= 4 && data[2]|data[3] == 0 && sum(data) == 0 {
+	if len(data) >= 4 && data[2]|data[3] == 0 && checksum.Sum(data) == 0 {
 		data[2], data[3] = 0xff, 0xff
 	}
 }

@@ -3,6 +3,8 @@ package translate
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/steppe-nat64/steppe/internal/checksum"
 )
 
 // MaxPieces is how many packets Fragment may need at once for a super-packet:
@@ -52,7 +54,7 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 		var l4 [60]byte
 		hdr := l4[:copy(l4[:l4Len], data)]
 		segmentHeader(hdr, proto, n, isLast)
-		finishChecksum(hdr, data[l4Len:l4Len+n], proto, partial+minus(uint64(len(data)))+uint64(l4Len+n))
+		finishChecksum(hdr, data[l4Len:l4Len+n], proto, partial+checksum.Minus(uint64(len(data)))+uint64(l4Len+n))
 		if isLast {
 			copy(data, hdr)
 			p.Offload = Offload{}
@@ -71,7 +73,7 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 		filled += used
 
 		// Move the headers behind the segment that is gone.
-		binary.BigEndian.PutUint16(field, fold(partial+minus(uint64(n))))
+		binary.BigEndian.PutUint16(field, checksum.Fold(partial+checksum.Minus(uint64(n))))
 		if proto == protoTCP {
 			binary.BigEndian.PutUint32(data[4:], binary.BigEndian.Uint32(data[4:])+uint32(n))
 			data[13] &^= tcpCWR // announced once: RFC 3168 §6.1.2

@@ -1,5 +1,7 @@
 package translate
 
+import "github.com/steppe-nat64/steppe/internal/checksum"
+
 // v4to6 takes an IPv4 packet through RFC 7915 §4. What is refused is found out
 // before anything is written. Packets that no RFC has dropped silently are answered:
 // rfc/README.md lists both kinds.
@@ -59,7 +61,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if h.ttl <= 1 {
 		return w.refuse4(p, &h, HopLimit, icmp4TimeExceeded, 0, 0)
 	}
-	if isError && fold(sum(data)) != 0xffff {
+	if isError && checksum.Fold(checksum.Sum(data)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 

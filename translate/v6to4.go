@@ -1,5 +1,7 @@
 package translate
 
+import "github.com/steppe-nat64/steppe/internal/checksum"
+
 // v6to4 takes an IPv6 packet through RFC 7915 §5, in the same order as v4to6.
 func (w *Worker) v6to4(p *Packet) Result {
 	var h header
@@ -55,7 +57,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if h.ttl <= 1 {
 		return w.refuse6(p, &h, HopLimit, icmp6TimeExceeded, 0, 0)
 	}
-	if isError && fold(sum(data)+src.sum()+dst.sum()+pseudo6(len(data))) != 0xffff {
+	if isError && checksum.Fold(checksum.Sum(data)+src.sum()+dst.sum()+pseudo6(len(data))) != 0xffff {
 		return drop(ICMPChecksum)
 	}
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/checksum"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -185,7 +186,7 @@ func (x *prober) in(sizes ...int) error {
 		binary.BigEndian.PutUint16(udp[2:], x.here.Port())
 		binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
 		copy(udp[lenUDP:], payload(i, size))
-		sum := ^fold(wordSum(udp) + pseudoSum(b, lenIPv6, len(udp)))
+		sum := ^checksum.Fold(checksum.Sum(udp) + pseudoSum(b, lenIPv6, len(udp)))
 		if sum == 0 {
 			sum = 0xffff
 		}

@@ -3,8 +3,8 @@ package tun
 import (
 	"bytes"
 	"encoding/binary"
-	"math/bits"
 
+	"github.com/steppe-nat64/steppe/internal/checksum"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -63,7 +63,7 @@ func soleDatagram(b []byte) int {
 	switch {
 	case len(b) > lenIPv4+lenUDP && b[0] == 0x45:
 		const moreOrOffset = 0x3fff
-		if b[9] != protoUDP || word(b[2:]) != len(b) || word(b[6:])&moreOrOffset != 0 || fold(wordSum(b[:lenIPv4])) != 0xffff {
+		if b[9] != protoUDP || word(b[2:]) != len(b) || word(b[6:])&moreOrOffset != 0 || checksum.Fold(checksum.Sum(b[:lenIPv4])) != 0xffff {
 			return 0
 		}
 		return udpIn(b, lenIPv4)
@@ -109,9 +109,9 @@ func sound(p *translate.Packet, ip int) bool {
 	pseudo := pseudoSum(b, ip, len(udp))
 	switch p.Offload {
 	case translate.Offload{}:
-		return fold(wordSum(udp)+pseudo) == 0xffff
+		return checksum.Fold(checksum.Sum(udp)+pseudo) == 0xffff
 	case translate.Offload{Flags: translate.OffloadNeedsCsum, CsumStart: uint16(ip), CsumOffset: udpChecksum}:
-		return word(udp[udpChecksum:]) == int(fold(pseudo))
+		return word(udp[udpChecksum:]) == int(checksum.Fold(pseudo))
 	}
 	return false
 }
@@ -133,12 +133,12 @@ func couple(ps []translate.Packet) {
 	if ip == lenIPv4 {
 		binary.BigEndian.PutUint16(b[2:], uint16(ip+n))
 		b[10], b[11] = 0, 0
-		binary.BigEndian.PutUint16(b[10:], ^fold(wordSum(b[:ip])))
+		binary.BigEndian.PutUint16(b[10:], ^checksum.Fold(checksum.Sum(b[:ip])))
 	} else {
 		binary.BigEndian.PutUint16(b[4:], uint16(n))
 	}
 	binary.BigEndian.PutUint16(b[ip+4:], uint16(n))
-	binary.BigEndian.PutUint16(b[ip+udpChecksum:], fold(pseudoSum(b, ip, n)))
+	binary.BigEndian.PutUint16(b[ip+udpChecksum:], checksum.Fold(pseudoSum(b, ip, n)))
 	head.Offload = translate.Offload{
 		Flags:      translate.OffloadNeedsCsum,
 		GSOType:    translate.GSOUDPL4,
@@ -158,36 +158,5 @@ func pseudoSum(b []byte, ip, n int) uint64 {
 	if ip == lenIPv6 {
 		addrs = b[8:40]
 	}
-	return wordSum(addrs) + protoUDP + uint64(n)
-}
-
-// wordSum adds the 16-bit words of b up; see fold. It is less than 1<<33, so that a few
-// sums can be added up before they are folded.
-func wordSum(b []byte) uint64 {
-	var s, carry uint64
-	for ; len(b) >= 32; b = b[32:] {
-		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b), carry)
-		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[8:]), carry)
-		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[16:]), carry)
-		s, carry = bits.Add64(s, binary.BigEndian.Uint64(b[24:]), carry)
-	}
-	s, carry = bits.Add64(s, 0, carry)
-	s += carry
-	s = s>>32 + s&0xffffffff
-	for ; len(b) >= 2; b = b[2:] {
-		s += uint64(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		s += uint64(b[0]) << 8
-	}
-	return s
-}
-
-// fold brings a sum down to 16 bits, RFC 1071 §2.
-func fold(s uint64) uint16 {
-	s = s>>32 + s&0xffffffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	s = s>>16 + s&0xffff
-	return uint16(s)
+	return checksum.Sum(addrs) + protoUDP + uint64(n)
 }

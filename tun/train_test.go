@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/checksum"
 	"github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -35,7 +36,7 @@ func load(all [][]byte, partial bool) []translate.Packet {
 		p.Off, p.Len = Headroom, copy(p.Buf[Headroom:], b)
 		if ip := soleDatagram(p.Bytes()); partial && ip != 0 {
 			p.Offload = translate.Offload{Flags: translate.OffloadNeedsCsum, CsumStart: uint16(ip), CsumOffset: udpChecksum}
-			c := fold(pseudoSum(p.Bytes(), ip, p.Len-ip))
+			c := checksum.Fold(pseudoSum(p.Bytes(), ip, p.Len-ip))
 			p.Buf[p.Off+ip+6], p.Buf[p.Off+ip+7] = byte(c>>8), byte(c)
 		}
 	}

@@ -16,9 +16,9 @@ const module = "github.com/steppe-nat64/steppe"
 // other people's programs, so they bring next to nothing; the reasons for each
 // module are in ARCHITECTURE.md, and what of ours the others may import.
 var allowed = map[string][]string{
-	"translate": {"github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
+	"translate": {module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"pool":      {"github.com/hashicorp/golang-lru/v2"},
-	"tun":       {module + "/translate", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
+	"tun":       {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
 }
 
 func TestImports(t *testing.T) {

@@ -103,10 +103,10 @@ var mutants = []mutant{
 		`int(h.off8)*8 > maxLen`},
 
 	// Checksums.
-	{"fold-missing", "checksum.go",
+	{"fold-missing", "../internal/checksum/checksum.go",
 		"// 17 bits\n\ts = s>>16 + s&0xffff\n",
 		"// 17 bits\n"},
-	{"odd-octet-misplaced", "checksum.go",
+	{"odd-octet-misplaced", "../internal/checksum/checksum.go",
 		`s += uint64(b[0]) << 8`,
 		`s += uint64(b[0])`},
 	{"zero-checksum-sent", "rewrite.go",
@@ -125,8 +125,8 @@ var mutants = []mutant{
 		`case protoUDP, protoDCCP, protoUDPLite:`,
 		`case protoUDP, protoUDPLite:`},
 	{"icmp-checksum-unchecked", "v6to4.go",
-		`if isError && fold(`,
-		`if false && fold(`},
+		`if isError && checksum.Fold(`,
+		`if false && checksum.Fold(`},
 
 	// ICMP.
 	{"pointer-table", "icmp.go",
@@ -386,13 +386,13 @@ var mutants = []mutant{
 
 	// Ports, for who maps flows by them.
 	{"port-left-out-of-checksum", "rewrite.go",
-		`delta += uint64(now) + minus(uint64(binary.BigEndian.Uint32(data)))`,
+		`delta += uint64(now) + checksum.Minus(uint64(binary.BigEndian.Uint32(data)))`,
 		`_ = now`},
 	{"port-in-partial-checksum", "rewrite.go",
-		`fold(uint64(binary.BigEndian.Uint16(c))+pseudo))`,
-		`fold(uint64(binary.BigEndian.Uint16(c))+delta))`},
+		`checksum.Fold(uint64(binary.BigEndian.Uint16(c))+pseudo))`,
+		`checksum.Fold(uint64(binary.BigEndian.Uint16(c))+delta))`},
 	{"identifier-left-out-of-checksum", "rewrite.go",
-		`delta += uint64(h.ports.src) + minus(uint64(binary.BigEndian.Uint16(id)))`,
+		`delta += uint64(h.ports.src) + checksum.Minus(uint64(binary.BigEndian.Uint16(id)))`,
 		``},
 	{"flow-of-mapper-remembered", "flow.go",
 		`f.stamp = 0
