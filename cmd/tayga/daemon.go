@@ -64,10 +64,9 @@ var errNoConfig = errors.New("no configuration")
 // need not try again before somebody has changed the file.
 const exConfig = 78
 
-// managed reports whether a service manager started this process: the unit logs to the
-// journal, and such a manager is told when the daemon is ready. Everybody else gets the
-// exit status that TAYGA has.
-func managed(o options) bool { return o.sink == toJournal || os.Getenv("NOTIFY_SOCKET") != "" }
+// managed reports whether a service manager waits to be notified that this process is
+// ready. Every other caller gets the exit status that TAYGA has.
+func managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
 // serve runs the daemon until a signal ends it, and returns the exit status.
 // What goes wrong is also said on stderr, or to the parent, unless that leads
@@ -82,7 +81,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}
 	defer d.log.flush()
 
-	told := managed(o) // before the variable is taken out of the environment
+	told := managed() // before the variable is taken out of the environment
 	takeUmask()
 	d.signals = hear(obeyed)
 	signal.Ignore(syscall.SIGPIPE) // of which Go dies when a reader of stdout or stderr has gone

@@ -238,7 +238,7 @@ func TestExitStatusForManager(t *testing.T) {
 		args         []string
 	}{
 		{"unit", b.dir + "/notify", 78, []string{"--config", bad, "--journal", "--nodetach"}},
-		{"journal", "", 78, []string{"--config", bad, "--journal", "--nodetach"}},
+		{"journal", "", 1, []string{"--config", bad, "--journal", "--nodetach"}},
 		{"manager", b.dir + "/notify", 78, []string{"-c", bad, "-d"}},
 		{"by-hand", "", 1, []string{"-c", bad, "-d"}},
 		{"check", b.dir + "/notify", 1, []string{"-c", bad, "--check"}},
