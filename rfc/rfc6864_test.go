@@ -198,19 +198,19 @@ func identificationsOfProtocols(t *testing.T) {
 // now and then; the packets of none repeat a value within two minutes.
 func identificationsInTwoMinutes(t *testing.T) {
 	x := newXlat(t, nil)
-	const hosts = 100_000 // of which 2,000 send each second
+	const hosts = 100_000 // of which 1,000 send each second
 	rnd := rand.New(rand.NewPCG(6864, 120))
 	type use struct {
 		id uint16
 		at time.Duration
 	}
 	used := make([][]use, hosts)
-	for x.now < 5*time.Minute {
+	for x.now < 3*time.Minute {
 		host := rnd.IntN(hosts)
 		if rnd.IntN(4) == 0 {
 			host %= 100 // that send more often
 		}
-		x.now += time.Second / 2000
+		x.now += time.Second / 1000
 		p := pt.Buffer(pt.IP(between("2001:db8:6::6", fmt.Sprintf("2001:db8:64::c6%02x:%04x", host>>16, host&0xffff)), ping))
 		if res := x.w.Translate(x.now, &p); res.Verdict != translate.Forward {
 			t.Fatal(res)

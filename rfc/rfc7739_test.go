@@ -69,7 +69,7 @@ func identificationsBesideOthers(t *testing.T) {
 			}
 			return ip4(p.Bytes()).id()
 		}
-		for range 20_000 {
+		for range 8000 {
 			for range others {
 				n := theirs.IntN(30_000)
 				send(workers[theirs.IntN(2)], between("2001:db8:64::c000:209", fmt.Sprintf("2001:db8:64::cb00:%04x", n)))

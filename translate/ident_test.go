@@ -79,7 +79,7 @@ func TestIdentWindow(t *testing.T) {
 			}
 			last := make([]use, 1<<16)
 			now, sent := time.Hour, 0
-			for sent < 150_000 {
+			for sent < 140_000 {
 				if r.IntN(1000) == 0 {
 					now += time.Duration(r.IntN(90)) * time.Second // silence
 				}
@@ -121,7 +121,7 @@ func TestIdentOfOthers(t *testing.T) {
 	r := rand.New(rand.NewPCG(7739, 5))
 	now := time.Duration(0)
 	others := addr4(0)
-	for range 20_000 {
+	for range 6000 {
 		now += time.Duration(r.IntN(100)) * time.Millisecond
 		on := r.IntN(2)
 		n := 1
@@ -132,7 +132,7 @@ func TestIdentOfOthers(t *testing.T) {
 		g := f
 		workers[0][on].begin(now)
 		workers[1][on].begin(now)
-		for range r.IntN(100) { // new ones, and the same again and again
+		for range r.IntN(60) { // new ones, and the same again and again
 			others++
 			x := flow{addresses: addresses{src4: 2, dst4: others}}
 			if others%3 == 0 {
