@@ -83,9 +83,14 @@ func (w *Worker) identFor(src, dst addr4, proto uint8) uint16 {
 // ident returns the first of n identifications in a row for packets without DF from
 // f.src4 to f.dst4. Usually the worker has them.
 func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
-	b, counter := &w.ids[f.idAt], w.t.ids.counters[f.idAt].Load()
+	s := &w.t.ids
+	if f.idProto != uint16(proto)+1 {
+		f.idProto, f.idHash = uint16(proto)+1, s.hash(f.src4, f.dst4, proto)
+		f.idAt = uint16(f.idHash >> 48) // most are there
+	}
+	b, counter := &w.ids[f.idAt], s.counters[f.idAt].Load()
 	left := -b.next % identBlock
-	if f.idProto != uint16(proto)+1 || b.tag != identTag(f.idHash) || b.tag != uint32(counter>>32) ||
+	if b.tag != identTag(f.idHash) || b.tag != uint32(counter>>32) ||
 		uint32(n) > left || uint32(counter)-b.next > identStale || int32(b.next-w.clock) < 0 {
 		return w.newIdent(f, proto, uint32(n))
 	}
@@ -94,15 +99,10 @@ func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
 	return id
 }
 
-// newIdent is ident where the block is not known, or has to be a new one.
+// newIdent is ident where the counter is not where it was, or the block has to be a
+// new one.
 func (w *Worker) newIdent(f *flow, proto uint8, n uint32) uint16 {
-	s := &w.t.ids
-	if f.idProto != uint16(proto)+1 {
-		f.idProto, f.idHash = uint16(proto)+1, s.hash(f.src4, f.dst4, proto)
-		f.idAt = uint16(f.idHash >> 48) // most are there
-		return w.ident(f, proto, int(n))
-	}
-	tag := identTag(f.idHash)
+	s, tag := &w.t.ids, identTag(f.idHash)
 	for {
 		old := s.counters[f.idAt].Load()
 		if uint32(old>>32) != tag {
