@@ -122,7 +122,6 @@ func (w *Worker) resolve6(t *tuple6, a *addresses, ports *ports) (back *prefix60
 	if to, found := w.map6(t); found {
 		a.src4, a.dst4 = to.src, to.dst
 		ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
-		dst4 = to.dst
 	} else {
 		if w.staysLocal(dst4) {
 			return nil, refusal{NoDestination, linkLocal}
