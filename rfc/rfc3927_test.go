@@ -76,6 +76,8 @@ func TestRFC3927(t *testing.T) {
 					v6, other := embedIn(t, prefix, v4), embedIn(t, prefix, "8.8.8.8")
 					x.drop(pt.IP(between("2001:db8:6::6", v6), ping), translate.LinkLocal)
 					x.drop(pt.IP(between("2001:db8:6::6", v6), pt.EchoRequest(1, 2, nil)), translate.LinkLocal)
+					x.drop(pt.IP(pt.Header{Src: addr("2001:db8:6::6"), Dst: addr(v6), TTL: 1}, ping), translate.LinkLocal)
+					x.drop(pt.IP(pt.Header{Src: addr(v6), Dst: addr(other), TTL: 1}, ping), translate.LinkLocal)
 					x.drop(pt.IP(between(v6, other), ping), translate.LinkLocal)
 					x.drop(pt.IP(between(v6, embedIn(t, prefix, "8.8.4.4")), ping), translate.LinkLocal) // a hairpin
 					quote := pt.IP(between(v6, "2001:db8:6::6"), ping)

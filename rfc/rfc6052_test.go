@@ -380,6 +380,15 @@ func TestRFC6052Hosts(t *testing.T) {
 		}
 		wantEnds(t, x.forward(pt.IP(pt.From6(), ping)), "192.0.2.6 > 198.51.100.4")
 		wantEnds(t, x.forward(pt.IP(between("2001:db8:64::7", "2001:db8:64::c633:6404"), ping)), "192.0.2.7 > 198.51.100.4")
+		// An answer to such a packet would go to an IPv4 host that has sent nothing.
+		for _, pkt := range [][]byte{
+			pt.IP(pt.Header{Src: addr("2001:db8:64::808:808"), Dst: addr("2001:db8:64::c633:6404"), TTL: 1}, ping),
+			pt.IP(between("2001:db8:64::808:808", "2001:db8:bad::1"), ping),
+			pt.IP(between("2001:db8:64::808:808", x.Settings().IPv6.String()), ping),
+			pt.IP(between("2001:db8:64::808:808", x.Settings().IPv6.String()), pt.EchoRequest(1, 2, nil)),
+		} {
+			x.drop(pkt, translate.EmbeddedSource)
+		}
 		x = newXlat(t, func(s *settings) {
 			s.Prefixes = prefixes("2001:db8:64::/96", "2001:db8:65::/96")
 			s.Rules = []translate.PrefixRule{{Prefix: s.Prefixes[0], DropSource: true}}

@@ -51,11 +51,14 @@ func (h *header) isEcho4(b []byte) bool {
 }
 
 // refuse6 answers an IPv6 packet with an ICMPv6 error, or drops it where no
-// error may be sent: RFC 4443 §2.4 (e). Illegal sources and destinations are
-// gone when it is called.
+// error may be sent: RFC 4443 §2.4 (e). Illegal IPv6 sources and destinations are
+// gone when it is called; those that are illegal once they are IPv4 are found here.
 func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
-	src := (*hdr6)(b).src()
+	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
+	if silent := w.silent6(src, dst); silent != ok {
+		return drop(silent)
+	}
 	if w.s.own6 == (addr6{}) || h.off8 != 0 ||
 		h.proto == protoICMPv6 && isError6(b[h.hdrLen]) || !w.spend(why, w.errorHost6(src)) {
 		return drop(why)
@@ -175,6 +178,9 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 	src := (*hdr6)(p.Bytes()).src()
 	if checksum.Fold(checksum.Sum(data)+src.sum()+w.s.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
+	}
+	if silent := w.silent6(src, w.s.own6); silent != ok {
+		return drop(silent)
 	}
 	h.settle(p)
 	data[0] = icmp6EchoReply

@@ -631,6 +631,29 @@ func (s *state) dropsSource(pfx *prefix6052) bool {
 	return pfx != nil && (pfx.dropSource || s.cfg.RefuseEmbeddedSource)
 }
 
+// silent6 returns why a packet is dropped silently for its addresses, whatever else is
+// wrong with it: an answer to a source inside a prefix would go to an IPv4 host that
+// has sent nothing. It is asked before an answer, since addresses are mapped later.
+func (w *Worker) silent6(src, dst addr6) Reason {
+	if dst != w.s.own6 {
+		switch dst4, how, _ := w.from6(dst); {
+		case w.staysLocal(dst4):
+			return LinkLocal
+		case how == illegal:
+			return IllegalDestination
+		}
+	}
+	switch src4, how, from := w.from6(src); {
+	case w.s.dropsSource(from):
+		return EmbeddedSource
+	case w.staysLocal(src4):
+		return LinkLocal
+	case how == illegal:
+		return IllegalSource
+	}
+	return ok
+}
+
 // host asks a pool who holds a. A host that no packet may come from has not got
 // it by asking, so nothing is sent there.
 func (s *state) host(dyn Dynamic, a addr4) (host addr6, how how) {

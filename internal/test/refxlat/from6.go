@@ -199,5 +199,9 @@ func (x *Xlat) self6(p packet) (outcome, error) {
 	if p.proto != icmp6 {
 		return outcome{}, tell(translate.SelfProtocol, 4, 1, uint32(p.protoAt))
 	}
-	return answerEcho(p, 128, 129)
+	o, err := answerEcho(p, 128, 129)
+	if why, silent := x.silent6(p.src, p.dst); err == nil && silent {
+		return outcome{}, drop(why)
+	}
+	return o, err
 }

@@ -68,20 +68,22 @@ func mayTell4(p packet) bool {
 
 // mayTell6 is RFC 4443 §2.4 (e), and RFC 7915 §5.4 for the errors that are its own.
 func mayTell6(p packet, reason translate.Reason) bool {
-	if reason == translate.FragmentChain && mayBeICMP(p) {
+	if !mayConcern6(p, reason) || p.proto == icmp6 && p.data[0] != 128 && p.data[0] != 129 {
 		return false
 	}
-	if p.proto == icmp6 {
-		switch reason {
-		case translate.HopLimit, translate.TooBig, translate.SourceRoute:
-		default:
-			return false
-		}
-		if p.data[0] != 128 && p.data[0] != 129 {
-			return false
-		}
-	}
 	return p.off8 == 0 && !illegal6(p.src)
+}
+
+// mayConcern6 reports whether an error for this reason may be about p at all: RFC 7915
+// §5.4 wants none of its own about ICMPv6.
+func mayConcern6(p packet, reason translate.Reason) bool {
+	switch reason {
+	case translate.FragmentChain:
+		return !mayBeICMP(p) && p.proto != icmp6
+	case translate.HopLimit, translate.TooBig, translate.SourceRoute:
+		return true
+	}
+	return p.proto != icmp6
 }
 
 // mayBeICMP reports whether the extension headers with which the data of p begins

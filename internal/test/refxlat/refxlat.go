@@ -13,6 +13,7 @@ package refxlat
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -85,6 +86,9 @@ func (x *Xlat) Translate(pkt []byte) (out [][]byte, res translate.Result) {
 	if !errors.As(err, &no) {
 		panic(err) // nothing else is ever returned
 	}
+	if no = x.silence(pkt, no); no.tell == nil {
+		return nil, translate.Result{Verdict: translate.Drop, Reason: no.reason}
+	}
 	if answer := x.originate(pkt, no); answer != nil {
 		return [][]byte{answer}, translate.Result{Verdict: translate.Reply, Reason: no.reason}
 	}
@@ -123,6 +127,42 @@ type refusal struct {
 type notice struct {
 	typ, code uint8
 	word      uint32 // MTU or pointer where the type has one
+}
+
+// silence takes the notice off a refused IPv6 packet that is dropped silently for its
+// addresses, whatever else is wrong with it.
+func (x *Xlat) silence(b []byte, no *refusal) *refusal {
+	if no.tell == nil || b[0]>>4 == 4 {
+		return no
+	}
+	p, _ := read6(b)
+	p.walk()
+	if why, silent := x.silent6(p.src, p.dst); silent && mayConcern6(p, no.reason) {
+		return &refusal{reason: why}
+	}
+	return no
+}
+
+// silent6 reports whether no answer may be given to a packet from src to dst, and why.
+func (x *Xlat) silent6(src, dst netip.Addr) (translate.Reason, bool) {
+	if d := x.static4(dst); d.how != unmapped && dst != x.cfg.IPv6 {
+		switch {
+		case x.staysLocal(d.addr):
+			return translate.LinkLocal, true
+		case x.illegal4(d.addr):
+			return translate.IllegalDestination, true
+		}
+	}
+	s := x.static4(src)
+	switch {
+	case s.how == byPrefix && x.dropsSource(s.prefix):
+		return translate.EmbeddedSource, true
+	case s.how != unmapped && x.staysLocal(s.addr):
+		return translate.LinkLocal, true
+	case s.how != unmapped && x.illegal4(s.addr):
+		return translate.IllegalSource, true
+	}
+	return 0, false
 }
 
 func (r *refusal) Error() string { return r.reason.String() }
