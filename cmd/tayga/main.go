@@ -4,7 +4,11 @@
 //
 //	main.go       the command line comes in, the exit status goes out
 //	options.go    getopt_long
-//	daemon.go     the life of the daemon, in TAYGA's order
+//	daemon.go     the life of the daemon: start.go, then packets until it ends
+//	start.go      what is done before the first packet, in TAYGA's order
+//	startlog.go   the log lines of a start
+//	signals.go    which signals are handled, and how; reload.go SIGHUP
+//	reattach.go   a device that was deleted; linkchange.go one that has changed
 //	detach.go     into the background
 //	device.go     the TUN device; link_linux.go its addresses and routes
 //	pump.go       the packets' loop
@@ -17,7 +21,9 @@
 //	log.go        log sinks; syslog.go, journal.go
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
-//	status.go     how the daemon is, for --status; metrics.go for Prometheus
+//	state.go      what the daemon knows of itself; report.go the report made of it
+//	statussocket.go where it is asked for; metrics.go for Prometheus
+//	status.go     --status: asks a running daemon
 //	doctor.go     what is missing, for --doctor
 package main
 

@@ -56,3 +56,12 @@ func monotonic() string {
 	}
 	return fmt.Sprintf("MONOTONIC_USEC=%d", ts.Nano()/1000)
 }
+
+// status is a line for systemctl status.
+func (d *daemon) status() string {
+	s := fmt.Sprintf("STATUS=Translating on %s, %d workers", d.dev.Name(), len(d.queues))
+	if d.foreign.queues > 0 {
+		s += fmt.Sprintf("; %s", foreignQueues(d.foreign.queues))
+	}
+	return s
+}

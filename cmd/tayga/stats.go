@@ -25,3 +25,19 @@ func statLines(s translate.Stats) []string {
 	}
 	return lines
 }
+
+// printStats answers SIGUSR1.
+func (d *daemon) printStats() {
+	s := d.trans.Stats()
+	for _, line := range statLines(s) {
+		d.log.noticef("%s", line)
+	}
+	n := uint64(0)
+	for _, refused := range d.vitals.refused() {
+		n += refused
+	}
+	if n > 0 {
+		d.log.noticef("refused by the kernel: %d packets", n)
+	}
+	d.log.noticef("%v", d.lenders)
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// start does what TAYGA does before its main loop, in the same order: files that
+// root may open, the device, and only then another identity.
+func (d *daemon) start() (err error) {
+	d.vitals.begin(d.o.configFile)
+	d.confFile = newConfFile(d.o.configFile, d.o.chroot)
+	if err := d.readConfig(); err != nil {
+		return err
+	}
+	id, err := lookUp(d.o)
+	if err != nil {
+		return err
+	}
+	writers, err := enterDataDir(d.conf.DataDir, d.o.user == "")
+	if err != nil {
+		return err
+	}
+	if d.o.chroot {
+		if err := checkJail(id, d.conf.DataDir); err != nil {
+			return err
+		}
+	}
+	if err := d.checkDataDir(writers, id); err != nil {
+		return err
+	}
+	d.wide = wideReaches(d.conf, d.o)
+	more, err := d.readMaps()
+	if err != nil {
+		return err
+	}
+	d.owner = id.owner()
+	if err := d.takeLocks(id); err != nil {
+		return err
+	}
+	if d.notifier, err = openNotifier(); err != nil {
+		if d.o.sink == toJournal {
+			return err
+		}
+		d.log.warningf("%v", err)
+	}
+	d.log.noticef("Starting tayga %s", version())
+
+	if err := d.makePools(more); err != nil {
+		return err
+	}
+	tab, err := d.table(more)
+	if err != nil {
+		return err
+	}
+	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
+		return err
+	}
+	if err := setUpLink(d.conf, d.log.infof); err != nil {
+		return err
+	}
+	tryOffloads(d.conf, d.dev, d.log)
+	if err := d.openStatus(id); err != nil {
+		return err
+	}
+	if err := d.openMetrics(); err != nil {
+		return err
+	}
+	if d.o.chroot {
+		if err := jail(); err != nil {
+			return err
+		}
+	}
+	if err := id.drop(); err != nil {
+		return err
+	}
+	d.confine() // before anything is read that others may have written
+	return d.build(tab, more)
+}
+
+// takeLocks makes sure that no other daemon has our pid file or our leases. One
+// that is about to end is waited for.
+func (d *daemon) takeLocks(id identity) (err error) {
+	k := locker{who: thisProcess(d.conf.TunDevice), signals: d.signals, waiting: func(name string, h holder) {
+		d.log.infof("Waiting for %s, which is locked by %v", name, h)
+	}}
+	if d.o.pidfile != "" {
+		if d.pid, err = openPidFile(d.o.pidfile, d.o.chroot, id, k); err != nil {
+			return err
+		}
+	}
+	if err := d.lockDataDir(k); err != nil {
+		return err
+	}
+	if d.pid != nil {
+		return d.pid.write()
+	}
+	return nil
+}
+
+// makePools makes what lends addresses, without any leases yet.
+func (d *daemon) makePools(more []taygaconf.Map) (err error) {
+	d.packets = newPacketLog(d.conf.Log, d.log)
+	if d.pools, err = d.conf.NewPools(more, d.packets.lease, time.Now()); err != nil {
+		return err
+	}
+	d.lenders = newLenders(d.conf, d.pools, d.log)
+	return nil
+}
+
+// table makes a table with the maps of the map-file and the pools.
+func (d *daemon) table(more []taygaconf.Map) (*translate.Table, error) {
+	return translate.NewTable(d.conf.Table(more, d.pools))
+}
+
+// build makes the translator, says what it is like, and loads the leases.
+func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
+	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab); err != nil {
+		return err
+	}
+	d.vitals.attached(d.dev, d.queues, d.link)
+	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
+	d.introduce(len(more))
+	d.warn()
+	d.lenders.load(noLease(d.conf, tab))
+	return nil
+}
+
+// readConfig reads tayga.conf and reports what is wrong with it.
+func (d *daemon) readConfig() error {
+	c, problems := taygaconf.Load(d.o.configFile, os.LookupEnv)
+	d.report(problems)
+	if problems.Failed() {
+		if _, err := os.Stat(d.o.configFile); err != nil {
+			return errNoConfig
+		}
+		return errConfig
+	}
+	d.conf = c
+	return nil
+}
+
+func (d *daemon) report(problems taygaconf.Problems) {
+	for _, p := range problems {
+		pri := priError
+		if p.Warning {
+			pri = priWarning
+		}
+		d.log.printf(pri, "%v", p)
+	}
+}
+
+// readMaps reads the map-file, if there is one. At start, lines with errors are
+// left out.
+func (d *daemon) readMaps() ([]taygaconf.Map, error) {
+	if d.conf.MapFile == "" {
+		return nil, nil
+	}
+	var err error
+	jail := ""
+	if d.o.chroot {
+		jail = d.conf.DataDir
+	}
+	if d.maps, err = openMapSource(d.conf.MapFile, jail); err != nil {
+		return nil, err
+	}
+	maps, problems, err := d.maps.read(d.conf)
+	d.report(problems)
+	return maps, err
+}

@@ -1,0 +1,48 @@
+package main
+
+// introduce logs the lines that tell what this daemon does. Scripts look for
+// some of them.
+func (d *daemon) introduce(more int) {
+	c := d.conf
+	d.introduceDevice()
+	d.log.infof("TAYGA's IPv4 address: %s", c.IPv4)
+	d.log.infof("TAYGA's IPv6 address: %s", c.IPv6)
+	for _, p := range c.Prefixes {
+		d.log.infof("NAT64 prefix: %s", p)
+		if p == wellKnownPrefix && c.WKPFStrict {
+			d.log.noticef("Note: %s is for public IPv4 addresses only: private ones will not pass. To change that, add wkpf-strict no or use another prefix", p)
+		}
+	}
+	for i, p := range c.Pools {
+		if via := c.PoolVia[i]; via.IsValid() {
+			d.log.infof("Dynamic pool: %s via %s", p, via)
+			continue
+		}
+		d.log.infof("Dynamic pool: %s", p)
+	}
+	if len(c.Pools) > 0 && c.DataDir == "" {
+		d.log.noticef("Note: without a data-dir, leases of the dynamic pool are forgotten when tayga ends")
+	}
+	if n := len(c.Maps) + more; n > 0 {
+		d.log.debugf("Static maps: %d in %s, %d in the map-file", len(c.Maps), c.File, more)
+	}
+}
+
+func (d *daemon) introduceDevice() {
+	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
+	if d.link.Ownerless {
+		d.log.warningf("%s", ownerless(d.dev.Name()))
+	}
+}
+
+// warn logs what in the tables is allowed and probably not meant.
+func (d *daemon) warn() {
+	const most = 20
+	lines := d.trans.Warnings()
+	for _, line := range lines[:min(len(lines), most)] {
+		d.log.warningf("%s", line)
+	}
+	if n := len(lines) - most; n > 0 {
+		d.log.warningf("%d more warnings like these", n)
+	}
+}
