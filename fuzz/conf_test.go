@@ -56,7 +56,7 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 		return fmt.Errorf("path of the map-file %q: %q", c.MapFile, path)
 	}
 	size := 0
-	for _, p := range c.Pools {
+	for _, p := range c.PoolPrefixes() {
 		size += 1 << (32 - p.Bits())
 	}
 	if size == 0 || size > 1<<18 {

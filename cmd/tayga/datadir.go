@@ -99,8 +99,8 @@ func (d *daemon) lockDataDir(k locker) error {
 	if d.conf.DataDir == "" {
 		return nil
 	}
-	for _, via := range d.conf.Bindings() {
-		name := leaseFileOf(via, d.conf.PoolsVia(via)[0])
+	for _, p := range d.conf.Pools {
+		name := leaseFileOf(p)
 		l, err := k.take(nil, name)
 		var held errHeld
 		switch {

@@ -29,10 +29,11 @@ const (
 
 // leaseFileOf returns the name of the file with the leases of pools that are bound
 // to a prefix, after the first of them: dynamic-10.1.0.0_24.map.
-func leaseFileOf(via, first netip.Prefix) string {
-	if !via.IsValid() {
+func leaseFileOf(p taygaconf.Pool) string {
+	if !p.Pref64.IsValid() {
 		return leaseFile
 	}
+	first := p.Prefixes[0]
 	return fmt.Sprintf("dynamic-%s_%d.map", first.Addr(), first.Bits())
 }
 
@@ -52,8 +53,8 @@ type lenders []*leases
 
 // newLenders gives every pool its file.
 func newLenders(c *taygaconf.Config, pools taygaconf.Pools, log *logger) (all lenders) {
-	for _, via := range c.Bindings() {
-		all = append(all, &leases{pool: pools[via], file: leaseFileOf(via, c.PoolsVia(via)[0]), dir: c.DataDir, log: log})
+	for i, p := range pools {
+		all = append(all, &leases{pool: p, file: leaseFileOf(c.Pools[i]), dir: c.DataDir, log: log})
 	}
 	return all
 }

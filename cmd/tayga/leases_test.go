@@ -39,10 +39,13 @@ func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	r := &recorder{}
-	p, err := pool.New(confOf(t, poolConf).Pool(netip.Prefix{}, nil, nil), now)
+	p, err := pool.New(onlyPool(confOf(t, poolConf)), now)
 	require.NoError(t, err)
 	return &leases{pool: p, file: leaseFile, dir: "/data", log: newLogger(r)}, r
 }
+
+// onlyPool returns what the pool of a configuration with one is made of.
+func onlyPool(c *taygaconf.Config) pool.Config { return c.Pool(c.Pools[0], nil, nil) }
 
 func host(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 

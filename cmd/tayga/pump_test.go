@@ -364,10 +364,10 @@ func (q *nullQueue) Write(ps []translate.Packet) (int, error) {
 // No packet costs an allocation, whatever becomes of it.
 func TestPumpAllocatesNothing(t *testing.T) {
 	c := confOf(t, poolConf)
-	lessees, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
+	lessees, err := pool.New(onlyPool(c), time.Now())
 	require.NoError(t, err)
 	lessees.Assign(client.As16())
-	tab, err := translate.NewTable(c.Table(nil, taygaconf.Pools{{}: lessees}))
+	tab, err := translate.NewTable(c.Table(nil, taygaconf.Pools{lessees}))
 	require.NoError(t, err)
 	tr, err := translate.New(c.Translator(1500), tab)
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,7 +78,7 @@ func settingsOf(c *taygaconf.Config) map[string]any {
 	if len(table.Rules) > 0 {
 		rule = table.Rules[0]
 	}
-	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(netip.Prefix{}, nil, func(pool.Event) {}), tunConfig(c)} {
+	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(c.Pools[0], nil, func(pool.Event) {}), tunConfig(c)} {
 		v := reflect.ValueOf(s)
 		for i := range v.NumField() {
 			all[v.Type().String()+"."+v.Type().Field(i).Name] = v.Field(i).Interface()

@@ -13,12 +13,12 @@ func (d *daemon) introduce(more int) {
 			d.log.noticef("Note: %s is for public IPv4 addresses only: private ones will not pass. To change that, add wkpf-strict no or use another prefix", p)
 		}
 	}
-	for i, p := range c.Pools {
-		if via := c.PoolVia[i]; via.IsValid() {
-			d.log.infof("Dynamic pool: %s via %s", p, via)
+	for _, l := range c.PoolLines() {
+		if l.Pref64.IsValid() {
+			d.log.infof("Dynamic pool: %s via %s", l.Prefix, l.Pref64)
 			continue
 		}
-		d.log.infof("Dynamic pool: %s", p)
+		d.log.infof("Dynamic pool: %s", l.Prefix)
 	}
 	if len(c.Pools) > 0 && c.DataDir == "" {
 		d.log.noticef("Note: without a data-dir, leases of the dynamic pool are forgotten when tayga ends")

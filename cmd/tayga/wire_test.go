@@ -101,7 +101,7 @@ dynamic-pool 172.16.2.0/29
 map 172.16.2.5 2001:db8:5::5
 icmp-pool 172.16.2.6
 `)
-	p, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), time.Now())
+	p, err := pool.New(onlyPool(c), time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 4, p.Stats().Size) // .2, .3, .4, .7
 }
@@ -122,7 +122,7 @@ func TestReservedAmongOthers(t *testing.T) {
 	require.NoError(t, <-ended)
 
 	c := confOf(t, settingsConf+"dynamic-pool 126.0.0.0/7\n")
-	p, err := pool.New(pool.Config{Prefixes: c.Pools[1:], Reserved: c.Reserved(nil)}, time.Now())
+	p, err := pool.New(pool.Config{Prefixes: c.PoolPrefixes()[1:], Reserved: c.Reserved(nil)}, time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 1<<24-1, p.Stats().Size, "126.0.0.0/8 without its lowest address")
 }
@@ -136,7 +136,7 @@ dynamic-pool-hold 60
 dynamic-pool-forget 1h
 `)
 	now := time.Now()
-	p, err := pool.New(c.Pool(netip.Prefix{}, nil, nil), now)
+	p, err := pool.New(onlyPool(c), now)
 	require.NoError(t, err)
 	assert.Equal(t, 253+255, p.Stats().Size)
 	lease := func(h string) bool {

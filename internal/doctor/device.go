@@ -102,7 +102,7 @@ func (e *examination) removeAddress(l Link, p netip.Prefix) string {
 	if p.Addr().Is6() {
 		return command
 	}
-	lost := e.Conf.Pools
+	lost := e.Conf.PoolPrefixes()
 	for _, m := range e.maps[:min(len(e.maps), maxFindings)] {
 		lost = append(lost[:len(lost):len(lost)], m.IPv4)
 	}

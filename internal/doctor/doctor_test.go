@@ -53,7 +53,7 @@ func newGateway(t *testing.T, conf string) *gateway {
 		dns:     []netip.Addr{netip.MustParseAddr("2001:db8:64::192.0.0.170")},
 		Case:    Case{Conf: c, Problems: problems, Program: "tayga"},
 	}
-	for _, p := range append(c.Pools, c.Prefixes...) {
+	for _, p := range append(c.PoolPrefixes(), c.Prefixes...) {
 		g.routes[p.String()] = Route{Link: "nat64"}
 	}
 	g.Machine = &Machine{
@@ -132,7 +132,7 @@ func TestExamine(t *testing.T) {
 		{name: "no-ipv6", harm: func(g *gateway) {
 			delete(g.settings, "ipv6/conf/default/disable_ipv6")
 			g.Machine.Links = g.Machine.Links[:2]
-			g.Conf.TunUp, g.Conf.TunRoutes = true, append(g.Conf.Pools, g.Conf.Prefixes...)
+			g.Conf.TunUp, g.Conf.TunRoutes = true, append(g.Conf.PoolPrefixes(), g.Conf.Prefixes...)
 		}, want: []string{"error: ipv6: the kernel has no IPv6; run: modprobe ipv6", "error: daemon: tayga does not run on nat64; run: tayga -c /etc/tayga.conf"}},
 		{name: "no-sysctl", harm: func(g *gateway) { g.settings["ipv4/ip_forward"] = 0; g.Machine.Tools.Sysctl = false },
 			want: []string{"error: forwarding: the kernel does not forward IPv4 packets; run: echo 1 >/proc/sys/net/ipv4/ip_forward"}},

@@ -112,7 +112,7 @@ func (e *examination) ends(six bool) (near, far netip.Addr) {
 	if six && len(e.Conf.Prefixes) == 1 {
 		far = e.sample(e.Conf.Prefixes[0])
 	}
-	switch single := len(e.Conf.Pools)+len(e.maps) == 1; {
+	switch single := len(e.Conf.PoolPrefixes())+len(e.maps) == 1; {
 	case !six && single:
 		near = e.ownSource()
 	case e.clat && six && single:
@@ -263,7 +263,7 @@ func (e *examination) byAddress(p passage, option, side string) (list []conditio
 			add("ip6", q)
 		}
 	case !e.clat:
-		for _, q := range e.Conf.Pools {
+		for _, q := range e.Conf.PoolPrefixes() {
 			add("ip", q)
 		}
 		for _, m := range maps {

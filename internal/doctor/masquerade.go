@@ -36,7 +36,7 @@ func (e *examination) checkMasquerading() {
 		}
 		e.add(Warning, "masquerading", command, "%s %s is private, and nothing gives its packets a source that others can answer", what, p)
 	}
-	for _, p := range e.Conf.Pools {
+	for _, p := range e.Conf.PoolPrefixes() {
 		check("pool", p)
 	}
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
@@ -47,7 +47,7 @@ func (e *examination) checkMasquerading() {
 }
 
 func (e *examination) inPool(p netip.Prefix) bool {
-	for _, q := range e.Conf.Pools {
+	for _, q := range e.Conf.PoolPrefixes() {
 		if q.Overlaps(p) {
 			return true
 		}

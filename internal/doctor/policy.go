@@ -48,7 +48,7 @@ func (e *examination) exit(six bool, src netip.Addr) string {
 func (e *examination) ownSource() (a netip.Addr) {
 	switch {
 	case len(e.Conf.Pools) > 0:
-		return e.sample(e.Conf.Pools[0])
+		return e.sample(e.Conf.PoolPrefixes()[0])
 	case len(e.maps) > 0:
 		return e.sample(e.maps[0].IPv4)
 	}

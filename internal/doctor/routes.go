@@ -22,7 +22,7 @@ func (e *examination) checkRoutes() {
 		e.checkRoutesOut()
 		return
 	}
-	for _, p := range e.Conf.Pools {
+	for _, p := range e.Conf.PoolPrefixes() {
 		e.expect("pool", p)
 	}
 	for _, p := range e.Conf.Prefixes {
@@ -247,7 +247,7 @@ func (e *examination) checkNeighbours() {
 			check("map", m.IPv4)
 		}
 	}
-	for _, p := range e.Conf.Pools {
+	for _, p := range e.Conf.PoolPrefixes() {
 		check("pool", p)
 	}
 }

@@ -91,13 +91,13 @@ func (r *reader) checkTable() {
 		}
 		t.by4[m.IPv4], t.by6[m.IPv6] = mine, mine
 	}
-	for i, p := range r.c.Pools {
-		mine := owner{p, "dynamic-pool", r.file, r.poolLines[i]}
-		if o, found := t.by4[p]; found {
-			r.clash(p, mine, o)
+	for _, l := range r.c.PoolLines() {
+		mine := owner{l.Prefix, "dynamic-pool", r.file, l.Line}
+		if o, found := t.by4[l.Prefix]; found {
+			r.clash(l.Prefix, mine, o)
 			continue
 		}
-		t.by4[p] = mine
+		t.by4[l.Prefix] = mine
 	}
 	_, t.refresh = r.at["dynamic-pool-refresh"]
 	r.c.taken = t
@@ -194,7 +194,7 @@ func (r *reader) checkPool() {
 			"%v is shorter than the %v for which a lease is held", r.c.Forget, r.c.Hold)
 	}
 	if _, given := r.at["dynamic-pool"]; given {
-		r.checkVia()
+		r.checkBoundPools()
 		return
 	}
 	for _, d := range []string{"dynamic-pool-clients", "dynamic-pool-max-per-prefix", "dynamic-pool-refresh", "dynamic-pool-hold", "dynamic-pool-forget"} {
@@ -204,25 +204,30 @@ func (r *reader) checkPool() {
 	}
 }
 
-// checkVia judges what pools are bound to.
-func (r *reader) checkVia() {
-	var bound []netip.Prefix
-	for i, via := range r.c.PoolVia {
-		switch line := r.poolLines[i]; {
-		case !via.IsValid():
-		case !slices.Contains(r.c.Prefixes, via):
-			if !r.badTable {
-				r.errorf(line, "dynamic-pool", "via %s: there is no such prefix: add a line such as %q", via, "prefix "+via.String())
+// checkBoundPools checks what pools are bound to.
+func (r *reader) checkBoundPools() {
+	bound := 0
+	for _, p := range r.c.Pools {
+		switch {
+		case !p.Pref64.IsValid():
+		case !slices.Contains(r.c.Prefixes, p.Pref64):
+			for _, line := range p.Lines {
+				if !r.badTable {
+					r.errorf(line, "dynamic-pool", "via %s: there is no such prefix: add a line such as %q", p.Pref64, "prefix "+p.Pref64.String())
+				}
 			}
-		case via.Addr().As16()[8] != 0:
-			r.errorf(line, "dynamic-pool", "via %s: bits 64 to 71 must be zero for that (RFC 6052 §2.2)", via)
-		case !slices.Contains(bound, via):
-			bound = append(bound, via)
+		case p.Pref64.Addr().As16()[8] != 0:
+			for _, line := range p.Lines {
+				r.errorf(line, "dynamic-pool", "via %s: bits 64 to 71 must be zero for that (RFC 6052 §2.2)", p.Pref64)
+			}
+		default:
+			bound++
 		}
 	}
-	i := slices.Index(r.c.PoolVia, netip.Prefix{})
-	if i >= 0 && len(bound) > 0 && len(bound) == len(r.c.Prefixes) {
-		r.warnf(r.poolLines[i], "dynamic-pool", "%s is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it", r.c.Pools[i])
+	i := slices.IndexFunc(r.c.Pools, func(p Pool) bool { return !p.Pref64.IsValid() })
+	if i >= 0 && bound > 0 && bound == len(r.c.Prefixes) {
+		p := r.c.Pools[i]
+		r.warnf(p.Lines[0], "dynamic-pool", "%s is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it", p.Prefixes[0])
 	}
 }
 

@@ -13,6 +13,7 @@
 //	check.go       what can only be judged after the last line
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
+//	pools.go       the dynamic pools
 //	wire.go        what translate and pool are made of
 package taygaconf
 
@@ -47,8 +48,7 @@ type Config struct {
 
 	Prefixes []netip.Prefix // RFC 6052 prefixes, masked
 	Maps     []Map          // explicit maps, masked
-	Pools    []netip.Prefix // dynamic pools, disjoint
-	PoolVia  []netip.Prefix // beside Pools: the one of Prefixes that each is bound to; zero: none
+	Pools    []Pool         // dynamic pools, in the order of the first line of each
 	MapFile  string         // path of a file of further maps, or empty
 
 	DataDir string // absolute, or empty: nothing is kept
@@ -91,6 +91,14 @@ type Config struct {
 	MetricsListen netip.AddrPort // the zero value is no metrics
 
 	taken taken // what maps of other files may not take
+}
+
+// A Pool is all dynamic pools that are bound to one prefix, or to none: their addresses
+// are leased together.
+type Pool struct {
+	Pref64   netip.Prefix   // one of Config.Prefixes; the zero value: none
+	Prefixes []netip.Prefix // IPv4, at least one, disjoint from all others
+	Lines    []int          // of Prefixes, where each was written
 }
 
 // A Map is an explicit address mapping and where it was written.

@@ -127,8 +127,10 @@ metrics-listen [2001:db8::7]:9464
 			entry(7, "198.51.100.0/24", "2001:db8:100::/56"),
 			entry(8, "198.51.100.7/32", "2001:db8:7::7/128"),
 		},
-		Pools:          prefixes("10.64.0.0/24", "10.64.1.0/24"),
-		PoolVia:        []netip.Prefix{{}, netip.MustParsePrefix("2001:db8:64::/64")},
+		Pools: []Pool{
+			{Prefixes: prefixes("10.64.0.0/24"), Lines: []int{9}},
+			{Pref64: netip.MustParsePrefix("2001:db8:64::/64"), Prefixes: prefixes("10.64.1.0/24"), Lines: []int{10}},
+		},
 		MapFile:        "maps",
 		DataDir:        "/var/lib/tayga",
 		UDPZero:        translate.UDPZeroCompute,

@@ -75,9 +75,9 @@ type reader struct {
 	name string         // the directive of this line
 	at   map[string]int // the line on which a directive was first given
 
-	prefixLines, poolLines []int            // beside Config.Prefixes and Config.Pools
-	switchLines            map[string][]int // beside the PrefixSwitches of a directive
-	badTable               bool             // a prefix, map or map-file was meant to be there
+	prefixLines []int            // beside Config.Prefixes
+	switchLines map[string][]int // beside the PrefixSwitches of a directive
+	badTable    bool             // a prefix, map or map-file was meant to be there
 }
 
 // read goes through a file and hands every line to its directive.
@@ -275,10 +275,10 @@ func (r *reader) mapFile(words []string) error {
 // dynamicPool takes a pool and, which is our own, the prefix that it is bound to.
 // Whether that is there is for checkPool to say.
 func (r *reader) dynamicPool(words []string) error {
-	var via netip.Prefix
+	var pref64 netip.Prefix
 	if len(words) > 1 {
 		var err error
-		if via, err = poolVia(words[1:]); err != nil {
+		if pref64, err = poolPref64(words[1:]); err != nil {
 			return err
 		}
 	}
@@ -305,25 +305,24 @@ func (r *reader) dynamicPool(words []string) error {
 		r.warn("%s is too large: only %s of it is given out", p, part)
 		p = part
 	}
-	if len(r.c.Pools) == maxPrefixes {
+	before := r.c.PoolLines()
+	if len(before) == maxPrefixes {
 		return fmt.Errorf("more than %d pools", maxPrefixes)
 	}
-	for i, q := range r.c.Pools {
-		if p.Overlaps(q) {
-			return fmt.Errorf("%s overlaps dynamic-pool %s on line %d", p, q, r.poolLines[i])
+	for _, l := range before {
+		if p.Overlaps(l.Prefix) {
+			return fmt.Errorf("%s overlaps dynamic-pool %s on line %d", p, l.Prefix, l.Line)
 		}
 	}
-	r.c.Pools = append(r.c.Pools, p)
-	r.c.PoolVia = append(r.c.PoolVia, via)
-	r.poolLines = append(r.poolLines, r.line)
+	r.c.addPool(PoolLine{p, pref64, r.line})
 	return nil
 }
 
 // largestPool is the shortest length of a pool, which has 2^28 addresses then.
 const largestPool = 4
 
-// poolVia reads "via PREFIX".
-func poolVia(words []string) (netip.Prefix, error) {
+// poolPref64 reads "via PREFIX".
+func poolPref64(words []string) (netip.Prefix, error) {
 	switch {
 	case !strings.EqualFold(words[0], "via"):
 		return netip.Prefix{}, fmt.Errorf("%s is one word too many: write via and a prefix, or put remarks behind a #", show(words[0]))

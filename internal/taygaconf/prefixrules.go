@@ -159,7 +159,7 @@ func (c *Config) poolAdvice() (lines []string) {
 	if c.taken.refresh {
 		return nil
 	}
-	for _, p := range c.Pools {
+	for _, p := range c.PoolPrefixes() {
 		if !isPrivate(p.Addr()) {
 			lines = append(lines, fmt.Sprintf("%s:%d: dynamic-pool: note: packets from the internet to %s keep leases of hosts that are gone: add %q",
 				c.File, c.taken.by4[p].line, p, "dynamic-pool-refresh outbound"))

@@ -11,7 +11,7 @@ import (
 )
 
 // Translator returns what a translate.Translator is made of, for a device with
-// the given MTU in octets. Where TAYGA differs from the RFCs its users get
+// the given MTU in bytes. Where TAYGA differs from the RFCs its users get
 // what they had.
 func (c *Config) Translator(mtu int) translate.Config {
 	t := translate.Config{
@@ -57,8 +57,12 @@ const (
 // pools are leased by ps, which may be nil.
 func (c *Config) Table(more []Map, ps Pools) translate.TableConfig {
 	t := translate.TableConfig{Rules: c.rules(more)}
-	for _, pref64 := range c.Bindings() {
-		t.Pools = append(t.Pools, translate.Pool{Prefixes: c.PoolsVia(pref64), Pref64: pref64, Dynamic: ps.dynamic(pref64)})
+	for i, p := range c.Pools {
+		q := translate.Pool{Prefixes: p.Prefixes, Pref64: p.Pref64}
+		if ps != nil {
+			q.Dynamic = ps[i]
+		}
+		t.Pools = append(t.Pools, q)
 	}
 	for _, p := range c.Prefixes {
 		if isOdd(p) {
@@ -77,62 +81,28 @@ func (c *Config) Table(more []Map, ps Pools) translate.TableConfig {
 	return t
 }
 
-// Bindings lists what dynamic pools are bound to, in the order of the file; the
-// zero value is there if some are bound to no prefix.
-func (c *Config) Bindings() []netip.Prefix {
-	var all []netip.Prefix
-	for _, via := range c.PoolVia {
-		if !slices.Contains(all, via) {
-			all = append(all, via)
-		}
-	}
-	return all
-}
-
-// PoolsVia lists the dynamic pools that are bound to a prefix, or to none if that
-// is the zero value.
-func (c *Config) PoolsVia(via netip.Prefix) []netip.Prefix {
-	var list []netip.Prefix
-	for i, p := range c.Pools {
-		if c.PoolVia[i] == via {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
-// Pools lease the addresses of all dynamic pools. The key is what these are bound to,
-// one for each of Bindings.
-type Pools map[netip.Prefix]*pool.Pool
+// Pools lease the addresses of Config.Pools, one for each.
+type Pools []*pool.Pool
 
 // NewPools makes the pools. Their clocks start at now. onEvent, if not nil, may
 // be called by several of them at once; see pool.Config for the rest.
 func (c *Config) NewPools(more []Map, onEvent func(pool.Event), now time.Time) (Pools, error) {
-	ps := make(Pools)
-	for _, via := range c.Bindings() {
-		p, err := pool.New(c.Pool(via, more, onEvent), now)
+	var ps Pools
+	for _, q := range c.Pools {
+		p, err := pool.New(c.Pool(q, more, onEvent), now)
 		if err != nil {
 			return nil, err
 		}
-		ps[via] = p
+		ps = append(ps, p)
 	}
 	return ps, nil
 }
 
-// dynamic returns a nil interface, not one around a nil pointer, if there is none.
-func (ps Pools) dynamic(pref64 netip.Prefix) translate.Dynamic {
-	if p := ps[pref64]; p != nil {
-		return p
-	}
-	return nil
-}
-
-// Pool returns what a pool.Pool is made of that lends the addresses of the pools
-// bound to via, but neither own addresses nor those with maps. It makes sense only
-// for one of Bindings.
-func (c *Config) Pool(via netip.Prefix, more []Map, onEvent func(pool.Event)) pool.Config {
+// Pool returns what a pool.Pool is made of that leases the addresses of p, but neither
+// own addresses nor those with maps.
+func (c *Config) Pool(p Pool, more []Map, onEvent func(pool.Event)) pool.Config {
 	return pool.Config{
-		Prefixes:     c.PoolsVia(via),
+		Prefixes:     p.Prefixes,
 		Reserved:     c.Reserved(more),
 		Hold:         c.Hold,
 		Forget:       c.Forget,
@@ -152,7 +122,7 @@ func (c *Config) Reserved(more []Map) []netip.Prefix {
 	}
 	for _, q := range []netip.Prefix{this4, loopback4, linkLocal4, multicast4} {
 		inside := func(p netip.Prefix) bool { return p.Bits() < q.Bits() && p.Overlaps(q) }
-		if slices.ContainsFunc(c.Pools, inside) {
+		if slices.ContainsFunc(c.PoolPrefixes(), inside) {
 			list = append(list, q)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// TestBindings: pools that are bound to the same prefix lend together, and those
-// that are bound to none; each lender serves its prefix in the table.
-func TestBindings(t *testing.T) {
+// TestBoundPools: the addresses of pools that are bound to the same prefix are leased
+// together, and those that are bound to none; each pool serves its prefix in the table.
+func TestBoundPools(t *testing.T) {
 	c := mustRead(t, minimal+`prefix 2001:db8:b::/96
 dynamic-pool 10.1.0.0/24 via 2001:db8:b::/96
 dynamic-pool 10.2.0.0/24
@@ -21,20 +21,27 @@ map 10.1.0.7 2001:db8:7::7
 `)
 	p := netip.MustParsePrefix
 	b, none := p("2001:db8:b::/96"), netip.Prefix{}
-	if got := c.Bindings(); !reflect.DeepEqual(got, []netip.Prefix{b, none}) {
-		t.Errorf("bindings %v", got)
+	grouped := []Pool{
+		{b, []netip.Prefix{p("10.1.0.0/24"), p("10.1.1.0/25")}, []int{5, 7}},
+		{none, []netip.Prefix{p("10.2.0.0/24")}, []int{6}},
+	}
+	if !reflect.DeepEqual(c.Pools, grouped) {
+		t.Errorf("pools %v", c.Pools)
+	}
+	if got := c.PoolPrefixes(); !reflect.DeepEqual(got, []netip.Prefix{p("10.1.0.0/24"), p("10.2.0.0/24"), p("10.1.1.0/25")}) {
+		t.Errorf("in the order of the file: %v", got)
 	}
 	pools, err := c.NewPools(nil, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound, rest := pools[b].Stats().Size, pools[none].Stats().Size; bound != 255-1+127 || rest != 255 {
+	if bound, rest := pools[0].Stats().Size, pools[1].Stats().Size; bound != 255-1+127 || rest != 255 {
 		t.Errorf("pools of %d and %d addresses", bound, rest)
 	}
 	tc := c.Table(nil, pools)
 	want := []translate.Pool{
-		{Pref64: b, Prefixes: []netip.Prefix{p("10.1.0.0/24"), p("10.1.1.0/25")}, Dynamic: pools[b]},
-		{Prefixes: []netip.Prefix{p("10.2.0.0/24")}, Dynamic: pools[none]},
+		{Pref64: b, Prefixes: []netip.Prefix{p("10.1.0.0/24"), p("10.1.1.0/25")}, Dynamic: pools[0]},
+		{Prefixes: []netip.Prefix{p("10.2.0.0/24")}, Dynamic: pools[1]},
 	}
 	if !reflect.DeepEqual(tc.Pools, want) {
 		t.Errorf("pools %v", tc.Pools)
