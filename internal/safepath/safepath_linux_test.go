@@ -1,6 +1,7 @@
 package safepath
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -209,4 +210,36 @@ func TestCreate(t *testing.T) {
 	}
 	_, err := Create(dir + "/absent/out")
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// What a link of /proc leads to may have no path: a disk that is not mounted was taken
+// for /, which is the text of the link.
+func TestLinksOfProc(t *testing.T) {
+	dir := place(t)
+	must(t, os.Mkdir(dir+"/d", 0o755), os.WriteFile(dir+"/d/file", []byte("content"), 0o644))
+	held, err := os.Open(dir + "/d")
+	require.NoError(t, err)
+	defer held.Close()
+	file, err := os.Open(dir + "/d/file")
+	require.NoError(t, err)
+	defer file.Close()
+	must(t, os.Rename(dir+"/d", dir+"/e"), os.Mkdir(dir+"/d", 0o755), os.Remove(dir+"/e/file"), os.WriteFile(dir+"/e/other", nil, 0o644))
+
+	for _, self := range []string{"self", fmt.Sprint(os.Getpid())} {
+		link := fmt.Sprintf("/proc/%s/fd/%d", self, held.Fd())
+		d, err := Open(link)
+		require.NoError(t, err)
+		var got, want unix.Stat_t
+		must(t, unix.Fstat(int(d.Fd()), &got), unix.Fstat(int(held.Fd()), &want))
+		assert.Equal(t, want.Ino, got.Ino)
+		d.Close()
+		f, err := OpenRegular(nil, link+"/other")
+		require.NoError(t, err)
+		f.Close()
+		f, err = OpenRegular(nil, fmt.Sprintf("/proc/%s/fd/%d", self, file.Fd()))
+		require.NoError(t, err)
+		text, err := io.ReadAll(f)
+		must(t, err, f.Close())
+		assert.Equal(t, "content", string(text))
+	}
 }

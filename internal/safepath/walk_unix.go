@@ -40,7 +40,11 @@ func OpenRegular(dir *os.File, path string) (*os.File, error) {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer w.close()
-	return opened(path)(openIn(w.fd, w.base, unix.O_RDONLY, 0, len(w.writers)+len(w.foreign) > 0))
+	flags := unix.O_RDONLY | unix.O_NOFOLLOW
+	if w.magic {
+		flags = unix.O_RDONLY
+	}
+	return opened(path)(openIn(w.fd, w.base, flags, 0, len(w.writers)+len(w.foreign) > 0))
 }
 
 // Resolve returns the directory and the name that a path leads to once all
@@ -87,13 +91,13 @@ func Create(path string) (*os.File, error) {
 // A symbolic link of that name is an error and, if others can write the directory,
 // so is a file with a second name.
 func (d *Dir) OpenFile(name string, flags int, perm uint32) (*os.File, error) {
-	return opened(name)(openIn(at(d.File), name, flags, perm, len(d.Writers) > 0))
+	return opened(name)(openIn(at(d.File), name, flags|unix.O_NOFOLLOW, perm, len(d.Writers) > 0))
 }
 
 // OpenIn opens the regular file name in a directory, nil for the working directory,
 // with the flags of open(2). A symbolic link of that name is an error.
 func OpenIn(dir *os.File, name string, flags int, perm uint32) (*os.File, error) {
-	return opened(name)(openIn(at(dir), name, flags, perm, false))
+	return opened(name)(openIn(at(dir), name, flags|unix.O_NOFOLLOW, perm, false))
 }
 
 // opened adds the name of a file to the error of its opening.
@@ -107,7 +111,7 @@ func opened(name string) func(*os.File, error) (*os.File, error) {
 }
 
 func openIn(dir int, name string, flags int, perm uint32, single bool) (*os.File, error) {
-	fd, err := openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, perm)
+	fd, err := openat(dir, name, flags|unix.O_NONBLOCK, perm)
 	if err == unix.ELOOP || err == unix.EMLINK { // the latter on FreeBSD
 		return nil, fmt.Errorf("is a symbolic link: %w", err)
 	}
@@ -154,6 +158,7 @@ type walker struct {
 	writers []Writer
 	foreign []Writer // those of the directory itself
 	links   int
+	magic   bool // base is a link that only the kernel can follow
 }
 
 func (w *walker) close() {
@@ -171,7 +176,7 @@ func walk(start int, path string) (*walker, error) {
 	}
 	w := &walker{fd: -1}
 	if !strings.HasPrefix(path, "/") {
-		if err := w.enter(start, ".", "."); err != nil {
+		if err := w.enter(start, ".", ".", unix.O_NOFOLLOW); err != nil {
 			return nil, err
 		}
 	}
@@ -186,7 +191,7 @@ func walk(start int, path string) (*walker, error) {
 func (w *walker) along(path string) error {
 	if strings.HasPrefix(path, "/") {
 		w.close()
-		if err := w.enter(unix.AT_FDCWD, "/", "/"); err != nil {
+		if err := w.enter(unix.AT_FDCWD, "/", "/", unix.O_NOFOLLOW); err != nil {
 			return err
 		}
 	}
@@ -202,7 +207,7 @@ func (w *walker) along(path string) error {
 	for _, name := range names[:len(names)-1] {
 		target, owner, err := w.look(name)
 		if err == nil && target != "" {
-			err = w.follow(name, target+"/.", owner)
+			err = w.enterLink(name, target, owner)
 		} else if err == nil {
 			err = w.step(name)
 		}
@@ -215,14 +220,33 @@ func (w *walker) along(path string) error {
 	switch {
 	case err == unix.ENOENT:
 		return nil
-	case err == nil && target != "":
-		return w.follow(w.base, target, owner)
+	case err != nil || target == "":
+		return err
 	}
-	return err
+	if err := w.trust(w.base, owner); err != nil || magic(w.fd) {
+		w.magic = true
+		return err
+	}
+	return w.along(target)
 }
 
-// follow goes on along the target of the symbolic link name.
-func (w *walker) follow(name, target string, owner uint32) error {
+// enterLink goes to the directory that the symbolic link name leads to.
+func (w *walker) enterLink(name, target string, owner uint32) error {
+	if err := w.trust(name, owner); err != nil {
+		return err
+	}
+	if !magic(w.fd) {
+		return w.along(target + "/.")
+	}
+	before := w.fd
+	if err := w.enter(before, name, join(w.path, name), 0); err != nil {
+		return err
+	}
+	return unix.Close(before)
+}
+
+// trust reports why the symbolic link name is not followed.
+func (w *walker) trust(name string, owner uint32) error {
 	if w.links++; w.links > mostLinks {
 		return unix.ELOOP
 	}
@@ -234,7 +258,7 @@ func (w *walker) follow(name, target string, owner uint32) error {
 	if !own(owner) {
 		return fmt.Errorf("the symbolic link %s is not followed: it belongs to user %d", join(w.path, name), owner)
 	}
-	return w.along(target)
+	return nil
 }
 
 // look returns where name leads to if it is a symbolic link, and its owner.
@@ -261,7 +285,7 @@ func (w *walker) step(name string) error {
 		return nil
 	}
 	before, left := w.fd, w.foreign
-	if err := w.enter(before, name, join(w.path, name)); err != nil {
+	if err := w.enter(before, name, join(w.path, name), unix.O_NOFOLLOW); err != nil {
 		return err
 	}
 	unix.Close(before)
@@ -278,8 +302,8 @@ func (w *walker) step(name string) error {
 }
 
 // enter opens a directory and finds out who can write it.
-func (w *walker) enter(dir int, name, path string) error {
-	fd, err := openat(dir, name, searchOnly|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+func (w *walker) enter(dir int, name, path string, noFollow int) error {
+	fd, err := openat(dir, name, searchOnly|unix.O_DIRECTORY|noFollow, 0)
 	if err != nil {
 		return err
 	}
