@@ -30,6 +30,7 @@ const (
 // the lock.
 type lock struct {
 	file *os.File
+	out  *os.File // to write who has it; nil: the process may open it again
 	dir  *os.File // where it is removed from; nil: the working directory
 	name string   // empty: it stays, since the directory is out of reach by then
 	who  holder
@@ -99,7 +100,10 @@ func (e errHeld) Error() string { return "locked by " + e.String() }
 
 // A locker takes locks.
 type locker struct {
-	who     holder
+	who holder
+	// keep a descriptor to write with, for a process that changes its user. Others do
+	// not: while it is open, a disk cannot be made read-only.
+	keep    bool
 	waiting func(name string, h holder) // called once before a lock is waited for
 	signals <-chan os.Signal            // ends the waiting; may be nil
 }
@@ -120,14 +124,56 @@ func (k locker) take(dir *os.File, name string) (*lock, error) {
 		// The one before may have removed the file: the lock would be that of a
 		// file without a name, and keep nobody away.
 		if named(dir, name, f) {
-			f.Chmod(0o600)
-			l := &lock{f, dir, name, k.who}
-			l.write()
-			return l, nil
+			return k.taken(f, dir, name)
 		}
 		f.Close()
 	}
 	return nil, fmt.Errorf("lock %s: others keep replacing it", name)
+}
+
+// taken makes a lock of a file that is locked.
+func (k locker) taken(f, dir *os.File, name string) (*lock, error) {
+	l := &lock{file: f, dir: dir, name: name, who: k.who}
+	f.Chmod(0o600)
+	out, err := l.open()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", name, cause(err))
+	}
+	l.who.writeTo(out)
+	if k.keep {
+		l.out = out
+	} else {
+		out.Close()
+	}
+	return l, nil
+}
+
+// open opens the file for writing, as long as it has the name.
+func (l *lock) open() (*os.File, error) {
+	if l.name == "" {
+		return nil, os.ErrNotExist
+	}
+	f, err := safepath.OpenIn(l.dir, l.name, unix.O_WRONLY, 0)
+	if err == nil && !named(l.dir, l.name, l.file) {
+		f.Close()
+		return nil, os.ErrNotExist
+	}
+	return f, err
+}
+
+// edit calls f with the file to write to, if that is possible. Without what is
+// written there, others know less.
+func (l *lock) edit(f func(out *os.File)) {
+	out := l.out
+	if out == nil {
+		var err error
+		if out, err = l.open(); err != nil {
+			return
+		}
+		defer out.Close()
+	}
+	f(out)
 }
 
 // openLock opens or makes the file of a lock. What another user put there is
@@ -136,7 +182,7 @@ func (k locker) take(dir *os.File, name string) (*lock, error) {
 func openLock(dir *os.File, name string) (*os.File, error) {
 	at := dirFd(dir)
 	for range 100 {
-		f, err := safepath.OpenIn(dir, name, unix.O_RDWR|unix.O_CREAT, 0o600)
+		f, err := safepath.OpenIn(dir, name, unix.O_RDONLY|unix.O_CREAT, 0o600)
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) {
 			return nil, err
 		}
@@ -238,11 +284,11 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// write writes who has the lock. Without that, another one does not know.
-func (l *lock) write() {
-	b := l.who.line()
-	l.file.WriteAt(b, 0)
-	l.file.Truncate(int64(len(b)))
+// writeTo writes who it is.
+func (h holder) writeTo(f *os.File) {
+	b := h.line()
+	f.WriteAt(b, 0)
+	f.Truncate(int64(len(b)))
 }
 
 // stopping tells others that it is worth waiting.
@@ -251,7 +297,7 @@ func (l *lock) stopping() {
 		return
 	}
 	l.who.stopping = true
-	l.write()
+	l.edit(l.who.writeTo)
 }
 
 // release removes the file if the process still may, and unlocks it.
@@ -260,7 +306,10 @@ func (l *lock) release() {
 		return
 	}
 	if l.name == "" || unix.Unlinkat(dirFd(l.dir), l.name, 0) != nil {
-		l.file.Truncate(0)
+		l.edit(func(out *os.File) { out.Truncate(0) })
+	}
+	if l.out != nil {
+		l.out.Close()
 	}
 	l.file.Close()
 }

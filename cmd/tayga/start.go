@@ -84,7 +84,7 @@ func (d *daemon) start() (err error) {
 // takeLocks makes sure that no other daemon has our pid file or our leases. One
 // that is about to end is waited for.
 func (d *daemon) takeLocks(id identity) (err error) {
-	k := locker{who: thisProcess(d.conf.TunDevice), signals: d.signals, waiting: func(name string, h holder) {
+	k := locker{who: thisProcess(d.conf.TunDevice), keep: id.uid >= 0, signals: d.signals, waiting: func(name string, h holder) {
 		d.log.infof("Waiting for %s, which is locked by %v", name, h)
 	}}
 	if d.o.pidfile != "" {
