@@ -195,15 +195,6 @@ func (b *Bed) MakeDevice() error {
 	return nil
 }
 
-// Routes leads packets to the device, as the binary does when it starts: a
-// device that was set down has lost its routes.
-func (b *Bed) Routes() error {
-	for _, dst := range b.routes {
-		b.Gateway.Route(dst, "", Device)
-	}
-	return b.Err()
-}
-
 // Said returns how much the binary has printed so far, for Await.
 func (b *Bed) Said() int { return len(b.Process.Output()) }
 
