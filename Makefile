@@ -118,19 +118,20 @@ bench-names:
 	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/cmd/benchtool smoke -update
 
 # Is the packet path slower than it was? Builds a revision and the working tree, and
-# runs their benchmarks in turn: make bench-ab BASE=main. Less: MICRO=Translate;
-# another package: PKGS=./pool MICRO=.; more rounds, if the machine is busy: ROUNDS=12.
-# Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
+# runs their benchmarks in turn: make bench-ab BASE=main. MICRO=all adds the large
+# tables; less: MICRO=Translate; another package: PKGS=./pool MICRO=.; more rounds, if
+# the machine is busy: ROUNDS=12. Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
 BASE ?=
 HEAD ?=
-bench-ab: MICRO ?= Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin
+AB_ALL = Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin
+bench-ab: MICRO ?= Translate|Restore|Fragment|Hairpin|Flows/table=prefix|^BenchmarkTable/.*/maps=10\b|Pool/.*/hosts=10\b
 PKGS ?= ./bench
 ROUNDS ?= 6
 COUNT ?= 3
 THRESHOLD ?= 3
 ABFLAGS ?=
 bench-ab:
-	@$(GO) run ./internal/cmd/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(value MICRO)' \
+	@$(GO) run ./internal/cmd/benchtool ab -base '$(BASE)' -head '$(HEAD)' -packages '$(PKGS)' -bench '$(if $(filter all,$(MICRO)),$(AB_ALL),$(value MICRO))' \
 		-rounds $(ROUNDS) -count $(COUNT) -threshold $(THRESHOLD) $(ABFLAGS)
 
 # Side by side with the kernel and Debian's tayga: needs root and /dev/net/tun.
