@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/internal/taygaconf/vectors"
 	"github.com/steppe-nat64/steppe/translate"
@@ -43,27 +45,31 @@ func startable(c *taygaconf.Config, more []taygaconf.Map) error {
 	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
 		return fmt.Errorf("incomplete: %+v", c)
 	}
-	tab, err := translate.NewTable(c.Table(more, nil))
-	if err != nil {
-		return err
-	}
-	tr, err := translate.New(c.Translator(1500), tab)
-	if err != nil {
-		return err
-	}
-	tr.Warnings()
 	if path := c.MapPath(); (path == "") != (c.MapFile == "") || path != "" && path[0] != '/' {
 		return fmt.Errorf("path of the map-file %q: %q", c.MapFile, path)
 	}
-	size := 0
-	for _, p := range c.PoolPrefixes() {
-		size += 1 << (32 - p.Bits())
+	g, err := gateway.Install(gateway.Config{Conf: small(c), Maps: more, Now: start})
+	if err != nil {
+		return err
 	}
-	if size == 0 || size > 1<<18 {
-		return nil // no pool; or one that would be fine, and takes long
+	g.Warnings()
+	g.Worker(0)
+	g.Close()
+	return nil
+}
+
+// small returns c with smaller pools: large ones would be fine, and take long.
+func small(c *taygaconf.Config) *taygaconf.Config {
+	cut := *c
+	cut.Pools = nil
+	for _, p := range c.Pools {
+		p.Prefixes = slices.Clone(p.Prefixes)
+		for i, q := range p.Prefixes {
+			p.Prefixes[i] = netip.PrefixFrom(q.Addr(), max(q.Bits(), 20))
+		}
+		cut.Pools = append(cut.Pools, p)
 	}
-	_, err = c.NewPools(more, nil, start)
-	return err
+	return &cut
 }
 
 // FuzzTaygaConf: any file as tayga.conf, any STATE_DIRECTORY in the environment.

@@ -70,7 +70,7 @@ func say(w io.Writer, err error) {
 // convert opens what run was given by name. OUT is touched only once the
 // configuration and the head of IN have been found good.
 func convert(conf string, mtu int, in, out string, stdin io.Reader, stdout, stderr io.Writer) error {
-	g, err := newGateway(conf, mtu, stderr)
+	x, err := newConverter(conf, mtu, stderr)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func convert(conf string, mtu int, in, out string, stdin io.Reader, stdout, stde
 		}
 		stdout, closeSink = sink, sink.Close
 	}
-	err = firstOf(g.copy(r, out, stdout), closeSink())
-	g.summary(stderr)
+	err = firstOf(x.copy(r, out, stdout), closeSink())
+	x.summary(stderr)
 	if err != nil {
 		return fmt.Errorf("%s: %w", in, err)
 	}

@@ -8,20 +8,20 @@ import (
 
 // summary says what became of the packets: a line for each direction, verdict
 // and reason that has occurred, and for packets that were not translated at all.
-func (g *gateway) summary(w io.Writer) {
+func (x *converter) summary(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(from, verdict, reason any, packets, octets uint64) {
 		if packets > 0 {
 			fmt.Fprintf(t, "%v\t%v\t%v\t%d packets\t%d octets\n", from, verdict, reason, packets, octets)
 		}
 	}
-	s := g.translator.Stats()
+	s := x.gateway.Stats().Packets
 	for o, c := range s.All() {
 		line(o.Direction, o.Verdict, o.Reason, c.Packets, c.Octets)
 	}
-	line("-", "skipped", "not-ip", g.notIP.Packets, g.notIP.Octets)
-	line("-", "skipped", "cut-short-by-the-capture", g.cut.Packets, g.cut.Octets)
+	line("-", "skipped", "not-ip", x.notIP.Packets, x.notIP.Octets)
+	line("-", "skipped", "cut-short-by-the-capture", x.cut.Packets, x.cut.Octets)
 	line("-", "held back", "errors-beyond-the-rate", s.ErrorsHeldBack, 0)
 	t.Flush()
-	fmt.Fprintf(w, "%d packets in, %d packets out\n", g.in, g.out)
+	fmt.Fprintf(w, "%d packets in, %d packets out\n", x.in, x.out)
 }

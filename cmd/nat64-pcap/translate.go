@@ -11,50 +11,41 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
-	"github.com/steppe-nat64/steppe/internal/taygaconf"
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A gateway is the translator of a tayga.conf without its device. Its clock is
-// that of the capture.
-type gateway struct {
-	translator *translate.Translator
-	worker     *translate.Worker
-	pools      taygaconf.Pools
-	packet     translate.Packet
-	pieces     []translate.Packet
+// A converter is the gateway of a tayga.conf without its device. Its clock is that of
+// the capture.
+type converter struct {
+	gateway *gateway.Gateway
+	worker  *translate.Worker
+	packet  translate.Packet
+	pieces  []translate.Packet
 
 	begin   time.Time     // of the first packet
 	elapsed time.Duration // since then
-	upkeep  time.Duration // when the pools were looked after
 
 	in, out    int
 	notIP, cut translate.Count
 }
 
-// maxPacket is the largest IP packet: 65535 octets behind an IPv6 header.
+// maxPacket is the largest IP packet: 65535 bytes after an IPv6 header.
 const maxPacket = 40 + 65535
 
-func newGateway(conf string, mtu int, warnings io.Writer) (*gateway, error) {
+func newConverter(conf string, mtu int, warnings io.Writer) (*converter, error) {
 	c, maps, err := readConfig(conf, warnings)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{packet: translate.NewPackets(1, maxPacket)[0]}
-	if g.pools, err = c.NewPools(maps, nil, time.Unix(0, 0)); err != nil {
-		return nil, err
-	}
-	mappings := c.Table(maps, g.pools)
-	tab, err := translate.NewTable(mappings)
+	x := &converter{packet: translate.NewPackets(1, maxPacket)[0]}
+	x.gateway, err = gateway.Install(gateway.Config{Conf: c, Maps: maps, MTU: mtu, Now: time.Unix(0, 0)})
 	if err != nil {
 		return nil, err
 	}
-	if g.translator, err = translate.New(c.Translator(mtu), tab); err != nil {
-		return nil, err
-	}
-	g.worker = g.translator.NewWorker()
-	g.pieces = translate.NewPackets(translate.MaxPieces, mtu)
-	return g, nil
+	x.worker = x.gateway.Worker(0)
+	x.pieces = translate.NewPackets(translate.MaxPieces, mtu)
+	return x, nil
 }
 
 // A writer takes packets without link header. Both kinds in pcapgo are one.
@@ -73,7 +64,7 @@ func newWriter(w io.Writer, name string) (writer, error) {
 
 // copy translates what r gives to out. After an error, out holds what came
 // before it.
-func (g *gateway) copy(r reader, name string, out io.Writer) (err error) {
+func (x *converter) copy(r reader, name string, out io.Writer) (err error) {
 	buffer := bufio.NewWriter(out)
 	w, err := newWriter(buffer, name)
 	if err != nil {
@@ -91,34 +82,34 @@ func (g *gateway) copy(r reader, name string, out io.Writer) (err error) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("packet %d: %w", g.in+1, err)
+			return fmt.Errorf("packet %d: %w", x.in+1, err)
 		}
-		g.in++
-		if err := g.frame(f, w); err != nil {
+		x.in++
+		if err := x.frame(f, w); err != nil {
 			return err
 		}
 	}
 }
 
 // frame translates the packet in a frame and writes what comes of it.
-func (g *gateway) frame(f frame, w writer) error {
+func (x *converter) frame(f frame, w writer) error {
 	b, ok := f.link.ip(f.data)
 	switch {
 	case !ok:
-		count(&g.notIP, f.data)
+		count(&x.notIP, f.data)
 		return nil
 	case f.cut:
-		count(&g.cut, f.data)
+		count(&x.cut, f.data)
 		return nil
 	}
-	g.tick(f.time)
-	p := &g.packet
+	x.tick(f.time)
+	p := &x.packet
 	p.Set(b[:min(len(b), maxPacket)])
-	g.worker.Translate(g.elapsed, p)
+	x.worker.Translate(x.elapsed, p)
 	for p.Result.Verdict == translate.Split {
-		n := g.worker.Fragment(p, g.pieces)
-		for i := range g.pieces[:n] {
-			if err := g.write(w, f.time, &g.pieces[i]); err != nil {
+		n := x.worker.Fragment(p, x.pieces)
+		for i := range x.pieces[:n] {
+			if err := x.write(w, f.time, &x.pieces[i]); err != nil {
 				return err
 			}
 		}
@@ -126,11 +117,11 @@ func (g *gateway) frame(f frame, w writer) error {
 	if p.Result.Verdict == translate.Drop {
 		return nil
 	}
-	return g.write(w, f.time, p)
+	return x.write(w, f.time, p)
 }
 
-func (g *gateway) write(w writer, t time.Time, p *translate.Packet) error {
-	g.out++
+func (x *converter) write(w writer, t time.Time, p *translate.Packet) error {
+	x.out++
 	return w.WritePacket(gopacket.CaptureInfo{Timestamp: t, CaptureLength: p.Len, Length: p.Len}, p.Bytes())
 }
 
@@ -139,29 +130,15 @@ func count(c *translate.Count, b []byte) {
 	c.Octets += uint64(len(b))
 }
 
-// Times in a capture may be anything; a clock goes forward only, and not for
-// more years than the pool counts.
-const (
-	maxElapsed     = 60 * 365 * 24 * time.Hour
-	upkeepInterval = 45 * time.Second
-)
+// maxElapsed bounds the time: times in a capture may be anything; a clock goes forward
+// only, and not for more years than the pool counts.
+const maxElapsed = 60 * 365 * 24 * time.Hour
 
-// tick takes the time of a packet, and tells it to the pools.
-func (g *gateway) tick(t time.Time) {
-	if g.begin.IsZero() {
-		g.begin = t
+// tick takes the time of a packet, and passes it to the pools.
+func (x *converter) tick(t time.Time) {
+	if x.begin.IsZero() {
+		x.begin = t
 	}
-	g.elapsed = min(max(g.elapsed, t.Sub(g.begin)), maxElapsed)
-	now := time.Unix(0, 0).Add(g.elapsed)
-	expire := g.elapsed >= g.upkeep+upkeepInterval
-	if expire {
-		g.upkeep = g.elapsed
-	}
-	for _, p := range g.pools {
-		if expire {
-			p.Expire(now)
-		} else {
-			p.Tick(now)
-		}
-	}
+	x.elapsed = min(max(x.elapsed, t.Sub(x.begin)), maxElapsed)
+	x.gateway.Upkeep(time.Unix(0, 0).Add(x.elapsed))
 }

@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
-	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -38,10 +38,8 @@ type daemon struct {
 	link     tun.Link  // as last seen
 	obstacle string    // to restore, as logged last
 	foreign  foreign   // what the log says of other programs at the device
-	trans    *translate.Translator
-	workers  []*translate.Worker // one per queue, kept if the device comes back
-	pools    taygaconf.Pools     // lend addresses
-	lenders  lenders             // the same, with their files
+	gateway  *gateway.Gateway
+	leases   leaseFiles
 	packets  *packetLog
 
 	vitals  vitals
@@ -146,10 +144,7 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	var all sync.WaitGroup
 	failed := make(chan error, len(d.queues))
 	for i, q := range d.queues {
-		if i == len(d.workers) {
-			d.workers = append(d.workers, d.trans.NewWorker())
-		}
-		p := newPump(q, d.workers[i], d.packets)
+		p := newPump(q, d.gateway.Worker(i), d.packets) // the same worker if the device comes back
 		all.Go(func() { failed <- p.run() })
 	}
 	links := make(chan tun.Link)
@@ -173,9 +168,9 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	close(closed)
 	d.dev.Stop()
 	all.Wait()
-	// As long as the device is ours no other daemon reads the leases, and nobody
-	// lends any more: the next one finds them all.
-	d.lenders.save(time.Now())
+	// As long as the device is ours no other daemon reads the leases, and none begins
+	// any more: the next one finds them all.
+	d.leases.save(time.Now())
 	d.dev.Close()
 	return err
 }
@@ -227,7 +222,8 @@ func (d *daemon) upkeep(stop <-chan struct{}) {
 	for {
 		select {
 		case now := <-tick.C:
-			d.lenders.upkeep(now)
+			d.gateway.Upkeep(now)
+			d.leases.upkeep(now)
 			d.packets.refill()
 		case <-stop:
 			return

@@ -100,7 +100,7 @@ func (d *daemon) lockDataDir(k locker) error {
 		return nil
 	}
 	for _, p := range d.conf.Pools {
-		name := leaseFileOf(p)
+		name := leaseFileOf(p.Pref64, p.Prefixes)
 		l, err := k.take(nil, name)
 		var held errHeld
 		switch {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
@@ -21,7 +22,7 @@ import (
 // the working directory is data-dir, in a jail and out of it.
 const leaseFile = "dynamic.map"
 
-// What is behind the name of a file that was kept because lines were left out.
+// What follows the name of a file that was kept because lines were left out.
 const (
 	damaged = ".damaged" // some made no sense
 	old     = ".old"     // all did, but are of leases that cannot be any more
@@ -29,17 +30,16 @@ const (
 
 // leaseFileOf returns the name of the file with the leases of pools that are bound
 // to a prefix, after the first of them: dynamic-10.1.0.0_24.map.
-func leaseFileOf(p taygaconf.Pool) string {
-	if !p.Pref64.IsValid() {
+func leaseFileOf(pref64 netip.Prefix, prefixes []netip.Prefix) string {
+	if !pref64.IsValid() {
 		return leaseFile
 	}
-	first := p.Prefixes[0]
+	first := prefixes[0]
 	return fmt.Sprintf("dynamic-%s_%d.map", first.Addr(), first.Bits())
 }
 
 const (
-	// upkeepInterval is how often idle leases are looked for, and how long after
-	// one write of the file the next may come.
+	// upkeepInterval is how long after one write of the file the next may come.
 	upkeepInterval = 45 * time.Second
 	// rewriteInterval is how old the file may get although no lease began or
 	// ended, since the times in it go stale: a quarter of 14 days.
@@ -48,72 +48,34 @@ const (
 	damageReports = 20
 )
 
-// lenders are all pools of a daemon, in the order of tayga.conf; there may be none.
-type lenders []*leases
+// leaseFiles are the pools of a daemon with their files, in the order of tayga.conf;
+// there may be none.
+type leaseFiles []*leases
 
-// newLenders gives every pool its file.
-func newLenders(c *taygaconf.Config, pools taygaconf.Pools, log *logger) (all lenders) {
-	for i, p := range pools {
-		all = append(all, &leases{pool: p, file: leaseFileOf(c.Pools[i]), dir: c.DataDir, log: log})
+// newLeaseFiles gives every pool its file.
+func newLeaseFiles(c *taygaconf.Config, pools []*gateway.Pool, log *logger) (all leaseFiles) {
+	for _, p := range pools {
+		all = append(all, &leases{pool: p.Pool, file: leaseFileOf(p.Pref64, p.Prefixes), dir: c.DataDir, log: log})
 	}
 	return all
 }
 
-func (ls lenders) load(fixed func(host netip.Addr) bool) {
+func (ls leaseFiles) load(fixed func(host netip.Addr) bool) {
 	for _, l := range ls {
 		l.load(fixed)
 	}
 }
 
-func (ls lenders) upkeep(now time.Time) {
+func (ls leaseFiles) upkeep(now time.Time) {
 	for _, l := range ls {
 		l.upkeep(now)
 	}
 }
 
-func (ls lenders) save(now time.Time) {
+func (ls leaseFiles) save(now time.Time) {
 	for _, l := range ls {
 		l.save(now)
 	}
-}
-
-// reserve makes the pools agree with maps that have changed: nobody leases an
-// address with a map. If there is an error, nothing has changed.
-func (ls lenders) reserve(addrs []netip.Prefix) error {
-	for _, l := range ls { // what is wrong with addrs, the first pool says
-		if err := l.reserve(addrs); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// evict ends the leases of hosts that have got a map.
-func (ls lenders) evict(fixed func(host netip.Addr) bool) {
-	for _, l := range ls {
-		l.evict(fixed)
-	}
-}
-
-// stats returns the figures of all pools together.
-func (ls lenders) stats() (sum pool.Stats) {
-	for _, l := range ls {
-		s := l.pool.Stats()
-		sum.Size += s.Size
-		sum.Held += s.Held
-		sum.Dormant += s.Dormant
-		sum.Refused += s.Refused
-	}
-	return sum
-}
-
-// String puts the figures into words.
-func (ls lenders) String() string {
-	if len(ls) == 0 {
-		return "no dynamic pool"
-	}
-	s := ls.stats()
-	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", s.Size, s.Held, s.Dormant, s.Refused)
 }
 
 // leases is a pool with its file.
@@ -127,7 +89,6 @@ type leases struct {
 	saved   uint64     // pool.Changes of the last save
 	savedAt time.Time  // zero if not saved yet
 	retryAt time.Time  // not before, after a failure
-	expired time.Time
 }
 
 // load reads the file, if there is one. Leases of hosts that have got a fixed
@@ -238,15 +199,11 @@ func (l *leases) setAside(suffix string) {
 	l.log.warningf("It is now %s/%s", where, name+suffix)
 }
 
-// upkeep is called about once a second.
+// upkeep is called about once a second, after that of the pools: it saves what has
+// changed.
 func (l *leases) upkeep(now time.Time) {
-	l.pool.Tick(now)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.expired) >= upkeepInterval {
-		l.pool.Expire(now)
-		l.expired = now
-	}
 	if l.dir == "" || now.Before(l.retryAt) || now.Sub(l.savedAt) < upkeepInterval {
 		return
 	}
@@ -282,20 +239,6 @@ func (l *leases) replace() error {
 		return pool.ReplaceFilePerm(l.file, os.FileMode(created(0o644)), l.pool.Save)
 	}
 	return pool.ReplaceFile(l.file, l.pool.Save)
-}
-
-func (l *leases) reserve(addrs []netip.Prefix) error {
-	ended, err := l.pool.Reserve(addrs)
-	if ended > 0 {
-		l.log.noticef("%d leases ended because their address has a map now", ended)
-	}
-	return err
-}
-
-func (l *leases) evict(fixed func(host netip.Addr) bool) {
-	if ended := l.pool.Remove(func(lease pool.Lease) bool { return fixed(lease.Host) }); ended > 0 {
-		l.log.noticef("%d leases ended because their host has a map now", ended)
-	}
 }
 
 // cause strips what the message around it says already.

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
-	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -39,13 +39,28 @@ func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	r := &recorder{}
-	p, err := pool.New(onlyPool(confOf(t, poolConf)), now)
-	require.NoError(t, err)
-	return &leases{pool: p, file: leaseFile, dir: "/data", log: newLogger(r)}, r
+	g := installed(t, confOf(t, poolConf), now)
+	return leasesOf(g, newLogger(r)), r
 }
 
-// onlyPool returns what the pool of a configuration with one is made of.
-func onlyPool(c *taygaconf.Config) pool.Config { return c.Pool(c.Pools[0], nil, nil) }
+// leasesOf returns the leases of a gateway with one pool.
+func leasesOf(g *gateway.Gateway, log *logger) *leases {
+	return &leases{pool: g.Pools()[0].Pool, file: leaseFile, dir: "/data", log: log}
+}
+
+// installed makes a gateway without leases.
+func installed(t *testing.T, c *taygaconf.Config, now time.Time) *gateway.Gateway {
+	t.Helper()
+	g, err := gateway.Install(gateway.Config{Conf: c, Now: now})
+	require.NoError(t, err)
+	return g
+}
+
+// pass is what the daemon does with leases once a second.
+func (l *leases) pass(now time.Time) {
+	l.pool.Tick(now)
+	l.upkeep(now)
+}
 
 func host(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 
@@ -72,29 +87,29 @@ func TestLeasesAreSaved(t *testing.T) {
 	l.load(func(netip.Addr) bool { return false })
 	at := func(d time.Duration) time.Time { return now.Add(d) }
 
-	l.upkeep(at(time.Second))
+	l.pass(at(time.Second))
 	assert.FileExists(t, leaseFile, "the first pass writes the file")
 	assert.Empty(t, leaseLines(t))
 
 	// The first lease after a quiet time is saved at once.
-	l.upkeep(at(100 * time.Second))
+	l.pass(at(100 * time.Second))
 	l.pool.Assign(host("2001:db8:77::1"))
-	l.upkeep(at(101 * time.Second))
+	l.pass(at(101 * time.Second))
 	require.Len(t, leaseLines(t), 1)
 	assert.Equal(t, "172.16.2.95\t2001:db8:77::1\t"+strconv.FormatInt(at(100*time.Second).Unix(), 10), leaseLines(t)[0])
 
 	// The next has to wait until 45 s after that.
 	l.pool.Assign(host("2001:db8:77::2"))
-	l.upkeep(at(145 * time.Second))
+	l.pass(at(145 * time.Second))
 	assert.Len(t, leaseLines(t), 1)
-	l.upkeep(at(146 * time.Second))
+	l.pass(at(146 * time.Second))
 	assert.Len(t, leaseLines(t), 2)
 
 	// Nothing changed: the file stays until its times are stale.
 	require.NoError(t, os.Remove(leaseFile))
-	l.upkeep(at(1000 * time.Second))
+	l.pass(at(1000 * time.Second))
 	assert.NoFileExists(t, leaseFile)
-	l.upkeep(at(146*time.Second + rewriteInterval))
+	l.pass(at(146*time.Second + rewriteInterval))
 	assert.Len(t, leaseLines(t), 2)
 }
 
@@ -252,13 +267,13 @@ func TestSaveFailureIsRetried(t *testing.T) {
 	l.log.flush()
 	before := len(r.all())
 	for i := range 44 {
-		l.upkeep(now.Add(time.Duration(i+1) * time.Second))
+		l.pass(now.Add(time.Duration(i+1) * time.Second))
 	}
 	l.log.flush()
 	assert.Len(t, r.all(), before+1)
 	assert.Contains(t, r.all()[before], "3 Unable to open /data/dynamic.map~~ for writing: ")
 	require.NoError(t, os.Remove(leaseFile))
-	l.upkeep(now.Add(46 * time.Second))
+	l.pass(now.Add(46 * time.Second))
 	assert.FileExists(t, leaseFile)
 }
 
@@ -267,31 +282,36 @@ func TestNoLeaseFile(t *testing.T) {
 	l, _ := newLeases(t, time.Now())
 	l.dir = ""
 	l.load(func(netip.Addr) bool { return false })
-	l.upkeep(time.Now().Add(time.Hour))
+	l.pass(time.Now().Add(time.Hour))
 	l.save(time.Now())
 	assert.NoFileExists(t, leaseFile)
-	var none lenders
+	var none leaseFiles
 	none.load(func(netip.Addr) bool { return false })
 	none.upkeep(time.Now())
 	none.save(time.Now())
-	assert.NoError(t, none.reserve(nil))
-	none.evict(nil)
-	assert.Equal(t, "no dynamic pool", none.String())
+	g := installed(t, confOf(t, "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:64::/96\n"), time.Now())
+	g.Upkeep(time.Now())
+	ended, err := g.Update(gateway.Changes{Maps: new([]taygaconf.Map)})
+	assert.NoError(t, err)
+	logEnded(l.log, ended)
+	assert.Equal(t, "no dynamic pool", poolLine(g.Stats()))
 }
 
 // A reload that gives a leased address, or a host that has a lease, a map of
 // its own ends that lease and no other.
 func TestReserve(t *testing.T) {
-	l, r := newLeases(t, time.Now())
+	c := confOf(t, poolConf)
+	g, r := installed(t, c, time.Now()), &recorder{}
+	l := leasesOf(g, newLogger(r))
 	for _, h := range []string{"2001:db8:77::1", "2001:db8:77::2", "2001:db8:77::3"} {
 		_, ok := l.pool.Assign(host(h)) // .95, .96, .97
 		require.True(t, ok)
 	}
-	c := confOf(t, poolConf)
 	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, l.reserve(c.Reserved(more)))
-	l.evict(unleasable(t, c, more...))
+	ended, err := g.Update(gateway.Changes{Maps: &more})
+	require.NoError(t, err)
+	logEnded(l.log, ended)
 	l.log.flush()
 	lines := strings.Join(r.all(), "\n")
 	assert.Contains(t, lines, "1 leases ended because their address has a map now")
@@ -304,11 +324,9 @@ func TestReserve(t *testing.T) {
 	assert.True(t, ok)
 }
 
-func unleasable(t *testing.T, c *taygaconf.Config, more ...taygaconf.Map) func(netip.Addr) bool {
+func unleasable(t *testing.T, c *taygaconf.Config) func(netip.Addr) bool {
 	t.Helper()
-	tab, err := translate.NewTable(c.Table(more, nil))
-	require.NoError(t, err)
-	return noLease(c, tab)
+	return installed(t, c, time.Now()).Fixed
 }
 
 func TestNoLease(t *testing.T) {
@@ -333,14 +351,13 @@ dynamic-pool 10.1.1.0/24 via 2001:db8:b::/96
 `)
 	c.DataDir = "/data"
 	now := time.Now()
-	start := func() lenders {
-		pools, err := c.NewPools(nil, nil, now)
-		require.NoError(t, err)
-		all := newLenders(c, pools, newLogger(&recorder{}))
-		all.load(unleasable(t, c))
-		return all
+	start := func() (*gateway.Gateway, leaseFiles) {
+		g := installed(t, c, now)
+		all := newLeaseFiles(c, g.Pools(), newLogger(&recorder{}))
+		all.load(g.Fixed)
+		return g, all
 	}
-	all := start()
+	_, all := start()
 	require.Len(t, all, 2)
 	for _, l := range all {
 		_, ok := l.pool.Assign(host("2001:db8:77::1"))
@@ -353,27 +370,32 @@ dynamic-pool 10.1.1.0/24 via 2001:db8:b::/96
 	assert.FileExists(t, "dynamic-10.1.0.0_24.map")
 	assert.Len(t, leaseLines(t), 1)
 
-	all = start()
-	assert.Equal(t, "dynamic pool: 763 addresses, 3 held, 0 dormant, 0 requests refused", all.String())
-	assert.Equal(t, 3, all.figures().Held)
-	assert.Len(t, all.list().Entries, 3)
+	g, _ := start()
+	assert.Equal(t, "dynamic pool: 763 addresses, 3 held, 0 dormant, 0 requests refused", poolLine(g.Stats()))
+	assert.Equal(t, 3, poolOf(g.Stats()).Held)
+	assert.Len(t, leaseList(g.Pools()).Entries, 3)
 	more, problems := c.ReadMaps(strings.NewReader("map 10.9.9.9 2001:db8:77::1\n"), "maps")
 	require.Empty(t, problems)
-	require.NoError(t, all.reserve(c.Reserved(more)))
-	all.evict(unleasable(t, c, more...))
-	assert.Equal(t, 1, all.stats().Held, "a host with a map holds no lease of any pool")
-	all.upkeep(now.Add(3 * time.Hour))
-	assert.Equal(t, 0, all.stats().Held)
-	assert.Equal(t, 1, all.stats().Dormant)
+	_, err := g.Update(gateway.Changes{Maps: &more})
+	require.NoError(t, err)
+	assert.Equal(t, 1, g.Stats().Leases.Held, "a host with a map holds no lease of any pool")
+	g.Upkeep(now.Add(3 * time.Hour))
+	assert.Equal(t, 0, g.Stats().Leases.Held)
+	assert.Equal(t, 1, g.Stats().Leases.Dormant)
 }
 
 // A reload that fails changes nothing.
 func TestReserveAllOrNothing(t *testing.T) {
-	l, _ := newLeases(t, time.Now())
-	addr, ok := l.pool.Assign(host("2001:db8:77::1"))
+	g := installed(t, confOf(t, poolConf), time.Now())
+	p := g.Pools()[0]
+	addr, ok := p.Assign(host("2001:db8:77::1"))
 	require.True(t, ok)
-	all := lenders{l, l}
-	require.Error(t, all.reserve([]netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(addr), 32), netip.MustParsePrefix("2001:db8::/32")}))
-	_, ok = l.pool.Host(addr)
+	v6 := netip.MustParsePrefix("2001:db8:9::9/128")
+	_, err := g.Update(gateway.Changes{Maps: &[]taygaconf.Map{
+		{Map: translate.Map{IPv4: netip.PrefixFrom(netip.AddrFrom4(addr), 32), IPv6: v6}},
+		{Map: translate.Map{IPv4: netip.MustParsePrefix("2001:db8::/32"), IPv6: v6}},
+	}})
+	require.Error(t, err)
+	_, ok = p.Host(addr)
 	assert.True(t, ok)
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -33,7 +33,8 @@ func (d *daemon) follow(l tun.Link) {
 
 // setMTU tells the translator the MTU of the device.
 func (d *daemon) setMTU(mtu int) error {
-	return d.trans.Update(func(s *translate.Settings) { s.MTU4, s.MTU6 = mtu, mtu })
+	_, err := d.gateway.Update(gateway.Changes{MTU: mtu})
+	return err
 }
 
 // restore brings back what tun-ip and tun-route had added. What stands in the way is

@@ -12,7 +12,7 @@
 //	detach.go     into the background
 //	device.go     the TUN device; link_linux.go its addresses and routes
 //	pump.go       the packets' loop
-//	wire.go       what else a tayga.conf means to the daemon
+//	workers.go    how many queues and workers
 //	privileges.go user, group and jail
 //	datadir.go    whose data-dir is, and that it is ours alone; pidfile.go, lock.go
 //	sandbox.go    what is given up then, and what is kept

@@ -16,7 +16,6 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/internal/test/packettest"
-	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 	"github.com/steppe-nat64/steppe/tun/tuntest"
@@ -98,10 +97,8 @@ func inMemory(t *testing.T, conf string) (*daemon, *memDevice, *recorder) {
 	dev, r := newMemDevice(), &recorder{}
 	d := &daemon{conf: confOf(t, conf), log: newLogger(r), dev: dev, queues: []queue{dev}}
 	d.link, _ = dev.Link()
-	require.NoError(t, d.makePools(nil))
-	tab, err := d.table(nil)
-	require.NoError(t, err)
-	require.NoError(t, d.build(tab, nil))
+	require.NoError(t, d.install(nil))
+	require.NoError(t, d.begin(0))
 	return d, dev, r
 }
 
@@ -189,10 +186,10 @@ func TestWhoTakesALease(t *testing.T) {
 	assert.Equal(t, []byte{1, 0}, dev.next(t)[40:42], "no mapping for the destination")
 	assert.Equal(t, []byte{3, 0}, dev.next(t)[40:42], "time exceeded")
 	assert.Equal(t, []byte{129, 0}, dev.next(t)[40:42], "echo reply")
-	assert.Zero(t, d.lenders[0].pool.Stats().Held)
+	assert.Zero(t, d.leases[0].pool.Stats().Held)
 	dev.give(t, packettest.IP(fromHost, packettest.UDP(1, 2, nil)))
 	dev.next(t)
-	assert.Equal(t, 1, d.lenders[0].pool.Stats().Held)
+	assert.Equal(t, 1, d.leases[0].pool.Stats().Held)
 	signals <- syscall.SIGTERM
 	require.NoError(t, <-ended)
 }
@@ -237,7 +234,7 @@ func TestForgedSource(t *testing.T) {
 // others cut into pieces.
 func TestOrderInABatch(t *testing.T) {
 	d, dev, _ := inMemory(t, poolConf)
-	d.lenders[0].pool.Assign(client.As16())
+	d.leases[0].pool.Assign(client.As16())
 	signals, ended := d.inBackground()
 	mark := func(port uint16) []byte {
 		return packettest.IP(toHost, packettest.UDP(53, port, []byte("mark")))
@@ -288,7 +285,7 @@ func TestWarnings(t *testing.T) {
 // A change of the device's MTU is followed at once.
 func TestMTUIsFollowed(t *testing.T) {
 	d, dev, r := inMemory(t, poolConf)
-	d.lenders[0].pool.Assign(client.As16())
+	d.leases[0].pool.Assign(client.As16())
 	signals, ended := d.inBackground()
 	packet := packettest.IP(packettest.Header{Src: server4, Dst: lent, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
 
@@ -364,17 +361,14 @@ func (q *nullQueue) Write(ps []translate.Packet) (int, error) {
 // No packet costs an allocation, whatever becomes of it.
 func TestPumpAllocatesNothing(t *testing.T) {
 	c := confOf(t, poolConf)
-	lessees, err := pool.New(onlyPool(c), time.Now())
-	require.NoError(t, err)
-	lessees.Assign(client.As16())
-	tab, err := translate.NewTable(c.Table(nil, taygaconf.Pools{lessees}))
-	require.NoError(t, err)
-	tr, err := translate.New(c.Translator(1500), tab)
-	require.NoError(t, err)
+	g := installed(t, c, time.Now())
+	g.Pools()[0].Assign(client.As16())
+	workers := 0
 	for name, kinds := range map[string]taygaconf.Log{"log=none": 0, "log=all": taygaconf.LogDrop | taygaconf.LogReject | taygaconf.LogICMP | taygaconf.LogSelf} {
 		t.Run(name, func(t *testing.T) {
 			q := &nullQueue{}
-			p := newPump(q, tr.NewWorker(), newPacketLog(kinds, newLogger(&recorder{})))
+			workers++
+			p := newPump(q, g.Worker(workers), newPacketLog(kinds, newLogger(&recorder{})))
 			for i := range p.log.limits {
 				p.log.limits[i].left.Store(0) // lines are allowed to allocate
 			}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/steppe-nat64/steppe/translate"
+	"github.com/steppe-nat64/steppe/internal/gateway"
 )
 
 // reload reads the map-file again and swaps the tables, all or nothing.
@@ -21,7 +21,7 @@ func (d *daemon) reload() {
 		}
 	}
 	d.vitals.reloaded(err == nil)
-	d.lenders.save(time.Now())
+	d.leases.save(time.Now())
 	d.notifier.send("READY=1", d.status())
 }
 
@@ -34,21 +34,26 @@ func (d *daemon) reloadMaps() error {
 	if problems.Failed() {
 		return fmt.Errorf("map-file %s has errors", d.maps.path)
 	}
-	tab, err := d.table(more)
+	ended, err := d.gateway.Update(gateway.Changes{Maps: &more})
 	if err != nil {
 		return err
 	}
-	// What may fail comes before the table is in force; the leases of hosts that
-	// have maps end after that, lest the next packet of such a host begin one.
-	if err := d.lenders.reserve(d.conf.Reserved(more)); err != nil {
-		return err
-	}
-	if err := d.trans.Update(func(s *translate.Settings) { s.Table = tab }); err != nil {
-		return err
-	}
-	d.lenders.evict(noLease(d.conf, tab))
-	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
+	logEnded(d.log, ended)
 	d.warn()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
 	return nil
+}
+
+// logEnded logs how many leases a reload has ended.
+func logEnded(log *logger, ended []gateway.Ended) {
+	for _, n := range ended {
+		if n.ByAddress > 0 {
+			log.noticef("%d leases ended because their address has a map now", n.ByAddress)
+		}
+	}
+	for _, n := range ended {
+		if n.ByHost > 0 {
+			log.noticef("%d leases ended because their host has a map now", n.ByHost)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -22,23 +23,23 @@ func (d *daemon) tell(what status.What) *status.Report {
 
 		Started: v.started,
 		Uptime:  uint64(time.Since(v.started) / time.Second),
-		Pool:    d.lenders.figures(),
 	}
 	v.mu.Lock()
-	r.Device, r.Maps, r.Reloads = v.device, v.maps, v.reloads
+	r.Device, r.Reloads = v.device, v.reloads
 	r.Device.Refused = v.refusedLocked()
-	tab := v.tab
 	v.mu.Unlock()
 
-	s := d.trans.Stats()
-	r.Packets = countsOf(s)
-	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.ErrorsHeldBack, s.MTUErrorsHeldBack
+	s := d.gateway.Stats()
+	r.Packets = countsOf(s.Packets)
+	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack
+	r.Pool = poolOf(s)
+	r.Maps = status.Maps(s.Maps)
 	switch what {
 	case status.Leases:
-		r.LeaseList = d.lenders.list()
+		r.LeaseList = leaseList(d.gateway.Pools())
 	case status.MapList:
 		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
-		for m := range tab.Maps() {
+		for m := range s.Table.Maps() {
 			r.MapList.Add(func() status.Map { return status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()} })
 		}
 	}
@@ -60,20 +61,20 @@ func countsOf(s translate.Stats) []status.Count {
 	return counts
 }
 
-// figures returns the figures of all pools together, nil if there is none.
-func (ls lenders) figures() *status.Pool {
-	if len(ls) == 0 {
+// poolOf returns the figures of all pools together, nil if there is none.
+func poolOf(s gateway.Stats) *status.Pool {
+	if s.Pools == 0 {
 		return nil
 	}
-	s := ls.stats()
-	return &status.Pool{Size: s.Size, Held: s.Held, Dormant: s.Dormant, Refused: s.Refused}
+	n := s.Leases
+	return &status.Pool{Size: n.Size, Held: n.Held, Dormant: n.Dormant, Refused: n.Refused}
 }
 
-// list lists the leases, pool by pool in the order of their addresses.
-func (ls lenders) list() *status.List[status.Lease] {
+// leaseList lists the leases, pool by pool in the order of their addresses.
+func leaseList(pools []*gateway.Pool) *status.List[status.Lease] {
 	list := &status.List[status.Lease]{Entries: []status.Lease{}}
-	for _, l := range ls {
-		for lease := range l.pool.All() {
+	for _, p := range pools {
+		for lease := range p.All() {
 			list.Add(func() status.Lease {
 				state := "dormant"
 				if lease.Held {

@@ -38,7 +38,7 @@ func (d *daemon) paths() []sandbox.Path {
 	list := []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
 	if d.conf.DataDir != "" {
 		list = append(list, sandbox.Path{Name: ".", Access: sandbox.KeepFiles})
-		for _, l := range d.lenders {
+		for _, l := range d.leases {
 			if dir := l.linkedDir(); dir != nil {
 				d.held = append(d.held, dir)
 				list = append(list, sandbox.Path{At: dir, Access: sandbox.KeepFiles})

@@ -48,7 +48,7 @@ func (d *daemon) filesPermitted() bool {
 	ok := permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
 	if d.conf.DataDir != "" {
 		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
-		for _, l := range d.lenders {
+		for _, l := range d.leases {
 			ok = ok && permitted(unix.AT_FDCWD, l.file, unix.R_OK)
 			if dir := l.linkedDir(); dir != nil {
 				ok = ok && permitted(int(dir.Fd()), ".", unix.R_OK|unix.W_OK|unix.X_OK)

@@ -46,7 +46,7 @@ var settingLines = map[string]string{
 	"translate.PrefixRule.DropSource": "embedded-source drop 2001:db8:64::/96",
 	"translate.PrefixRule.CheckLoops": "loop-check yes 2001:db8:64::/96",
 	"pool.Config.Prefixes":            "dynamic-pool 10.0.1.0/24",
-	"pool.Config.Reserved":            "map 10.0.0.7 2001:db8:7::7",
+	"pool.Config.Reserved":            "dynamic-pool 126.0.0.0/7",
 	"pool.Config.Hold":                "dynamic-pool-hold 90s",
 	"pool.Config.Forget":              "dynamic-pool-forget 2d",
 	"pool.Config.Refresh":             "dynamic-pool-refresh outbound",
@@ -78,7 +78,7 @@ func settingsOf(c *taygaconf.Config) map[string]any {
 	if len(table.Rules) > 0 {
 		rule = table.Rules[0]
 	}
-	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(c.Pools[0], nil, func(pool.Event) {}), tunConfig(c)} {
+	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(c.Pools[0], func(pool.Event) {}), tunConfig(c)} {
 		v := reflect.ValueOf(s)
 		for i := range v.NumField() {
 			all[v.Type().String()+"."+v.Type().Field(i).Name] = v.Field(i).Interface()

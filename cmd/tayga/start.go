@@ -4,8 +4,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
-	"github.com/steppe-nat64/steppe/translate"
 )
 
 // start does what TAYGA does before its main loop, in the same order: files that
@@ -49,11 +49,7 @@ func (d *daemon) start() (err error) {
 	}
 	d.log.noticef("Starting tayga %s", version())
 
-	if err := d.makePools(more); err != nil {
-		return err
-	}
-	tab, err := d.table(more)
-	if err != nil {
+	if err := d.install(more); err != nil {
 		return err
 	}
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
@@ -78,7 +74,7 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	d.confine() // before anything is read that others may have written
-	return d.build(tab, more)
+	return d.begin(len(more))
 }
 
 // takeLocks makes sure that no other daemon has our pid file or our leases. One
@@ -101,31 +97,28 @@ func (d *daemon) takeLocks(id identity) (err error) {
 	return nil
 }
 
-// makePools makes what lends addresses, without any leases yet.
-func (d *daemon) makePools(more []taygaconf.Map) (err error) {
+// install makes what translates, without leases yet, and before there is a device whose
+// MTU could be asked.
+func (d *daemon) install(more []taygaconf.Map) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
-	if d.pools, err = d.conf.NewPools(more, d.packets.lease, time.Now()); err != nil {
+	d.gateway, err = gateway.Install(gateway.Config{Conf: d.conf, Maps: more, Now: time.Now(), OnEvent: d.packets.lease})
+	if err != nil {
 		return err
 	}
-	d.lenders = newLenders(d.conf, d.pools, d.log)
+	d.leases = newLeaseFiles(d.conf, d.gateway.Pools(), d.log)
 	return nil
 }
 
-// table makes a table with the maps of the map-file and the pools.
-func (d *daemon) table(more []taygaconf.Map) (*translate.Table, error) {
-	return translate.NewTable(d.conf.Table(more, d.pools))
-}
-
-// build makes the translator, says what it is like, and loads the leases.
-func (d *daemon) build(tab *translate.Table, more []taygaconf.Map) (err error) {
-	if d.trans, err = translate.New(d.conf.Translator(d.link.MTU), tab); err != nil {
+// begin takes the device into account, logs the startup with so many maps of the
+// map-file, and loads the leases.
+func (d *daemon) begin(more int) error {
+	if err := d.setMTU(d.link.MTU); err != nil {
 		return err
 	}
 	d.vitals.attached(d.dev, d.queues, d.link)
-	d.vitals.mapped(tab, len(d.conf.Maps), len(more))
-	d.introduce(len(more))
+	d.introduce(more)
 	d.warn()
-	d.lenders.load(noLease(d.conf, tab))
+	d.leases.load(d.gateway.Fixed)
 	return nil
 }
 

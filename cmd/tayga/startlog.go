@@ -38,7 +38,7 @@ func (d *daemon) introduceDevice() {
 // warn logs what in the tables is allowed and probably not meant.
 func (d *daemon) warn() {
 	const most = 20
-	lines := d.trans.Warnings()
+	lines := d.gateway.Warnings()
 	for _, line := range lines[:min(len(lines), most)] {
 		d.log.warningf("%s", line)
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/status"
-	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -23,8 +22,6 @@ type vitals struct {
 	device  status.Device
 	queues  []queue  // of the device as it is
 	before  []uint64 // refused by the queues of the devices before
-	tab     *translate.Table
-	maps    status.Maps
 	reloads status.Reloads
 }
 
@@ -72,14 +69,6 @@ func (v *vitals) linkedLocked(l tun.Link) {
 	v.device.Present = !l.Gone
 	v.device.Up, v.device.MTU = l.Up, l.MTU
 	v.device.Foreign, v.device.Ownerless, v.device.Repaired = l.Foreign, l.Ownerless, l.Repaired
-}
-
-// mapped takes note of the tables, with so many maps of the map-file.
-func (v *vitals) mapped(tab *translate.Table, config, mapFile int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.tab = tab
-	v.maps = status.Maps{Config: config, MapFile: mapFile}
 }
 
 // reloaded counts a reload.

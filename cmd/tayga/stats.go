@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -28,8 +29,8 @@ func statLines(s translate.Stats) []string {
 
 // printStats answers SIGUSR1.
 func (d *daemon) printStats() {
-	s := d.trans.Stats()
-	for _, line := range statLines(s) {
+	s := d.gateway.Stats()
+	for _, line := range statLines(s.Packets) {
 		d.log.noticef("%s", line)
 	}
 	n := uint64(0)
@@ -39,5 +40,14 @@ func (d *daemon) printStats() {
 	if n > 0 {
 		d.log.noticef("refused by the kernel: %d packets", n)
 	}
-	d.log.noticef("%v", d.lenders)
+	d.log.noticef("%s", poolLine(s))
+}
+
+// poolLine puts the figures of all pools into words.
+func poolLine(s gateway.Stats) string {
+	if s.Pools == 0 {
+		return "no dynamic pool"
+	}
+	n := s.Leases
+	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", n.Size, n.Held, n.Dormant, n.Refused)
 }

@@ -91,7 +91,7 @@ func TestOddPrefix(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// Addresses that are the translator's or have a map are not lent.
+// Addresses that are the translator's or have a map are not leased.
 func TestReservedAddresses(t *testing.T) {
 	c := confOf(t, `tun-device nat64
 ipv4-addr 172.16.2.1
@@ -101,9 +101,7 @@ dynamic-pool 172.16.2.0/29
 map 172.16.2.5 2001:db8:5::5
 icmp-pool 172.16.2.6
 `)
-	p, err := pool.New(onlyPool(c), time.Now())
-	require.NoError(t, err)
-	assert.Equal(t, 4, p.Stats().Size) // .2, .3, .4, .7
+	assert.Equal(t, 4, installed(t, c, time.Now()).Stats().Leases.Size) // .2, .3, .4, .7
 }
 
 // TestReservedAmongOthers: maps and pools that hold addresses that no host can have were
@@ -122,7 +120,7 @@ func TestReservedAmongOthers(t *testing.T) {
 	require.NoError(t, <-ended)
 
 	c := confOf(t, settingsConf+"dynamic-pool 126.0.0.0/7\n")
-	p, err := pool.New(pool.Config{Prefixes: c.PoolPrefixes()[1:], Reserved: c.Reserved(nil)}, time.Now())
+	p, err := pool.New(pool.Config{Prefixes: c.PoolPrefixes()[1:], Reserved: c.Pool(c.Pools[0], nil).Reserved}, time.Now())
 	require.NoError(t, err)
 	assert.Equal(t, 1<<24-1, p.Stats().Size, "126.0.0.0/8 without its lowest address")
 }
@@ -136,8 +134,7 @@ dynamic-pool-hold 60
 dynamic-pool-forget 1h
 `)
 	now := time.Now()
-	p, err := pool.New(onlyPool(c), now)
-	require.NoError(t, err)
+	p := installed(t, c, now).Pools()[0]
 	assert.Equal(t, 253+255, p.Stats().Size)
 	lease := func(h string) bool {
 		_, ok := p.Assign(host(h))

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/steppe-nat64/steppe/pool"
 	"github.com/steppe-nat64/steppe/translate"
@@ -53,14 +52,14 @@ const (
 	usualErrorBurst = 50
 )
 
-// Table lists the mappings of c and those of its map-file. The addresses of its
-// pools are leased by ps, which may be nil.
-func (c *Config) Table(more []Map, ps Pools) translate.TableConfig {
+// Table lists the mappings of c and those of its map-file. The addresses of its Pools
+// are leased by pools, one for each; or by none, if that is nil.
+func (c *Config) Table(more []Map, pools []*pool.Pool) translate.TableConfig {
 	t := translate.TableConfig{Rules: c.rules(more)}
 	for i, p := range c.Pools {
 		q := translate.Pool{Prefixes: p.Prefixes, Pref64: p.Pref64}
-		if ps != nil {
-			q.Dynamic = ps[i]
+		if pools != nil {
+			q.Dynamic = pools[i]
 		}
 		t.Pools = append(t.Pools, q)
 	}
@@ -81,29 +80,12 @@ func (c *Config) Table(more []Map, ps Pools) translate.TableConfig {
 	return t
 }
 
-// Pools lease the addresses of Config.Pools, one for each.
-type Pools []*pool.Pool
-
-// NewPools makes the pools. Their clocks start at now. onEvent, if not nil, may
-// be called by several of them at once; see pool.Config for the rest.
-func (c *Config) NewPools(more []Map, onEvent func(pool.Event), now time.Time) (Pools, error) {
-	var ps Pools
-	for _, q := range c.Pools {
-		p, err := pool.New(c.Pool(q, more, onEvent), now)
-		if err != nil {
-			return nil, err
-		}
-		ps = append(ps, p)
-	}
-	return ps, nil
-}
-
-// Pool returns what a pool.Pool is made of that leases the addresses of p, but neither
-// own addresses nor those with maps.
-func (c *Config) Pool(p Pool, more []Map, onEvent func(pool.Event)) pool.Config {
+// Pool returns what a pool.Pool is made of that leases the addresses of p. A translator
+// excludes its own addresses and those with maps.
+func (c *Config) Pool(p Pool, onEvent func(pool.Event)) pool.Config {
 	return pool.Config{
 		Prefixes:     p.Prefixes,
-		Reserved:     c.Reserved(more),
+		Reserved:     c.reserved(),
 		Hold:         c.Hold,
 		Forget:       c.Forget,
 		Refresh:      c.PoolRefresh,
@@ -113,22 +95,14 @@ func (c *Config) Pool(p Pool, more []Map, onEvent func(pool.Event)) pool.Config 
 	}
 }
 
-// Reserved lists the IPv4 addresses that are no host's to lease: the own ones, those
-// with maps, and those that no host can have, in a pool that holds others as well.
-func (c *Config) Reserved(more []Map) []netip.Prefix {
-	list := []netip.Prefix{netip.PrefixFrom(c.IPv4, 32)}
-	for _, a := range c.ICMPPool4 {
-		list = append(list, netip.PrefixFrom(a, 32))
-	}
+// reserved lists the IPv4 addresses that no host can have, where a pool holds others as
+// well.
+func (c *Config) reserved() (list []netip.Prefix) {
+	pools := c.PoolPrefixes()
 	for _, q := range []netip.Prefix{this4, loopback4, linkLocal4, multicast4} {
 		inside := func(p netip.Prefix) bool { return p.Bits() < q.Bits() && p.Overlaps(q) }
-		if slices.ContainsFunc(c.PoolPrefixes(), inside) {
+		if slices.ContainsFunc(pools, inside) {
 			list = append(list, q)
-		}
-	}
-	for _, maps := range [][]Map{c.Maps, more} {
-		for _, m := range maps {
-			list = append(list, m.IPv4)
 		}
 	}
 	return list

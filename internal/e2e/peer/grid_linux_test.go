@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
-	"github.com/steppe-nat64/steppe/translate"
 )
 
 // TestGrid: configurations that Debian's tayga accepted did not start here: an
@@ -52,14 +52,10 @@ func TestGrid(t *testing.T) {
 	}
 }
 
-// starts checks that translator and pools can be made of a configuration.
+// starts checks that a gateway can be made of a configuration.
 func starts(t *testing.T, c *taygaconf.Config, text string) {
 	t.Helper()
-	pools, err := c.NewPools(nil, nil, time.Now())
-	require.NoError(t, err, text)
-	tab, err := translate.NewTable(c.Table(nil, pools))
-	require.NoError(t, err, text)
-	_, err = translate.New(c.Translator(1500), tab)
+	_, err := gateway.Install(gateway.Config{Conf: c, Now: time.Now()})
 	require.NoError(t, err, text)
 }
 

@@ -1,0 +1,35 @@
+package gateway
+
+import (
+	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Stats are the figures of a Gateway at one moment.
+type Stats struct {
+	Packets translate.Stats
+	Pools   int        // how many there are
+	Leases  pool.Stats // of all pools together
+	Maps    Maps
+	Table   *translate.Table // in force; it is immutable
+}
+
+// Maps counts the explicit maps by the file that has them.
+type Maps struct{ Config, MapFile int }
+
+// Stats returns the figures.
+func (g *Gateway) Stats() Stats {
+	s := Stats{Packets: g.trans.Stats(), Pools: len(g.pools)}
+	for _, p := range g.pools {
+		q := p.Stats()
+		s.Leases.Size += q.Size
+		s.Leases.Held += q.Held
+		s.Leases.Dormant += q.Dormant
+		s.Leases.Refused += q.Refused
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s.Maps = Maps{Config: len(g.conf.Maps), MapFile: g.mapFile}
+	s.Table = g.tab
+	return s
+}
