@@ -17,8 +17,8 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// checkProblems fails the test if what is said about a file can't be shown to
-// somebody: too much of it, lines that the file does not have, or characters
+// checkProblems fails the test if the problems of a file can't be shown to a
+// user: too much of it, lines that the file does not have, or characters
 // that would do something to a terminal or begin a line of their own in a log.
 func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 	t.Helper()
@@ -33,7 +33,7 @@ func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 			t.Errorf("problem %q", p.Error())
 		}
 		if p.Line > lines || p.Line < last && i < 100 {
-			t.Errorf("problem on line %d of %d, behind line %d", p.Line, lines, last)
+			t.Errorf("problem on line %d of %d, after line %d", p.Line, lines, last)
 		}
 		last = p.Line
 	}
@@ -164,7 +164,7 @@ func FuzzMapFile(f *testing.F) {
 	f.Add([]byte("map 198.51.100.1 2001:db8:7::1\n# remark\n\nMAP\t198.51.100.2/32\t2001:db8:7::2/128 # remark\r\n"))    // good
 	f.Add([]byte("map 198.51.100.1 2001:db8:7::1\nmap 198.51.100.1 2001:db8:7::2\nmap 198.51.100.3 2001:db8:7::2"))      // the later counts
 	f.Add([]byte("map 192.0.2.7 2001:db8:7::1\nmap 198.51.100.1 2001:db8:1:ffff::1\nmap 192.168.255.1 2001:db8:7::3\n")) // taken by tayga.conf
-	f.Add([]byte("map 198.51.100.77/24 2001:db8:7::77/120\nmap 198.51.100.0/24 2001:db8:7::/121\n"))                     // bits behind; too little room
+	f.Add([]byte("map 198.51.100.77/24 2001:db8:7::77/120\nmap 198.51.100.0/24 2001:db8:7::/121\n"))                     // host bits; too little room
 	f.Add([]byte("map 0.0.0.0/0 2001:db8:7::/96\nmap 0/0 ::/0\nmap 1.2.3.4/032 2001:db8:7::9/+128\nprefix 64:ff9b::/96\n"))
 	f.Add([]byte("map 224.0.0.1 ff02::1\nmap 127.0.0.1 ::1\nmap 198.51.100.1 fe80::1\nmap 10.0.0.0/8 fe00::/8\n")) // no hosts
 	f.Add([]byte("\ufffd"))                                                                                        // valid UTF-8

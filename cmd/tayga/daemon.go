@@ -42,7 +42,7 @@ type daemon struct {
 	leases   leaseFiles
 	packets  *packetLog
 
-	vitals  vitals
+	state   state
 	socket  *status.Socket // may be nil
 	madeDir bool           // the socket's directory is ours
 	metrics net.Listener   // may be nil
@@ -50,15 +50,15 @@ type daemon struct {
 	wide    []wideReach    // what the sandbox cannot take away
 }
 
-// errConfig is the end for errors in tayga.conf, about which everything has been said.
+// errConfig ends the daemon for errors in tayga.conf, which have been logged.
 var errConfig = errors.New("errors in the configuration")
 
-// errNoConfig is the same for a file that is not there, which may come without anybody
-// who has to think: to try again is right.
+// errNoConfig is the same for a file that is not there, and may appear later: a service
+// manager should try again.
 var errNoConfig = errors.New("no configuration")
 
 // exConfig is the exit status for a service manager then, EX_CONFIG of sysexits.h: it
-// need not try again before somebody has changed the file.
+// need not try again before the file has changed.
 const exConfig = 78
 
 // managed reports whether a service manager waits to be notified that this process is
@@ -66,7 +66,7 @@ const exConfig = 78
 func managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
 
 // serve runs the daemon until a signal ends it, and returns the exit status.
-// What goes wrong is also said on stderr, or to the parent, unless that leads
+// Errors are also printed on stderr, or to the parent, unless that leads
 // to the journal anyway.
 func serve(o options, p *parent, stderr io.Writer) int {
 	switch {
@@ -80,7 +80,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 
 	told := managed() // before the variable is taken out of the environment
 	takeUmask()
-	d.signals = hear(obeyed)
+	d.signals = notifySignals(handledSignals)
 	signal.Ignore(syscall.SIGPIPE) // of which Go dies when a reader of stdout or stderr has gone
 
 	err := d.start()
@@ -106,7 +106,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	var upkeep sync.WaitGroup
 	upkeep.Go(func() { d.upkeep(stop) })
 	if d.socket != nil {
-		go status.Serve(d.socket, d.tell)
+		go status.Serve(d.socket, d.report)
 	}
 	if d.metrics != nil {
 		go d.serveMetrics()
@@ -115,7 +115,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 
 	err := d.session(signals)
 	for errors.Is(err, tun.ErrGone) {
-		d.vitals.linked(tun.Link{Gone: true}) // whoever noticed it
+		d.state.linked(tun.Link{Gone: true}) // whichever goroutine noticed it
 		d.log.errorf("Tun device %s is gone: waiting for it to come back", d.conf.TunDevice)
 		if err = d.reattach(signals); err == nil {
 			err = d.session(signals)
@@ -137,8 +137,8 @@ var errStopped = errors.New("stopped by a signal")
 // leases. The error says why it ended.
 func (d *daemon) session(signals <-chan os.Signal) error {
 	// A reload and the garbage collector can keep all processors busy for a second.
-	// Whoever of us shares them then is for the kernel to say, which prefers those
-	// who mostly sleep; the Go scheduler would let packets wait for ten milliseconds.
+	// Then the kernel has to share them out: it prefers threads that mostly sleep. The
+	// Go scheduler would let packets wait for ten milliseconds.
 	runtime.GOMAXPROCS(runtime.NumCPU() + len(d.queues))
 
 	var all sync.WaitGroup
@@ -164,7 +164,7 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	d.log.flush()
 	d.parent.done()
 
-	err := d.obey(signals, links, failed)
+	err := d.handle(signals, links, failed)
 	close(closed)
 	d.dev.Stop()
 	all.Wait()
@@ -175,8 +175,8 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	return err
 }
 
-// obey waits for what comes from outside and returns when the session is over.
-func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-chan error) error {
+// handle waits for what comes from outside and returns when the session is over.
+func (d *daemon) handle(signals <-chan os.Signal, links <-chan tun.Link, failed <-chan error) error {
 	look := time.NewTicker(refusalInterval)
 	defer look.Stop()
 	refused := uint64(0)
@@ -196,8 +196,8 @@ func (d *daemon) obey(signals <-chan os.Signal, links <-chan tun.Link, failed <-
 			if l.Gone {
 				return tun.ErrGone
 			}
-			d.vitals.linked(l)
-			d.follow(l)
+			d.state.linked(l)
+			d.linkChanged(l)
 		case err := <-failed:
 			return err
 		}

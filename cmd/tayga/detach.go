@@ -23,13 +23,13 @@ const reportFD = 3
 func detach(args []string, stderr io.Writer) int {
 	r, w, err := os.Pipe()
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	defer r.Close()
 	path, err := os.Executable()
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	cmd := exec.Command(path, args...)
@@ -40,7 +40,7 @@ func detach(args []string, stderr io.Writer) int {
 	err = cmd.Start() // with /dev/null as its first three files
 	w.Close()
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	if relay(stderr, r) {

@@ -203,7 +203,7 @@ func TestDeviceHeldWhenItComesBack(t *testing.T) {
 	b.delete("nat64")
 	b.await(p, "Tun device nat64 is gone: waiting for it to come back\n")
 	letGo := b.holdTun("nat64", 1)
-	time.Sleep(2 * glancing) // it looks, in vain
+	time.Sleep(2 * pollInterval) // it looks, in vain
 
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 	b.await(p, "Received SIGHUP, reloading\n")

@@ -24,7 +24,7 @@ import (
 func examine(o options, stdout, stderr io.Writer) int {
 	m, err := doctor.Look()
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 2
 	}
 	c, more, problems := loadAll(o)
@@ -53,7 +53,7 @@ func examine(o options, stdout, stderr io.Writer) int {
 		}
 	}
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 2
 	}
 	return int(worst)

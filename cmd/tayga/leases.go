@@ -146,7 +146,7 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 }
 
 // preserve keeps a copy of a file from which something was left out, since the
-// next save replaces it. Nobody may read the copy who may not read the file.
+// next save replaces it. Only users who may read the file may read the copy.
 func (l *leases) preserve(f *os.File, suffix string) {
 	perm := os.FileMode(0o600)
 	if fi, err := f.Stat(); err == nil {

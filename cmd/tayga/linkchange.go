@@ -8,8 +8,8 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
-// follow takes note of a change of the device's link.
-func (d *daemon) follow(l tun.Link) {
+// linkChanged takes note of a change of the device's link.
+func (d *daemon) linkChanged(l tun.Link) {
 	name := d.dev.Name()
 	switch {
 	case d.link.Up && !l.Up:
@@ -37,8 +37,8 @@ func (d *daemon) setMTU(mtu int) error {
 	return err
 }
 
-// restore brings back what tun-ip and tun-route had added. What stands in the way is
-// logged once, and nothing to end for.
+// restore brings back what tun-ip and tun-route had added. An error is logged once, and
+// does not end the daemon.
 func (d *daemon) restore() {
 	text := ""
 	if err := restoreLink(d.conf, d.log.infof); err != nil {

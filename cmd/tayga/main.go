@@ -21,7 +21,7 @@
 //	log.go        log sinks; syslog.go, journal.go
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
-//	state.go      what the daemon knows of itself; report.go the report made of it
+//	state.go      device, refused packets, reloads; report.go the report made of it
 //	statussocket.go where it is asked for; metrics.go for Prometheus
 //	status.go     --status: asks a running daemon
 //	doctor.go     what is missing, for --doctor
@@ -64,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	stdout, stderr = plain.Writer{W: stdout}, plain.Writer{W: stderr}
 	o, err := parseOptions(args)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		fmt.Fprintln(stderr, "Try 'tayga --help' for more information.")
 		return 1
 	}
@@ -91,7 +91,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return serve(o, p, stderr)
 }
 
-func complain(w io.Writer, err error) { say(w, "tayga: %v", err) }
+func printError(w io.Writer, err error) { say(w, "tayga: %v", err) }
 
 // say prints one line, whatever comes with the arguments.
 func say(w io.Writer, format string, args ...any) error {

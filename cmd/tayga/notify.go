@@ -13,7 +13,7 @@ import (
 )
 
 // A notifier tells systemd about the state of the service: sd_notify(3). The
-// zero value has nobody to tell.
+// zero value notifies no one.
 type notifier struct{ conn net.Conn }
 
 // openNotifier connects to the socket that NOTIFY_SOCKET names, and takes the

@@ -67,7 +67,7 @@ func (p *pump) translate(now time.Duration, batch []translate.Packet) {
 			sent = i + 1
 		case translate.Split:
 			p.send(batch[sent:i])
-			sent = i // what is left of the packet goes with those behind it
+			sent = i // what is left of the packet goes with those after it
 			p.split(&batch[i])
 		}
 	}

@@ -9,18 +9,18 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
-// How long, and how often, to look for a device that was deleted.
+// How long, and how often, to poll for a device that was deleted.
 const (
-	absence  = time.Minute
-	glancing = 200 * time.Millisecond
+	maxAbsence   = time.Minute
+	pollInterval = 200 * time.Millisecond
 )
 
-// reattach waits until somebody has made the device again, and attaches to it.
+// reattach waits until the device exists again, and attaches to it.
 // A process that gave up its privileges may find that it cannot.
 func (d *daemon) reattach(signals <-chan os.Signal) error {
-	look := time.NewTicker(glancing)
+	look := time.NewTicker(pollInterval)
 	defer look.Stop()
-	late := time.After(absence)
+	late := time.After(maxAbsence)
 	for {
 		if deviceExists(d.conf.TunDevice) {
 			dev, queues, link, err := openDevice(d.conf, d.owner)
@@ -28,7 +28,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 				d.dev, d.queues, d.link, d.foreign = dev, queues, link, foreign{}
 				break
 			}
-			// Who made it may not have let go of it yet, or may have deleted it again.
+			// The program that made it may still be attached, or may have deleted it again.
 			if !errors.Is(err, tun.ErrBusy) && deviceExists(d.conf.TunDevice) {
 				return err
 			}
@@ -50,7 +50,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 		}
 		return err
 	}
-	d.vitals.attached(d.dev, d.queues, d.link)
-	d.introduceDevice()
+	d.state.attached(d.dev, d.queues, d.link)
+	d.logDevice()
 	return d.setMTU(d.link.MTU)
 }

@@ -20,7 +20,7 @@ func (d *daemon) reload() {
 			d.log.errorf("%v: going on with the maps as they were", err)
 		}
 	}
-	d.vitals.reloaded(err == nil)
+	d.state.reloaded(err == nil)
 	d.leases.save(time.Now())
 	d.notifier.send("READY=1", d.status())
 }
@@ -30,7 +30,7 @@ func (d *daemon) reloadMaps() error {
 	if err != nil {
 		return err
 	}
-	d.report(problems)
+	d.logProblems(problems)
 	if problems.Failed() {
 		return fmt.Errorf("map-file %s has errors", d.maps.path)
 	}
@@ -39,7 +39,7 @@ func (d *daemon) reloadMaps() error {
 		return err
 	}
 	logEnded(d.log, ended)
-	d.warn()
+	d.logWarnings()
 	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
 	return nil
 }

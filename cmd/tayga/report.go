@@ -9,25 +9,25 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// tell makes a report. It may be called from any goroutine once the daemon is
+// report makes a report. It may be called from any goroutine once the daemon is
 // built.
-func (d *daemon) tell(what status.What) *status.Report {
-	v := &d.vitals
+func (d *daemon) report(what status.What) *status.Report {
+	own := &d.state
 	r := &status.Report{
 		Version: version(),
 		PID:     os.Getpid(),
-		Netns:   v.netns,
+		Netns:   own.netns,
 		Config:  d.conf.File,
 
-		ConfigModified: v.configModified,
+		ConfigModified: own.configModified,
 
-		Started: v.started,
-		Uptime:  uint64(time.Since(v.started) / time.Second),
+		Started: own.started,
+		Uptime:  uint64(time.Since(own.started) / time.Second),
 	}
-	v.mu.Lock()
-	r.Device, r.Reloads = v.device, v.reloads
-	r.Device.Refused = v.refusedLocked()
-	v.mu.Unlock()
+	own.mu.Lock()
+	r.Device, r.Reloads = own.device, own.reloads
+	r.Device.Refused = own.refusedLocked()
+	own.mu.Unlock()
 
 	s := d.gateway.Stats()
 	r.Packets = countsOf(s.Packets)
@@ -76,11 +76,11 @@ func leaseList(pools []*gateway.Pool) *status.List[status.Lease] {
 	for _, p := range pools {
 		for lease := range p.All() {
 			list.Add(func() status.Lease {
-				state := "dormant"
+				kind := "dormant"
 				if lease.Held {
-					state = "held"
+					kind = "held"
 				}
-				return status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: state, Used: lease.Used}
+				return status.Lease{Addr: lease.Addr.String(), Host: lease.Host.String(), State: kind, Used: lease.Used}
 			})
 		}
 	}

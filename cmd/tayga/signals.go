@@ -6,17 +6,17 @@ import (
 	"syscall"
 )
 
-// obeyed are the signals that the daemon has an answer to, whatever its parent
-// thought of them.
-var obeyed = []os.Signal{
+// handledSignals are the signals that the daemon handles, also where its parent ignored
+// them.
+var handledSignals = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR2,
 	syscall.SIGHUP, syscall.SIGUSR1,
 }
 
-// hear returns signals as they come. Each has a place of its own to wait in, so
+// notifySignals returns signals as they come. Each has a place of its own to wait in, so
 // that a storm of one cannot crowd out another: while one waits to be answered,
 // nothing is lost but its like.
-func hear(list []os.Signal) <-chan os.Signal {
+func notifySignals(list []os.Signal) <-chan os.Signal {
 	all := make(chan os.Signal)
 	for _, sig := range list {
 		one := make(chan os.Signal, 1)

@@ -13,8 +13,8 @@ import (
 // SIGTERM got lost when eight other signals were waiting to be answered: a
 // daemon whose leases took a while to save did not end in a storm of SIGHUP.
 func TestEndAmidstOtherSignals(t *testing.T) {
-	signals := hear(obeyed)
-	defer signal.Reset(obeyed...)
+	signals := notifySignals(handledSignals)
+	defer signal.Reset(handledSignals...)
 	next := func() os.Signal {
 		t.Helper()
 		select {

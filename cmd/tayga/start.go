@@ -11,7 +11,7 @@ import (
 // start does what TAYGA does before its main loop, in the same order: files that
 // root may open, the device, and only then another identity.
 func (d *daemon) start() (err error) {
-	d.vitals.begin(d.o.configFile)
+	d.state.begin(d.o.configFile)
 	d.confFile = newConfFile(d.o.configFile, d.o.chroot)
 	if err := d.readConfig(); err != nil {
 		return err
@@ -115,9 +115,9 @@ func (d *daemon) begin(more int) error {
 	if err := d.setMTU(d.link.MTU); err != nil {
 		return err
 	}
-	d.vitals.attached(d.dev, d.queues, d.link)
-	d.introduce(more)
-	d.warn()
+	d.state.attached(d.dev, d.queues, d.link)
+	d.logStartup(more)
+	d.logWarnings()
 	d.leases.load(d.gateway.Fixed)
 	return nil
 }
@@ -125,7 +125,7 @@ func (d *daemon) begin(more int) error {
 // readConfig reads tayga.conf and reports what is wrong with it.
 func (d *daemon) readConfig() error {
 	c, problems := taygaconf.Load(d.o.configFile, os.LookupEnv)
-	d.report(problems)
+	d.logProblems(problems)
 	if problems.Failed() {
 		if _, err := os.Stat(d.o.configFile); err != nil {
 			return errNoConfig
@@ -136,7 +136,7 @@ func (d *daemon) readConfig() error {
 	return nil
 }
 
-func (d *daemon) report(problems taygaconf.Problems) {
+func (d *daemon) logProblems(problems taygaconf.Problems) {
 	for _, p := range problems {
 		pri := priError
 		if p.Warning {
@@ -161,6 +161,6 @@ func (d *daemon) readMaps() ([]taygaconf.Map, error) {
 		return nil, err
 	}
 	maps, problems, err := d.maps.read(d.conf)
-	d.report(problems)
+	d.logProblems(problems)
 	return maps, err
 }

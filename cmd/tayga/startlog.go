@@ -1,10 +1,10 @@
 package main
 
-// introduce logs the lines that tell what this daemon does. Scripts look for
+// logStartup logs the lines that tell what this daemon does. Scripts look for
 // some of them.
-func (d *daemon) introduce(more int) {
+func (d *daemon) logStartup(more int) {
 	c := d.conf
-	d.introduceDevice()
+	d.logDevice()
 	d.log.infof("TAYGA's IPv4 address: %s", c.IPv4)
 	d.log.infof("TAYGA's IPv6 address: %s", c.IPv6)
 	for _, p := range c.Prefixes {
@@ -28,15 +28,15 @@ func (d *daemon) introduce(more int) {
 	}
 }
 
-func (d *daemon) introduceDevice() {
+func (d *daemon) logDevice() {
 	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
 	if d.link.Ownerless {
 		d.log.warningf("%s", ownerless(d.dev.Name()))
 	}
 }
 
-// warn logs what in the tables is allowed and probably not meant.
-func (d *daemon) warn() {
+// logWarnings logs what in the tables is allowed and probably not meant.
+func (d *daemon) logWarnings() {
 	const most = 20
 	lines := d.gateway.Warnings()
 	for _, line := range lines[:min(len(lines), most)] {

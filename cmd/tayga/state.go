@@ -11,9 +11,9 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
-// vitals is what the daemon knows of itself, beside what translator and pool
-// count. Its main goroutine writes it; whoever asks for a report reads it.
-type vitals struct {
+// state is what the daemon knows of itself, beside what translator and pool
+// count. Its main goroutine writes it; those that make a report read it.
+type state struct {
 	started        time.Time
 	configModified time.Time // the file, before it was read
 	netns          uint64
@@ -26,11 +26,11 @@ type vitals struct {
 }
 
 // begin is called before privileges are given up and the configuration is read.
-func (v *vitals) begin(configFile string) {
-	v.started = time.Now()
-	v.netns = netnsInode("self")
+func (s *state) begin(configFile string) {
+	s.started = time.Now()
+	s.netns = netnsInode("self")
 	if fi, err := os.Stat(configFile); err == nil {
-		v.configModified = fi.ModTime()
+		s.configModified = fi.ModTime()
 	}
 }
 
@@ -46,54 +46,54 @@ func netnsInode(pid string) uint64 {
 }
 
 // attached takes note of a device and its queues.
-func (v *vitals) attached(dev device, queues []queue, l tun.Link) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.before = v.refusedLocked()
-	v.queues = queues
-	v.device = status.Device{Name: dev.Name(), Workers: len(queues), Offloads: []string{}}
-	v.linkedLocked(l)
+func (s *state) attached(dev device, queues []queue, l tun.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = s.refusedLocked()
+	s.queues = queues
+	s.device = status.Device{Name: dev.Name(), Workers: len(queues), Offloads: []string{}}
+	s.linkedLocked(l)
 	if f := dev.Features(); f != (tun.Features{}) {
-		v.device.Offloads = strings.Fields(f.String())
+		s.device.Offloads = strings.Fields(f.String())
 	}
 }
 
 // linked takes note of a change of the device.
-func (v *vitals) linked(l tun.Link) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.linkedLocked(l)
+func (s *state) linked(l tun.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linkedLocked(l)
 }
 
-func (v *vitals) linkedLocked(l tun.Link) {
-	v.device.Present = !l.Gone
-	v.device.Up, v.device.MTU = l.Up, l.MTU
-	v.device.Foreign, v.device.Ownerless, v.device.Repaired = l.Foreign, l.Ownerless, l.Repaired
+func (s *state) linkedLocked(l tun.Link) {
+	s.device.Present = !l.Gone
+	s.device.Up, s.device.MTU = l.Up, l.MTU
+	s.device.Foreign, s.device.Ownerless, s.device.Repaired = l.Foreign, l.Ownerless, l.Repaired
 }
 
 // reloaded counts a reload.
-func (v *vitals) reloaded(ok bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (s *state) reloaded(ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if ok {
-		v.reloads.OK++
+		s.reloads.OK++
 	} else {
-		v.reloads.Failed++
+		s.reloads.Failed++
 	}
 }
 
 // refused returns how many packets the kernel has not taken from each queue,
 // since the start.
-func (v *vitals) refused() []uint64 {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.refusedLocked()
+func (s *state) refused() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusedLocked()
 }
 
-func (v *vitals) refusedLocked() []uint64 {
-	sum := make([]uint64, max(len(v.before), len(v.queues)))
-	copy(sum, v.before)
-	for i, q := range v.queues {
+func (s *state) refusedLocked() []uint64 {
+	sum := make([]uint64, max(len(s.before), len(s.queues)))
+	copy(sum, s.before)
+	for i, q := range s.queues {
 		sum[i] += q.Refused()
 	}
 	return sum

@@ -34,7 +34,7 @@ func (d *daemon) printStats() {
 		d.log.noticef("%s", line)
 	}
 	n := uint64(0)
-	for _, refused := range d.vitals.refused() {
+	for _, refused := range d.state.refused() {
 		n += refused
 	}
 	if n > 0 {

@@ -11,25 +11,25 @@ import (
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
-// askStatus prints how the running daemon is.
+// askStatus prints the status of the running daemon.
 func askStatus(o options, stdout, stderr io.Writer) int {
 	what, err := status.ParseWhat(o.statusOf)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	path, err := statusPath(o)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	r, err := status.Ask(path, what)
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	if r.Note = whose(path, netnsInode("self"), r.Netns); r.Note != "" {
-		complain(stderr, errors.New(r.Note))
+		printError(stderr, errors.New(r.Note))
 	}
 	if o.json {
 		err = writeJSON(stdout, r)
@@ -37,7 +37,7 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		err = r.WriteTable(stdout)
 	}
 	if err != nil {
-		complain(stderr, err)
+		printError(stderr, err)
 		return 1
 	}
 	return 0

@@ -10,9 +10,8 @@ import (
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
-// openStatus opens the socket on which the daemon tells how it is. At its usual
-// place that is a courtesy, and nothing is lost where it cannot be had; one that
-// the configuration asks for has to work. In a directory that other users can
+// openStatus opens the socket for status reports. At its default path it is optional:
+// the daemon starts without. One that the configuration asks for has to work. In a directory that other users can
 // write, one of them could answer in our name.
 func (d *daemon) openStatus(id identity) (err error) {
 	switch path := d.conf.StatusSocket; path {
@@ -37,8 +36,8 @@ func (d *daemon) openStatus(id identity) (err error) {
 	return nil
 }
 
-// checkSocketDir refuses a directory that others than root and the daemon's user
-// can write. What cannot be opened at all is for Listen to say.
+// checkSocketDir rejects a directory that others than root and the daemon's user
+// can write. Listen reports a directory that cannot be opened.
 func checkSocketDir(path string, id identity) error {
 	dir, err := safepath.Open(filepath.Dir(path))
 	if err != nil {
@@ -51,7 +50,7 @@ func checkSocketDir(path string, id identity) error {
 	return nil
 }
 
-// closeStatus takes the socket away, and its directory if that is ours.
+// closeStatus removes the socket, and its directory if the daemon made it.
 func (d *daemon) closeStatus() {
 	if d.socket != nil {
 		d.socket.Close()

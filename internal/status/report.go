@@ -87,7 +87,7 @@ type Maps struct {
 	MapFile int `json:"map_file"`
 }
 
-// Reloads counts how often SIGHUP was obeyed, and how often in vain.
+// Reloads counts how often SIGHUP was handled, and how often that failed.
 type Reloads struct {
 	OK     uint64 `json:"ok"`
 	Failed uint64 `json:"failed"`

@@ -10,7 +10,7 @@
 //	prefixrules.go what holds for addresses inside a prefix
 //	values.go      addresses, prefixes, numbers, switches, times
 //	taken.go       who has which address
-//	check.go       what can only be judged after the last line
+//	check.go       what can only be checked after the last line
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
@@ -81,7 +81,7 @@ type Config struct {
 	ICMPMTURate ErrorRate      // path MTU errors
 	Offload     Offload        // what to ask the device for
 	Sandbox     bool           // give up what is not needed once all is open
-	PoolClients []netip.Prefix // who may lease; empty: everybody
+	PoolClients []netip.Prefix // who may lease; empty: all hosts
 	PoolQuota   PoolQuota      // the zero value is no limit
 	PoolRefresh pool.Refresh   // which packets use a lease
 	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years

@@ -13,7 +13,7 @@ import (
 
 // A directive is what may stand first on a line.
 type directive struct {
-	min, max int  // number of words behind it
+	min, max int  // number of words after it
 	once     bool // a second line with it is an error
 	set      func(r *reader, words []string) error
 }
@@ -415,7 +415,7 @@ func (r *reader) tunIP(words []string) error {
 	return nil
 }
 
-// tunRoute takes a destination. Bits behind the length of an IPv4 route are
+// tunRoute takes a destination. Host bits of an IPv4 route are
 // refused by the kernel; those of an IPv6 route it clears.
 func (r *reader) tunRoute(words []string) error {
 	p, err := prefix(words[0], addr, whole)
@@ -615,7 +615,7 @@ func (r *reader) poolForget(words []string) (err error) {
 
 // statusSocket takes a path that the kernel takes.
 func (r *reader) statusSocket(words []string) error {
-	const most = 103 // what every system takes: 108 octets with a zero, or 104
+	const most = 103 // what every system takes: 108 bytes with a zero, or 104
 	path := words[0]
 	switch on, err := boolean(path); {
 	case err == nil && on:
