@@ -378,7 +378,7 @@ var mutants = []mutant{
 		`p.Offload, _ = o, old`},
 	{"inner-checksum-in-header", "offload.go",
 		`start < minTransport(h.proto) && !isOuter`,
-		`start < 0`},
+		`start < 0 && !isOuter`},
 	{"inner-checksum-of-fragment", "offload.go",
 		`if h.frag {`,
 		`if h.off8 != 0 {`},
