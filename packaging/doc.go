@@ -1,5 +1,4 @@
-// Package packaging holds what a Debian package of steppe is made of, besides the
-// programs and their pages; scripts/deb builds it, make deb calls that. Its test
-// (make deb-check) installs the package in a Debian of its own, in the place of
-// Debian's tayga, and runs it there.
+// Package packaging has the files of the Debian package of steppe, besides the programs and
+// their manual pages; make deb runs scripts/deb, which builds it. Its test (make deb-check)
+// installs the package in a separate Debian, in place of Debian's tayga, and runs it there.
 package packaging

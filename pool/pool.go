@@ -1,34 +1,35 @@
-// Package pool lends IPv4 addresses to IPv6 hosts. A *Pool is a
-// translate.Dynamic: which host holds which address, since when, for how long,
-// and what is remembered of it afterwards.
+// Package pool assigns IPv4 addresses to IPv6 hosts. A *Pool is a translate.Dynamic:
+// it knows the leases, when each was last used, and for how long an address stays
+// reserved for its host after that.
 //
 // The rules are those of the tayga daemon, so that a host finds the address
 // that it had under tayga:
 //
 //   - A host that has a lease, also a dormant one, gets that address again.
 //   - Otherwise the sum of its four 32-bit words, read as little-endian numbers
-//     and folded into the prefix, says where to begin; the first address from
-//     there on that is neither leased nor reserved is lent. Several prefixes
+//     and folded into the prefix, is the start of a search; the first address from
+//     there on that is neither leased nor reserved is assigned. Several prefixes
 //     are tried in order.
-//   - If there is none, the dormant lease that was used least recently is
-//     taken over.
-//   - If there is none of these either, the host is refused.
+//   - If there is none, the address of the dormant lease that was used least recently
+//     is assigned.
+//   - If there is no dormant lease either, the pool is exhausted and the request is
+//     denied.
 //
 // A lease is held until the first upkeep pass (Expire) that comes Hold (7440 s)
-// after its last packet in either direction (see Refresh). Then it is dormant: the address
-// leads nowhere, but the host gets it back with its next packet. It is
-// forgotten Forget (14 days) after its last packet. The lowest address of a
-// prefix is never lent; the highest one is.
+// after its last packet in either direction (see Refresh). Then it is dormant: packets to
+// the address reach no host, but the host gets it back with its next packet. It is
+// removed Forget (14 days) after its last packet. The lowest address of a
+// prefix is never assigned; the highest one is.
 //
 // # The packet path
 //
-// Assign for a host that holds an address, Addr and Host take no lock and do
+// Assign for a host that has a lease, Addr and Host take no lock and do
 // not allocate, however many hosts there are; they may be called from any
-// number of goroutines. Lending, Expire, Load, Reserve and Remove share one
-// lock that these never see.
+// number of goroutines. Assign for a new host, Expire, Load, Reserve and Remove share
+// one lock, which the former never take.
 //
-// The package starts no goroutine and reads no clock. The caller tells the time
-// with Tick, about once a second, and calls Expire now and then.
+// The package starts no goroutine and reads no clock. The caller passes the time to
+// Tick, about once a second, and to Expire, about every 45 seconds.
 //
 // # Files
 //
@@ -37,7 +38,7 @@
 //	table.go    host → lease: seeded open addressing in shards
 //	prefix.go   address → lease: arrays; which address a host gets
 //	bitmap.go   the set of taken addresses
-//	lend.go     giving out, taking over
+//	lend.go     assigning addresses, also those of dormant leases
 //	upkeep.go   the clock, expiry, reservations
 //	lease.go    what callers see: leases, events, figures
 //	mapfile.go  tayga's dynamic.map

@@ -1,8 +1,8 @@
-// Package translate turns IPv4 packets into IPv6 packets and back, in place and
-// without state of its own: RFC 7915, with the addresses of RFC 6052 and RFC 7757.
+// Package translate translates IPv4 packets to IPv6 and back, in place and without
+// state of its own: RFC 7915, with the addresses of RFC 6052 and RFC 7757.
 //
-// A [Table] says which addresses stand for which, a [Translator] has a table and a
-// [Config], and each goroutine a [Worker], whose loop is
+// A [Table] maps addresses between the families. A [Translator] has a table and a
+// [Config]. Each goroutine has a [Worker], whose loop is
 //
 //	for {
 //		n := read(ps) // with Headroom and Tailroom around each packet
@@ -18,16 +18,18 @@
 //		}
 //	}
 //
-// What is left to the caller:
+// The caller has to know:
 //
-//   - Buffers are the caller's, before and after; [Packet.Bytes] is what to send.
-//   - The time, by any monotonic clock: if it stands still, the worker originates few
-//     ICMP errors.
-//   - A translated packet may still be a super-packet, and its checksum partial, if
-//     it came so: see [Packet.Offload].
-//   - Transport checksums are not verified: what was wrong stays wrong. ICMP errors,
-//     which are written anew, are the exception.
-//   - Addresses that nobody has: a prefix gives every IPv4 address outside the pools
-//     an IPv6 one. Where both are routed to the translator, packets to them go round
-//     in it until their hop limit ends, unless a route or a filter ends it.
+//   - The caller owns the buffers, before and after a call. [Packet.Bytes] is the packet
+//     to send.
+//   - The time is that of any monotonic clock. If it does not advance, the worker
+//     originates few ICMP errors.
+//   - A packet that was a super-packet or had a partial checksum may still be one, or
+//     have one, after translation: see [Packet.Offload].
+//   - Transport checksums are not verified: a wrong one stays wrong. The checksums of ICMP
+//     errors are the exception.
+//   - A prefix maps every IPv4 address outside the pools to an IPv6 address, whether or
+//     not a host has it. If both are routed to the translator, packets to unused addresses
+//     loop until their hop limit runs out, unless a route or a filter prevents it. See
+//     [PrefixRule].
 package translate

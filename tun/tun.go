@@ -23,13 +23,13 @@
 //		}()
 //	}
 //
-// A Queue belongs to one goroutine at a time for reading and one for writing.
-// Where the kernel grants it, packets come as super-packets of up to 64 KiB with
-// partial checksums, described by Packet.Offload (struct virtio_net_hdr); a
-// reader has to be ready for them unless it asked for plain packets.
+// At most one goroutine at a time may read from a Queue, and one may write to it. If
+// the kernel grants offloads, packets arrive as super-packets of up to 64 KiB with
+// partial checksums, described by Packet.Offload (struct virtio_net_hdr). A reader has
+// to handle them, unless the Config asks for plain packets.
 //
-// Linux has multiple queues and offloads; macOS one queue of plain packets;
-// elsewhere Open returns errors.ErrUnsupported.
+// On Linux there are several queues and offloads; on macOS one queue of plain packets;
+// on other systems Open returns errors.ErrUnsupported.
 package tun
 
 import (

@@ -3,14 +3,14 @@
 //
 //	nat64-pcap -c tayga.conf IN OUT
 //
-// It needs no privilege and no device. What the translator would have sent goes
-// to OUT, what it made of each packet is counted on standard error.
+// It needs no privilege and no device. Packets that the translator would send are written
+// to OUT, counters of verdicts and reasons to standard error.
 //
-//	main.go       the command line comes in, the exit status goes out
-//	translate.go  a capture through the translator
-//	reader.go     which kind of file it is; pcap.go, pcapng.go
-//	link.go       the IP packet in a frame
-//	summary.go    what became of the packets
+//	main.go       the command line and the exit status
+//	translate.go  runs a capture through the translator
+//	reader.go     detects the kind of file; pcap.go, pcapng.go
+//	link.go       finds the IP packet in a frame
+//	summary.go    the counters
 package main
 
 import (

@@ -1,21 +1,21 @@
 // Command tayga translates packets between IPv6 and IPv4 networks on a TUN
-// device: NAT64, SIIT, CLAT. It takes the place of the TAYGA daemon: the same
-// command line, the same tayga.conf, the same files and log lines.
+// device: NAT64, SIIT, CLAT. It replaces the TAYGA daemon, with the same command line,
+// tayga.conf, files and log lines.
 //
-//	main.go       the command line comes in, the exit status goes out
+//	main.go       the command line and the exit status
 //	options.go    getopt_long
 //	daemon.go     the life of the daemon: start.go, then packets until it ends
-//	start.go      what is done before the first packet, in TAYGA's order
+//	start.go      the steps before the first packet, in TAYGA's order
 //	startlog.go   the log lines of a start
-//	signals.go    which signals are handled, and how; reload.go SIGHUP
+//	signals.go    handlers of signals; reload.go SIGHUP
 //	reattach.go   a device that was deleted; linkchange.go one that has changed
 //	detach.go     into the background
 //	device.go     the TUN device; link_linux.go its addresses and routes
-//	pump.go       the packets' loop
-//	workers.go    how many queues and workers
-//	privileges.go user, group and jail
-//	datadir.go    whose data-dir is, and that it is ours alone; pidfile.go, lock.go
-//	sandbox.go    what is given up then, and what is kept
+//	pump.go       the packet loop of a worker
+//	workers.go    the number of queues and workers
+//	privileges.go user, group and root directory
+//	datadir.go    owner and lock of data-dir; pidfile.go, lock.go
+//	sandbox.go    privileges that are dropped, and those that are kept
 //	leases.go     the dynamic pool and its dynamic.map
 //	mapfile.go    maps that are read again on SIGHUP
 //	log.go        log sinks; syslog.go, journal.go

@@ -1,23 +1,22 @@
-// Package doctor looks at a machine and a tayga.conf and says what is missing
-// for the two to work together, each thing with the command that mends it. It
-// changes nothing.
+// Package doctor checks a machine and a tayga.conf and reports what is missing for packets
+// to be translated, each finding with the command that fixes it. It changes nothing.
 //
-//	doctor.go         findings, and the order in which things are looked at
-//	machine.go        what there is to know about a machine
-//	machine_linux.go  how it is found out; filter_linux.go for packet filters
+//	doctor.go         findings, and the order of the checks
+//	machine.go        the state of a machine
+//	machine_linux.go  how it is read; filter_linux.go for packet filters
 //	kernel.go         forwarding and other settings
 //	device.go         the device, addresses, the daemon
-//	routes.go         routes, neighbours; policy.go where rules choose among tables,
+//	routes.go         routes, neighbours; policy.go where rules select among tables,
 //	                  which route_linux.go reads
 //	unmapped.go       routes to the device without a map or a pool
-//	filter.go         what a packet filter does to a packet; nft.go, iptables.go
+//	filter.go         the effect of a packet filter on a packet; nft.go, iptables.go
 //	                  read its rules
-//	firewall.go       what packet filters drop; masquerade.go what they change
+//	firewall.go       packets that filters drop; masquerade.go those that they change
 //	dns64.go          the prefix that DNS64 uses: RFC 7050
-//	shell.go          words for a shell
+//	shell.go          quoting for a shell
 //
-// What is found out and what is made of it are apart, so that the latter can be
-// tested without a machine.
+// Reading the state and checking it are separate, so that the checks can be tested without
+// a machine.
 package doctor
 
 import (

@@ -1,4 +1,4 @@
-// Package metrics serves the figures of a daemon to Prometheus.
+// Package metrics serves the status of a daemon as metrics for Prometheus.
 //
 //	collector.go  a status.Report as metrics
 //	server.go     the HTTP server, which trusts no client

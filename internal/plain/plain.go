@@ -1,11 +1,10 @@
-// Package plain makes text that was read from somewhere fit to be printed: what a
-// terminal or a reader of a log would obey does not get there. That is control
-// characters (C0, DEL, C1), everything else that is not printable, such as the
-// characters that change the direction of text, and bytes that are no UTF-8.
+// Package plain escapes untrusted text before it is printed, so that it cannot control a
+// terminal or a log. It escapes control characters (C0, DEL, C1), everything else that is
+// not printable, such as the characters that change the direction of text, and bytes
+// that are not UTF-8.
 //
-// Programs use it where text leaves them, whatever it is about: names of files,
-// interfaces and tables, words of configurations, comments of rules, what another
-// process answered.
+// Programs use it for all text that they print: names of files, interfaces and tables,
+// words of configurations, comments of rules, answers of other processes.
 package plain
 
 import (

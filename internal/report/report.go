@@ -1,5 +1,4 @@
-// Package report prints a line for each check of a program that shows something,
-// and counts them.
+// Package report prints a line for each check of a program, and counts the failures.
 package report
 
 import (

@@ -1,13 +1,12 @@
-// Package safepath opens directories and files where other users may be able to
-// change something on the way: a directory that they can write, a symbolic link
-// that they made, a hard link to somebody else's file. A process of root that
-// opens such a path by name does what the other user wants.
+// Package safepath opens directories and files where other users may be able to change a
+// part of the path: a directory that they can write to, a symbolic link that they own, a
+// hard link to another user's file. If a process of root opens such a path by name, the
+// other user chooses the file.
 //
-// Every component is opened from the directory before it, without following
-// symbolic links. A link is followed if root or this process's user made it in a
-// directory that nobody else can write. A file is opened if it is a regular one
-// and, where others can write the directory, if it has no second name there or
-// elsewhere.
+// Every component is opened relative to the directory before it, without following
+// symbolic links. A link is followed if it belongs to root or to the user of this process,
+// in a directory that no other user can write to. A file is opened if it is a regular one
+// and, where others can write to the directory, if it has a single hard link.
 package safepath
 
 import (

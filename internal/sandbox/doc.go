@@ -1,37 +1,34 @@
-// Package sandbox takes away from a running process what it will not need any
-// more, so that somebody who takes the process over finds little to do with it.
-// Four things are given up, by all threads and for good, each if the kernel
-// knows it:
+// Package sandbox drops the privileges that a running process does not need any more, to
+// limit what an attacker who has taken it over can do. It applies four mechanisms to all
+// threads, permanently, each if the kernel supports it:
 //
 //	no_new_privs  no program that is run gains a privilege (prctl(2))
-//	landlock      files and devices but for the paths named are out of reach
+//	landlock      only the named paths can be accessed (landlock(7))
 //	capabilities  all but those named are dropped (capabilities(7))
 //	seccomp       system calls that this program does not make fail (seccomp(2))
 //
-// What is open stays open: devices, sockets and files are to be opened before.
+// Open descriptors stay usable: open devices, sockets and files before.
 //
-//	sandbox.go             what there is to ask for, and what came of it
-//	sandbox_linux.go       the order of things, and all threads
+//	sandbox.go             the configuration and the report
+//	sandbox_linux.go       the order of the steps, and all threads
 //	landlock_linux.go      paths
 //	capabilities_linux.go  capabilities
-//	seccomp_linux.go       from a table of system calls to a filter
-//	calls_linux.go         the table, for the processors that we know
-//	foreign_linux.go       what a filter of others would kill the process for
+//	seccomp_linux.go       builds a filter from a table of system calls
+//	calls_linux.go         the table, for the supported processors
+//	foreign_linux.go       calls for which another seccomp filter would kill the process
 //
-// Three of the four are given up by each thread for itself. The Go runtime can
-// make all of its threads do so, but it knows only those that it has made: in a
-// program built with cgo, no_new_privs and seccomp are all there is, since the
-// latter carries both to every thread by itself. Kernels of which a part is
-// missing, and processors without a table, are no error either: the Report says
-// what is not in force and why.
+// Three of the four apply to a single thread. The Go runtime can apply them to all
+// threads that it has created, but not in a program built with cgo. There, only
+// no_new_privs and seccomp are used, since seccomp(2) can apply both to all threads. A
+// kernel that lacks a mechanism, or a processor without a table, is not an error: the
+// Report says what is not in force and why.
 //
-// Nor does any of it end the process. Under a seccomp filter of others, such as that
-// of a service manager, each system call of these four is made in a child first, and
-// what that does not survive is left out.
+// None of this ends the process. Under another seccomp filter, such as that of a service
+// manager, each system call of these four is tried in a child process first, and a call
+// that kills the child is left out.
 //
-// A refused system call fails with EPERM and ends nothing. A translator whose
-// runtime tries something new after an upgrade, or whose administrator asks for
-// something that was forgotten here, goes on and says what was not permitted;
-// killing it would turn every gap in the table into an outage of a network,
-// and an attacker who is kept from a call gains nothing by having made it.
+// A denied system call fails with EPERM and does not kill the process. If the Go runtime
+// makes a new call after an upgrade, or a configuration needs a call that is missing in
+// the table, the translator continues and reports the error. Killing it would make every
+// gap in the table a network outage, and would not restrict an attacker further.
 package sandbox

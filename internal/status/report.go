@@ -1,15 +1,15 @@
-// Package status lets a running daemon tell how it is: one Report, asked for and
-// given over a unix socket, shown as a table or as JSON.
+// Package status serves the status of a running daemon: one Report, requested over a unix
+// socket and printed as a table or as JSON.
 //
-//	report.go  what there is to tell
-//	wire.go    how it is asked for and sent
-//	socket.go  the socket's file
+//	report.go  the report
+//	wire.go    requests and answers on the socket
+//	socket.go  the file of the socket
 //	server.go  the daemon's side, which trusts no client
-//	client.go  the other side, which trusts no answer
-//	table.go   for people
+//	client.go  the client's side, which trusts no answer
+//	table.go   the report as a table
 //
-// It serves whoever may open the socket, never holds up anything else, and
-// knows nothing of packets: the daemon fills in the figures.
+// It serves every client that may open the socket, and never blocks the daemon. The daemon
+// fills in the values.
 package status
 
 import "time"

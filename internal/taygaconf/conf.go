@@ -1,20 +1,20 @@
-// Package taygaconf reads tayga.conf: it turns a file into a plain Config and a
-// list of everything that is wrong with it. It starts nothing and changes
-// nothing, so that a configuration can be checked, tested and fuzzed anywhere.
+// Package taygaconf parses tayga.conf: it returns a Config and a list of all errors and
+// warnings. It starts nothing and changes nothing, so that a configuration can be checked,
+// tested and fuzzed anywhere.
 //
-// The language is that of the TAYGA daemon, all versions from 0.9.2 on taken
-// together, and a few directives of our own beside it:
+// The language is that of the TAYGA daemon, of all versions since 0.9.2 together, with a
+// few directives of our own:
 //
 //	words.go       files to lines to words, and their limits
 //	directives.go  the table of directives, one function each
-//	prefixrules.go what holds for addresses inside a prefix
+//	prefixrules.go rules for addresses inside a prefix
 //	values.go      addresses, prefixes, numbers, switches, times
 //	taken.go       who has which address
-//	check.go       what can only be checked after the last line
+//	check.go       checks that need all lines
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
-//	wire.go        what translate and pool are made of
+//	wire.go        builds the tables of translate, the translator and the pools
 package taygaconf
 
 import (

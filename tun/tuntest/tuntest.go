@@ -1,5 +1,5 @@
 // Package tuntest has queues like those of package tun that need no device, no
-// privilege and no particular system: what is written to one end of a Pair is
+// privilege and no particular system: packets written to one end of a Pair are
 // read from the other.
 package tuntest
 

@@ -1,9 +1,9 @@
-// Package peer holds tayga side by side with Debian's TAYGA 0.9.2 in a
-// laboratory: what both make of a configuration, of a packet and of the leases
-// that the other has left. Where they differ, a table says why, and the tests
-// fail if it says so without need.
+// Package peer compares tayga with Debian's TAYGA 0.9.2 in a test network: how both
+// handle a configuration, a packet and the lease file that the other has written. Where
+// they differ, a table gives the reason. The tests also fail if a difference in the table
+// does not exist.
 //
-// There are only tests here. The other tayga is a peer, not a dependency: where
-// it is not installed they skip, with the reason. STEPPE_REQUIRE_PEER=1 turns
-// that into a failure; make peers installs the package and does so.
+// The package has tests only. The other tayga is not a dependency: if it is not installed,
+// the tests are skipped and log the reason. STEPPE_REQUIRE_PEER=1 makes that a failure;
+// make peers installs the package and sets it.
 package peer

@@ -1,5 +1,5 @@
-// Package vectors says for about a hundred configurations what becomes of them:
-// in TAYGA 0.9.2, in TAYGA after 0.9.6, and here. It is for tests.
+// Package vectors lists configurations with the result of each in TAYGA 0.9.2, in TAYGA
+// after 0.9.6, and here. It is for tests.
 package vectors
 
 import "strings"

@@ -1,5 +1,5 @@
 // Package packettest serves the tests of the translator: packet builders, the
-// golden packets, buffers that notice stray writes, a checker that shares no
+// golden packets, buffers that detect writes outside of a packet, a checker that shares no
 // code with the translator, and a generator of nearly valid packets.
 //
 // It imports translate for its types only. A test inside package translate

@@ -1,13 +1,12 @@
-// Package refxlat is the slow, obvious, allocating twin of package translate:
-// the judge of the fast code in tests and fuzzing. It is written for the eye,
-// one rule after the other, and takes nothing from translate but types and
-// constants: tables are linear lists, packets are structs, every sum is a loop
-// over a slice.
+// Package refxlat is the reference implementation of package translate, for tests and
+// fuzzing. It is slow, simple and allocates. It is written to be easy to read, one rule
+// after the other, and uses only types and constants of translate: tables are linear
+// lists, packets are structs, every sum is a loop over a slice.
 //
-// What it leaves out: rate limits (errors are unlimited, or off), offloads but for
+// It does not implement rate limits (errors are unlimited, or off), offloads except
 // Finish, flow labels other than zero, and random choice (an ICMP pool gives its
-// first address). Where the translator generates an IPv4 Identification the twin
-// writes 0; packettest.Equal knows.
+// first address). Where the translator generates an IPv4 Identification, the reference
+// writes 0; packettest.Equal takes that into account.
 package refxlat
 
 import (

@@ -1,13 +1,13 @@
 // Package testbed is a gateway that runs the tayga binary between a host that
-// has only IPv6 and one that has only IPv4, for programs that find out what the
-// binary bears.
+// has only IPv6 and one that has only IPv4, for programs that test the binary under
+// faults and load.
 //
-//	bed_linux.go      the hosts, the life of the binary
-//	traffic_linux.go  traffic that must arrive whole
+//	bed_linux.go      the hosts; starts and stops the binary
+//	traffic_linux.go  traffic that must arrive complete
 //	packets_linux.go  packets that no program would send
-//	lease_linux.go    who leases what, by the file and by what the server sees
-//	standstill.go     whether the machine itself was busy elsewhere
-//	usage_linux.go    what the process takes, what it has counted
+//	lease_linux.go    leases, from the file and as the server sees them
+//	standstill.go     whether the test machine itself was stalled
+//	usage_linux.go    memory and processor use of the process, its counters
 //
-// All of it needs what package netlab needs.
+// The requirements are those of package netlab.
 package testbed
