@@ -88,10 +88,13 @@ func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
 		f.idProto, f.idHash = uint16(proto)+1, s.hash(f.src4, f.dst4, proto)
 		f.idAt = uint16(f.idHash >> 48) // most are there
 	}
-	b, counter := &w.ids[f.idAt], s.counters[f.idAt].Load()
-	left := -b.next % identBlock
-	if b.tag != identTag(f.idHash) || b.tag != uint32(counter>>32) ||
-		uint32(n) > left || uint32(counter)-b.next > identStale || int32(b.next-w.clock) < 0 {
+	tag, counter := identTag(f.idHash), s.counters[f.idAt].Load()
+	if uint32(counter>>32) != tag { // the cache line of the block is of no use then
+		return w.newIdent(f, proto, uint32(n))
+	}
+	b := &w.ids[f.idAt]
+	if left := -b.next % identBlock; b.tag != tag || uint32(n) > left ||
+		uint32(counter)-b.next > identStale || int32(b.next-w.clock) < 0 {
 		return w.newIdent(f, proto, uint32(n))
 	}
 	id := uint16(f.idHash) + uint16(b.next)
