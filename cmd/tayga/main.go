@@ -22,9 +22,9 @@
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
 //	state.go      device, refused packets, reloads; report.go the report made of it
-//	statussocket.go where it is asked for; metrics.go for Prometheus
-//	status.go     --status: asks a running daemon
-//	doctor.go     what is missing, for --doctor
+//	statussocket.go serves the report; metrics.go serves it to Prometheus
+//	status.go     --status: queries a running daemon
+//	doctor.go     --doctor: what is missing on the machine
 package main
 
 import (
