@@ -61,9 +61,11 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 // pseudo-header's sum. A mapper knows flows by more than their addresses, and is asked
 // every time.
 func (w *Worker) keep(f *flow, a *addresses, delta uint64) {
+	if f.src4 != a.src4 || f.dst4 != a.dst4 {
+		f.idProto = 0 // of another flow
+	}
 	f.addresses = *a
 	f.delta = uint32(checksum.Fold(delta))
-	f.idProto = 0
 	f.stamp = w.stamp
 	if w.s.mapper != nil {
 		f.stamp = 0
