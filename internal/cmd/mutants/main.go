@@ -98,7 +98,7 @@ type laboratory struct {
 // testsOf names the packages whose tests have to notice a change of a package, the
 // fastest first.
 var testsOf = map[string][]string{
-	"translate": {"./translate", "./rfc"},
+	"translate": {"./internal/checksum", "./translate", "./rfc"},
 	"pool":      {"./pool"},
 }
 
