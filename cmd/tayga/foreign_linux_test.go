@@ -116,6 +116,10 @@ func TestForeignFilter(t *testing.T) {
 		{"landlock", unix.SECCOMP_RET_KILL_PROCESS, landlockCalls, "seccomp, no_new_privs; capabilities: none\n", []string{"calls: landlock_create_ruleset landlock_add_rule landlock_restrict_self\n"}},
 		{"thread", unix.SECCOMP_RET_KILL_THREAD, optionalCalls, "no_new_privs; capabilities: not known\n", nil},
 		{"signal", unix.SECCOMP_RET_TRAP, optionalCalls, "no_new_privs; capabilities: not known\n", nil},
+		// What is only asked to see what may be given up, and what the Go runtime does
+		// unasked: both ended the daemon, the latter before main.
+		{"only-getgroups", unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_GETGROUPS}, all + "none\n", nil},
+		{"only-prctl", unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_PRCTL}, "", []string{"kills it for these calls: prctl\n"}},
 		{"error", unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM), optionalCalls, "no_new_privs; capabilities: not known\n", []string{"no seccomp: operation not permitted"}},
 	}
 	for nr, want := range map[uintptr]string{

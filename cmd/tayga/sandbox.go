@@ -1,3 +1,7 @@
+// The Go runtime names its memory by prctl, for debuggers. A service manager's seccomp
+// filter may end the process for that call before main runs.
+
+//go:debug decoratemappings=0
 package main
 
 import (

@@ -38,8 +38,17 @@ func attachesFreely(c *taygaconf.Config) bool {
 	if err != nil || i.UID >= 0 && i.UID != os.Geteuid() {
 		return false
 	}
+	return i.GID < 0 || i.GID == os.Getegid() || inGroup(i.GID)
+}
+
+// inGroup reports whether a group is one of the supplementary ones. It is not asked
+// where the question could end the process.
+func inGroup(gid int) bool {
+	if !sandbox.MayAskGroups() {
+		return false
+	}
 	groups, err := os.Getgroups()
-	return i.GID < 0 || i.GID == os.Getegid() || err == nil && slices.Contains(groups, i.GID)
+	return err == nil && slices.Contains(groups, gid)
 }
 
 // filesPermitted reports whether the permissions of all files that the daemon

@@ -56,6 +56,9 @@ var (
 	accessTrials = []trial{
 		{"faccessat2", unix.SYS_FACCESSAT2, [6]uintptr{nowhere, 0, 0, unix.AT_EACCESS}},
 	}
+	groupsTrials = []trial{
+		{"getgroups", unix.SYS_GETGROUPS, [6]uintptr{}},
+	}
 )
 
 // foreign reports whether the process is under a filter already, or may be: in a jail
@@ -94,6 +97,9 @@ func endured(trials []trial) error {
 // MayAsk reports whether the process may call faccessat2. It may not where that would
 // end it.
 func MayAsk() bool { return endured(accessTrials) == nil }
+
+// MayAskGroups reports the same of getgroups.
+func MayAskGroups() bool { return endured(groupsTrials) == nil }
 
 // results are those of the trials so far.
 var (
