@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -93,8 +94,37 @@ func ownerless(name string) string {
 	return fmt.Sprintf("tun device %s has several queues and no owner: any local user may read its packets and send others, see DEVICE in tayga(8)", name)
 }
 
+// reportOwner logs who else may attach to the device, if somebody may.
+func (d *daemon) reportOwner() {
+	d.foreign.owner = d.link.Owner
+	if d.link.Ownerless {
+		d.log.warningf("%s", ownerless(d.dev.Name()))
+	}
+	if text := foreignOwner(d.dev.Name(), d.link.Owner, d.owner); text != "" {
+		d.log.warningf("%s", text)
+	}
+}
+
+// foreignOwner says that a device with several queues belongs to a user other than
+// root and the daemon's, empty if it does not. On an ownerless device, a program that
+// was attached may have made its user the owner.
+func foreignOwner(name string, is, own tun.Owner) string {
+	if is.UID <= 0 || is.UID == own.UID {
+		return ""
+	}
+	return fmt.Sprintf("tun device %s belongs to user %d, who may read its packets and send others, see DEVICE in tayga(8)", name, is.UID)
+}
+
+// explainBusy logs who may have the device, if any local user may: that takes no
+// privilege, and keeps the daemon from its device.
+func (d *daemon) explainBusy(err error) {
+	if warning := checkOwner(d.conf); errors.Is(err, tun.ErrBusy) && warning != "" {
+		d.log.warningf("%s", warning)
+	}
+}
+
 // checkOwner returns that about a device that exists, empty if there is nothing
-// wrong with it.
+// wrong with it. Whom other devices should belong to, only the daemon knows.
 func checkOwner(c *taygaconf.Config) string {
 	if i, err := tun.Inspect(c.TunDevice); err != nil || !i.Ownerless() {
 		return ""

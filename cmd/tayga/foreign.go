@@ -3,11 +3,14 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // foreign is what the log says of other programs at the device.
 type foreign struct {
 	queues, repaired int
+	owner            tun.Owner // of the device
 	at               time.Time
 }
 
@@ -16,7 +19,7 @@ type foreign struct {
 // go. Callers come at least as often as that.
 func (d *daemon) reportForeign(now time.Time) {
 	l, f, name := d.link, &d.foreign, d.dev.Name()
-	if l.Foreign == f.queues && l.Repaired == f.repaired || !f.at.IsZero() && now.Sub(f.at) < refusalInterval {
+	if l.Foreign == f.queues && l.Repaired == f.repaired && l.Owner == f.owner || !f.at.IsZero() && now.Sub(f.at) < refusalInterval {
 		return
 	}
 	if l.Repaired > f.repaired {
@@ -28,7 +31,10 @@ func (d *daemon) reportForeign(now time.Time) {
 	case l.Foreign < f.queues:
 		d.log.noticef("Tun device %s: no other program is attached any more", name)
 	}
-	*f = foreign{l.Foreign, l.Repaired, now}
+	if l.Owner != f.owner {
+		d.reportOwner()
+	}
+	*f = foreign{l.Foreign, l.Repaired, l.Owner, now}
 	d.notifier.send(d.status())
 }
 

@@ -181,6 +181,37 @@ func TestThiefIsReported(t *testing.T) {
 	require.NoError(t, p.Stop(patience))
 }
 
+// A local user on an ownerless device made himself its owner: it counted as well kept
+// from then on. One who was there before the daemon kept it from starting, and why he
+// could be there was not said.
+func TestForeignOwnerIsReported(t *testing.T) {
+	b := newBench(t, gatewayConf).installed()
+	b.openDir()
+	b.addOwnerless()
+	p := b.launch()
+	give := func(uid int) {
+		require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", true, uid, -1) }))
+	}
+	give(65534)
+	const text = "tun device nat64 belongs to user 65534, who may read its packets and send others, see DEVICE in tayga(8)\n"
+	b.await(p, text)
+	require.NoError(t, p.Stop(patience))
+	p = b.launch()
+	assert.Contains(t, p.Output(), text)
+	require.NoError(t, p.Stop(patience))
+	p = b.launch("-u", "nobody")
+	assert.NotContains(t, p.Output(), "tun device nat64 belongs")
+	require.NoError(t, p.Stop(patience))
+
+	b.delete("nat64")
+	b.addOwnerless()
+	_, said := b.thief()
+	require.Equal(t, "thief: <nil>\n", said)
+	out, _, status := b.tayga("-d", "-c", b.conf)
+	assert.Equal(t, 1, status)
+	assert.Contains(t, out, ownerlessText+"\ntun: attach nat64: device is in use (stop the other process first)\n")
+}
+
 // The log says at once that another program is there, and again no more than once
 // in ten seconds, whatever that does.
 func TestForeignQueuesAreLoggedSeldom(t *testing.T) {

@@ -53,6 +53,7 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
+		d.explainBusy(err)
 		return err
 	}
 	if err := setUpLink(d.conf, d.log.infof); err != nil {

@@ -30,9 +30,7 @@ func (d *daemon) logStartup(more int) {
 
 func (d *daemon) logDevice() {
 	d.log.infof("Using tun device %s with MTU %d", d.dev.Name(), d.link.MTU)
-	if d.link.Ownerless {
-		d.log.warningf("%s", ownerless(d.dev.Name()))
-	}
+	d.reportOwner()
 }
 
 // logWarnings logs what in the tables is allowed and probably not meant.
