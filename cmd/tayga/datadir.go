@@ -123,6 +123,41 @@ func (d *daemon) lockDataDir(k locker) error {
 	return nil
 }
 
+// lockLinks locks files of leases that data-dir has only links to where they are: two
+// data-dirs may lead to the same file. It is called by the user that the daemon runs
+// as, who decides which links are followed, and root follows none of that user's.
+func (d *daemon) lockLinks(k locker) error {
+	if d.conf.DataDir == "" {
+		return nil
+	}
+	for _, p := range d.conf.Pools {
+		name := leaseFileOf(p.Pref64, p.Prefixes)
+		if fi, err := os.Lstat(name); err != nil || fi.Mode().Type() != os.ModeSymlink {
+			continue
+		}
+		dir, base, err := safepath.Resolve(name)
+		if err != nil {
+			continue // nor is it followed later
+		}
+		l, err := k.take(dir.File, base)
+		if err == nil {
+			d.locks = append(d.locks, l)
+			continue
+		}
+		dir.Close()
+		var held errHeld
+		switch {
+		case errors.As(err, &held):
+			return fmt.Errorf("data-dir %s: the file that %s leads to is in use by another tayga: %v", d.conf.DataDir, name, held.holder)
+		case errors.Is(err, errStopped):
+			return err
+		case !errors.Is(err, unix.EROFS):
+			d.log.warningf("data-dir %s: %s: %v: a second daemon is not kept away from the leases", d.conf.DataDir, name, err)
+		}
+	}
+	return nil
+}
+
 func exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil

@@ -84,6 +84,7 @@ type leases struct {
 	file string // its name
 	dir  string // data-dir, for messages; empty if nothing is kept
 	log  *logger
+	less os.FileMode // permissions that the file as last seen did not give: nor does a new one
 
 	mu      sync.Mutex // one save at a time; guards what follows
 	saved   uint64     // pool.Changes of the last save
@@ -108,6 +109,9 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 		return
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err == nil {
+		l.less = ^fi.Mode().Perm()
+	}
 	bad, unfit := 0, 0
 	n, err := l.pool.Load(f, func(lease pool.Lease) error {
 		if fixed(lease.Host) {
@@ -192,6 +196,10 @@ func (l *leases) setAside(suffix string) {
 			where = l.dir
 		}
 	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		l.less = ^os.FileMode(st.Mode).Perm()
+	}
 	if err := unix.Renameat(at, name, at, name+suffix); err != nil {
 		l.log.warningf("Unable to set it aside: %v", err)
 		return
@@ -233,10 +241,15 @@ func (l *leases) saveLocked(now time.Time) {
 	l.saved, l.savedAt = changes, now
 }
 
-// replace writes the file. One that is not there gets the umask of the process.
+// replace writes the file. One that is not there gets the umask of the process, and
+// no more than the one had that was there before.
 func (l *leases) replace() error {
-	if _, err := os.Stat(l.file); errors.Is(err, os.ErrNotExist) {
-		return pool.ReplaceFilePerm(l.file, os.FileMode(created(0o644)), l.pool.Save)
+	fi, err := os.Stat(l.file)
+	if errors.Is(err, os.ErrNotExist) {
+		return pool.ReplaceFilePerm(l.file, os.FileMode(created(0o644))&^l.less, l.pool.Save)
+	}
+	if err == nil {
+		l.less = ^fi.Mode().Perm()
 	}
 	return pool.ReplaceFile(l.file, l.pool.Save)
 }

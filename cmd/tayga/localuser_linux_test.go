@@ -122,6 +122,47 @@ func TestPidFileIsNoLink(t *testing.T) {
 	}
 }
 
+// The lock beside the pid file, or beside the leases, was any file of root's that
+// another user had given that name: it was closed to others, and overwritten.
+func TestLockIsNoHardLink(t *testing.T) {
+	for _, dir := range []struct {
+		name string
+		uid  int
+		mode fs.FileMode
+		user string
+	}{
+		{"of-the-user", nobody, 0o755, "nobody"},
+		{"sticky", 0, 0o777 | fs.ModeSticky, "root"},
+		{"of-a-group", 0, 0o775, "nobody"},
+	} {
+		for _, name := range []string{"dynamic.map.lock", "pid.lock"} {
+			t.Run(dir.name+"/"+name, func(t *testing.T) {
+				b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/data", 1))
+				b.openDir()
+				data, victim := b.dir+"/data", b.dir+"/victim"
+				require.NoError(t, os.Mkdir(data, 0o755))
+				require.NoError(t, os.Chown(data, dir.uid, nobody))
+				require.NoError(t, os.Chmod(data, dir.mode))
+				require.NoError(t, os.WriteFile(victim, []byte("precious"), 0o644))
+				require.NoError(t, os.Link(victim, data+"/"+name))
+				p := b.launch("-u", dir.user, "-p", "pid")
+				assert.NotContains(t, p.Output(), "is not kept away")
+				got, err := os.ReadFile(victim)
+				require.NoError(t, err)
+				assert.Equal(t, "precious", string(got))
+				fi, err := os.Stat(victim)
+				require.NoError(t, err)
+				assert.Equal(t, fs.FileMode(0o644), fi.Mode())
+				assert.EqualValues(t, 1, fi.Sys().(*syscall.Stat_t).Nlink)
+				fi, err = os.Stat(data + "/" + name)
+				require.NoError(t, err)
+				assert.Equal(t, fs.FileMode(0o600), fi.Mode())
+				require.NoError(t, p.Stop(patience))
+			})
+		}
+	}
+}
+
 // A link on the way to the pid file is as good as one in its place.
 func TestPidFileBehindALink(t *testing.T) {
 	b := newBench(t, gatewayConf)
@@ -318,6 +359,37 @@ func TestLinkOfTheOperatorIsKept(t *testing.T) {
 	}
 }
 
+// Two data-dirs whose dynamic.map leads to one file are as bad as one data-dir: the
+// lock was beside the links, and each daemon replaced the leases of the other.
+func TestLinkedLeasesInUse(t *testing.T) {
+	for _, args := range [][]string{nil, {"-u", "nobody"}} {
+		b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/one", 1)).installed()
+		b.openDir()
+		store := b.dir + "/store"
+		require.NoError(t, os.Mkdir(store, 0o755))
+		for _, dir := range []string{"one", "two"} {
+			require.NoError(t, os.Mkdir(b.dir+"/"+dir, 0o755))
+			require.NoError(t, os.Symlink("../store/dynamic.map", b.dir+"/"+dir+"/dynamic.map"))
+		}
+		if args != nil {
+			for _, dir := range []string{"one", "two", "store"} {
+				require.NoError(t, os.Chown(b.dir+"/"+dir, nobody, nobody))
+			}
+		}
+		p := b.launch(args...)
+		second := b.dir + "/second.conf"
+		for _, dir := range []string{"two", "store"} {
+			text := strings.ReplaceAll(strings.Replace(otherDevice, "DIR", "DIR/"+dir, 1), "DIR", b.dir)
+			require.NoError(t, os.WriteFile(second, []byte(text), 0o644))
+			out, _, status := b.tayga(append([]string{"-d", "-c", second}, args...)...)
+			assert.Equal(t, 1, status)
+			assert.Contains(t, out, fmt.Sprintf("is in use by another tayga: process %d, device \"nat64\"\n", p.Pid()))
+		}
+		require.NoError(t, p.Stop(patience))
+		assert.NoFileExists(t, store+"/dynamic.map.lock")
+	}
+}
+
 // A link of the operator to a file that cannot be read stays, too: what it leads to
 // is set aside.
 func TestTargetIsSetAside(t *testing.T) {
@@ -333,6 +405,27 @@ func TestTargetIsSetAside(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "store/leases", to)
 	assert.FileExists(t, "store/leases")
+}
+
+// A file that was closed to others and was set aside, or removed, came back open.
+func TestNewFileIsNoWider(t *testing.T) {
+	mode := func() fs.FileMode {
+		t.Helper()
+		fi, err := os.Stat(leaseFile)
+		require.NoError(t, err)
+		return fi.Mode()
+	}
+	l, _ := newLeases(t, time.Now())
+	require.NoError(t, syscall.Mkfifo(leaseFile, 0o600))
+	l.load(unleasable(t, confOf(t, poolConf)))
+	l.save(time.Now())
+	assert.Equal(t, fs.FileMode(0o600), mode())
+
+	require.NoError(t, os.Chmod(leaseFile, 0o640))
+	l.save(time.Now())
+	require.NoError(t, os.Remove(leaseFile))
+	l.save(time.Now())
+	assert.Equal(t, fs.FileMode(0o640), mode())
 }
 
 // With umask 0 data-dir and what is in it could be written by every user, and with

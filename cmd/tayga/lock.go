@@ -200,10 +200,14 @@ func openLock(dir *os.File, name string) (*os.File, error) {
 }
 
 // ownLock reports whether a lock's file belongs to root, to this process's user or
-// to the owner of the directory.
+// to the owner of the directory. Where others can write, a file with a second name
+// may be any file of root's.
 func ownLock(dir *os.File, f *os.File) bool {
 	var st, in unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil || unix.Fstatat(dirFd(dir), ".", &in, 0) != nil {
+		return false
+	}
+	if st.Nlink > 1 && safepath.OthersWrite(&in) {
 		return false
 	}
 	return st.Uid == 0 || int(st.Uid) == os.Geteuid() || st.Uid == in.Uid

@@ -74,6 +74,11 @@ func (d *daemon) start() (err error) {
 	if err := id.drop(); err != nil {
 		return err
 	}
+	if id.uid >= 0 {
+		if err := d.lockLinks(d.locker()); err != nil {
+			return err
+		}
+	}
 	d.confine() // before anything is read that others may have written
 	return d.begin(len(more))
 }
@@ -81,9 +86,8 @@ func (d *daemon) start() (err error) {
 // takeLocks makes sure that no other daemon has our pid file or our leases. One
 // that is about to end is waited for.
 func (d *daemon) takeLocks(id identity) (err error) {
-	k := locker{who: thisProcess(d.conf.TunDevice), keep: id.uid >= 0, signals: d.signals, waiting: func(name string, h holder) {
-		d.log.infof("Waiting for %s, which is locked by %v", name, h)
-	}}
+	k := d.locker()
+	k.keep = id.uid >= 0
 	if d.o.pidfile != "" {
 		if d.pid, err = openPidFile(d.o.pidfile, d.o.chroot, id, k); err != nil {
 			return err
@@ -92,10 +96,22 @@ func (d *daemon) takeLocks(id identity) (err error) {
 	if err := d.lockDataDir(k); err != nil {
 		return err
 	}
+	if id.uid < 0 {
+		if err := d.lockLinks(k); err != nil {
+			return err
+		}
+	}
 	if d.pid != nil {
 		return d.pid.write()
 	}
 	return nil
+}
+
+// locker takes locks for this daemon.
+func (d *daemon) locker() locker {
+	return locker{who: thisProcess(d.conf.TunDevice), signals: d.signals, waiting: func(name string, h holder) {
+		d.log.infof("Waiting for %s, which is locked by %v", name, h)
+	}}
 }
 
 // install makes what translates, without leases yet, and before there is a device whose

@@ -28,6 +28,10 @@ func foreignWriters(path string, st *unix.Stat_t) (list []Writer) {
 	return list
 }
 
+// OthersWrite reports whether a user other than root and this process's can change
+// what is in a directory.
+func OthersWrite(dir *unix.Stat_t) bool { return len(foreignWriters("", dir)) > 0 }
+
 // own reports whether a user is root or this process's.
 func own(uid uint32) bool {
 	return uid == 0 || int(uid) == os.Geteuid() || uid == overflowUID && unmapped()

@@ -53,7 +53,7 @@ func open(path string, gid int) (*Socket, error) {
 		return nil, cause(err)
 	}
 	l, err := listen(path, dir, name, gid)
-	if errors.Is(err, unix.EADDRINUSE) && stale(path, dir.File, name) {
+	if errors.Is(err, unix.EADDRINUSE) && stale(bindPath(path, dir, name), dir.File, name) {
 		if err = unix.Unlinkat(int(dir.Fd()), name, 0); err == nil {
 			l, err = listen(path, dir, name, gid)
 		}
@@ -120,7 +120,8 @@ func bind(fd int, path string, dir *safepath.Dir, name string) error {
 
 func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
-// stale reports whether path is a socket that nobody listens on any more.
+// stale reports whether name in dir is a socket that nobody listens on any more; path
+// leads to it, too.
 func stale(path string, dir *os.File, name string) bool {
 	var st unix.Stat_t
 	if unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || !isSocket(&st) {
