@@ -86,7 +86,7 @@ func (d *Device) linkLocked() (Link, error) {
 	l := Link{MTU: int(mtu), Up: flags&unix.IFF_UP != 0, Repaired: d.repaired}
 	if i, err := inspect(d.query, d.name); err == nil && i.Index == d.index { // not before 4.17
 		l.Foreign, l.Ownerless = max(i.Queues-len(d.queues), 0), i.Ownerless()
-		if i.MultiQueue {
+		if i.MultiQueue && !l.Ownerless {
 			l.Owner = Owner{UID: i.UID, GID: i.GID}
 		}
 	}

@@ -126,7 +126,7 @@ type Link struct {
 	// Ownerless: any local user may attach. See Info.
 	Ownerless bool
 	// Owner is that of a device with several queues; see Info for negative numbers.
-	// Zero for other devices.
+	// Zero for other devices, and for one without an owner.
 	Owner Owner
 	// Repaired counts how often Watch has found settings changed that belong to
 	// the reader of a queue, such as the size of the virtio-net header, and has set
