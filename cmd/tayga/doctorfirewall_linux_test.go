@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,8 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 			"chain post of table ip t drops IPv4 packets"},
 		{"forward-of-mangle", `nft 'table inet t { chain forw { type filter hook forward priority mangle; oifname "nat64" reject; }; }'`,
 			"chain forw of table inet t drops IPv4 packets"},
+		{"forward-by-two-interfaces", `nft 'table inet t { chain forw { type filter hook forward priority 0; iifname . oifname { "eth7" . "eth8", "nat64" . "eth1" } drop; }; }'`,
+			"chain forw of table inet t drops IPv4 packets"},
 		{"iptables-raw", "iptables -t raw -A PREROUTING -i nat64 -j DROP", "chain PREROUTING of table ip raw drops IPv4 packets"},
 		{"iptables-mangle-policy", "ip6tables -t mangle -P FORWARD DROP", "chain FORWARD of table ip6 mangle drops IPv6 packets"},
 		{"iptables-postrouting", "ip6tables -t mangle -A POSTROUTING -o nat64 -j DROP", "chain POSTROUTING of table ip6 mangle drops IPv6 packets"},
@@ -64,6 +67,33 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 			assert.Empty(t, c.findings(), "after")
 			assert.True(t, c.reaches(serverAddr), "after")
 		})
+	}
+}
+
+// TestDoctorFirewallOfPools: with a map beside the pool, or with several pools, drops by
+// address were not found, since there was not the one address to look at.
+func TestDoctorFirewallOfPools(t *testing.T) {
+	for name, conf := range map[string]string{
+		"map":  clinicConf + "map 192.0.2.77 2001:db8:77::77\n",
+		"pool": clinicConf + "dynamic-pool 192.168.77.0/24\n",
+	} {
+		for _, rules := range []string{
+			`table ip t { set bogons { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.168.0.0/16 }; }; chain t { type filter hook prerouting priority -300; ip saddr @bogons drop; }; }`,
+			`table ip t { chain t { type filter hook forward priority 0; ip daddr 192.168.255.0/24 drop; }; }`,
+		} {
+			t.Run(name, func(t *testing.T) {
+				c := newClinic(t, conf)
+				c.heal()
+				require.True(t, c.reaches(serverAddr), "before")
+				c.sh("nft '" + rules + "'")
+				require.False(t, c.reaches(serverAddr), "not broken")
+				list := slices.DeleteFunc(c.findings(), func(f finding) bool { return f.About != "firewall" })
+				require.Len(t, list, 1)
+				assert.Equal(t, "chain t of table ip t drops IPv4 packets of nat64", list[0].Text)
+				c.obey(list[0])
+				assert.True(t, c.reaches(serverAddr), "after")
+			})
+		}
 	}
 }
 

@@ -62,6 +62,9 @@ type cond struct {
 	field  field
 	not    bool
 	values []string // any of them; interfaces, prefixes, ranges a-b, families, states
+	// tuples is there instead where several fields are looked at together: all
+	// conditions of any of them hold.
+	tuples [][]cond
 }
 
 // A field is what a condition looks at.
@@ -105,13 +108,25 @@ func sure(holds bool) answer {
 	return no
 }
 
+// hold says whether all conditions hold for a flow.
+func hold(conds []cond, f flow) answer {
+	all := yes
+	for i := range conds {
+		all = min(all, conds[i].holds(f))
+	}
+	return all
+}
+
 // holds says whether the condition holds for a flow.
 func (c *cond) holds(f flow) answer {
 	result := no
 	for _, v := range c.values {
 		result = max(result, c.matches(v, f))
 	}
-	if c.field == unknown {
+	for _, t := range c.tuples {
+		result = max(result, hold(t, f))
+	}
+	if c.field == unknown && c.tuples == nil {
 		result = maybe
 	}
 	if c.not {
@@ -245,10 +260,7 @@ func (w *walk) through(c *Chain) (got fate) {
 	defer func() { w.fates[c] = got }()
 	for i := range c.Rules {
 		r := &c.Rules[i]
-		holds := yes
-		for j := range r.conds {
-			holds = min(holds, r.conds[j].holds(w.flow))
-		}
+		holds := hold(r.conds, w.flow)
 		if holds == no {
 			continue
 		}

@@ -92,6 +92,9 @@ func TestNft(t *testing.T) {
 		named     = `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@hosts"}}`
 		set       = `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"daddr"}},"right":{"set":["10.0.0.1",{"prefix":{"addr":"10.1.0.0","len":16}},{"elem":{"val":"10.2.0.1","timeout":3}}]}}}`
 		states    = `{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["established",{"accept":null}],["invalid",{"drop":null}],["new",{"jump":{"target":"other"}}]]}}}`
+		two       = `{"match":{"op":"==","left":{"concat":[{"meta":{"key":"iifname"}},{"meta":{"key":"oifname"}}]},"right":{"set":[{"concat":["nat64","eth7"]},{"elem":{"val":{"concat":["nat64","eth1"]},"timeout":3}}]}}}`
+		twoVmap   = `{"vmap":{"key":{"concat":[{"meta":{"key":"iifname"}},{"payload":{"protocol":"ip","field":"saddr"}}]},"data":{"set":[[{"concat":["nat64",{"prefix":{"addr":"10.9.0.0","len":16}}]},{"accept":null}],[{"concat":["nat*",{"prefix":{"addr":"10.0.0.0","len":24}}]},{"drop":null}]]}}}`
+		twoOthers = `{"match":{"op":"==","left":{"concat":[{"meta":{"key":"iifname"}},{"meta":{"key":"mark"}}]},"right":{"concat":["nat64",7]}}}`
 		namedVmap = `{"vmap":{"key":{"ct":{"key":"state"}},"data":"@map"}}`
 	)
 	fresh := flow{in: "nat64", out: "eth1", src: netip.MustParseAddr("10.0.0.5"), dst: netip.MustParseAddr("10.1.2.3"), state: "new"}
@@ -116,6 +119,12 @@ func TestNft(t *testing.T) {
 		{"verdict-map-drops", "accept", one(states), fresh, mayDrop},
 		{"verdict-map-returns", "accept", one(states), six, mayPass},
 		{"verdict-map-with-a-name", "accept", one(namedVmap), fresh, mayPass | mayDrop | mayMasquerade},
+		{"two-fields", "accept", one(two + `,{"drop":null}`), fresh, mayDrop},
+		{"two-fields-elsewhere", "accept", one(two + `,{"drop":null}`), flow{in: "nat64", out: "eth2"}, mayPass},
+		{"two-fields-one-known", "accept", one(two + `,{"drop":null}`), flow{in: "nat64"}, mayPass | mayDrop},
+		{"two-fields-by-verdict-map", "accept", one(twoVmap), fresh, mayDrop},
+		{"two-fields-one-not-understood", "accept", one(twoOthers + `,{"drop":null}`), fresh, mayPass | mayDrop},
+		{"two-fields-and-another-interface", "accept", one(twoOthers + `,{"drop":null}`), flow{in: "eth1"}, mayPass},
 		{"goto-returns-to-the-policy", "accept", one(`{"goto":{"target":"other"}}`) + "," + one(`{"drop":null}`), six, mayPass},
 		{"jump-returns-to-the-next-rule", "accept", one(`{"jump":{"target":"other"}}`) + "," + one(`{"drop":null}`), six, mayDrop},
 		{"jump-to-nowhere", "accept", one(`{"jump":{"target":"nowhere"}}`), fresh, mayPass | mayDrop | mayMasquerade},

@@ -57,26 +57,30 @@ func (e *examination) flows() (list []passage) {
 	four, six := e.forwards()
 	for _, v6 := range []bool{false, true} {
 		forwarded := v6 && six || !v6 && four
-		switch hosts := v6 != e.clat; { // our hosts have this family, the internet the other
-		case hosts:
-			list = append(list, e.hostFlows(v6, forwarded)...)
-		case forwarded:
-			list = append(list, e.outsideFlows(v6)...)
+		for _, ends := range e.ends(v6) {
+			switch hosts := v6 != e.clat; { // our hosts have this family, the internet the other
+			case hosts:
+				list = append(list, e.hostFlows(v6, forwarded, ends)...)
+			case forwarded:
+				list = append(list, e.outsideFlows(v6, ends)...)
+			}
 		}
 	}
 	return list
 }
 
 // outsideFlows are those between the translator and the internet.
-func (e *examination) outsideFlows(six bool) []passage {
-	tun := e.Conf.TunDevice
-	near, far := e.ends(six)
+func (e *examination) outsideFlows(six bool, ends ends) []passage {
+	tun, near, far := e.Conf.TunDevice, ends.near, ends.far
 	up := e.exit(six, near)
 	if up == tun {
 		up = ""
 	}
 	first := passage{flow: flow{six: six, in: tun, out: up, src: near, dst: far, state: "new"}, hooks: forwardHooks}
-	own := e.ownSource()
+	own := near
+	if !own.IsValid() {
+		own = e.ownSource()
+	}
 	first.masked = !six && own.IsValid() && e.masquerades(own)
 	later, answer := first, first
 	later.state = "established"
@@ -89,9 +93,8 @@ func (e *examination) outsideFlows(six bool) []passage {
 
 // hostFlows are those between our hosts and the translator. The interface that the
 // hosts are on is not known. Programs of this machine have a CLAT without forwarding.
-func (e *examination) hostFlows(six, forwarded bool) []passage {
-	tun := e.Conf.TunDevice
-	near, far := e.ends(six)
+func (e *examination) hostFlows(six, forwarded bool, ends ends) []passage {
+	tun, near, far := e.Conf.TunDevice, ends.near, ends.far
 	first := passage{flow: flow{six: six, out: tun, src: near, dst: far, state: "new"}, hooks: forwardHooks}
 	later, answer := first, first
 	later.state = "established"
@@ -106,19 +109,35 @@ func (e *examination) hostFlows(six, forwarded bool) []passage {
 	return []passage{first, later, answer}
 }
 
-// ends returns the addresses that packets of a family have: our end's and the other's;
+// ends are the addresses that packets of a family have: our end's and the other's;
 // invalid where there are many of them.
-func (e *examination) ends(six bool) (near, far netip.Addr) {
-	if six && len(e.Conf.Prefixes) == 1 {
-		far = e.sample(e.Conf.Prefixes[0])
-	}
-	switch single := len(e.Conf.PoolPrefixes())+len(e.maps) == 1; {
+type ends struct{ near, far netip.Addr }
+
+// ends returns those that have to pass: of each pool, and of each prefix. Hosts that a
+// map is for may be kept from something on purpose, so one of several is not looked at.
+func (e *examination) ends(six bool) (list []ends) {
+	switch single := len(e.Conf.Pools)+len(e.maps) == 1; {
+	case !six && len(e.Conf.Pools) > 0:
+		for _, p := range e.Conf.PoolPrefixes() {
+			list = append(list, ends{near: e.sample(p)})
+		}
+		list = list[:min(len(list), maxFindings)]
 	case !six && single:
-		near = e.ownSource()
+		list = []ends{{near: e.ownSource()}}
 	case e.clat && six && single:
-		near = e.mappedSource()
+		list = []ends{{near: e.mappedSource()}}
+	default:
+		list = []ends{{}}
 	}
-	return near, far
+	if !six || len(e.Conf.Prefixes) == 0 {
+		return list
+	}
+	near := list[0].near
+	list = nil
+	for _, p := range e.Conf.Prefixes[:min(len(e.Conf.Prefixes), maxFindings)] {
+		list = append(list, ends{near, e.sample(p)})
+	}
+	return list
 }
 
 // dropped reports whether a chain is sure to drop packets that have to pass.

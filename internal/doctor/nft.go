@@ -201,7 +201,6 @@ func nftMap(conds []cond, body any) (rules []rule) {
 	if !anonymous {
 		return []rule{{conds: conds, action: unsure}}
 	}
-	field := nftField(m["key"])
 	for _, entry := range set {
 		pair, _ := entry.([]any)
 		if len(pair) != 2 {
@@ -210,7 +209,7 @@ func nftMap(conds []cond, body any) (rules []rule) {
 		verdict, _ := pair[1].(map[string]any)
 		for name, body := range verdict {
 			r := nftVerdict(name, body)
-			r.conds = append(slices.Clone(conds), cond{field: field, values: nftValues(pair[0])})
+			r.conds = append(slices.Clone(conds), nftCond(m["key"], pair[0]))
 			rules = append(rules, r)
 		}
 	}
@@ -220,7 +219,7 @@ func nftMap(conds []cond, body any) (rules []rule) {
 // nftMatch reads a condition.
 func nftMatch(body any) cond {
 	m, _ := body.(map[string]any)
-	c := cond{field: nftField(m["left"]), values: nftValues(m["right"])}
+	c := nftCond(m["left"], m["right"])
 	switch m["op"] {
 	case "==", "in":
 	case "!=":
@@ -228,10 +227,51 @@ func nftMatch(body any) cond {
 	default:
 		return cond{}
 	}
-	if len(c.values) == 0 {
-		return cond{}
+	return c
+}
+
+// nftCond reads what is looked at and the values that it may have. Of an empty set it
+// makes a condition that may hold or not.
+func nftCond(left, right any) cond {
+	m, _ := left.(map[string]any)
+	fields, _ := m["concat"].([]any)
+	if len(fields) == 0 {
+		c := cond{field: nftField(left), values: nftValues(right)}
+		if len(c.values) == 0 {
+			return cond{}
+		}
+		return c
+	}
+	var c cond
+	for _, elem := range nftElements(right) {
+		m, _ := elem.(map[string]any)
+		parts, _ := m["concat"].([]any)
+		if len(parts) != len(fields) {
+			return cond{}
+		}
+		var t []cond
+		for i, p := range parts {
+			t = append(t, nftCond(fields[i], p))
+		}
+		c.tuples = append(c.tuples, t)
 	}
 	return c
+}
+
+// nftElements returns the elements of a set, or the one value that stands in its place.
+func nftElements(right any) []any {
+	m, _ := right.(map[string]any)
+	set, ok := m["set"].([]any)
+	if !ok {
+		set = []any{right}
+	}
+	for i, x := range set {
+		if m, _ := x.(map[string]any); m["elem"] != nil { // with a counter, a timeout, …
+			elem, _ := m["elem"].(map[string]any)
+			set[i] = elem["val"]
+		}
+	}
+	return set
 }
 
 // nftField reads the left side of a condition.
