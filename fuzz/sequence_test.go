@@ -69,6 +69,7 @@ func newSequence(t *testing.T, i uint8, limited bool) *sequence {
 			t.Fatal(err)
 		}
 		(*x).more[0].Buf = make([]byte, translate.Headroom+9000)
+		(*x).now = s.now
 	}
 	return s
 }
