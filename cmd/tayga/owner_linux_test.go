@@ -34,7 +34,9 @@ func thief() {
 	}
 	fmt.Println("thief:", err)
 	if err == nil {
-		select {}
+		for { // a select without cases is a deadlock where there is no cgo
+			time.Sleep(time.Hour)
+		}
 	}
 }
 

@@ -132,12 +132,15 @@ func TestRestoreKeepsOut(t *testing.T) {
 	b.addTun("nat64", 2)
 	b.addTun("other", 1)
 	p := b.launch()
+	require.NoError(t, p.Signal(unix.SIGUSR1)) // it watches the device once it handles signals
+	b.await(p, "no packets yet\n")
 	b.setUp(false)
 	b.await(p, "Tun device nat64 is down: nothing arrives until it is up again\n")
 	b.host.Up("other")
 	b.host.Route("10.0.0.0/8", "", "other")
+	from := len(p.Output())
 	require.NoError(t, p.Signal(unix.SIGUSR1)) // and it has time to do anything
-	b.await(p, "no packets yet\n")
+	b.eventually(func() bool { return strings.Contains(p.Output()[from:], "no packets yet\n") }, p.Output)
 	require.NoError(t, b.host.Do(func() error {
 		link, err := netlink.LinkByName("nat64")
 		assert.Zero(t, link.Attrs().RawFlags&unix.IFF_UP)
