@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,39 @@ func TestDoctorPolicyRoutingBroken(t *testing.T) {
 			assert.Equal(t, test.command, list[0].Command)
 			c.obey(list[0])
 			c.quiet(func() bool { return c.reaches(serverAddr) })
+		})
+	}
+}
+
+// TestDoctorRoutesThatRefuse: a rule or a route may end packets on purpose. The doctor
+// wanted a route that was there already, or that could not be added beside the other.
+func TestDoctorRoutesThatRefuse(t *testing.T) {
+	const byRule = "a rule of policy routing keeps packets for prefix 64:ff9b::/96 from nat64, to which the main table leads them: see ip rule"
+	const byRoute = "packets for prefix 64:ff9b::/96 end at a route that is blackhole, unreachable or prohibit"
+	for _, test := range []struct{ name, harm, text, command string }{
+		{"blackhole-rule", "ip -6 rule add to 64:ff9b::/96 blackhole", byRule, ""},
+		{"prohibit-rule", "ip -6 rule add pref 50 prohibit", byRule, ""},
+		{"unreachable-table", "ip -6 route add unreachable default table 100; ip -6 rule add pref 50 lookup 100", byRule, ""},
+		{"suppressed", "ip -6 rule del pref 32766; ip -6 rule add pref 50 lookup main suppress_prefixlength 96; ip -6 rule add pref 51 unreachable", byRule, ""},
+		{"of-root", "ip -6 route add unreachable default table 100; ip -6 rule add pref 50 uidrange 0-0 lookup 100", byRule, ""},
+		{"unreachable-route", "ip -6 route del 64:ff9b::/96 dev nat64; ip -6 route add unreachable 64:ff9b::/96", byRoute, "ip route replace 64:ff9b::/96 dev nat64"},
+		{"blackhole-route", "ip -6 route del 64:ff9b::/96 dev nat64; ip -6 route add blackhole 64:ff9b::/96", byRoute, "ip route replace 64:ff9b::/96 dev nat64"},
+		{"prohibit-pool", "ip route replace prohibit 192.168.255.0/24", "packets for pool 192.168.255.0/24 end at a route that is blackhole, unreachable or prohibit", "ip route replace 192.168.255.0/24 dev nat64"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newClinic(t, clinicConf)
+			c.heal()
+			c.sh(test.harm)
+			require.False(t, c.reaches(serverAddr), "not broken")
+			list := slices.DeleteFunc(c.findings(), func(f finding) bool { return f.About != "route" })
+			require.Len(t, list, 1)
+			assert.Equal(t, "error", list[0].Severity)
+			assert.Equal(t, test.text, list[0].Text)
+			assert.Equal(t, test.command, list[0].Command)
+			if test.command != "" {
+				c.obey(list[0])
+				c.quiet(func() bool { return c.reaches(serverAddr) })
+			}
 		})
 	}
 }

@@ -65,7 +65,10 @@ type Route struct {
 	Local bool         // to the machine itself
 	// Connected: to a network that an interface has an address of.
 	Connected bool
-	Table     int // that it stands in; 0 if that is not known, or if it is main
+	// Refuses: packets end here, by a route or a rule that is blackhole, unreachable
+	// or prohibit. Of a rule, Dst is zero.
+	Refuses bool
+	Table   int // that it stands in; 0 if that is not known, or if it is main
 }
 
 // A RoutingRule leads packets that meet its conditions to a routing table: ip-rule(8).

@@ -13,15 +13,44 @@ import (
 
 // route asks the kernel which route it would take to an address.
 func route(a netip.Addr) Route {
-	r, _ := ask(a, &netlink.RouteGetOptions{FIBMatch: true})
+	r, err := ask(a, &netlink.RouteGetOptions{FIBMatch: true})
+	if refused(err) {
+		return refusal(a)
+	}
 	return r
+}
+
+// refused reports whether a route or a rule ends packets: unreachable, blackhole,
+// prohibit. Where there is no route it is ENETUNREACH.
+func refused(err error) bool {
+	return errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EACCES)
+}
+
+// refusal looks in the main table for the longest route that ends packets for an
+// address. If there is none, a rule does.
+func refusal(a netip.Addr) Route {
+	best := Route{Refuses: true}
+	routes, err := netlink.RouteListFiltered(familyOf(a.Is6()), &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return best
+	}
+	for i := range routes {
+		switch routes[i].Type {
+		case unix.RTN_UNREACHABLE, unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT:
+			if p, ok := prefixOf(routes[i].Dst); ok && p.Contains(a) && p.Bits() > best.Dst.Bits() {
+				best.Dst = p
+			}
+		}
+	}
+	return best
 }
 
 // forwarded asks the kernel which route a packet from elsewhere would take. An
 // IPv4 packet has to have a source, which the kernel checks; it says nothing on
 // interfaces that do not forward.
 func forwarded(in string, src, dst netip.Addr) (Route, bool) {
-	o := &netlink.RouteGetOptions{FIBMatch: true, Iif: in}
+	root := uint32(0) // whose packets the kernel takes forwarded ones for: rules with uidrange
+	o := &netlink.RouteGetOptions{FIBMatch: true, Iif: in, UID: &root}
 	if src.IsValid() {
 		o.SrcAddr = src.AsSlice()
 	} else if dst.Is4() {

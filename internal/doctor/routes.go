@@ -119,6 +119,12 @@ func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 	switch {
 	case r.Local:
 		e.add(Error, "route", "", "%s %s holds %s, an address of this machine", what, p, e.sample(p))
+	case r.Link == "" && e.ruled(p.Addr().Is6()) && e.toDevice(e.Machine.TableRoute(mainTable, e.sample(p))):
+		e.add(Error, "route", "", "a rule of policy routing keeps packets for %s %s from %s, to which the main table leads them: see ip rule", what, p, tun)
+	case r.Refuses && r.Dst == p:
+		e.add(Error, "route", command("replace"), "packets for %s %s end at a route that is blackhole, unreachable or prohibit", what, p)
+	case r.Refuses && r.Dst.Bits() > p.Bits():
+		e.add(Error, "route", "", "packets for %s, a part of %s %s, end at a route that is blackhole, unreachable or prohibit", r.Dst, what, p)
 	case r.Link == "" || r.Dst.Bits() == 0:
 		e.add(Error, "route", add, "no route leads packets for %s %s to %s", what, p, tun)
 	case r.Dst == p && r.Connected:
