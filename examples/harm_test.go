@@ -153,3 +153,18 @@ func TestExamplesHandleEveryVerdict(t *testing.T) {
 	}
 	assert.GreaterOrEqual(t, loops, 8)
 }
+
+// TestFilesOfOtherServers: a page that has the configuration of a server that may be in
+// use already says so. A gateway's radvd.conf was replaced by that of the page.
+func TestFilesOfOtherServers(t *testing.T) {
+	block := regexp.MustCompile("(?s)([^#]*?)```conf [a-z]+:(/etc/(bind|radvd|haproxy)[^\n]*)\n")
+	found := 0
+	for path, text := range texts(t) {
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			found++
+			words := strings.Join(strings.Fields(m[1]), " ")
+			assert.Contains(t, words, "there already, add to its file instead of replacing it", "%s: %s", path, m[2])
+		}
+	}
+	assert.Equal(t, 5, found)
+}
