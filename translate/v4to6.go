@@ -70,7 +70,9 @@ func (w *Worker) v4to6(p *Packet) Result {
 	}
 	if !known {
 		t := tuple4{src: src, dst: dst, proto: h.proto}
-		t.srcPort, t.dstPort = h.portsOf(data)
+		if w.s.mapper != nil { // tables do not look at ports
+			t.srcPort, t.dstPort = h.portsOf(data)
+		}
 		var a addresses
 		if no := w.resolve4(&t, &a, &h.ports); no.why != ok {
 			return w.unmapped4(p, &h, no)

@@ -66,7 +66,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 	}
 	if !known {
 		t := tuple6{src: src, dst: dst, proto: h.proto}
-		t.srcPort, t.dstPort = h.portsOf(data)
+		if w.s.mapper != nil { // tables do not look at ports
+			t.srcPort, t.dstPort = h.portsOf(data)
+		}
 		var a addresses
 		back, no := w.resolve6(&t, &a, &h.ports)
 		if no.why != ok {
