@@ -20,6 +20,9 @@ func maintain(t *testing.T, script string, args ...string) (calls string) {
 		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
 			t.Fatal("STEPPE_REQUIRE_NETNS=1, but this is not root")
 		}
+		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
+			t.Fatal("needs root, for a /run of its own")
+		}
 		t.Skip("needs root, for a /run of its own")
 	}
 	dir := t.TempDir()
