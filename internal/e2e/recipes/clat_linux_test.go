@@ -68,10 +68,10 @@ func TestRecipeCLAT(t *testing.T) {
 
 	_, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
 	require.Error(t, err, "the host has IPv4 already")
-	r.Follow("What is taken for granted")
+	r.Follow("Before you begin")
 	r.Follow("Install")
 	r.Follow("The translator")
-	r.Follow("See that it works")
+	r.Follow("Check that it works")
 
 	// An IPv4 socket and a literal address. The server sees the provider.
 	c, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)

@@ -37,9 +37,9 @@ func TestRecipeGateway(t *testing.T) {
 	others := keepRules(gw)
 	r.Follow("One IPv4 address for all")
 	r.Follow("DNS64")
-	r.Follow("What guests are told")
+	r.Follow("Router advertisements")
 	r.Follow("Guests")
-	r.Follow("See that it works")
+	r.Follow("Check that it works")
 
 	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
 	require.Equal(t, []string{"203.0.113.2", "203.0.113.2", "203.0.113.2"}, visitors(n.v4only))

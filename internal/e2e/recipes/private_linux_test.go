@@ -41,9 +41,9 @@ func TestRecipePrivateIPv4(t *testing.T) {
 	r.Follow("The translator")
 	r.Follow("IPv4 addresses")
 	r.Follow("DNS64")
-	r.Follow("What guests are told")
+	r.Follow("Router advertisements")
 	r.Follow("Guests")
-	r.Follow("See that it works")
+	r.Follow("Check that it works")
 
 	fetch(t, "http://printer.home.arpa/page", pageOf(printer), guests...)
 	require.Equal(t, []string{"10.1.2.1", "10.1.2.1"}, visitors(printer))

@@ -40,15 +40,15 @@ func TestRecipeProvider(t *testing.T) {
 		g.Sh("apt-get install -y curl")
 	}
 
-	r.Follow("What is taken for granted")
+	r.Follow("Before you begin")
 	gw.Copy(r.Package(), "/root/steppe_1_amd64.deb")
 	r.Follow("Install")
 	r.Follow("Forwarding")
 	r.Follow("The translator")
 	r.Follow("One IPv4 address for all")
-	r.Follow("What guests are told")
+	r.Follow("Router advertisements")
 	r.Follow("Guests")
-	r.Follow("See that it works")
+	r.Follow("Check that it works")
 
 	check := func() {
 		t.Helper()

@@ -52,12 +52,12 @@ func TestRecipeScripts(t *testing.T) {
 	router.Sh("sysctl -p /etc/sysctl.d/60-router.conf")
 
 	router.Sh("apt-get install -y tayga; systemctl stop tayga")
-	r.Follow("As it was")
+	r.Follow("Before the change")
 	router.Sh("ifup nat64; systemctl enable tayga; systemctl start tayga")
 	reach("64:ff9b::9.9.3.2")
 	router.Sh("systemctl stop tayga; test -s /var/spool/tayga/dynamic.map")
 	router.Sh("systemctl start tayga")
-	r.Follow("Changing over")
+	r.Follow("Change to steppe")
 	reach("64:ff9b::9.9.3.2")
 	router.Sh("systemctl stop tayga; test -s /var/spool/tayga/dynamic.map; systemctl start tayga")
 	require.NotContains(t, router.Journal("tayga"), "Unable")
@@ -65,7 +65,7 @@ func TestRecipeScripts(t *testing.T) {
 	router.Eventually("tayga --status", time.Minute)
 	reach("64:ff9b::9.9.3.2")
 
-	r.Follow("Going back")
+	r.Follow("Change back")
 	reach("64:ff9b::9.9.3.2")
 	require.Contains(t, router.Sh("dpkg -S /usr/sbin/tayga"), "tayga: ")
 	router.Sh("systemctl stop tayga; ifdown nat64; apt-get install -y ./steppe_1_amd64.deb")

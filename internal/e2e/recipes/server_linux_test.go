@@ -61,7 +61,7 @@ func TestRecipeServer(t *testing.T) {
 	require.Error(t, err, "a server without a map")
 
 	stop := load(t, client, server)
-	r.Follow("Customers come and go")
+	r.Follow("Add and remove customers")
 	require.Equal(t, "2001:db8:1:46::909:102", asks(t, client, "198.51.100.12"))
 	require.Eventually(t, func() bool {
 		_, err := client.Dial("tcp", "198.51.100.11:7", 2*time.Second)

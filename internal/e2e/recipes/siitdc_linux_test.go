@@ -64,7 +64,7 @@ func TestRecipeSIITDC(t *testing.T) {
 	web.Sh("ip address add 2001:db8:1:34::11/64 dev eth0 nodad")
 	var load sync.WaitGroup
 	load.Go(func() { fetch(t, "http://192.0.2.10/page", pageOf(web), n.v4only) })
-	r.Follow("A service more, a service less")
+	r.Follow("Add and remove a service")
 	load.Wait()
 	fetch(t, "http://192.0.2.11/page", pageOf(web), n.v4only)
 

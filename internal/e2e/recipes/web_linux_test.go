@@ -62,7 +62,7 @@ func TestRecipeWeb(t *testing.T) {
 	r.Follow("Addresses that are not the gateway's own")
 	r.Follow("The proxy")
 	// The page leaves b's log with a request by HTTP; a's last one was by TLS.
-	r.Follow("See that it works")
+	r.Follow("Check that it works")
 
 	serve := func() {
 		t.Helper()
