@@ -8,47 +8,106 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Attach opens the queues of the named device and makes it if there is none: the half
+// of Open that takes privilege. Another process turns the result into a Device, by
+// OpenAttached, which also keeps other daemons away from it.
+func Attach(c Config) (a Attached, err error) {
+	if err := c.check(); err != nil {
+		return a, err
+	}
+	queues, features, err := attachAll(c)
+	for _, q := range queues {
+		a.FDs = append(a.FDs, q.fd)
+	}
+	if err != nil {
+		a.Close()
+		return Attached{}, err
+	}
+	a.Features = features
+	return a, nil
+}
+
+// Close closes the descriptors.
+func (a *Attached) Close() {
+	for _, fd := range a.FDs {
+		unix.Close(fd)
+	}
+	a.FDs = nil
+}
+
+// adopt makes queues of descriptors that another process has opened. What they are,
+// the kernel says.
+func adopt(c Config, a Attached) (queues []*Queue, f Features, err error) {
+	defer func() {
+		if err != nil {
+			a.Close()
+			queues, f = nil, Features{}
+		}
+	}()
+	if len(a.FDs) == 0 || len(a.FDs) > max(c.Queues, 1) {
+		return nil, f, fmt.Errorf("tun: attach %s: got %d queues: want 1 to %d", c.Name, len(a.FDs), max(c.Queues, 1))
+	}
+	for _, fd := range a.FDs {
+		ifr, err := unix.NewIfreq(c.Name)
+		if err == nil {
+			err = unix.IoctlIfreq(fd, unix.TUNGETIFF, ifr)
+		}
+		if err != nil {
+			return nil, f, fmt.Errorf("tun: attach %s: got no queue: %w", c.Name, err)
+		}
+		// IFF_NO_PI is not among the flags: its bit is IFF_NOFILTER here.
+		const kind = unix.IFF_TUN | unix.IFF_TAP | unix.IFF_DETACH_QUEUE
+		virtio := ifr.Uint16()&unix.IFF_VNET_HDR != 0
+		if ifr.Name() != c.Name || ifr.Uint16()&kind != unix.IFF_TUN || !virtio && a.Features != (Features{}) {
+			return nil, f, fmt.Errorf("tun: attach %s: got a queue of another kind, or of device %q", c.Name, ifr.Name())
+		}
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return nil, f, fmt.Errorf("tun: attach %s: %w", c.Name, err)
+		}
+		queues = append(queues, &Queue{fd: fd, virtio: virtio})
+	}
+	return queues, a.Features, nil
+}
+
 // attachAll opens the queues, asking for multiple queues unless the device was
 // made for one, and for the best offloads that the kernel grants.
-func (d *Device) attachAll(c Config) error {
+func attachAll(c Config) (queues []*Queue, f Features, err error) {
 	own := ownerOf(c)
 	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_MULTI_QUEUE)
 	if !c.Plain {
 		flags |= unix.IFF_VNET_HDR
 	}
-	q, _, err := makeOrAttach(d.name, flags, own)
+	q, _, err := makeOrAttach(c.Name, flags, own)
 	if errors.Is(err, unix.EINVAL) {
 		flags &^= unix.IFF_MULTI_QUEUE
-		q, _, err = makeOrAttach(d.name, flags, own)
+		q, _, err = makeOrAttach(c.Name, flags, own)
 	}
 	if errors.Is(err, unix.EINVAL) && !c.Plain {
 		flags = flags&^unix.IFF_VNET_HDR | unix.IFF_MULTI_QUEUE
-		if q, _, err = makeOrAttach(d.name, flags, own); errors.Is(err, unix.EINVAL) {
+		if q, _, err = makeOrAttach(c.Name, flags, own); errors.Is(err, unix.EINVAL) {
 			flags &^= unix.IFF_MULTI_QUEUE
-			q, _, err = makeOrAttach(d.name, flags, own)
+			q, _, err = makeOrAttach(c.Name, flags, own)
 		}
 	}
 	if err != nil {
-		return explain(d.name, err)
+		return nil, f, explain(c.Name, err)
 	}
-	q.d = d
-	d.queues = []*Queue{q}
-	for flags&unix.IFF_MULTI_QUEUE != 0 && len(d.queues) < c.Queues {
-		q, err := attach(d.name, flags)
+	queues = []*Queue{q}
+	for flags&unix.IFF_MULTI_QUEUE != 0 && len(queues) < c.Queues {
+		q, err := attach(c.Name, flags)
 		if err != nil {
-			return explain(d.name, err)
+			return queues, f, explain(c.Name, err)
 		}
-		q.d = d
-		d.queues = append(d.queues, q)
+		queues = append(queues, q)
 	}
 	reset(q.fd) // what a program before us may have left
 	_, err = restore(q.fd)
 	if flags&unix.IFF_VNET_HDR != 0 && err == nil {
-		d.features = grant(q.fd, c)
+		f = grant(q.fd, c)
 	} else if err := plain(q.fd); err != nil {
-		return fmt.Errorf("tun: switch off offloads of %s: %w", d.name, err)
+		return queues, f, fmt.Errorf("tun: switch off offloads of %s: %w", c.Name, err)
 	}
-	return nil
+	return queues, f, nil
 }
 
 // attach opens one queue of the named device.

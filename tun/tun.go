@@ -56,6 +56,15 @@ type Config struct {
 	Owner *Owner
 }
 
+// MaxQueues is how many queues a device has at most.
+const MaxQueues = 64
+
+// Attached are the open queues of a device: see Attach and OpenAttached.
+type Attached struct {
+	FDs      []int    // a descriptor for each queue
+	Features Features // what the kernel has granted
+}
+
 // An Owner says who may attach to a device without CAP_NET_ADMIN: the user, if
 // GID is negative; a member of the group, if UID is; who is both, if neither is;
 // and any local user that can open /dev/net/tun if both are negative and the device

@@ -37,6 +37,17 @@ func Open(c Config) (*Device, error) {
 	return d, nil
 }
 
+// Attach returns errors.ErrUnsupported: one process opens a device and reads it.
+func Attach(Config) (Attached, error) { return Attached{}, errors.ErrUnsupported }
+
+// OpenAttached returns errors.ErrUnsupported.
+func OpenAttached(Config, func() (Attached, error)) (*Device, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Close does nothing.
+func (a *Attached) Close() {}
+
 // Persist returns errors.ErrUnsupported: devices end with their process.
 func Persist(name string, stay bool, uid, gid int) error {
 	return fmt.Errorf("tun: persistent device %s: %w", name, errors.ErrUnsupported)

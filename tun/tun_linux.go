@@ -32,19 +32,44 @@ type Device struct {
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
-func Open(c Config) (*Device, error) {
-	if err := checkName(c.Name); err != nil {
+func Open(c Config) (*Device, error) { return openWith(c, attachAll) }
+
+// OpenAttached is Open for a process that may not attach to the device: attach is
+// called for the queues, once no other daemon has the device, and gets them from a
+// process that has called Attach, for instance over a socket (SCM_RIGHTS). Their
+// descriptors belong to OpenAttached from then on.
+func OpenAttached(c Config, attach func() (Attached, error)) (*Device, error) {
+	return openWith(c, func(c Config) ([]*Queue, Features, error) {
+		a, err := attach()
+		if err != nil {
+			return nil, Features{}, err
+		}
+		return adopt(c, a)
+	})
+}
+
+// openWith is Open with queues of any origin. attach returns those to close with an
+// error, too.
+func openWith(c Config, attach func(Config) ([]*Queue, Features, error)) (*Device, error) {
+	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if c.Queues < 0 || c.Queues > 64 {
-		return nil, fmt.Errorf("tun: %d queues: want 1 to 64", c.Queues)
-	}
 	d := &Device{name: c.Name, lock: -1, ctl: -1, route: -1, query: -1, wake: -1}
-	if err := d.open(c); err != nil {
+	if err := d.open(c, attach); err != nil {
 		d.release()
 		return nil, err
 	}
 	return d, nil
+}
+
+func (c *Config) check() error {
+	if err := checkName(c.Name); err != nil {
+		return err
+	}
+	if c.Queues < 0 || c.Queues > MaxQueues {
+		return fmt.Errorf("tun: %d queues: want 1 to %d", c.Queues, MaxQueues)
+	}
+	return nil
 }
 
 // checkName refuses what does not name one device. The kernel would stop reading
@@ -60,14 +85,18 @@ func checkName(name string) error {
 	return nil
 }
 
-func (d *Device) open(c Config) (err error) {
+func (d *Device) open(c Config, attach func(Config) ([]*Queue, Features, error)) (err error) {
 	if err := d.claim(); err != nil {
 		return err
 	}
 	if n, _ := queuesInUse(d.name); n > 0 {
 		return explain(d.name, unix.EBUSY)
 	}
-	if err := d.attachAll(c); err != nil {
+	d.queues, d.features, err = attach(c)
+	for _, q := range d.queues {
+		q.d = d
+	}
+	if err != nil {
 		return err
 	}
 	if n, ok := queuesInUse(d.name); ok && n > len(d.queues) { // somebody was as fast

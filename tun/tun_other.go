@@ -17,6 +17,17 @@ type Queue struct{}
 // Open returns errors.ErrUnsupported.
 func Open(Config) (*Device, error) { return nil, errors.ErrUnsupported }
 
+// Attach returns errors.ErrUnsupported.
+func Attach(Config) (Attached, error) { return Attached{}, errors.ErrUnsupported }
+
+// OpenAttached returns errors.ErrUnsupported.
+func OpenAttached(Config, func() (Attached, error)) (*Device, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Close does nothing.
+func (a *Attached) Close() {}
+
 // Persist returns errors.ErrUnsupported.
 func Persist(name string, stay bool, uid, gid int) error { return errors.ErrUnsupported }
 
