@@ -188,7 +188,7 @@ var sideCases = []struct {
 	{"4to6/error-about-error", IP(From4(), ICMP(3, 1, 0, IP(back4(), ICMP(3, 1, 0, IP(From4(), UDP(1, 2, nil)))))), ""},
 	{"4to6/quote-to-unmapped", IP(From4(), ICMP(3, 1, 0, IP(Header{Src: netip.MustParseAddr("10.64.0.9"), Dst: H4}, UDP(1, 2, nil)))), ""},
 	{"4to6/parameter-problem", IP(From4(), ICMP(12, 0, 8<<24, IP(back4(), UDP(1, 2, Bytes(30, 0))))), "0.9.2 drops them"},
-	{"4to6/quote-of-8-octets-tcp", IP(From4(), ICMP(3, 1, 0, IP(back4(), TCP(1, 2, nil))[:28])), "TAYGA drops what quotes less than a TCP header"},
+	{"4to6/quote-of-8-bytes-tcp", IP(From4(), ICMP(3, 1, 0, IP(back4(), TCP(1, 2, nil))[:28])), "TAYGA drops what quotes less than a TCP header"},
 	{"4to6/quote-of-fragment", IP(From4(), ICMP(11, 1, 0, IP(Header{Src: M4, Dst: H4, ID: 7, MF: true}, UDP(1, 2, Bytes(64, 0))))), "TAYGA loses the Fragment Header of the quote"},
 	{"4to6/quote-without-checksum", IP(From4(), ICMP(3, 3, 0, IP(back4(), UDPNoSum(1, 2, Bytes(30, 0))))), "TAYGA drops them with the default of udp-cksum-mode"},
 	{"4to6/extension", IP(Header{Src: R4, Dst: M4}, ExtendedError(11, 0, 0, IP(back4(), UDP(1, 2, Bytes(100, 0))), MPLS())), "TAYGA removes extensions"},
