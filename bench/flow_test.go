@@ -77,7 +77,7 @@ func embed(v4 [4]byte) [16]byte {
 // peer returns the j-th IPv4 host on the other side, out of 65,536.
 func peer(j int) [4]byte { return [4]byte{203, 0, byte(j >> 8), byte(j)} }
 
-// traffic makes TCP packets of 64 octets between the hosts that order names and
+// traffic makes TCP packets of 64 bytes between the hosts that order names and
 // peers, of which the i-th packet is for peers(i).
 func (x *network) traffic(dir string, order []int, peers func(i int) int) *traffic {
 	h := packettest.From4()

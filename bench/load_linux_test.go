@@ -21,7 +21,7 @@ type load struct {
 // A sample is a measurement: figures by unit.
 type sample map[string]float64
 
-// loads are what BenchmarkE2E puts on a gateway. Octets of TCP and UDP are those
+// loads are what BenchmarkE2E puts on a gateway. Bytes of TCP and UDP are those
 // of payload.
 var loads = []load{
 	tcpLoad("6to4", 1), tcpLoad("4to6", 1),
@@ -145,14 +145,14 @@ func flood(fd int) {
 }
 
 // drain reads until the connection is shut down.
-func drain(fd int, octets *atomic.Uint64) {
+func drain(fd int, total *atomic.Uint64) {
 	buf := make([]byte, ioSize)
 	for {
 		n, err := read(fd, buf)
 		if n <= 0 || err != nil {
 			return
 		}
-		octets.Add(uint64(n))
+		total.Add(uint64(n))
 	}
 }
 
@@ -218,8 +218,8 @@ func countUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
 	}
 }
 
-// requests measures how long a request of one octet takes to its answer of one
-// octet, one after the other on one TCP connection.
+// requests measures how long a request of one byte takes to its answer of one
+// byte, one after the other on one TCP connection.
 func (x *lab) requests(w *way, d time.Duration) (sample, error) {
 	p, err := x.connect(w)
 	if err != nil {
@@ -267,7 +267,7 @@ func (x *lab) requests(w *way, d time.Duration) (sample, error) {
 	}, nil
 }
 
-// echo sends single octets back until the connection is shut down.
+// echo sends single bytes back until the connection is shut down.
 func echo(fd int) {
 	var buf [1]byte
 	for {

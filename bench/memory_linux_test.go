@@ -126,7 +126,7 @@ func writeFile(b *testing.B, name string, write func(*bufio.Writer) error) {
 	}
 }
 
-// memory returns a line of proc_pid_status(5) in octets.
+// memory returns a line of proc_pid_status(5) in bytes.
 func (w *way) memory(b *testing.B, key string) float64 {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.process.Pid()))

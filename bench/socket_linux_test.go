@@ -177,7 +177,7 @@ type mmsghdr struct {
 	n   uint32
 }
 
-// newMessages makes n messages of size octets.
+// newMessages makes n messages of size bytes.
 func newMessages(n, size int) *messages {
 	m := &messages{make([]mmsghdr, n)}
 	for i := range m.hdrs {

@@ -14,16 +14,16 @@ import (
 type traffic struct {
 	pkt     []byte
 	offload translate.Offload
-	restore int // octets at the front of pkt that translation may change
+	restore int // bytes at the front of pkt that translation may change
 
-	// flows holds, one behind the other, the octets of pkt from at on that make
+	// flows holds, one behind the other, the bytes of pkt from at on that make
 	// a flow; empty for a single flow.
 	flows     []byte
 	at, width int
 }
 
 // headers is what translation changes of a packet that is forwarded and no ICMP
-// error: an IPv6 header and 24 octets that hold the transport checksum, also
+// error: an IPv6 header and 24 bytes that hold the transport checksum, also
 // behind a Fragment Header.
 const headers = 64
 

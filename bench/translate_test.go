@@ -30,7 +30,7 @@ var protos = []struct {
 
 var sizes = []int{64, 576, 1400}
 
-// padded returns a packet of size octets.
+// padded returns a packet of size bytes.
 func padded(h packettest.Header, size int, l4 l4) []byte {
 	empty := len(packettest.IP(h, l4(nil)))
 	return packettest.IP(h, l4(packettest.Bytes(size-empty, 0)))
@@ -88,7 +88,7 @@ func shapes(h packettest.Header) (all []shape) {
 	return all
 }
 
-// lastFragment is the end of a packet of which 2,000 octets went before.
+// lastFragment is the end of a packet of which 2,000 bytes went before.
 func lastFragment(h packettest.Header, size int, l4 l4) []byte {
 	const before = 2000
 	h.DF = false
@@ -106,7 +106,7 @@ func lastFragment(h packettest.Header, size int, l4 l4) []byte {
 }
 
 // icmpError is a Port Unreachable about a UDP packet of the other direction, of
-// which quote octets are quoted.
+// which quote bytes are quoted.
 func icmpError(h packettest.Header, quote int) []byte {
 	about := padded(packettest.Header{Src: h.Dst, Dst: h.Src, DF: true}, quote, protos[1].l4)
 	if h.Src.Is4() {

@@ -10,7 +10,7 @@ import (
 )
 
 // transport makes an upper-layer packet with a checksum over all of it, but for
-// ESP, and n octets behind its header.
+// ESP, and n bytes behind its header.
 func transport(kind uint8, n int) packettest.Payload {
 	data := packettest.Bytes(n, kind)
 	switch kind % 6 {
@@ -46,7 +46,7 @@ func (x *rig) header(is4 bool, src, dst uint8) packettest.Header {
 	return h
 }
 
-// tricks makes a hostile train out of a good one: three octets a trick, which
+// tricks makes a hostile train out of a good one: three bytes a trick, which
 // are what to do, to which piece, and a number.
 func tricks(train [][]byte, todo []byte) [][]byte {
 	for trick := range slices.Chunk(todo[:min(len(todo), 24)], 3) {
@@ -55,7 +55,7 @@ func tricks(train [][]byte, todo []byte) [][]byte {
 		}
 		i, v := int(trick[1])%len(train), trick[2]
 		b := slices.Clone(train[i])
-		word, least := 6, 20 // where offset and flags are; octets of headers
+		word, least := 6, 20 // where offset and flags are; bytes of headers
 		if b[0]>>4 == 6 {
 			word, least = 42, 48
 		}
@@ -148,7 +148,7 @@ func FuzzTrain(f *testing.F) {
 }
 
 // pieces makes n buffers that are as small as they may be for packets of size
-// octets, each with something behind that nobody may touch.
+// bytes, each with something behind that nobody may touch.
 func pieces(n, size int) (more []translate.Packet, guards [][]byte) {
 	const guard = 16
 	for range n {
@@ -175,7 +175,7 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 		}
 		for i := range more {
 			if !bytes.Equal(guards[i], bytes.Repeat([]byte{0xa5}, len(guards[i]))) {
-				t.Fatal("octet written behind a buffer")
+				t.Fatal("byte written behind a buffer")
 			}
 			if i >= k && more[i].Len != 0 {
 				t.Error("a buffer that does not count holds something")
@@ -183,13 +183,13 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 		}
 		for _, q := range more[:k] {
 			if q.Off < 0 || q.Len > limit || q.Offload != (translate.Offload{}) || q.Result != (translate.Result{Verdict: translate.Forward, Reason: translate.Translated}) {
-				t.Errorf("piece at %d of %d octets for %d, %+v, %v", q.Off, q.Len, limit, q.Offload, q.Result)
+				t.Errorf("piece at %d of %d bytes for %d, %+v, %v", q.Off, q.Len, limit, q.Offload, q.Result)
 			}
 			out = append(out, slices.Clone(q.Bytes()))
 		}
 	}
 	if p.Len > limit {
-		t.Errorf("the last piece has %d octets for %d", p.Len, limit)
+		t.Errorf("the last piece has %d bytes for %d", p.Len, limit)
 	}
 	return append(out, slices.Clone(p.Bytes()))
 }

@@ -50,7 +50,7 @@ func (v *virtio) tell(o translate.Offload) translate.Offload {
 	return o
 }
 
-// super makes a TCP or UDP packet with n octets of payload, and options and flags
+// super makes a TCP or UDP packet with n bytes of payload, and options and flags
 // in a TCP header.
 func super(h packettest.Header, tcp bool, n int, flags, options uint8) []byte {
 	data := packettest.Bytes(n, 1)
@@ -97,7 +97,7 @@ func checkOffload(t *testing.T, p *translate.Packet) {
 	u, ok := open(p.Bytes())
 	offset := map[uint8]uint16{6: 16, 17: 6}[u.proto]
 	if !ok || o.Flags != translate.OffloadNeedsCsum || int(o.CsumStart) != u.hdr || offset == 0 || o.CsumOffset != offset || len(u.data) < int(offset)+2 {
-		t.Errorf("%v: %+v for protocol %d behind %d octets", p.Result.Verdict, o, u.proto, u.hdr)
+		t.Errorf("%v: %+v for protocol %d behind %d bytes", p.Result.Verdict, o, u.proto, u.hdr)
 		return
 	}
 	family := uint8(translate.GSOTCPv6)
@@ -115,7 +115,7 @@ func checkOffload(t *testing.T, p *translate.Packet) {
 		gso && u.proto == 17 && o.GSOType != translate.GSOUDPL4,
 		gso && (int(o.HdrLen) != hdrLen || hdrLen > p.Len),
 		gso && u.proto == 17 && len(u.data)-8 > int(o.GSOSize)*128:
-		t.Errorf("%v: %+v for protocol %d, header of %d, packet of %d octets", p.Result.Verdict, o, u.proto, hdrLen, p.Len)
+		t.Errorf("%v: %+v for protocol %d, header of %d, packet of %d bytes", p.Result.Verdict, o, u.proto, hdrLen, p.Len)
 	}
 }
 
@@ -137,7 +137,7 @@ func FuzzOffload(f *testing.F) {
 	add(0, true, false, true, 9000, 1200, 0, virtio{})     // UDP
 	add(0, true, true, false, 9000, 1448, 0x10, virtio{})  // each segment to be cut
 	add(0, false, false, true, 9000, 1600, 0, virtio{})    // too large: one error, about the first
-	add(14, false, true, true, 3000, 600, 0x18, virtio{})  // segments cut to 68 octets
+	add(14, false, true, true, 3000, 600, 0x18, virtio{})  // segments cut to 68 bytes
 	add(1, true, true, true, 700, 0, 0x10, virtio{})       // partial checksum alone
 	add(0, true, true, true, 65000, 1400, 0x10, virtio{})  // as large as they come
 	add(0, true, true, true, 3000, 1000, 0x10, virtio{lie: lieStart, Offload: translate.Offload{CsumStart: 60000}})

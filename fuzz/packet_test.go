@@ -97,7 +97,7 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 // FuzzPacket4to6: an IPv4 packet under any of packettest.Setups. It comes to a
 // verdict without a panic; nothing outside of its room is written or looked at,
 // and nothing at all is written if it is dropped; the outcome is that of the
-// twin, verdict, reason and octets, whether or not its pair of addresses is
+// twin, verdict, reason and bytes, whether or not its pair of addresses is
 // remembered, alone as well as in a batch; what leaves is read by gopacket, fits
 // the MTU, has unicast addresses, one hop less to go, a right checksum exactly if
 // that came right, and no fault if none came; flow labels are the only thing that
@@ -193,7 +193,7 @@ func checkError(t *testing.T, pkt []byte) {
 		limit = 576
 	}
 	if len(pkt) > limit {
-		t.Errorf("ICMP error of %d octets", len(pkt))
+		t.Errorf("ICMP error of %d bytes", len(pkt))
 	}
 	if len(quote) < 20 || (quote[0]>>4 == 4) != u.src.Is4() || !u.src.Is4() && len(quote) < 40 {
 		t.Errorf("quotes no packet of its family: %x", quote)

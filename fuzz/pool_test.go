@@ -277,25 +277,25 @@ func newLending(t *testing.T, program []byte) *lending {
 
 // host is one of 1024 hosts, in four /64s, or an address that none can have.
 func (l *lending) host() netip.Addr {
-	net := l.octet()
+	net := l.byte()
 	if net >= 0xfc {
 		return []netip.Addr{netip.IPv6Unspecified(), netip.IPv6Loopback(), netip.IPv6LinkLocalAllNodes(), netip.MustParseAddr("fe80::1")}[net&3]
 	}
 	a := [16]byte{0x20, 1, 0xd, 0xb8, 0, 0, 0, net & 3}
-	a[15] = l.octet()
+	a[15] = l.byte()
 	return netip.AddrFrom16(a)
 }
 
 // addr is an address of the pool, or just behind it.
 func (l *lending) addr() netip.Addr {
 	b := l.c.Prefixes[l.n(len(l.c.Prefixes))].Addr().As4()
-	b[3] += l.octet() & 0x3f
+	b[3] += l.byte() & 0x3f
 	return netip.AddrFrom4(b)
 }
 
 // seconds is a time that goes by, in quarters of a second up to 20 minutes.
 func (l *lending) seconds() time.Duration {
-	return time.Duration(binary.BigEndian.Uint16([]byte{l.octet() & 31, l.octet()})) * time.Second / 4
+	return time.Duration(binary.BigEndian.Uint16([]byte{l.byte() & 31, l.byte()})) * time.Second / 4
 }
 
 // same fails the test if the pool's answer is not the list's.

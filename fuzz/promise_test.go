@@ -24,7 +24,7 @@ type upper struct {
 	off8     int
 	more     bool
 	fh       bool   // IPv6: there is a Fragment Header
-	hdr      int    // octets in front of data
+	hdr      int    // bytes in front of data
 	data     []byte // up to the end that the IP header names
 }
 
@@ -148,7 +148,7 @@ func parse(pkt []byte) error {
 		}
 		switch {
 		case ip.IHL != 5 || int(ip.Length) != len(pkt):
-			return fmt.Errorf("IHL %d, Total Length %d of %d octets", ip.IHL, ip.Length, len(pkt))
+			return fmt.Errorf("IHL %d, Total Length %d of %d bytes", ip.IHL, ip.Length, len(pkt))
 		case packettest.Sum(pkt[:20]) != 0xffff:
 			return errors.New("header checksum is wrong")
 		case ip.Flags&layers.IPv4EvilBit != 0, ip.Flags&layers.IPv4DontFragment != 0 && u.fragment():
@@ -161,7 +161,7 @@ func parse(pkt []byte) error {
 		}
 		switch {
 		case int(ip.Length)+40 != len(pkt):
-			return fmt.Errorf("Payload Length %d of %d octets", ip.Length, len(pkt))
+			return fmt.Errorf("Payload Length %d of %d bytes", ip.Length, len(pkt))
 		case u.fh && (u.hdr != 48 || pkt[41] != 0 || pkt[43]&6 != 0):
 			return fmt.Errorf("Fragment Header %x", pkt[40:48])
 		case u.fh && !u.fragment():
@@ -169,7 +169,7 @@ func parse(pkt []byte) error {
 		}
 	}
 	if u.more && (len(u.data) == 0 || len(u.data)%8 != 0) || u.fragment() && u.off8*8+len(u.data) > 65535 {
-		return fmt.Errorf("fragment of %d octets at %d, more=%t", len(u.data), u.off8*8, u.more)
+		return fmt.Errorf("fragment of %d bytes at %d, more=%t", len(u.data), u.off8*8, u.more)
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (x *rig) keepsTranslated(t *testing.T, in *upper, out [][]byte, res transla
 			}
 		}
 		if len(b) > limit {
-			t.Errorf("%d octets leave for an MTU of %d", len(b), limit)
+			t.Errorf("%d bytes leave for an MTU of %d", len(b), limit)
 		}
 	}
 	if len(out) > 1 && !in.fragment() {
@@ -292,7 +292,7 @@ func tells(in *upper, out []byte) error {
 		return fmt.Errorf("the answer is no error for %s: %x", in.src, out)
 	}
 	if len(out) > limit {
-		return fmt.Errorf("the answer has %d octets", len(out))
+		return fmt.Errorf("the answer has %d bytes", len(out))
 	}
 	if _, right := to.sums(); !right {
 		return errors.New("the answer's checksum is wrong")
@@ -312,7 +312,7 @@ func quotes(pkt, out []byte) error {
 	return nil
 }
 
-// translate sends pkt through the translator and cuts it if need be. Octets
+// translate sends pkt through the translator and cuts it if need be. Bytes
 // around the packet are set to around, which must not matter.
 func (x *rig) translate(t *testing.T, pkt []byte, around byte) ([][]byte, translate.Result) {
 	t.Helper()
@@ -354,7 +354,7 @@ func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	ps := []translate.Packet{packettest.Buffer(pkt), packettest.Buffer(pkt)}
 	x.w.TranslateBatch(x.now, ps)
 	if ps[0].Result != ps[1].Result || ps[0].Len != ps[1].Len {
-		t.Errorf("two packets alike in a batch: %v of %d octets, and %v of %d", ps[0].Result, ps[0].Len, ps[1].Result, ps[1].Len)
+		t.Errorf("two packets alike in a batch: %v of %d bytes, and %v of %d", ps[0].Result, ps[0].Len, ps[1].Result, ps[1].Len)
 	}
 	for i := range ps {
 		packettest.CheckGuards(t, &ps[i], pkt)
@@ -364,7 +364,7 @@ func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 }
 
 // judge translates pkt three times, the second time with its pair of addresses
-// remembered and other octets around it, the third time in a batch. It holds each
+// remembered and other bytes around it, the third time in a batch. It holds each
 // outcome against the twin, and checks what is promised of any packet.
 func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()

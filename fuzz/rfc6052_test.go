@@ -30,11 +30,11 @@ func embedText(p netip.Prefix, v4 netip.Addr) netip.Addr {
 	if p.Bits() == 96 {
 		digits += fmt.Sprintf("%x", b[:])
 	} else {
-		for _, octet := range b {
+		for _, v := range b {
 			if len(digits) == 16 {
 				digits += "00"
 			}
-			digits += fmt.Sprintf("%02x", octet)
+			digits += fmt.Sprintf("%02x", v)
 		}
 	}
 	digits += strings.Repeat("0", 32-len(digits))
@@ -49,7 +49,7 @@ func embedText(p netip.Prefix, v4 netip.Addr) netip.Addr {
 // the prefixes of RFC 6052 §2.2 and addresses of the right family; what Embed
 // composes is what comes of writing the digits in a row, reads the same after
 // going through text, plain and with dotted quad, and comes back from Extract,
-// also with any u octet and suffix; Extract refuses what lies outside, and
+// also with any u byte and suffix; Extract refuses what lies outside, and
 // NewTable takes a prefix exactly if Embed does.
 func FuzzRFC6052(f *testing.F) {
 	// RFC 6052 §2.4, a row each.
@@ -61,7 +61,7 @@ func FuzzRFC6052(f *testing.F) {
 	f.Add("2001:db8:122:344::/96", "192.0.2.33", "2001:db8:122:344::192.0.2.33", byte(4))
 
 	f.Add("64:ff9b::/96", "255.255.255.255", "64:ff9b::8.8.8.8", byte(5))     // the well-known prefix
-	f.Add("2001:db8:0:0:100::/96", "0.0.0.0", "2001:db8:0:0:100::1", byte(6)) // u octet not zero
+	f.Add("2001:db8:0:0:100::/96", "0.0.0.0", "2001:db8:0:0:100::1", byte(6)) // u byte not zero
 	f.Add("::/96", "1.2.3.4", "::1.2.3.4", byte(7))                           // IPv4-compatible: not unicast
 	f.Add("fe80::/64", "1.2.3.4", "fe80::1", byte(8))                         // link-local
 	f.Add("2001:db8::1/64", "1.2.3.4", "2001:db9::", byte(9))                 // bits behind the length; outside
@@ -119,12 +119,12 @@ func FuzzRFC6052(f *testing.F) {
 	})
 }
 
-// suffix is 0xff if octet i of an address lies behind the IPv4 address that p
+// suffix is 0xff if byte i of an address lies behind the IPv4 address that p
 // embeds, 0 if not.
 func suffix(p netip.Prefix, i int) byte {
 	end := p.Bits()/8 + 4
 	if p.Bits() < 96 {
-		end++ // the u octet, in the middle or in front
+		end++ // the u byte, in the middle or in front
 	}
 	if i >= end {
 		return 0xff
@@ -132,7 +132,7 @@ func suffix(p netip.Prefix, i int) byte {
 	return 0
 }
 
-// sameBut reports whether two addresses in p are equal but for u octet and
+// sameBut reports whether two addresses in p are equal but for u byte and
 // suffix.
 func sameBut(p netip.Prefix, a, b netip.Addr) bool {
 	x, y := a.As16(), b.As16()

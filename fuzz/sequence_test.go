@@ -12,10 +12,10 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// Steps of FuzzSequence: four octets each, of which the first chooses.
+// Steps of FuzzSequence: four bytes each, of which the first chooses.
 const (
 	stepPacket = 0 // to 3: a generated packet; the others are its seed
-	stepRepeat = 4 // an earlier packet, with an octet changed
+	stepRepeat = 4 // an earlier packet, with a byte changed
 	stepTable  = 5 // another table
 	stepMTU    = 6 // other MTUs
 	stepTime   = 7 // time goes by, at most 16 s
@@ -232,7 +232,7 @@ func (s *sequence) run(program []byte) {
 }
 
 // FuzzSequence: up to 64 steps with one worker: packets, the same packets again
-// with an octet changed, other tables and MTUs, time. Each packet has the
+// with a byte changed, other tables and MTUs, time. Each packet has the
 // outcome that the twin, which remembers nothing, gives it under the tables and
 // MTUs of the moment, alone as well as in a batch; it keeps what FuzzPacket4to6
 // promises; errors are as many as the budget has, no more and no fewer;

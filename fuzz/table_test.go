@@ -10,10 +10,10 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A stream hands out the octets of a program, and zeros when there are no more.
+// A stream hands out the bytes of a program, and zeros when there are no more.
 type stream []byte
 
-func (s *stream) octet() byte {
+func (s *stream) byte() byte {
 	if len(*s) == 0 {
 		return 0
 	}
@@ -22,14 +22,14 @@ func (s *stream) octet() byte {
 	return b
 }
 
-func (s *stream) n(n int) int { return int(s.octet()) % n }
+func (s *stream) n(n int) int { return int(s.byte()) % n }
 
 // addr4 is an address out of a few, so that prefixes meet: 198.51.0.0/18 and some
 // that are far away.
 func (s *stream) addr4() netip.Addr {
-	a := [4]byte{198, 51, s.octet() & 0x3f, s.octet()}
+	a := [4]byte{198, 51, s.byte() & 0x3f, s.byte()}
 	if a[2] >= 0x38 {
-		a = [4]byte{s.octet(), s.octet(), s.octet(), s.octet()}
+		a = [4]byte{s.byte(), s.byte(), s.byte(), s.byte()}
 	}
 	return netip.AddrFrom4(a)
 }
@@ -41,10 +41,10 @@ func (s *stream) addr6() netip.Addr {
 	case 0:
 		a = [16]byte{0, 0x64, 0xff, 0x9b}
 	case 1:
-		a = [16]byte{s.octet(), s.octet()}
+		a = [16]byte{s.byte(), s.byte()}
 	}
 	for k := s.n(6); k > 0; k-- {
-		a[4+s.n(12)] = s.octet()
+		a[4+s.n(12)] = s.byte()
 	}
 	return netip.AddrFrom16(a)
 }
@@ -52,10 +52,10 @@ func (s *stream) addr6() netip.Addr {
 // odd is true in one of n cases, if there are to be such things at all.
 func (s *stream) odd(odd bool, n int) bool { return odd && s.n(n) == 0 }
 
-// config makes mappings: for every second first octet only such as fit the
+// config makes mappings: for every second first byte only such as fit the
 // others, or nearly; for the rest any kind.
 func (s *stream) config() (c translate.TableConfig) {
-	odd := s.octet()&1 != 0
+	odd := s.byte()&1 != 0
 	for n := s.n(4); n > 0; n-- {
 		p := netip.PrefixFrom(s.addr6(), []int{32, 40, 48, 56, 64, 96}[s.n(6)]).Masked()
 		if s.odd(odd, 6) {

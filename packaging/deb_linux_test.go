@@ -244,7 +244,7 @@ func translate(t *testing.T, d *debian) {
 	d.write("/root/sent.pcap", file.Bytes())
 	said := d.sh("nat64-pcap -mtu 65535 /root/sent.pcap /root/out.pcap")
 	assert.Contains(t, said, fmt.Sprintf("%d packets in, %[1]d packets out\n", len(sent)))
-	assert.Regexp(t, `(?m)^6to4  forward  translated  \d+ packets  \d+ octets$`, said)
+	assert.Regexp(t, `(?m)^6to4  forward  translated  \d+ packets  \d+ bytes$`, said)
 }
 
 // Who builds the package again gets the same one, whatever the clock says there.

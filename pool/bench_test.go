@@ -144,7 +144,7 @@ func BenchmarkExpire(b *testing.B) {
 	}
 }
 
-// heap returns the octets that live objects take.
+// heap returns the bytes that live objects take.
 func heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -166,9 +166,9 @@ func TestMemory(t *testing.T) {
 	h := (heap() - before) / n
 	p.Expire(start.Add(3 * time.Hour))
 	d := (heap() - before) / n
-	t.Logf("%d octets a held lease, %d a dormant one", h, d)
+	t.Logf("%d bytes a held lease, %d a dormant one", h, d)
 	if h > 100 || d > 200 {
-		t.Errorf("more than 100 and 200 octets")
+		t.Errorf("more than 100 and 200 bytes")
 	}
 	runtime.KeepAlive(hosts)
 	runtime.KeepAlive(addrs)
@@ -181,7 +181,7 @@ func TestEmptyPoolIsSmall(t *testing.T) {
 	before := heap()
 	p, _, _ := filled(t, "10.0.0.0/8", 0)
 	if size := int64(heap() - before); size > 6<<20 {
-		t.Errorf("%d octets for a /8 without leases", size)
+		t.Errorf("%d bytes for a /8 without leases", size)
 	}
 	runtime.KeepAlive(p)
 }

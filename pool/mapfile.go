@@ -17,7 +17,7 @@ import (
 // TAB, IPv6 address, TAB and the Unix time of last use. Words that begin with
 // '#' start a comment.
 
-// maxLine is the longest line that tayga reads, in octets without the line end.
+// maxLine is the longest line that tayga reads, in bytes without the line end.
 const maxLine = 510
 
 // maxAhead is how far a lease's time may lie in the future, in seconds, and
@@ -27,7 +27,7 @@ const maxAhead = 300
 // A LineError says why Load left out a line.
 type LineError struct {
 	Line int    // counted from 1
-	Text string // the line, cut to 80 octets
+	Text string // the line, cut to 80 bytes
 	Err  error
 	// Lease: the line is a lease, which does not fit this pool or a later line.
 	// Otherwise it makes no sense.
@@ -112,7 +112,7 @@ func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
 		text, err := in.ReadSlice('\n')
 		var long error
 		if err == bufio.ErrBufferFull {
-			long = fmt.Errorf("longer than %d octets", maxLine)
+			long = fmt.Errorf("longer than %d bytes", maxLine)
 			text = bytes.Clone(text)
 			for err == bufio.ErrBufferFull {
 				_, err = in.ReadSlice('\n')

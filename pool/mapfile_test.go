@@ -86,7 +86,7 @@ func TestLoad(t *testing.T) {
 				"2: 1 words, want address, host and time", "3: 4 words, want address, host and time", "4: not an IPv4 address",
 				"5: not an IPv4 address", "6: not an IPv6 address", "7: not an IPv6 address", "8: not a time in seconds",
 				"9: not a time in seconds", "10: not a time in seconds", "11: not a time in seconds", "12: not a time in seconds",
-				"13: 1 words, want address, host and time", "14: longer than 510 octets",
+				"13: 1 words, want address, host and time", "14: longer than 510 bytes",
 			},
 			states: []string{"2001:db8::1", "172.16.2.12 1 held", "2001:db8::2", "none", "2001:db8::3", "172.16.2.14 2 held"},
 		},

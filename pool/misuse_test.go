@@ -198,7 +198,7 @@ func TestLineErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Len(t, texts, 2)
-	require.Contains(t, texts[0], "line 1: longer than 510 octets")
+	require.Contains(t, texts[0], "line 1: longer than 510 bytes")
 	require.Equal(t, `line 2: 2 words, want address, host and time: "\xff\x00\t\xfe"`, texts[1])
 	refused := errors.New("refused")
 	n, err = p.Load(strings.NewReader("10.0.0.2 2001:db8::2 7\n"), func(Lease) error { return refused }, func(e *LineError) { require.ErrorIs(t, e, refused) })

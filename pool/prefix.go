@@ -89,7 +89,7 @@ func (p *Pool) entryAt(a uint32) *entry {
 
 // startOffset is where the search for a host's address begins in a prefix with
 // so many host bits. The sum of the host's four words is folded into the
-// prefix; the order of octets is fixed to little-endian, which is what tayga
+// prefix; the order of bytes is fixed to little-endian, which is what tayga
 // uses on nearly all the machines it runs on.
 func startOffset(host *[16]byte, bits int) uint32 {
 	s := uint32(0)

@@ -43,7 +43,7 @@ func newHashKeys() hashKeys {
 }
 
 // hash is the two folded multiplications that the Go runtime uses for keys of
-// 16 octets where it has no AES. It is several times faster here than
+// 16 bytes where it has no AES. It is several times faster here than
 // hash/maphash, being inlined.
 func (k *hashKeys) hash(host *[16]byte) uint64 {
 	a := binary.LittleEndian.Uint64(host[:8])

@@ -64,7 +64,7 @@ func hostileXlats(t *testing.T) []*xlat {
 	}
 }
 
-// cut returns the first n octets of a packet whose lengths are set right for
+// cut returns the first n bytes of a packet whose lengths are set right for
 // that, as far as they are there.
 func cut(pkt []byte, n int) []byte {
 	return pt.Edit(pkt[:n], func(b []byte) {
@@ -103,7 +103,7 @@ func TestBadInputLengths(t *testing.T) {
 				continue
 			}
 			in := pt.Edit(s.pkt, func(b []byte) { binary.BigEndian.PutUint16(b[off:], uint16(n)) })
-			named := n // octets that the header says there are
+			named := n // bytes that the header says there are
 			if hdr == 40 {
 				named += 40
 			}
@@ -119,7 +119,7 @@ func TestBadInputLengths(t *testing.T) {
 }
 
 // The version nibble and the header length lie.
-func TestBadInputFirstOctet(t *testing.T) {
+func TestBadInputFirstByte(t *testing.T) {
 	xs := hostileXlats(t)
 	for _, s := range corpus(t) {
 		for first := range 256 {
@@ -134,8 +134,8 @@ func TestBadInputFirstOctet(t *testing.T) {
 			survive(t, xs, in)
 		}
 	}
-	short := pt.IP(pt.From4(), udp(0)) // 28 octets
-	for ihl := 8; ihl < 16; ihl++ {    // 32 octets of header and more
+	short := pt.IP(pt.From4(), udp(0)) // 28 bytes
+	for ihl := 8; ihl < 16; ihl++ {    // 32 bytes of header and more
 		for _, x := range xs {
 			x.drop(pt.Edit(short, func(b []byte) { b[0] = 0x40 | byte(ihl) }), translate.BadHeader)
 		}
@@ -178,7 +178,7 @@ func TestBadInputFragments(t *testing.T) {
 // Chains of extension headers without end, and with lengths that lie.
 func TestBadInputExtensionHeaders(t *testing.T) {
 	xs := hostileXlats(t)
-	// 8190 headers of 8 octets, each naming the next, the last one naming one
+	// 8190 headers of 8 bytes, each naming the next, the last one naming one
 	// that is not there.
 	for _, kind := range []byte{0, 43, 60} {
 		chain := make([]byte, 65520)
@@ -189,7 +189,7 @@ func TestBadInputExtensionHeaders(t *testing.T) {
 			x.refused(pt.IP(pt.From6(), pt.Raw(kind, chain)), translate.BadExtensionHeader)
 		}
 	}
-	// Each header of a chain as long as its octet can say.
+	// Each header of a chain as long as its byte can say.
 	whole := pt.IP(pt.From6(), pt.HopByHop(8, pt.DestOpts(16, pt.Routing(0, pt.Fragment(7, 0, false, udp(64))))))
 	for _, at := range []int{41, 49, 65} {
 		for n := range 256 {
@@ -199,7 +199,7 @@ func TestBadInputExtensionHeaders(t *testing.T) {
 	for _, x := range xs {
 		x.refused(pt.Edit(whole, func(b []byte) { b[41] = 255 }), translate.BadExtensionHeader)
 	}
-	// Each next header octet as anything at all.
+	// Each next header byte as anything at all.
 	for _, at := range []int{6, 40, 48, 64, 88} {
 		for next := range 256 {
 			survive(t, xs, pt.Edit(whole, func(b []byte) { b[at] = byte(next) }))
@@ -233,7 +233,7 @@ func TestBadInputQuotes(t *testing.T) {
 		for n := hdr + 8; n <= len(s.pkt); n++ {
 			in := cut(s.pkt, n)
 			survive(t, xs, fixICMP(in, hdr))
-			// And with every octet of the message wrong, one at a time.
+			// And with every byte of the message wrong, one at a time.
 			if n != len(s.pkt) {
 				continue
 			}
@@ -258,8 +258,8 @@ func fixICMP(pkt []byte, hdr int) []byte {
 	})
 }
 
-// Every octet of every packet set to other values.
-func TestBadInputOctets(t *testing.T) {
+// Every byte of every packet set to other values.
+func TestBadInputBytes(t *testing.T) {
 	xs := hostileXlats(t)
 	for _, s := range corpus(t) {
 		for i := range s.pkt {
@@ -273,7 +273,7 @@ func TestBadInputOctets(t *testing.T) {
 	}
 }
 
-// Nothing but noise behind a first octet that is none.
+// Nothing but noise behind a first byte that is none.
 func TestBadInputNoise(t *testing.T) {
 	xs := hostileXlats(t)
 	for i := range 20_000 {

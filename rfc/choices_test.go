@@ -84,16 +84,16 @@ var choices = map[string]func(t *testing.T){
 		x := newXlat(t, func(s *settings) { s.LowestIPv6MTU, s.MTU6 = 9000, 1400 })
 		for _, b := range x.pieces(pt.IP(noDF, udp(3000))) {
 			if len(b) > 1400 {
-				t.Errorf("piece of %d octets", len(b))
+				t.Errorf("piece of %d bytes", len(b))
 			}
 		}
-		is(t, "octets", len(x.forward(pt.IP(noDF, udp(1400-48)))), 1400)
+		is(t, "bytes", len(x.forward(pt.IP(noDF, udp(1400-48)))), 1400)
 	},
 	"fragments-beyond-mtu4": func(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.MTU4 = 1400 })
 		for _, b := range x.pieces(pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, false, udp(1440)))) {
 			if len(b) > 1400 || ip4(b).df() {
-				t.Errorf("piece of %d octets, DF %t", len(b), ip4(b).df())
+				t.Errorf("piece of %d bytes, DF %t", len(b), ip4(b).df())
 			}
 		}
 		x.err6(pt.IP(pt.From6(), udp(1440)), 2, 0) // without Fragment Header
@@ -103,12 +103,12 @@ var choices = map[string]func(t *testing.T){
 		b := x.err6(pt.IP(pt.From6(), udp(65535-8)), 2, 0)
 		is(t, "MTU", be32(b, 4), 65555)
 		x.err6(pt.IP(pt.From6(), pt.Fragment(7, 0, false, udp(65535-16))), 2, 0)
-		is(t, "octets", len(x.forward(pt.IP(pt.From6(), udp(65535-28)))), 65535)
+		is(t, "bytes", len(x.forward(pt.IP(pt.From6(), udp(65535-28)))), 65535)
 	},
 	"translated-errors-576": func(t *testing.T) {
 		x := newXlat(t, nil)
 		b := x.forward(error6(1, 4, 0, quoted(sent6, 2000, 1232)))
-		is(t, "octets", len(b), 576)
+		is(t, "bytes", len(b), 576)
 	},
 	"short-last-segment": func(t *testing.T) {
 		x := newXlat(t, nil)
@@ -127,8 +127,8 @@ var choices = map[string]func(t *testing.T){
 
 	"octet-8": func(t *testing.T) {
 		x := withPrefix(t, "2001:db8:122:344::/64", nil)
-		wantOctets(t, "extracted", x.extracted(addr("2001:db8:122:344:ffc0:2:2100::")), []byte{192, 0, 2, 33})
-		wantOctets(t, "composed", x.composed(addr("192.0.2.33")), addr("2001:db8:122:344:c0:2:2100::").AsSlice())
+		wantBytes(t, "extracted", x.extracted(addr("2001:db8:122:344:ffc0:2:2100::")), []byte{192, 0, 2, 33})
+		wantBytes(t, "composed", x.composed(addr("192.0.2.33")), addr("2001:db8:122:344:c0:2:2100::").AsSlice())
 	},
 	"non-global-list": func(t *testing.T) {
 		x := withPrefix(t, "64:ff9b::/96", nil)
@@ -239,7 +239,7 @@ var choices = map[string]func(t *testing.T){
 		x := newXlat(t, nil)
 		ext := pt.Extension(pt.Object(0xf7, 1, pt.Bytes(392, 3)))
 		b := x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(sent4, 2000, 1020), ext)))
-		wantOctets(t, "extension", b[48+int(b[44])*8:], ext)
+		wantBytes(t, "extension", b[48+int(b[44])*8:], ext)
 		ext = pt.Extension(pt.Object(0xf7, 1, make([]byte, 1200)))
 		b = x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(sent4, 2000, 1020), ext)))
 		is(t, "length", b[44], 0)
@@ -266,7 +266,7 @@ var choices = map[string]func(t *testing.T){
 		for _, more := range []bool{false, true} {
 			q := pt.IP(with(sent4, func(h *pt.Header) { h.MF = more }), udp(8))
 			b := x.forward(error4(3, 2, 0, q))
-			wantOctets(t, "type, code", b[40:42], []byte{4, 1})
+			wantBytes(t, "type, code", b[40:42], []byte{4, 1})
 			is(t, "pointer", be32(b, 44), 6)
 		}
 	},

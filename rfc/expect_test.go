@@ -48,7 +48,7 @@ func (x *xlat) prohibited(in []byte, why translate.Reason) {
 	if in[0]>>4 == 6 {
 		want, b = []byte{1, 1}, out[0][40:]
 	}
-	wantOctets(x.t, "ICMP type and code", b[:2], want)
+	wantBytes(x.t, "ICMP type and code", b[:2], want)
 }
 
 // refused expects in not to be translated, for the given reason, answered or not.
@@ -79,7 +79,7 @@ var (
 	as4 = pt.Header{Src: pt.M4, Dst: pt.H4, TTL: 63}
 )
 
-// udp is a datagram with n octets of data.
+// udp is a datagram with n bytes of data.
 func udp(n int) pt.Payload { return pt.UDP(5000, 6001, pt.Bytes(n, 1)) }
 
 // The packets that ICMP errors are about, as the router sees them that sends

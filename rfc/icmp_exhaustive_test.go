@@ -110,8 +110,8 @@ func TestICMPTypesAndCodes4to6(t *testing.T) {
 			compareICMP(t, x, name, pt.IP(from, pt.ICMP(typ, code, word, quote)), want,
 				pt.IP(to, pt.ICMP(want.typ, want.code, want.second, body)))
 
-			// An Echo message has no extension; there its octets are data, and
-			// the octet of the length is the identifier.
+			// An Echo message has no extension; there its bytes are data, and
+			// the byte of the length is the identifier.
 			ext := pt.ICMP(typ, code, word, extended(quote))
 			if !want.query {
 				ext = pt.ExtendedError(typ, code, word, quote, pt.MPLS())
@@ -128,7 +128,7 @@ func TestICMPTypesAndCodes4to6(t *testing.T) {
 	}
 }
 
-// TestICMPTypesAndCodes6to4 is the same for ICMPv6. Octet 4, where types 1 and 3
+// TestICMPTypesAndCodes6to4 is the same for ICMPv6. Byte 4, where types 1 and 3
 // have the length of the quote, belongs to the MTU of type 2 and the pointer of
 // type 4: what would name an extension there makes them other numbers.
 func TestICMPTypesAndCodes6to4(t *testing.T) {
@@ -235,7 +235,7 @@ func TestICMPPointers4to6(t *testing.T) {
 					continue
 				}
 				out := x.forward(in)
-				wantOctets(t, "type and code", out[40:42], []byte{4, 0})
+				wantBytes(t, "type and code", out[40:42], []byte{4, 0})
 				is(t, fmt.Sprintf("pointer %d", at), int(be32(out, 44)), want)
 			}
 		}
@@ -276,8 +276,8 @@ func TestICMPPointers6to4(t *testing.T) {
 			return
 		}
 		out := x.forward(in)
-		wantOctets(t, "type and code", out[20:22], []byte{12, 0})
-		wantOctets(t, fmt.Sprintf("second word for pointer %d", at), out[24:28], []byte{byte(want), 0, 0, 0})
+		wantBytes(t, "type and code", out[20:22], []byte{12, 0})
+		wantBytes(t, fmt.Sprintf("second word for pointer %d", at), out[24:28], []byte{byte(want), 0, 0, 0})
 	}
 	for at := range uint32(1 << 16) {
 		check(at)

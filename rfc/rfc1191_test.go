@@ -15,14 +15,14 @@ func TestRFC1191(t *testing.T) {
 			x.forward(pt.IP(pt.From4(), udp(fits-28)))
 			if mtu6 < 65535 {
 				b := x.err4(pt.IP(pt.From4(), udp(fits+1-28)), 3, 4)
-				wantOctets(t, "second word", b[4:8], []byte{0, 0, byte(fits >> 8), byte(fits)})
+				wantBytes(t, "second word", b[4:8], []byte{0, 0, byte(fits >> 8), byte(fits)})
 			}
 			// A fragment grows by 28.
 			first := with(pt.From4(), func(h *pt.Header) { h.MF = true })
 			fits = (mtu6-48)&^7 + 20
 			x.forward(pt.IP(first, pt.Raw(17, udpPart(fits-20))))
 			b := x.err4(pt.IP(first, pt.Raw(17, udpPart(fits+8-20))), 3, 4)
-			wantOctets(t, "second word", b[4:8], []byte{0, 0, byte((mtu6 - 28) >> 8), byte(mtu6 - 28)})
+			wantBytes(t, "second word", b[4:8], []byte{0, 0, byte((mtu6 - 28) >> 8), byte(mtu6 - 28)})
 		}
 		// 68 is the least that is ever named, in translated errors too.
 		x := newXlat(t, func(s *settings) { s.MTU4 = 68 })
@@ -45,7 +45,7 @@ func TestRFC1191(t *testing.T) {
 		} {
 			q := pt.Edit(pt.IP(sent4, udp(0)), func(b []byte) { binary.BigEndian.PutUint16(b[2:], uint16(c.quoted)) })
 			b := x.forward(error4(3, 4, 0, q))
-			wantOctets(t, "type and code", b[40:42], []byte{2, 0})
+			wantBytes(t, "type and code", b[40:42], []byte{2, 0})
 			is(t, "MTU", int(be32(b, 44)), c.mtu)
 		}
 		// A router that does name an MTU is believed.
@@ -54,7 +54,7 @@ func TestRFC1191(t *testing.T) {
 	})
 }
 
-// udpPart is the first n octets of a larger datagram.
+// udpPart is the first n bytes of a larger datagram.
 func udpPart(n int) []byte {
 	_, b := udp(65500)(pt.H4, pt.M4)
 	return b[:n]

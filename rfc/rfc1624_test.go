@@ -43,7 +43,7 @@ func rfc1624Example(t *testing.T) {
 	}
 }
 
-// everyChecksum sends packets with each of the 65,536 values that two octets of
+// everyChecksum sends packets with each of the 65,536 values that two bytes of
 // data can have, and so with every checksum, and compares the checksums that
 // come out with those computed from scratch: 1,179,648 packets in all.
 func everyChecksum(t *testing.T) {
@@ -72,7 +72,7 @@ func everyChecksum(t *testing.T) {
 	}
 }
 
-// sweep sends in with all values of its last two octets, which are 0, and checks
+// sweep sends in with all values of its last two bytes, which are 0, and checks
 // the checksum, at at in the transport header, of what comes out.
 func sweep(x *xlat, in []byte, at int) {
 	x.t.Helper()

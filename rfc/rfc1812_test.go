@@ -24,7 +24,7 @@ var (
 	expiredRoute = []byte{0x83, 7, 8, 10, 0, 0, 1, 0}
 
 	// triggers4 are all there are for IPv4 packets; packets have to be larger than
-	// 1480 octets for one of them.
+	// 1480 bytes for one of them.
 	triggers4 = []trigger{
 		{"ttl", [2]uint8{11, 0}, func(h *pt.Header) { h.TTL = 1 }},
 		{"too-big", [2]uint8{3, 4}, func(h *pt.Header) { h.DF = true }},
@@ -59,7 +59,7 @@ func TestRFC1812Input(t *testing.T) {
 		x := newXlat(t, nil)
 		good := pt.IP(pt.From4(), ping)
 		x.becomes(good, pt.IP(as6, ping))
-		for n := range len(good) { // fewer octets than Total Length, or than a header
+		for n := range len(good) { // fewer bytes than Total Length, or than a header
 			x.drop(good[:n], translate.BadHeader)
 		}
 		for v := range byte(16) { // version
@@ -74,7 +74,7 @@ func TestRFC1812Input(t *testing.T) {
 		for _, ihl := range []byte{9, 15} { // header beyond the end, or beyond Total Length
 			x.drop(pt.Edit(good, func(b []byte) { b[0] = 0x40 | ihl }), translate.BadHeader)
 		}
-		for _, n := range []byte{0, 19, 33, 255} { // Total Length; the packet has 32 octets
+		for _, n := range []byte{0, 19, 33, 255} { // Total Length; the packet has 32 bytes
 			x.drop(pt.Edit(good, func(b []byte) { b[3] = n }), translate.BadHeader)
 		}
 		for bit := range 160 { // header checksum: every single bit wrong
@@ -200,25 +200,25 @@ func TestRFC1812Error(t *testing.T) {
 		x := newXlat(t, nil)
 		in := pt.IP(pt.From4(), udp(1500-28))
 		b := x.reply(in)
-		is(t, "octets", len(b), 576)
+		is(t, "bytes", len(b), 576)
 		is(t, "Total Length", be16(b, 2), 576)
-		wantOctets(t, "quote", b[28:], in[:548])
+		wantBytes(t, "quote", b[28:], in[:548])
 		// Smaller packets are quoted in whole, without what the link added.
 		in = pt.IP(with(pt.From4(), func(h *pt.Header) { h.TTL, h.Options = 1, expiredRoute }), udp(100))
 		b = x.reply(append(bytes.Clone(in), 1, 2, 3))
-		wantOctets(t, "quote", b[28:], in)
+		wantBytes(t, "quote", b[28:], in)
 		for size := 518; size <= 522; size++ {
 			in := pt.IP(with(pt.From4(), func(h *pt.Header) { h.TTL = 1 }), udp(size))
 			b := x.reply(in)
-			is(t, "octets", len(b), min(576, len(in)+28))
-			wantOctets(t, "quote", b[28:], in[:len(b)-28])
+			is(t, "bytes", len(b), min(576, len(in)+28))
+			wantBytes(t, "quote", b[28:], in[:len(b)-28])
 		}
 	})
 	row(t, "1812-4.3.2.4-01", func(t *testing.T) {
 		x := strict(t, nil)
 		for _, tr := range triggers4 {
 			b := x.reply(pt.IP(with(pt.From4(), tr.edit), udp(1480)))
-			wantOctets(t, tr.name, b[12:16], []byte{192, 0, 2, 254})
+			wantBytes(t, tr.name, b[12:16], []byte{192, 0, 2, 254})
 		}
 		// Without an own address there is nobody who could say it.
 		x = strict(t, func(s *settings) { s.IPv4 = netip.Addr{} })

@@ -14,8 +14,8 @@ func TestRFC4443Error(t *testing.T) {
 		x := strict(t, nil)
 		for _, tr := range triggers6 {
 			b := x.reply(pt.IP(with(pt.From6(), tr.edit), udp(1400)))
-			wantOctets(t, tr.name, b[8:24], pt.X6.AsSlice())
-			wantOctets(t, tr.name, b[40:42], tr.want[:])
+			wantBytes(t, tr.name, b[8:24], pt.X6.AsSlice())
+			wantBytes(t, tr.name, b[40:42], tr.want[:])
 		}
 		b := x.reply(pt.IP(pt.Header{Src: pt.R6, Dst: pt.X6}, pt.EchoRequest(1, 2, nil)))
 		wantEnds(t, b, "2001:db8:f::254 > 2001:db8:bad::1")
@@ -30,7 +30,7 @@ func TestRFC4443Error(t *testing.T) {
 			for _, n := range []int{1373, 1374, 1399, 1400} {
 				b := x.reply(pt.IP(with(pt.From6(), tr.edit), udp(n)))
 				is(t, "next header", b[6], 58)
-				// 40 octets of pseudo-header: addresses, length, 58.
+				// 40 bytes of pseudo-header: addresses, length, 58.
 				is(t, "sum", pt.Sum(b[8:40], []byte{0, 0}, b[4:6], []byte{0, 0, 0, 58}, b[40:]), 0xffff)
 			}
 		}
@@ -39,17 +39,17 @@ func TestRFC4443Error(t *testing.T) {
 		x := newXlat(t, func(s *settings) { s.MTU4 = 1400 })
 		in := pt.IP(pt.From6(), udp(1500-48))
 		b := x.reply(in)
-		is(t, "octets", len(b), 1280)
+		is(t, "bytes", len(b), 1280)
 		is(t, "Payload Length", be16(b, 4), 1240)
-		wantOctets(t, "quote", b[48:], in[:1232])
+		wantBytes(t, "quote", b[48:], in[:1232])
 		in = pt.IP(with(pt.From6(), func(h *pt.Header) { h.TTL = 1 }), pt.HopByHop(8, udp(100)))
 		b = x.reply(append(bytes.Clone(in), 1, 2, 3)) // the link added something
-		wantOctets(t, "quote", b[48:], in)
+		wantBytes(t, "quote", b[48:], in)
 		for size := 1182; size <= 1186; size++ {
 			in := pt.IP(with(pt.From6(), func(h *pt.Header) { h.TTL = 1 }), udp(size))
 			b := x.reply(in)
-			is(t, "octets", len(b), min(1280, len(in)+48))
-			wantOctets(t, "quote", b[48:], in[:len(b)-48])
+			is(t, "bytes", len(b), min(1280, len(in)+48))
+			wantBytes(t, "quote", b[48:], in[:len(b)-48])
 		}
 	})
 	row(t, "4443-3.2-01", func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestRFC4443Error(t *testing.T) {
 			for _, p := range []pt.Payload{ping, pt.EchoRequest(1, 2, nil), pt.EchoReply(1, 2, nil), pt.Raw(132, make([]byte, 12))} {
 				in := pt.Edit(pt.IP(pt.From6(), p), func(b []byte) { b[7] = hops })
 				if hops < 2 {
-					wantOctets(t, "second word", x.err6(in, 3, 0)[4:8], make([]byte, 4))
+					wantBytes(t, "second word", x.err6(in, 3, 0)[4:8], make([]byte, 4))
 				} else {
 					is(t, "TTL", x.forward(in)[8], 1)
 				}
@@ -91,7 +91,7 @@ func TestRFC4443Error(t *testing.T) {
 			{pt.Routing(1, ping), 43},
 			{pt.HopByHop(8, pt.Routing(1, ping)), 51},
 			{pt.Routing(0, pt.Routing(255, ping)), 67},
-			{pt.HopByHop(256, pt.Routing(1, ping)), 299}, // beyond one octet
+			{pt.HopByHop(256, pt.Routing(1, ping)), 299}, // beyond one byte
 			{pt.HopByHop(2048, pt.DestOpts(8, pt.Routing(1, ping))), 2099},
 		} {
 			b := x.err6(pt.IP(pt.From6(), c.p), 4, 0)

@@ -15,8 +15,8 @@ var (
 	fromR4as6 = pt.Header{Src: pt.R4in6, Dst: pt.M6, TTL: 63}
 )
 
-// quoted is the first n octets of the packet that h and a datagram with size
-// octets of data make, as many as there are.
+// quoted is the first n bytes of the packet that h and a datagram with size
+// bytes of data make, as many as there are.
 func quoted(h pt.Header, size, n int) []byte {
 	b := pt.IP(h, udp(size))
 	return b[:min(n, len(b))]
@@ -62,12 +62,12 @@ func TestRFC4884(t *testing.T) {
 	row(t, "4884-4-01", func(t *testing.T) {
 		goldens(t, "V13", "V15")
 		x := newXlat(t, nil)
-		// The octets around the length are unused in these types.
+		// The bytes around the length are unused in these types.
 		x.becomes(
 			pt.IP(fromR4, pt.ExtendedError(11, 0, 0xff00ffff, pt.IP(sent4, ping), mpls)),
 			pt.IP(fromR4as6, pt.ExtendedError(3, 0, 0, pt.IP(sent4as6, ping), mpls)))
 		b := x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, pt.IP(sent6, ping), mpls)))
-		wantOctets(t, "second word", b[24:28], []byte{0, 32, 0, 0})
+		wantBytes(t, "second word", b[24:28], []byte{0, 32, 0, 0})
 	})
 	row(t, "4884-4-02", func(t *testing.T) {
 		goldens(t, "V13", "V15")
@@ -76,7 +76,7 @@ func TestRFC4884(t *testing.T) {
 			pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0x00ffffff, pt.IP(sent6, ping), mpls)),
 			pt.IP(as4, pt.ExtendedError(11, 0, 0, pt.IP(sent6as4, ping), mpls)))
 		b := x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, pt.IP(sent4, ping), mpls)))
-		wantOctets(t, "second word", b[44:48], []byte{16, 0, 0, 0})
+		wantBytes(t, "second word", b[44:48], []byte{16, 0, 0, 0})
 	})
 	row(t, "4884-4-03", func(t *testing.T) {
 		goldens(t, "V13", "V15", "V16")
@@ -84,11 +84,11 @@ func TestRFC4884(t *testing.T) {
 		for size := range 200 {
 			b := x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(sent4, size, 128), mpls)))
 			if n := int(b[44]) * 8; n < 128 || len(bytes.Trim(b[48+min(48+size, 148):48+n], "\x00")) != 0 {
-				t.Fatalf("datagram of %d: quote of %d octets: %x", size, n, b)
+				t.Fatalf("datagram of %d: quote of %d bytes: %x", size, n, b)
 			}
 			b = x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, quoted(sent6, size, 128), mpls)))
 			if n := int(b[25]) * 4; n < 128 || len(bytes.Trim(b[28+min(28+size, 108):28+n], "\x00")) != 0 {
-				t.Fatalf("datagram of %d: quote of %d octets: %x", size, n, b)
+				t.Fatalf("datagram of %d: quote of %d bytes: %x", size, n, b)
 			}
 		}
 	})
@@ -111,7 +111,7 @@ func TestRFC4884(t *testing.T) {
 		} {
 			b := x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(c.h, c.data, c.real), mpls)))
 			is(t, fmt.Sprint("length for ", c.real), b[44], c.length)
-			wantOctets(t, "extension", b[48+c.padded:], mpls)
+			wantBytes(t, "extension", b[48+c.padded:], mpls)
 		}
 		for _, c := range []struct {
 			p            pt.Payload
@@ -127,13 +127,13 @@ func TestRFC4884(t *testing.T) {
 			q := pt.IP(sent6, c.p)[:c.real]
 			b := x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, q, mpls)))
 			is(t, fmt.Sprint("length for ", c.real), b[25], c.length)
-			wantOctets(t, "extension", b[28+c.padded:], mpls)
+			wantBytes(t, "extension", b[28+c.padded:], mpls)
 		}
 	})
 	row(t, "4884-4-05", func(t *testing.T) {
 		goldens(t, "V13", "V15")
 		x := newXlat(t, nil)
-		// 512 octets of quote, of which 36 are the packet: the padding is made anew.
+		// 512 bytes of quote, of which 36 are the packet: the padding is made anew.
 		wide := func(q []byte) []byte { return append(q, make([]byte, 512-len(q))...) }
 		x.becomes(
 			pt.IP(fromR4, pt.ExtendedError(11, 0, 0, wide(pt.IP(sent4, udp(8))), mpls)),
@@ -171,28 +171,28 @@ func TestRFC4884(t *testing.T) {
 	})
 	row(t, "4884-7-02", func(t *testing.T) {
 		x := newXlat(t, nil)
-		ext := pt.Extension(pt.Object(1, 1, pt.Bytes(12, 3))) // 20 octets
+		ext := pt.Extension(pt.Object(1, 1, pt.Bytes(12, 3))) // 20 bytes
 		b := x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, quoted(sent6, 2000, 1000), ext)))
-		is(t, "octets", len(b), 576)
-		is(t, "length", b[25], 132) // 528 octets = 576 - 20 - 8 - 20
-		wantOctets(t, "quote", b[28:28+528], quoted(with(sent6as4, func(h *pt.Header) { h.DF = true }), 2000, 528))
-		wantOctets(t, "extension", b[28+528:], ext)
+		is(t, "bytes", len(b), 576)
+		is(t, "length", b[25], 132) // 528 bytes = 576 - 20 - 8 - 20
+		wantBytes(t, "quote", b[28:28+528], quoted(with(sent6as4, func(h *pt.Header) { h.DF = true }), 2000, 528))
+		wantBytes(t, "extension", b[28+528:], ext)
 
-		ext = pt.Extension(pt.Object(0xf7, 1, pt.Bytes(392, 3))) // 400 octets
+		ext = pt.Extension(pt.Object(0xf7, 1, pt.Bytes(392, 3))) // 400 bytes
 		b = x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(sent4, 2000, 1020), ext)))
-		is(t, "octets", len(b), 1280)
-		is(t, "length", b[44], 104) // 832 octets = 1280 - 40 - 8 - 400
-		wantOctets(t, "quote", b[48:48+832], quoted(sent4as6, 2000, 832))
-		wantOctets(t, "extension", b[48+832:], ext)
+		is(t, "bytes", len(b), 1280)
+		is(t, "length", b[44], 104) // 832 bytes = 1280 - 40 - 8 - 400
+		wantBytes(t, "quote", b[48:48+832], quoted(sent4as6, 2000, 832))
+		wantBytes(t, "extension", b[48+832:], ext)
 
-		// The limits, with what does not fit beside 128 octets of quote left out.
+		// The limits, with what does not fit beside 128 bytes of quote left out.
 		for _, c := range []struct {
 			ext     int
 			carried bool
 		}{{420, true}, {424, false}, {1104, false}, {2000, false}} {
 			ext := pt.Extension(pt.Object(0xf7, 1, make([]byte, c.ext-8)))
 			b := x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, quoted(sent6, 2000, 1000), ext)))
-			is(t, "octets", len(b), 576)
+			is(t, "bytes", len(b), 576)
 			is(t, fmt.Sprint("carried: ", c.ext), b[25] != 0, c.carried)
 		}
 		for _, c := range []struct {
@@ -203,7 +203,7 @@ func TestRFC4884(t *testing.T) {
 			b := x.forward(pt.IP(fromR4, pt.ExtendedError(11, 0, 0, quoted(sent4, 2000, 1020), ext)))
 			is(t, fmt.Sprint("carried: ", c.ext), b[44] != 0, c.carried)
 			if n := len(b); n > 1280 {
-				t.Errorf("%d octets", n)
+				t.Errorf("%d bytes", n)
 			}
 		}
 	})
@@ -217,12 +217,12 @@ func TestRFC4884(t *testing.T) {
 		x := newXlat(t, nil)
 		err4 := func(length uint32, body []byte) []byte { return pt.IP(fromR4, pt.ICMP(11, 0, length<<16, body)) }
 		err6 := func(length uint32, body []byte) []byte { return pt.IP(pt.From6(), pt.ICMP(3, 0, length<<24, body)) }
-		q4, q6 := pt.IP(sent4, udp(24)), pt.IP(sent6, udp(4)) // 52 octets each: messages of 60
+		q4, q6 := pt.IP(sent4, udp(24)), pt.IP(sent6, udp(4)) // 52 bytes each: messages of 60
 		x.drop(err4(255, q4), translate.ICMPExtension)
 		x.drop(err6(255, q6), translate.ICMPExtension)
 		for length := range uint32(256) {
 			want := translate.Forward
-			if length != 13 && length != 0 { // all lengths but 52 octets are too long, or cut the quoted headers off
+			if length != 13 && length != 0 { // all lengths but 52 bytes are too long, or cut the quoted headers off
 				want = translate.Drop
 			}
 			if l := int(length) * 4; l >= 20 && l < 52 { // an extension is there, if not a sensible one
@@ -231,7 +231,7 @@ func TestRFC4884(t *testing.T) {
 			_, res := x.send(err4(length, q4))
 			is(t, fmt.Sprint("ICMPv4 length ", length), res.Verdict, want)
 			want = translate.Drop
-			if length == 0 || length == 5 || length == 6 { // 40 and 48 octets
+			if length == 0 || length == 5 || length == 6 { // 40 and 48 bytes
 				want = translate.Forward
 			}
 			_, res = x.send(err6(length, q6))
@@ -271,10 +271,10 @@ func lengthAndStructureTogether(t *testing.T) {
 		case hdr+8+length > len(b):
 			t.Errorf("length %d in %x", length, b)
 		case length > 0:
-			wantOctets(t, "structure", b[hdr+8+length:], ext)
+			wantBytes(t, "structure", b[hdr+8+length:], ext)
 		default:
 			plain := x.forward(bare)
-			wantOctets(t, "quote", b[head:], plain[head:])
+			wantBytes(t, "quote", b[head:], plain[head:])
 		}
 	}
 	for _, ext := range exts {
@@ -282,10 +282,10 @@ func lengthAndStructureTogether(t *testing.T) {
 			for _, cut := range []int{128, 136, 256, 544, 1016} {
 				q4, q6 := quoted(sent4, size, cut), quoted(sent6, size, cut)
 				for _, e := range [][2]uint8{{3, 0}, {3, 2}, {3, 3}, {3, 4}, {11, 0}, {12, 0}} {
-					// Octet 4 of the ICMPv6 message is the length in types 1 and 3.
+					// Byte 4 of the ICMPv6 message is the length in types 1 and 3.
 					at := 4
 					if e[1] == 2 || e[1] == 4 || e[0] == 12 {
-						at = 5 // MTU or pointer: an octet that is 0 here
+						at = 5 // MTU or pointer: a byte that is 0 here
 					}
 					check(48, 40, 8, at, pt.IP(fromR4, pt.ICMP(e[0], e[1], 0, q4)), pt.IP(fromR4, pt.ExtendedError(e[0], e[1], 0, q4, ext)), ext)
 				}

@@ -21,7 +21,7 @@ func TestRFC5837(t *testing.T) {
 	}
 	// An object with all that there can be: ifIndex 7, address, name "eth0", MTU.
 	full := func(role uint8) []byte {
-		return pt.Object(2, role<<6|0x0f, octets(t, `
+		return pt.Object(2, role<<6|0x0f, hexBytes(t, `
 			0000 0007
 			0002 0000 2001 0db8 0bad 0000 0000 0000 0000 0001
 			08 6574 6830 00 0000
@@ -29,7 +29,7 @@ func TestRFC5837(t *testing.T) {
 	}
 	row(t, "5837-4-01", func(t *testing.T) {
 		b := newXlat(t, nodeAddress).forward(timeExceeded(nil))
-		wantOctets(t, "class and c-type", b[structure+4+2:structure+4+4], []byte{2, 0x04})
+		wantBytes(t, "class and c-type", b[structure+4+2:structure+4+4], []byte{2, 0x04})
 	})
 	row(t, "5837-4.1-01", func(t *testing.T) {
 		// What the translator writes has one part, so no order; what others write
@@ -40,9 +40,9 @@ func TestRFC5837(t *testing.T) {
 	})
 	row(t, "5837-4.2-01", func(t *testing.T) {
 		b := newXlat(t, nodeAddress).forward(timeExceeded(nil))
-		wantOctets(t, "extension", b[structure:], octets(t, `
+		wantBytes(t, "extension", b[structure:], hexBytes(t, `
 			2000 a47a                                 # version 2, checksum
-			0018 02 04                                # 24 octets, class, c-type
+			0018 02 04                                # 24 bytes, class, c-type
 			0002 0000                                 # IPv6, reserved
 			2001 0db8 0bad 0000 0000 0000 0000 0001   # R6`))
 	})
@@ -50,7 +50,7 @@ func TestRFC5837(t *testing.T) {
 		goldens(t, "V16")
 		b := newXlat(t, nodeAddress).forward(timeExceeded(nil))
 		is(t, "version", b[0]>>4, 4)
-		wantOctets(t, "address family", b[structure+8:structure+10], []byte{0, 2})
+		wantBytes(t, "address family", b[structure+8:structure+10], []byte{0, 2})
 	})
 	row(t, "5837-4.5-01", func(t *testing.T) {
 		x := newXlat(t, nodeAddress)
@@ -80,7 +80,7 @@ func TestRFC5837(t *testing.T) {
 			{0x30, 0, 0, 0, 0, 4, 1, 1},       // version 3
 			{0x20, 0, 0, 0, 0, 9, 1, 1},       // object longer than the structure
 			{0x20, 0, 0, 0, 0, 3, 1, 1},       // object shorter than its header
-			{0x20, 0, 0, 0, 0, 4, 1, 1, 0, 0}, // octets left over
+			{0x20, 0, 0, 0, 0, 4, 1, 1, 0, 0}, // bytes left over
 			{0x20, 0},                         // structure header cut short
 			{0x20, 0, 0xdf, 0xff},             // no object
 			{0x20, 0, 1, 2, 0, 4, 1, 1},       // wrong checksum, which must not become right
@@ -91,7 +91,7 @@ func TestRFC5837(t *testing.T) {
 		}
 	})
 	row(t, "5837-5-01", func(t *testing.T) {
-		object4 := pt.Object(2, 0x04, octets(t, "0001 0000 cb00 7101")) // R4
+		object4 := pt.Object(2, 0x04, hexBytes(t, "0001 0000 cb00 7101")) // R4
 		for _, on := range []bool{false, true} {
 			x := newXlat(t, func(s *settings) { s.NodeAddress = on })
 			for _, o := range [][]byte{nodeObject(pt.R6), nodeObject(pt.M6), object4, full(0), full(3)} {

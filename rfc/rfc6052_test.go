@@ -30,7 +30,7 @@ func withPrefix(t *testing.T, prefix string, edit func(s *settings)) *xlat {
 var ping = pt.UDP(4000, 4001, []byte("ping"))
 
 // sixWays are the examples of RFC 6052 §2.4: 192.0.2.33 under a prefix of each
-// length, and where its four octets lie (§2.2, figure 1).
+// length, and where its four bytes lie (§2.2, figure 1).
 var sixWays = []struct {
 	prefix, addr string
 	at           [4]int
@@ -97,16 +97,16 @@ func TestRFC6052Prefix(t *testing.T) {
 		if w := tab.Warnings(); len(w) != 0 {
 			t.Errorf("warnings %q", w)
 		}
-		// Not treated as the well-known prefix: the address stands behind octet 4.
+		// Not treated as the well-known prefix: the address stands behind byte 4.
 		b := withPrefix(t, "64:ff9b::/32", nil).forward(pt.IP(pt.From4(), ping))
 		wantEnds(t, b, "64:ff9b:c633:6404:: > 2001:db8:6::6")
 	})
 	row(t, "6052-2.2-04", func(t *testing.T) {
 		if _, err := newTable("2001:db8:0:0:100::/96"); err == nil || !strings.Contains(err.Error(), "64 to 71") {
-			t.Errorf("octet 8 is 1: %v", err)
+			t.Errorf("byte 8 is 1: %v", err)
 		}
 		if _, err := newTable("2001:db8:0:0:1::/96"); err != nil {
-			t.Errorf("octet 8 is 0: %v", err)
+			t.Errorf("byte 8 is 0: %v", err)
 		}
 	})
 	row(t, "6052-2.4-01", func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRFC6052Prefix(t *testing.T) {
 	})
 }
 
-// composed sends a packet from v4 to M4 and returns the 16 octets that v4
+// composed sends a packet from v4 to M4 and returns the 16 bytes that v4
 // became.
 func (x *xlat) composed(v4 netip.Addr) []byte {
 	x.t.Helper()
@@ -145,7 +145,7 @@ func (x *xlat) composed(v4 netip.Addr) []byte {
 	return x.forward(pt.IP(h, ping))[8:24]
 }
 
-// extracted sends a packet from M6 to v6 and returns the four octets that v6
+// extracted sends a packet from M6 to v6 and returns the four bytes that v6
 // became.
 func (x *xlat) extracted(v6 netip.Addr) []byte {
 	x.t.Helper()
@@ -159,11 +159,11 @@ func TestRFC6052Layout(t *testing.T) {
 		w := sixWays[i]
 		row(t, id, func(t *testing.T) {
 			x := withPrefix(t, w.prefix, nil)
-			wantOctets(t, "composed", x.composed(addr("192.0.2.33")), addr(w.addr).AsSlice())
-			wantOctets(t, "extracted", x.extracted(addr(w.addr)), []byte{192, 0, 2, 33})
+			wantBytes(t, "composed", x.composed(addr("192.0.2.33")), addr(w.addr).AsSlice())
+			wantBytes(t, "extracted", x.extracted(addr(w.addr)), []byte{192, 0, 2, 33})
 			if id == "6052-2.2-06" { // RFC 7915 appendix A, which an erratum doubted in vain
-				wantOctets(t, "composed", x.composed(addr("198.51.100.2")), addr("2001:db8:1c6:3364:2::").AsSlice())
-				wantOctets(t, "extracted", x.extracted(addr("2001:db8:1c6:3364:2::")), []byte{198, 51, 100, 2})
+				wantBytes(t, "composed", x.composed(addr("198.51.100.2")), addr("2001:db8:1c6:3364:2::").AsSlice())
+				wantBytes(t, "extracted", x.extracted(addr("2001:db8:1c6:3364:2::")), []byte{198, 51, 100, 2})
 			}
 		})
 	}
@@ -189,9 +189,9 @@ func TestRFC6052Layout(t *testing.T) {
 	})
 	row(t, "6052-2.2-12", func(t *testing.T) {
 		x := withPrefix(t, "2001:db8:122:344::/64", nil)
-		wantOctets(t, "with a suffix", x.extracted(addr("2001:db8:122:344:c0:2:2100:beef")), []byte{192, 0, 2, 33})
-		wantOctets(t, "the answer", x.composed(addr("192.0.2.33")), addr("2001:db8:122:344:c0:2:2100:0").AsSlice())
-		for _, w := range sixWays { // every bit behind the address, and octet 8, set
+		wantBytes(t, "with a suffix", x.extracted(addr("2001:db8:122:344:c0:2:2100:beef")), []byte{192, 0, 2, 33})
+		wantBytes(t, "the answer", x.composed(addr("192.0.2.33")), addr("2001:db8:122:344:c0:2:2100:0").AsSlice())
+		for _, w := range sixWays { // every bit behind the address, and byte 8, set
 			a := addr(w.addr).As16()
 			for i := range a {
 				if i > w.at[3] || i == 8 && w.at[3] != 15 {
@@ -199,7 +199,7 @@ func TestRFC6052Layout(t *testing.T) {
 				}
 			}
 			x := withPrefix(t, w.prefix, nil)
-			wantOctets(t, "under "+w.prefix, x.extracted(netip.AddrFrom16(a)), []byte{192, 0, 2, 33})
+			wantBytes(t, "under "+w.prefix, x.extracted(netip.AddrFrom16(a)), []byte{192, 0, 2, 33})
 		}
 	})
 	row(t, "6052-2.3-01", func(t *testing.T) {
@@ -212,8 +212,8 @@ func TestRFC6052Layout(t *testing.T) {
 				for i, at := range w.at {
 					want[at] = v4[i]
 				}
-				wantOctets(t, "composed", x.composed(netip.AddrFrom4(v4)), want[:])
-				wantOctets(t, "extracted", x.extracted(netip.AddrFrom16(want)), v4[:])
+				wantBytes(t, "composed", x.composed(netip.AddrFrom4(v4)), want[:])
+				wantBytes(t, "extracted", x.extracted(netip.AddrFrom16(want)), v4[:])
 			}
 		}
 	})

@@ -35,10 +35,10 @@ var errors6 = []struct {
 	{1, 2, 0, 3, 1, 0},
 	{1, 3, 0, 3, 1, 0},
 	{1, 4, 0, 3, 3, 0},
-	{2, 0, 1400, 3, 4, 1380}, // octets 6 and 7
+	{2, 0, 1400, 3, 4, 1380}, // bytes 6 and 7
 	{3, 0, 0, 11, 0, 0},
 	{3, 1, 0, 11, 1, 0},
-	{4, 0, 7, 12, 0, 8 << 24}, // octet 4
+	{4, 0, 7, 12, 0, 8 << 24}, // byte 4
 	{4, 1, 6, 3, 2, 0},
 }
 
@@ -91,9 +91,9 @@ func TestRFC6791(t *testing.T) {
 		is(t, "types", len(seen), 3)
 
 		b := x.forward(fromR6(pt.ICMP(2, 0, 1400, pt.IP(sent6, ping))))
-		wantOctets(t, "Fragmentation Needed", b[20:22], []byte{3, 4})
-		wantOctets(t, "length and MTU", b[24:28], []byte{0, 32, 0x05, 0x64}) // 1380
-		wantOctets(t, "object", b[20+8+128+4:], nodeObject(pt.R6))
+		wantBytes(t, "Fragmentation Needed", b[20:22], []byte{3, 4})
+		wantBytes(t, "length and MTU", b[24:28], []byte{0, 32, 0x05, 0x64}) // 1380
+		wantBytes(t, "object", b[20+8+128+4:], nodeObject(pt.R6))
 
 		// A source that has a mapping is told as it is, without an object.
 		x.becomes(error6(3, 0, 0, pt.IP(sent6, ping)), error6as4(11, 0, 0, pt.IP(sent6as4, ping)))

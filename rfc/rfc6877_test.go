@@ -45,7 +45,7 @@ func TestRFC6877(t *testing.T) {
 		} {
 			x := clat(t, func(s *settings) { s.Prefixes = prefixes(prefix) })
 			b := x.forward(pt.IP(between("192.0.0.1", "8.8.8.8"), ping))
-			wantOctets(t, "destination", b[24:40], addr(v6).AsSlice())
+			wantBytes(t, "destination", b[24:40], addr(v6).AsSlice())
 		}
 		x := clat(t, func(s *settings) { s.Prefixes = prefixes("2001:db8:64::/96") })
 		b := x.forward(pt.IP(between("192.0.0.1", "198.51.100.4"), ping))

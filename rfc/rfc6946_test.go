@@ -14,8 +14,8 @@ func TestRFC6946(t *testing.T) {
 		for _, p := range []pt.Payload{ping, pt.TCP(1, 2, pt.Bytes(100, 0)), pt.EchoRequest(1, 2, pt.Bytes(9, 0)), udp(1400)} {
 			b := x.forward(atomic(p))
 			wantPacket(t, b, pt.IP(whole, p))
-			wantOctets(t, "identification", b[4:6], []byte{0x23, 0x45})
-			wantOctets(t, "flags and offset", b[6:8], []byte{0, 0}) // no DF, however large
+			wantBytes(t, "identification", b[4:6], []byte{0x23, 0x45})
+			wantBytes(t, "flags and offset", b[6:8], []byte{0, 0}) // no DF, however large
 		}
 
 		// Before, between and behind real fragments of the same identification.

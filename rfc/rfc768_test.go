@@ -25,7 +25,7 @@ func TestRFC768(t *testing.T) {
 			data := b[6:8]
 			x := newXlat(t, func(s *settings) { s.UDPZero = translate.UDPZeroCompute })
 			got := x.forward(pt.IP(c.in, c.sent(data)))
-			wantOctets(t, name, got[len(got)-4:len(got)-2], []byte{0xff, 0xff})
+			wantBytes(t, name, got[len(got)-4:len(got)-2], []byte{0xff, 0xff})
 			wantPacket(t, got, pt.IP(c.out, pt.UDP(1, 2, data)))
 		}
 	})

@@ -163,7 +163,7 @@ func TestRFC7757Table(t *testing.T) {
 		x.to6("192.0.2.191", "2001:db8:dddd:0:fc00::")
 		x.to6("192.0.2.195", "2001:db8:eeee:9:8000::")
 		x.to6("203.0.113.77", "2001:db8:a:ff4d::")
-		x.to6("9.255.255.255", "2001:db8:9:3fff:ffc0::") // the suffix straddles octet 8
+		x.to6("9.255.255.255", "2001:db8:9:3fff:ffc0::") // the suffix straddles byte 8
 		x.to6("9.0.0.1", "2001:db8:9:0:40::")
 	})
 	row(t, "7757-3.3.2-01", func(t *testing.T) {
@@ -267,12 +267,12 @@ type hairpin struct{ initial, intermediate, final string }
 
 var (
 	figure8 = hairpin{
-		`6000 0000 000c 11 40                      # 12 octets of UDP, hop limit 64
+		`6000 0000 000c 11 40                      # 12 bytes of UDP, hop limit 64
 		 2001 0db8 aaaa 0000 0000 0000 0000 0000   # source 2001:db8:aaaa::
 		 0064 ff9b 0000 0000 0000 0000 c000 0202   # destination 64:ff9b::192.0.2.2
 		 03e9 07d2 000c 8c13                       # ports 1001 and 2002, length 12, checksum
 		 6669 6738                                 # data`,
-		`4500 0020 0000 0000 3f11 f7c9             # 32 octets, generated identification, TTL 63, UDP
+		`4500 0020 0000 0000 3f11 f7c9             # 32 bytes, generated identification, TTL 63, UDP
 		 c000 0201 c000 0202                       # 192.0.2.1 to 192.0.2.2
 		 03e9 07d2 000c a275                       # ports, length, checksum
 		 6669 6738                                 # data`,
@@ -283,7 +283,7 @@ var (
 		 6669 6738                                 # data`,
 	}
 	figure9 = hairpin{
-		`6000 0000 003c 3a 40                      # 60 octets of ICMPv6, hop limit 64
+		`6000 0000 003c 3a 40                      # 60 bytes of ICMPv6, hop limit 64
 		 2001 0db8 0000 0000 0000 0000 0000 1234   # source 2001:db8::1234, a router
 		 0064 ff9b 0000 0000 0000 0000 c000 0201   # destination 64:ff9b::192.0.2.1
 		 01 00 8b6d 0000 0000                      # no route to destination, checksum
@@ -291,7 +291,7 @@ var (
 		  0064 ff9b 0000 0000 0000 0000 c000 0201  # source 64:ff9b::192.0.2.1
 		  2001 0db8 bbbb 0000 0000 0000 0000 000b  # destination 2001:db8:bbbb::b
 		  03e9 07d2 000c 7af8 6669 6738            # UDP`,
-		`4500 003c 0000 0000 3f01 8f8b             # 60 octets, generated identification, TTL 63, ICMP
+		`4500 003c 0000 0000 3f01 8f8b             # 60 bytes, generated identification, TTL 63, ICMP
 		 c633 6401 c000 0201                       # 198.51.100.1 to 192.0.2.1
 		 03 01 8120 0000 0000                      # host unreachable, checksum
 		  4500 0020 0000 0000 3e11 f8c9            # quoted: TTL 62
@@ -307,7 +307,7 @@ var (
 		  03e9 07d2 000c 8c13 6669 6738            # UDP, as figure 8 began`,
 	}
 	figure10 = hairpin{
-		`6000 0000 003c 3a 40                      # 60 octets of ICMPv6, hop limit 64
+		`6000 0000 003c 3a 40                      # 60 bytes of ICMPv6, hop limit 64
 		 2001 0db8 bbbb 0000 0000 0000 0000 000b   # source 2001:db8:bbbb::b, the host that was sought
 		 0064 ff9b 0000 0000 0000 0000 c000 0201   # destination 64:ff9b::192.0.2.1
 		 01 04 e1d6 0000 0000                      # port unreachable, checksum
@@ -315,7 +315,7 @@ var (
 		  0064 ff9b 0000 0000 0000 0000 c000 0201  # source 64:ff9b::192.0.2.1
 		  2001 0db8 bbbb 0000 0000 0000 0000 000b  # destination 2001:db8:bbbb::b
 		  03e9 07d2 000c 7af8 6669 6738            # UDP`,
-		`4500 003c 0000 0000 3f01 f7bd             # 60 octets, generated identification, TTL 63, ICMP
+		`4500 003c 0000 0000 3f01 f7bd             # 60 bytes, generated identification, TTL 63, ICMP
 		 c000 0202 c000 0201                       # 192.0.2.2 to 192.0.2.1
 		 03 03 811e 0000 0000                      # port unreachable, checksum
 		  4500 0020 0000 0000 3e11 f8c9            # quoted: TTL 62
@@ -331,7 +331,7 @@ var (
 		  03e9 07d2 000c 8c13 6669 6738            # UDP, as figure 8 began`,
 	}
 	figure11 = hairpin{
-		initial: `6000 0000 000e 11 40             # 14 octets of UDP, hop limit 64
+		initial: `6000 0000 000e 11 40             # 14 bytes of UDP, hop limit 64
 		 2001 0db8 bbbb 0000 0000 0000 0000 000b   # source 2001:db8:bbbb::b
 		 0064 ff9b 0000 0000 0000 0000 c000 0201   # destination 64:ff9b::192.0.2.1
 		 07d2 03e9 000e 49da                       # ports 2002 and 1001, length 14, checksum
@@ -349,11 +349,11 @@ var (
 func (f hairpin) intrinsic(t *testing.T) {
 	t.Helper()
 	x := eamXlat(t, nil) // the default
-	out, res := x.checked(octets(t, f.initial))
+	out, res := x.checked(hexBytes(t, f.initial))
 	if res != (translate.Result{Verdict: translate.Forward, Reason: translate.Hairpinned}) {
 		t.Fatalf("%v", res)
 	}
-	wantPacket(t, out[0], octets(t, f.final))
+	wantPacket(t, out[0], hexBytes(t, f.final))
 }
 
 // simple expects f in the simple mode: the IPv4 network sees the second stage
@@ -361,9 +361,9 @@ func (f hairpin) intrinsic(t *testing.T) {
 func (f hairpin) simple(t *testing.T) {
 	t.Helper()
 	x := eamXlat(t, func(s *settings) { s.Hairpin = translate.HairpinSimple })
-	mid := x.forward(octets(t, f.initial))
-	wantPacket(t, mid, octets(t, f.intermediate))
-	final := octets(t, f.final)
+	mid := x.forward(hexBytes(t, f.initial))
+	wantPacket(t, mid, hexBytes(t, f.intermediate))
+	final := hexBytes(t, f.final)
 	final[7]--
 	wantPacket(t, x.forward(mid), final)
 }
@@ -420,12 +420,12 @@ func TestRFC7757Hairpin(t *testing.T) {
 	row(t, "7757-4.2.2-03", figure10.intrinsic)
 	row(t, "7757-4.2.2-04", func(t *testing.T) {
 		x := eamXlat(t, nil)
-		in := octets(t, figure8.initial)
+		in := hexBytes(t, figure8.initial)
 		is(t, "hop limit", x.forward(in)[7], 63)
 		in[7] = 2
 		is(t, "hop limit", x.forward(in)[7], 1)
 		in[7] = 1
 		x.err6(in, 3, 0)
-		is(t, "hop limit of an error", x.forward(octets(t, figure9.initial))[7], 63)
+		is(t, "hop limit of an error", x.forward(hexBytes(t, figure9.initial))[7], 63)
 	})
 }

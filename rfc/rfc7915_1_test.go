@@ -25,7 +25,7 @@ func TestRFC7915_1_2(t *testing.T) {
 		recordRoute := with(pt.From4(), func(h *pt.Header) { h.Options = []byte{7, 7, 4, 203, 0, 113, 9, 0} })
 		out := newXlat(t, nil).forward(pt.IP(recordRoute, udp(4)))
 		is(t, "next header", ip6(out).next(), 17)
-		wantPacket(t, out, octets(t, `
+		wantPacket(t, out, hexBytes(t, `
 			60000000                         # version 6, traffic class 0, flow label 0
 			000c 11 3f                       # payload length 12, next header UDP, hop limit 63
 			20010db8006400000000 0000c6336404 # source

@@ -49,23 +49,23 @@ func TestRFC7915_4_1_Size(t *testing.T) {
 				in := pt.IP(noDF, udp(n))
 				out := x.pieces(in)
 				for _, b := range out[:len(out)-1] {
-					is(t, "octets", len(b), 48+(low-48)/8*8)
+					is(t, "bytes", len(b), 48+(low-48)/8*8)
 				}
 				if last := len(out[len(out)-1]); last > low {
-					t.Errorf("last piece has %d octets, more than %d", last, low)
+					t.Errorf("last piece has %d bytes, more than %d", last, low)
 				}
 				wantPacket(t, reassembled(t, out), pt.IP(as6, udp(n)))
 			}
 		}
 		// A next hop below the limit bounds the pieces too.
 		x = newXlat(t, func(s *settings) { s.LowestIPv6MTU, s.MTU6 = 1500, 1300 })
-		is(t, "octets", len(x.pieces(pt.IP(noDF, udp(1400)))[0]), 48+1248)
+		is(t, "bytes", len(x.pieces(pt.IP(noDF, udp(1400)))[0]), 48+1248)
 	})
 
 	row(t, "7915-4.1-02", func(t *testing.T) {
 		x := newXlat(t, nil)
 		whole := x.forward(pt.IP(noDF, udp(1260-28)))
-		is(t, "octets", len(whole), 1280)
+		is(t, "bytes", len(whole), 1280)
 		is(t, "next header", ip6(whole).next(), 17)
 		out := x.pieces(pt.IP(noDF, udp(1261-28)))
 		is(t, "pieces", len(out), 2)
@@ -77,10 +77,10 @@ func TestRFC7915_4_1_Size(t *testing.T) {
 		x := newXlat(t, nil)
 		options := with(noDF, func(h *pt.Header) { h.Options = make([]byte, 40) })
 		in := pt.IP(options, udp(1300-68))
-		is(t, "octets in", len(in), 1300)
+		is(t, "bytes in", len(in), 1300)
 		is(t, "IHL", in[0]&15, 15)
 		out := x.forward(in)
-		is(t, "octets", len(out), 1280)
+		is(t, "bytes", len(out), 1280)
 		wantPacket(t, out, pt.IP(as6, udp(1232)))
 		is(t, "pieces", len(x.pieces(pt.IP(options, udp(1301-68)))), 2)
 	})
@@ -120,9 +120,9 @@ func TestRFC7915_4_1_Size(t *testing.T) {
 		x := newXlat(t, nil)
 		in := pt.IP(pt.From4(), udp(1481-28))
 		msg := x.err4(in, 3, 4)
-		is(t, "octets 4 and 5", be16(msg, 4), 0)
+		is(t, "bytes 4 and 5", be16(msg, 4), 0)
 		is(t, "MTU", be16(msg, 6), 1480)
-		wantOctets(t, "quote", msg[8:], in[:548])
+		wantBytes(t, "quote", msg[8:], in[:548])
 		x.becomes(pt.IP(pt.From4(), udp(1480-28)), pt.IP(as6, udp(1480-28)))
 
 		// Options count although they vanish: the rule names Total Length.
@@ -139,10 +139,10 @@ func TestRFC7915_4_1_Size(t *testing.T) {
 	row(t, "7915-4.1-07", func(t *testing.T) {
 		x := newXlat(t, nil)
 		out := x.forward(pt.IP(pt.From4(), udp(1480-28)))
-		is(t, "octets", len(out), 1500)
+		is(t, "bytes", len(out), 1500)
 		is(t, "next header", ip6(out).next(), 17)
 		for n := 1260 - 28; n <= 1480-28; n += 11 {
-			is(t, "octets", len(x.forward(pt.IP(pt.From4(), udp(n)))), 40+8+n)
+			is(t, "bytes", len(x.forward(pt.IP(pt.From4(), udp(n)))), 40+8+n)
 		}
 	})
 }
@@ -180,7 +180,7 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 			out := x.forward(pt.IP(with(pt.From4(), func(h *pt.Header) { h.TOS = uint8(tos) }), udp(4)))
 			is(t, "traffic class", ip6(out).tc(), 0)
 		}
-		// Off, the octet counts again.
+		// Off, the byte counts again.
 		out := newXlat(t, nil).forward(pt.IP(with(pt.From4(), func(h *pt.Header) { h.TOS = 0xb9 }), udp(4)))
 		is(t, "traffic class", ip6(out).tc(), 0xb9)
 	})
@@ -205,10 +205,10 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 		x := newXlat(t, nil)
 		in := pt.IP(pt.From4(), udp(8))
 		is(t, "total length", ip4(in).totalLen(), 36)
-		padded := append(in, make([]byte, 10)...) // an Ethernet frame has 46 octets of data
+		padded := append(in, make([]byte, 10)...) // an Ethernet frame has 46 bytes of data
 		out := x.forward(padded)
 		is(t, "payload length", ip6(out).payloadLen(), 16)
-		is(t, "octets", len(out), 56)
+		is(t, "bytes", len(out), 56)
 		wantPacket(t, out, pt.IP(as6, udp(8)))
 		for options := 0; options <= 40; options += 4 {
 			h := with(pt.From4(), func(h *pt.Header) { h.Options = make([]byte, options) })
@@ -264,7 +264,7 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 	row(t, "7915-4.1-16", func(t *testing.T) {
 		x := newXlat(t, nil)
 		one := with(pt.From4(), func(h *pt.Header) { h.TTL = 1 })
-		wantPacket(t, x.reply(pt.IP(one, udp(4))), octets(t, `
+		wantPacket(t, x.reply(pt.IP(one, udp(4))), hexBytes(t, `
 			45 c0 003c 0000 0000 40 01 0000 c00002fe c6336404 # from 192.0.2.254 to 198.51.100.4
 			0b 00 e15b 00000000                               # time exceeded in transit
 			45 00 0020 0000 4000 01 11 8d8f c6336404 c0000206 # the packet
@@ -278,7 +278,7 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 		} {
 			msg := x.err4(in, 11, 0)
 			is(t, "second word", be32(msg, 4), 0)
-			wantOctets(t, "quote", msg[8:], in)
+			wantBytes(t, "quote", msg[8:], in)
 		}
 		two := with(pt.From4(), func(h *pt.Header) { h.TTL = 2 })
 		is(t, "hop limit", ip6(x.forward(pt.IP(two, udp(4)))).hopLimit(), 1)
@@ -292,7 +292,7 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 
 	row(t, "7915-4.1-17", func(t *testing.T) {
 		out := newXlat(t, nil).forward(pt.IP(pt.From4(), udp(4)))
-		wantOctets(t, "source", out[8:24], octets(t, "2001 0db8 0064 0000 0000 0000 c633 6404"))
+		wantBytes(t, "source", out[8:24], hexBytes(t, "2001 0db8 0064 0000 0000 0000 c633 6404"))
 	})
 
 	row(t, "7915-4.1-18", func(t *testing.T) {
@@ -346,17 +346,17 @@ func TestRFC7915_4_1_Fields(t *testing.T) {
 
 	row(t, "7915-4.1-20", func(t *testing.T) {
 		out := newXlat(t, nil).forward(pt.IP(pt.From4(), udp(4)))
-		wantOctets(t, "destination", out[24:40], octets(t, "2001 0db8 0006 0000 0000 0000 0000 0006"))
+		wantBytes(t, "destination", out[24:40], hexBytes(t, "2001 0db8 0006 0000 0000 0000 0000 0006"))
 	})
 }
 
 // RFC 7915 §4.1: IPv4 options.
 func TestRFC7915_4_1_Options(t *testing.T) {
-	options := func(octets ...byte) pt.Header {
-		for len(octets)%4 != 0 {
-			octets = append(octets, 0)
+	options := func(opts ...byte) pt.Header {
+		for len(opts)%4 != 0 {
+			opts = append(opts, 0)
 		}
-		return with(pt.From4(), func(h *pt.Header) { h.Options = octets })
+		return with(pt.From4(), func(h *pt.Header) { h.Options = opts })
 	}
 
 	row(t, "7915-4.1-21", func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 		in := pt.IP(h, udp(4))
 		is(t, "IHL", in[0]&15, 10)
 		out := x.forward(in)
-		wantOctets(t, "ports", out[40:44], octets(t, "1388 1771"))
+		wantBytes(t, "ports", out[40:44], hexBytes(t, "1388 1771"))
 		wantPacket(t, out, pt.IP(as6, udp(4)))
 
 		// Lists that cannot be read end where they cannot be read.
@@ -378,7 +378,7 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 			options(1, 1, 1, 7),             // length missing at the very end
 			options(7, 0, 0, 0),             // length 0: no way forward
 			options(7, 1, 0x83, 3, 3),       // length 1
-			options(7, 5, 0, 0),             // one octet beyond the header
+			options(7, 5, 0, 0),             // one byte beyond the header
 			options(7, 255, 0, 0),           // far beyond
 			options(7, 0, 0x83, 7, 4, 0, 0), // a source route behind what cannot be read
 			options(0, 0x83, 7, 4, 0, 0, 0), // a source route behind the end
@@ -388,7 +388,7 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 		} {
 			x.becomes(pt.IP(h, udp(4)), pt.IP(as6, udp(4)))
 		}
-		// And whatever the octets, nothing worse than a refusal happens.
+		// And whatever the bytes, nothing worse than a refusal happens.
 		for i := range 20_000 {
 			n := 4 + i%10*4
 			in := pt.IP(options(random(n, uint64(i))...), udp(4))
@@ -407,10 +407,10 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 		in := pt.IP(options(0x83, 7, 4, 10, 0, 0, 1, 0), udp(4))
 		msg := x.err4(in, 3, 5)
 		is(t, "second word", be32(msg, 4), 0)
-		wantOctets(t, "quote", msg[8:], in)
+		wantBytes(t, "quote", msg[8:], in)
 		for _, h := range []pt.Header{
 			options(0x89, 7, 4, 10, 0, 0, 1, 0),                     // strict
-			options(1, 1, 0x83, 7, 4, 10, 0, 0, 1, 0),               // behind two octets of nothing
+			options(1, 1, 0x83, 7, 4, 10, 0, 0, 1, 0),               // behind two bytes of nothing
 			options(7, 3, 4, 0x89, 7, 7, 10, 0, 0, 1),               // behind another option
 			options(0x83, 11, 8, 10, 0, 0, 1, 10, 0, 0, 2, 0),       // one hop done, one to go
 			options(0x83, 7, 8, 1, 1, 1, 1, 0x89, 7, 4, 1, 1, 1, 1), // the second one is unexpired
@@ -481,7 +481,7 @@ func TestRFC7915_4_1_Fragment(t *testing.T) {
 			out := ip6(x.forward(in))
 			is(t, "offset", out.frag().word(), off8*8+1)
 			if off8 > 0 {
-				wantOctets(t, "data", out[48:], in[20:])
+				wantBytes(t, "data", out[48:], in[20:])
 			}
 		}
 	})
@@ -496,9 +496,9 @@ func TestRFC7915_4_1_Fragment(t *testing.T) {
 	row(t, "7915-4.1-29", func(t *testing.T) {
 		x := newXlat(t, nil)
 		out := x.forward(pt.IP(frag(0, true), first(16)))
-		wantOctets(t, "identification", out[44:48], []byte{0, 0, 0xbe, 0xef})
+		wantBytes(t, "identification", out[44:48], []byte{0, 0, 0xbe, 0xef})
 		for _, b := range x.pieces(pt.IP(noDF, udp(2000))) {
-			wantOctets(t, "identification of a piece", b[44:48], []byte{0, 0, 0xbe, 0xef})
+			wantBytes(t, "identification of a piece", b[44:48], []byte{0, 0, 0xbe, 0xef})
 		}
 	})
 
@@ -508,7 +508,7 @@ func TestRFC7915_4_1_Fragment(t *testing.T) {
 			for _, word := range []uint16{0x2000, 0x2005, 0x0005} {
 				in := pt.Edit(pt.IP(noDF, first(16)), func(b []byte) { binary.BigEndian.PutUint16(b[6:], bits|word) })
 				out := ip6(x.forward(in))
-				is(t, "reserved octet", out[41], 0)
+				is(t, "reserved byte", out[41], 0)
 				is(t, "fragment word", out.frag().word(), word<<3|word>>13)
 			}
 			// In a packet that is no fragment they do not make it one.

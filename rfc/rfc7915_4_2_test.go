@@ -62,9 +62,9 @@ func TestRFC7915_4_2_Queries(t *testing.T) {
 		}
 		request := x.forward(pt.IP(pt.From4(), pt.EchoRequest(0x1234, 1, nil)))
 		reply := x.forward(pt.IP(pt.From4(), pt.EchoReply(0x1234, 1, nil)))
-		wantOctets(t, "type and code of a request", request[40:42], []byte{128, 0})
-		wantOctets(t, "type and code of a reply", reply[40:42], []byte{129, 0})
-		wantOctets(t, "identifier and sequence number", request[44:48], []byte{0x12, 0x34, 0, 1})
+		wantBytes(t, "type and code of a request", request[40:42], []byte{128, 0})
+		wantBytes(t, "type and code of a reply", reply[40:42], []byte{129, 0})
+		wantBytes(t, "identifier and sequence number", request[44:48], []byte{0x12, 0x34, 0, 1})
 	})
 
 	// silent expects every code of the ICMPv4 type typ to end here, whatever it
@@ -107,7 +107,7 @@ func TestRFC7915_4_2_Queries(t *testing.T) {
 
 	row(t, "7915-4.2-08", func(t *testing.T) {
 		x := newXlat(t, nil)
-		query := octets(t, "11 64 ee9b 00000000") // membership query
+		query := hexBytes(t, "11 64 ee9b 00000000") // membership query
 		x.drop(pt.IP(pt.From4(), pt.Raw(2, query)), translate.NoProtocol)
 		x.drop(pt.IP(with(pt.From4(), func(h *pt.Header) { h.TTL = 1 }), pt.Raw(2, query)), translate.NoProtocol)
 		x.drop(pt.IP(with(noDF, func(h *pt.Header) { h.Off8 = 3 }), pt.Raw(2, query)), translate.NoProtocol)
@@ -127,7 +127,7 @@ func TestRFC7915_4_2_Errors(t *testing.T) {
 	row(t, "7915-4.2-09", func(t *testing.T) {
 		x := newXlat(t, nil)
 		for _, code := range []uint8{0, 1, 5, 6, 7, 8, 11, 12, 9, 10, 13, 15, 3} {
-			out := x.forward(error4(3, code, 0xaa00bbcc, quote)) // octet 5, the length, is 0
+			out := x.forward(error4(3, code, 0xaa00bbcc, quote)) // byte 5, the length, is 0
 			is(t, "type", out[40], 1)
 			is(t, "second word", be32(out, 44), 0)
 		}
@@ -182,12 +182,12 @@ func TestRFC7915_4_2_Errors(t *testing.T) {
 		} {
 			x := newXlat(t, func(s *settings) { s.MTU6, s.MTU4 = c.mtu6, c.mtu4 })
 			becomes(x, 3, 4, uint32(c.in), 2, 0, uint32(c.out))
-			becomes(x, 3, 4, 0xff<<24|uint32(c.in), 2, 0, uint32(c.out)) // octet 4 means nothing
+			becomes(x, 3, 4, 0xff<<24|uint32(c.in), 2, 0, uint32(c.out)) // byte 4 means nothing
 		}
-		// Octet 5 is the length of the quote and no part of the MTU.
+		// Byte 5 is the length of the quote and no part of the MTU.
 		x := newXlat(t, nil)
 		in := pt.IP(pt.Header{Src: pt.R4, Dst: pt.M4}, pt.ExtendedError(3, 4, 1400, quote, pt.MPLS()))
-		is(t, "length octet", in[25], 32)
+		is(t, "length byte", in[25], 32)
 		x.becomes(in, error4as6(2, 0, 1420, quote6))
 	})
 
@@ -215,7 +215,7 @@ func TestRFC7915_4_2_Errors(t *testing.T) {
 			{65535, 17914, 8186},  // plateau 8166
 		} {
 			x := newXlat(t, func(s *settings) { s.MTU6, s.MTU4 = c.mtu, c.mtu })
-			// Only the first 92 octets of the packet are quoted.
+			// Only the first 92 bytes of the packet are quoted.
 			big := pt.Edit(quote, func(b []byte) { b[2], b[3] = byte(c.quoted>>8), byte(c.quoted) })
 			out := x.forward(error4(3, 4, 0, big))
 			is(t, "type", out[40], 2)
@@ -235,7 +235,7 @@ func TestRFC7915_4_2_Errors(t *testing.T) {
 		x := newXlat(t, nil)
 		becomes(x, 12, 0, 8<<24, 4, 0, 7)
 		becomes(x, 12, 2, 2<<24, 4, 0, 4)
-		becomes(x, 12, 0, 16<<24|0x00ffff, 4, 0, 24) // octets 6 and 7 mean nothing
+		becomes(x, 12, 0, 16<<24|0x00ffff, 4, 0, 24) // bytes 6 and 7 mean nothing
 	})
 
 	row(t, "7915-4.2-20", func(t *testing.T) {
@@ -274,7 +274,7 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 	row(t, "7915-4.2-22", func(t *testing.T) {
 		goldens(t, "V13", "V14")
 		x := newXlat(t, nil)
-		for n := 28; n <= 1016; n += 4 { // octets quoted; they grow by 20
+		for n := 28; n <= 1016; n += 4 { // bytes quoted; they grow by 20
 			quote, quote6 := pt.IP(sent4, udp(n-28)), pt.IP(sent4as6, udp(n-28))
 			out := x.forward(pt.IP(from, pt.ExtendedError(11, 0, 0, quote, pt.MPLS())))
 			wantPacket(t, out, pt.IP(to, pt.ExtendedError(3, 0, 0, quote6, pt.MPLS())))
@@ -302,37 +302,37 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 		}
 		quote6 := func(n int) []byte { return pt.IP(sent4as6, udp(1500))[:n] }
 
-		// 512 and 400 octets fit: 40 + 8 + 536 + 400.
+		// 512 and 400 bytes fit: 40 + 8 + 536 + 400.
 		out := translated(512, 400)
-		is(t, "octets", len(out), 984)
+		is(t, "bytes", len(out), 984)
 		is(t, "length", out[44], 536/8)
-		wantOctets(t, "extension", out[584:], structure(400))
+		wantBytes(t, "extension", out[584:], structure(400))
 
-		// 1020 and 400 don't: the quote gives way, down to 832 octets.
+		// 1020 and 400 don't: the quote gives way, down to 832 bytes.
 		out = translated(1020, 400)
-		is(t, "octets", len(out), 40+8+832+400)
+		is(t, "bytes", len(out), 40+8+832+400)
 		is(t, "length", out[44], 832/8)
-		wantOctets(t, "extension", out[880:], structure(400))
-		wantOctets(t, "quoted data", out[48+48:880], quote6(832)[48:])
+		wantBytes(t, "extension", out[880:], structure(400))
+		wantBytes(t, "quoted data", out[48+48:880], quote6(832)[48:])
 
 		// The quote is cut to whole units of 8, whatever is left of them.
 		out = translated(1020, 404)
-		is(t, "octets", len(out), 40+8+824+404)
+		is(t, "bytes", len(out), 40+8+824+404)
 		is(t, "length", out[44], 824/8)
-		wantOctets(t, "extension", out[872:], structure(404))
+		wantBytes(t, "extension", out[872:], structure(404))
 
-		// With 1104 octets of extension it is down to 128 …
+		// With 1104 bytes of extension it is down to 128 …
 		out = translated(1020, 1104)
-		is(t, "octets", len(out), 1280)
+		is(t, "bytes", len(out), 1280)
 		is(t, "length", out[44], 128/8)
-		wantOctets(t, "extension", out[176:], structure(1104))
+		wantBytes(t, "extension", out[176:], structure(1104))
 
 		// … and with 4 more the extension gives way, as a whole.
 		out = translated(1020, 1108)
-		is(t, "octets", len(out), 1280-1232+1040)
+		is(t, "bytes", len(out), 1280-1232+1040)
 		is(t, "length", out[44], 0)
 		out = translated(128, 1108)
-		is(t, "octets", len(out), 40+8+148)
+		is(t, "bytes", len(out), 40+8+148)
 		is(t, "length", out[44], 0)
 	})
 
@@ -348,7 +348,7 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 			append([]byte{0x20, 0, 0, 0}, pt.Object(1, 1, []byte{0, 1, 1, 1})...),
 		} {
 			out := x.forward(pt.IP(from, pt.ExtendedError(3, 3, 0, pt.IP(sent4, udp(64)), ext)))
-			wantOctets(t, "extension", out[len(out)-len(ext):], ext)
+			wantBytes(t, "extension", out[len(out)-len(ext):], ext)
 			wantPacket(t, out, pt.IP(to, pt.ExtendedError(1, 4, 0, pt.IP(sent4as6, udp(64)), ext)))
 		}
 	})

@@ -44,11 +44,11 @@ func TestRFC7915_4_3(t *testing.T) {
 		x := newXlat(t, nil)
 		out := x.forward(error4(3, 3, 0, pt.IP(sent4, udp(0))))
 		is(t, "payload length", ip6(out).payloadLen(), 56)
-		is(t, "octets", len(out), 40+8+48)
+		is(t, "bytes", len(out), 40+8+48)
 		for n := range 200 {
 			out := x.forward(error4(3, 3, 0, pt.IP(sent4, udp(n))))
 			is(t, "payload length", ip6(out).payloadLen(), 56+n)
-			is(t, "octets", len(out), 96+n)
+			is(t, "bytes", len(out), 96+n)
 		}
 	})
 
@@ -104,12 +104,12 @@ func TestRFC7915_4_3(t *testing.T) {
 			{pt.Raw(132, pt.Bytes(100, 0)), 0},
 		} {
 			whole, whole6 := pt.IP(sent4, p.Payload), pt.IP(sent4as6, p.Payload)
-			for n := range 60 { // octets of transport that are quoted
+			for n := range 60 { // bytes of transport that are quoted
 				in := error4(3, 3, 0, whole[:20+n])
 				out := x.forward(in)
 				if n < p.checksum {
 					// It is not all there: it stays as it is, or is missing.
-					wantOctets(t, "quoted transport", out[48+40:], whole[20:20+n])
+					wantBytes(t, "quoted transport", out[48+40:], whole[20:20+n])
 					continue
 				}
 				wantPacket(t, out, error4as6(1, 4, 0, whole6[:40+n]))
@@ -160,12 +160,12 @@ func TestRFC7915_4_3(t *testing.T) {
 	row(t, "7915-4.3-09", func(t *testing.T) {
 		x := newXlat(t, nil)
 		in := error4(3, 3, 0, pt.IP(sent4, udp(1500-56)))
-		is(t, "octets in", len(in), 1500)
+		is(t, "bytes in", len(in), 1500)
 		out := x.forward(in)
-		is(t, "octets", len(out), 1280)
+		is(t, "bytes", len(out), 1280)
 		wantPacket(t, out, error4as6(1, 4, 0, pt.IP(sent4as6, udp(1500-56))[:1232]))
-		is(t, "octets at the limit", len(x.forward(error4(3, 3, 0, pt.IP(sent4, udp(1232-48))))), 1280)
-		is(t, "octets below the limit", len(x.forward(error4(3, 3, 0, pt.IP(sent4, udp(1231-48))))), 1279)
+		is(t, "bytes at the limit", len(x.forward(error4(3, 3, 0, pt.IP(sent4, udp(1232-48))))), 1280)
+		is(t, "bytes below the limit", len(x.forward(error4(3, 3, 0, pt.IP(sent4, udp(1231-48))))), 1279)
 	})
 
 	row(t, "7915-4.3-10", func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestRFC7915_4_3(t *testing.T) {
 		for total := range byte(20) { // a total length within the header
 			x.drop(error4(3, 3, 0, pt.Edit(quote, func(b []byte) { b[3] = total })), translate.ICMPQuote)
 		}
-		// A header of 60 octets of which fewer are there.
+		// A header of 60 bytes of which fewer are there.
 		options := pt.IP(with(sent4, func(h *pt.Header) { h.Options = make([]byte, 40) }), udp(0))
 		for n := 20; n < 60; n++ {
 			x.drop(error4(3, 3, 0, options[:n]), translate.ICMPQuote)

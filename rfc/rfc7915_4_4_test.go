@@ -66,7 +66,7 @@ func TestRFC7915_4_4(t *testing.T) {
 		x := newXlat(t, withPool)
 		msg := x.err4(in, 3, 13)
 		is(t, "second word", be32(msg, 4), 0)
-		wantOctets(t, "quote", msg[8:], in)
+		wantBytes(t, "quote", msg[8:], in)
 
 		// A source without mapping is as good a reason.
 		mapsOnly := newXlat(t, func(s *settings) { s.Prefixes = nil })
@@ -106,11 +106,11 @@ func TestRFC7915_4_4(t *testing.T) {
 			b := x.reply(in)
 			is(t, "version", b[0]>>4, in[0]>>4)
 			if in[0]>>4 == 4 {
-				wantOctets(t, "destination", b[16:20], in[12:16])
-				wantOctets(t, "quote", b[28:], in[:min(len(in), 548)])
+				wantBytes(t, "destination", b[16:20], in[12:16])
+				wantBytes(t, "quote", b[28:], in[:min(len(in), 548)])
 			} else {
-				wantOctets(t, "destination", b[24:40], in[8:24])
-				wantOctets(t, "quote", b[48:], in[:min(len(in), 1232)])
+				wantBytes(t, "destination", b[24:40], in[8:24])
+				wantBytes(t, "quote", b[48:], in[:min(len(in), 1232)])
 			}
 		}
 	})

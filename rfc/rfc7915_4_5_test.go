@@ -14,12 +14,12 @@ func TestRFC7915_4_5(t *testing.T) {
 	row(t, "7915-4.5-01", func(t *testing.T) {
 		x := newXlat(t, nil)
 		// The mirror of golden packet V06: a SYN with a maximum segment size.
-		in := octets(t, `
+		in := hexBytes(t, `
 			45 02 002c 0000 4000 40 06 4e8c c6336404 c0000206 # from 198.51.100.4 to 192.0.2.6, DF, ECT(0)
 			c000 01bb 00000001 00000000                       # ports 49152 and 443, numbers
 			60 02 faf0 ef4e 0000                              # SYN, window, checksum
 			02 04 05a0                                        # maximum segment size 1440`)
-		wantPacket(t, x.forward(in), octets(t, `
+		wantPacket(t, x.forward(in), hexBytes(t, `
 			60200000 0018 06 3f                        # traffic class 02, payload length 24, TCP, hop limit 63
 			20010db8 00640000 00000000 c6336404        # source
 			20010db8 00060000 00000000 00000006        # destination
@@ -35,7 +35,7 @@ func TestRFC7915_4_5(t *testing.T) {
 	row(t, "7915-4.5-02", func(t *testing.T) {
 		goldens(t, "V03", "V04")
 		x := newXlat(t, nil)
-		// Two octets that take all values take the checksum through all values.
+		// Two bytes that take all values take the checksum through all values.
 		ffff := 0
 		for v := range 1 << 16 {
 			p := pt.UDP(5000, 6001, []byte{byte(v >> 8), byte(v)})
@@ -75,8 +75,8 @@ func TestRFC7915_4_5(t *testing.T) {
 		p := pt.Buffer(noSum)
 		is(t, "result", x.w.Translate(0, &p), translate.Result{Verdict: translate.Drop, Reason: translate.UDPZeroChecksum})
 		wantEnds(t, p.Bytes(), "198.51.100.4 > 192.0.2.6")
-		wantOctets(t, "ports", p.Bytes()[20:24], []byte{0x13, 0x88, 0x17, 0x71})
-		wantOctets(t, "packet", p.Bytes(), noSum)
+		wantBytes(t, "ports", p.Bytes()[20:24], []byte{0x13, 0x88, 0x17, 0x71})
+		wantBytes(t, "packet", p.Bytes(), noSum)
 		s := x.Stats()
 		is(t, "events", s.Count(outcome(translate.V4ToV6, translate.Drop, translate.UDPZeroChecksum)).Packets, 1)
 		newXlat(t, nil).prohibited(noSum, translate.UDPZeroChecksum)
@@ -97,7 +97,7 @@ func TestRFC7915_4_5(t *testing.T) {
 		out, res := x.send(in)
 		is(t, "verdict", res.Verdict, translate.Forward)
 		_, want := pt.UDP(5000, 6001, pt.Bytes(4, 1))(pt.H4in6, pt.M6)
-		wantOctets(t, "datagram", out[0][40:], append(want, 0xee, 0xee, 0xee))
+		wantBytes(t, "datagram", out[0][40:], append(want, 0xee, 0xee, 0xee))
 		// A length that lies leaves nothing to compute.
 		for _, length := range []uint16{0, 7, 13, 0xffff} {
 			lie := pt.Edit(noSum, func(b []byte) { binary.BigEndian.PutUint16(b[24:], length) })
@@ -136,7 +136,7 @@ func TestRFC7915_4_5(t *testing.T) {
 		x := newXlat(t, nil)
 		// A DCCP-Request with 48-bit sequence number, RFC 4340 §5.1.
 		request := func(src, dst string) pt.Payload {
-			b := octets(t, `
+			b := hexBytes(t, `
 				1388 1771 05 00 0000   # ports, header of 5 words, coverage of all, checksum
 				01 00 000000000001     # Request with X, sequence number
 				00000001               # service code`)
@@ -172,7 +172,7 @@ func TestRFC7915_4_5(t *testing.T) {
 		x := newXlat(t, nil)
 		out := x.forward(pt.IP(pt.From4(), pt.Raw(132, sctpInit(t))))
 		is(t, "next header", ip6(out).next(), 132)
-		wantOctets(t, "SCTP", out[40:], sctpInit(t))
+		wantBytes(t, "SCTP", out[40:], sctpInit(t))
 		for _, proto := range []uint8{4, 41, 47, 50, 115} { // IPv4 and IPv6 in IP, GRE, ESP, L2TP
 			data := random(77, uint64(proto))
 			x.becomes(pt.IP(pt.From4(), pt.Raw(proto, data)), pt.IP(as6, pt.Raw(proto, data)))
@@ -186,7 +186,7 @@ func TestRFC7915_4_5(t *testing.T) {
 			in := pt.IP(between("8.8.8.8", "1.1.1.1"), p)
 			out := x.forward(in)
 			// 0064 + ff9b = ffff: nothing changes.
-			wantOctets(t, "transport", out[40:], in[20:])
+			wantBytes(t, "transport", out[40:], in[20:])
 		}
 		in := pt.IP(pt.From4(), udp(33))
 		out := newXlat(t, nil).forward(in)
@@ -201,7 +201,7 @@ func TestRFC7915_4_5(t *testing.T) {
 // in little-endian order, which is checked here.
 func sctpInit(t *testing.T) []byte {
 	t.Helper()
-	b := octets(t, `
+	b := hexBytes(t, `
 		1388 1771 00000000 00000000 # ports, verification tag, checksum
 		01 00 0014 12345678         # INIT, length 20, initiate tag
 		0000ffff 000a 000a 00000001 # window, streams, first number`)

@@ -12,7 +12,7 @@ import (
 // noDF is the header of an IPv4 packet that may be cut.
 var noDF = pt.Header{Src: pt.H4, Dst: pt.M4, ID: 0xbeef}
 
-// random returns n octets that are the same in every run.
+// random returns n bytes that are the same in every run.
 func random(n int, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 7915))
 	b := make([]byte, n)
@@ -36,15 +36,15 @@ func TestRFC7915_4(t *testing.T) {
 	row(t, "7915-4-02", func(t *testing.T) {
 		out := newXlat(t, nil).pieces(pt.IP(noDF, udp(1500-28)))
 		is(t, "pieces", len(out), 2)
-		is(t, "octets of the first", len(out[0]), 1280)
-		is(t, "octets of the second", len(out[1]), 296)
+		is(t, "bytes of the first", len(out[0]), 1280)
+		is(t, "bytes of the second", len(out[1]), 296)
 	})
 
 	row(t, "7915-4-03", func(t *testing.T) {
 		in := pt.IP(noDF, udp(1460-28))
 		x := newXlat(t, func(s *settings) { s.LowestIPv6MTU = 1480 })
 		x.becomes(in, pt.IP(as6, udp(1460-28)))
-		is(t, "octets", len(x.forward(in)), 1480)
+		is(t, "bytes", len(x.forward(in)), 1480)
 		x.pieces(pt.IP(noDF, udp(1461-28)))
 
 		// 1280 unless the operator knows better.
@@ -120,7 +120,7 @@ func TestRFC7915_4(t *testing.T) {
 				}
 			}
 			next(p.Bytes())
-			is(t, "octets in all", at, 4008)
+			is(t, "bytes in all", at, 4008)
 		}
 	})
 }

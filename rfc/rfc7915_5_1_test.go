@@ -56,7 +56,7 @@ func TestRFC7915_5_1_Fields(t *testing.T) {
 		for n := 8; n <= 1024; n += 8 {
 			out := x.forward(pt.IP(pt.From6(), pt.DestOpts(n, udp(8))))
 			is(t, "total length", ip4(out).totalLen(), 36)
-			is(t, "octets", len(out), 36)
+			is(t, "bytes", len(out), 36)
 		}
 	})
 
@@ -82,7 +82,7 @@ func TestRFC7915_5_1_Fields(t *testing.T) {
 	row(t, "7915-5.1-08", func(t *testing.T) {
 		x := newXlat(t, nil)
 		one := with(pt.From6(), func(h *pt.Header) { h.TTL = 1 })
-		wantPacket(t, x.reply(pt.IP(one, udp(4))), octets(t, `
+		wantPacket(t, x.reply(pt.IP(one, udp(4))), hexBytes(t, `
 			60000000 003c 3a 40                        # payload length 60, ICMPv6, hop limit 64
 			20010db8 000f0000 00000000 00000254        # from the translator
 			20010db8 00060000 00000000 00000006        # to the source
@@ -101,7 +101,7 @@ func TestRFC7915_5_1_Fields(t *testing.T) {
 		} {
 			msg := x.err6(in, 3, 0)
 			is(t, "second word", be32(msg, 4), 0)
-			wantOctets(t, "quote", msg[8:], in)
+			wantBytes(t, "quote", msg[8:], in)
 		}
 		two := with(pt.From6(), func(h *pt.Header) { h.TTL = 2 })
 		is(t, "TTL", ip4(x.forward(pt.IP(two, udp(4)))).ttl(), 1)
@@ -130,7 +130,7 @@ func TestRFC7915_5_1_Fields(t *testing.T) {
 
 	row(t, "7915-5.1-14", func(t *testing.T) {
 		out := newXlat(t, nil).forward(pt.IP(pt.From6(), udp(4)))
-		wantOctets(t, "source", out[12:16], []byte{192, 0, 2, 6})
+		wantBytes(t, "source", out[12:16], []byte{192, 0, 2, 6})
 	})
 
 	row(t, "7915-5.1-15", func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestRFC7915_5_1_Fields(t *testing.T) {
 
 	row(t, "7915-5.1-16", func(t *testing.T) {
 		out := newXlat(t, nil).forward(pt.IP(pt.From6(), udp(4)))
-		wantOctets(t, "destination", out[16:20], []byte{198, 51, 100, 4})
+		wantBytes(t, "destination", out[16:20], []byte{198, 51, 100, 4})
 	})
 
 	row(t, "7915-5.1-20", func(t *testing.T) {
@@ -315,7 +315,7 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 		// Nothing behind the first header that is no extension is looked at: a
 		// Destination Options header in AH stays where it is.
 		_, inner := pt.DestOpts(8, udp(4))(pt.M6, pt.H4in6)
-		ah := append(octets(t, "3c 04 0000 00000001 00000001 000000000000000000000000"), inner...)
+		ah := append(hexBytes(t, "3c 04 0000 00000001 00000001 000000000000000000000000"), inner...)
 		x.becomes(pt.IP(pt.From6(), pt.Raw(51, ah)), pt.IP(as4, pt.Raw(51, ah)))
 	})
 
@@ -340,7 +340,7 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 			out := ip4(x.forward(pt.IP(pt.From6(), pt.HopByHop(8, pt.Routing(0, pt.DestOpts(32, p.Payload))))))
 			is(t, "protocol", out.proto(), p.proto)
 			is(t, "total length", out.totalLen(), plain.totalLen())
-			wantOctets(t, "data", out[20:], plain[20:])
+			wantBytes(t, "data", out[20:], plain[20:])
 		}
 	})
 
@@ -350,12 +350,12 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 			t.Helper()
 			in := pt.IP(pt.From6(), p)
 			msg := x.err6(in, 4, 0)
-			wantOctets(t, "quote", msg[8:], in[:min(len(in), 1232)])
+			wantBytes(t, "quote", msg[8:], in[:min(len(in), 1232)])
 			return be32(msg, 4)
 		}
 		is(t, "pointer", pointer(pt.Routing(1, udp(4))), 43)
-		is(t, "pointer behind 8 octets", pointer(pt.HopByHop(8, pt.Routing(1, udp(4)))), 51)
-		is(t, "pointer behind 64 octets", pointer(pt.HopByHop(8, pt.DestOpts(56, pt.Routing(1, udp(4))))), 107)
+		is(t, "pointer behind 8 bytes", pointer(pt.HopByHop(8, pt.Routing(1, udp(4)))), 51)
+		is(t, "pointer behind 64 bytes", pointer(pt.HopByHop(8, pt.DestOpts(56, pt.Routing(1, udp(4))))), 107)
 		is(t, "pointer to the second of two", pointer(pt.Routing(0, pt.Routing(7, udp(4)))), 67)
 		is(t, "pointer to the first of two", pointer(pt.Routing(7, pt.Routing(7, udp(4)))), 43)
 		is(t, "pointer in front of a Fragment Header", pointer(pt.Routing(1, pt.Fragment(7, 0, true, udp(8)))), 43)
@@ -448,12 +448,12 @@ func TestRFC7915_5_1_1(t *testing.T) {
 	row(t, "7915-5.1.1-05", func(t *testing.T) {
 		x := newXlat(t, nil)
 		in := pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, true, pt.Raw(132, pt.Bytes(1448, 0))))
-		in = append(in, 0, 0, 0, 0) // 1500 octets hold 1448 and 4 of padding
+		in = append(in, 0, 0, 0, 0) // 1500 bytes hold 1448 and 4 of padding
 		out := ip4(x.forward(in))
 		is(t, "total length", out.totalLen(), 1468)
 		is(t, "DF", out.df(), false)
 		in = pt.IP(pt.From6(), pt.Fragment(0xbeef, 181, false, pt.Raw(132, pt.Bytes(1452, 0))))
-		is(t, "octets in", len(in), 1500)
+		is(t, "bytes in", len(in), 1500)
 		out = x.forward(in)
 		is(t, "total length", out.totalLen(), 1472)
 		is(t, "DF", out.df(), false)
@@ -473,7 +473,7 @@ func TestRFC7915_5_1_1(t *testing.T) {
 			}
 			out := ip4(x.forward(in))
 			is(t, "word", out.fragWord(), off8)
-			wantOctets(t, "data", out[20:], in[48:])
+			wantBytes(t, "data", out[20:], in[48:])
 		}
 	})
 
@@ -497,15 +497,15 @@ func TestRFC7915_5_1_1(t *testing.T) {
 				{pt.HopByHop(8, udp(1280-56)), udp(1280 - 56)},
 			} {
 				in := pt.IP(pt.From6(), p.in)
-				is(t, "octets in", len(in), 1280)
+				is(t, "bytes in", len(in), 1280)
 				out := x.pieces(in)
 				for i, b := range out {
 					is(t, "identification", ip4(b).id(), ip4(out[0]).id())
 					is(t, "DF", ip4(b).df(), false)
 					if i < len(out)-1 {
-						is(t, "octets", len(b), 20+(mtu-20)/8*8)
+						is(t, "bytes", len(b), 20+(mtu-20)/8*8)
 					} else if len(b) > mtu {
-						t.Errorf("last piece has %d octets, more than %d", len(b), mtu)
+						t.Errorf("last piece has %d bytes, more than %d", len(b), mtu)
 					}
 				}
 				wantPacket(t, reassembled(t, out), pt.IP(as4, p.out))
@@ -525,7 +525,7 @@ func TestRFC7915_5_1_1(t *testing.T) {
 			out = x.pieces(pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, false, udp(1400))))
 			wantPacket(t, reassembled(t, out), pt.IP(with(as4, func(h *pt.Header) { h.ID = 0xbeef }), udp(1400)))
 		}
-		// One octet less than needed, and enough.
+		// One byte less than needed, and enough.
 		whole := pt.IP(pt.From6(), udp(1280-48))
 		newXlat(t, func(s *settings) { s.MTU4 = 1260 }).forward(whole)
 		newXlat(t, func(s *settings) { s.MTU4 = 1259 }).pieces(whole)
@@ -536,7 +536,7 @@ func TestRFC7915_5_1_1(t *testing.T) {
 		in := pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, true, first(24)))
 		want := pt.IP(with(as4, func(h *pt.Header) { h.ID, h.MF = 0xbeef, true }), first(24))
 		x.becomes(in, want)
-		x.becomes(pt.Edit(in, func(b []byte) { b[41] = 0xff }), want) // reserved octet
+		x.becomes(pt.Edit(in, func(b []byte) { b[41] = 0xff }), want) // reserved byte
 		x.becomes(pt.Edit(in, func(b []byte) { b[43] |= 6 }), want)   // reserved bits
 		x.becomes(pt.Edit(in, func(b []byte) { b[41], b[43] = 0x55, b[43]|2 }), want)
 		// They don't stand for M either.

@@ -54,9 +54,9 @@ func TestRFC7915_5_2_Queries(t *testing.T) {
 		}
 		request := x.forward(pt.IP(pt.From6(), pt.EchoRequest(0x1234, 1, nil)))
 		reply := x.forward(pt.IP(pt.From6(), pt.EchoReply(0x1234, 1, nil)))
-		wantOctets(t, "type and code of a request", request[20:22], []byte{8, 0})
-		wantOctets(t, "type and code of a reply", reply[20:22], []byte{0, 0})
-		wantOctets(t, "identifier and sequence number", request[24:28], []byte{0x12, 0x34, 0, 1})
+		wantBytes(t, "type and code of a request", request[20:22], []byte{8, 0})
+		wantBytes(t, "type and code of a reply", reply[20:22], []byte{0, 0})
+		wantBytes(t, "identifier and sequence number", request[24:28], []byte{0x12, 0x34, 0, 1})
 	})
 
 	silent := func(x *xlat, typ int) {
@@ -104,7 +104,7 @@ func TestRFC7915_5_2_Errors(t *testing.T) {
 		x := newXlat(t, nil)
 		for _, code := range []uint8{0, 2, 3} {
 			becomes(x, 1, code, 0, 3, 1, 0)
-			becomes(x, 1, code, 0x00ffffff, 3, 1, 0) // octets 5 to 7 mean nothing
+			becomes(x, 1, code, 0x00ffffff, 3, 1, 0) // bytes 5 to 7 mean nothing
 		}
 	})
 
@@ -224,12 +224,12 @@ func TestRFC7915_5_2_Extensions(t *testing.T) {
 	row(t, "7915-5.2-18", func(t *testing.T) {
 		goldens(t, "V15")
 		x := newXlat(t, nil)
-		for n := 48; n <= 508; n += 4 { // octets quoted; they shrink by 20
+		for n := 48; n <= 508; n += 4 { // bytes quoted; they shrink by 20
 			quote, quote4 := pt.IP(sent6, udp(n-48)), pt.IP(sent6as4, udp(n-48))
 			out := x.forward(pt.IP(pt.From6(), pt.ExtendedError(3, 0, 0, quote, pt.MPLS())))
 			wantPacket(t, out, pt.IP(as4, pt.ExtendedError(11, 0, 0, quote4, pt.MPLS())))
 			is(t, "length in units of 4", int(out[25]), max(128, (n-20+3)/4*4)/4)
-			is(t, "octet of the old length", out[24], 0)
+			is(t, "byte of the old length", out[24], 0)
 		}
 	})
 
@@ -244,7 +244,7 @@ func TestRFC7915_5_2_Extensions(t *testing.T) {
 			append([]byte{0x20, 0, 0, 0}, pt.Object(1, 1, []byte{0, 1, 1, 1})...),
 		} {
 			out := x.forward(pt.IP(pt.From6(), pt.ExtendedError(1, 4, 0, pt.IP(sent6, udp(64)), ext)))
-			wantOctets(t, "extension", out[len(out)-len(ext):], ext)
+			wantBytes(t, "extension", out[len(out)-len(ext):], ext)
 			wantPacket(t, out, pt.IP(as4, pt.ExtendedError(3, 3, 0, pt.IP(sent6as4, udp(64)), ext)))
 		}
 	})

@@ -48,11 +48,11 @@ func TestRFC7915_5_3(t *testing.T) {
 		for n := range 200 {
 			out := x.forward(error6(1, 4, 0, pt.IP(sent6, udp(n))))
 			is(t, "total length", ip4(out).totalLen(), 20+8+28+n)
-			is(t, "octets", len(out), 56+n)
+			is(t, "bytes", len(out), 56+n)
 		}
-		// 576 octets are the most that an ICMPv4 error should have.
+		// 576 bytes are the most that an ICMPv4 error should have.
 		out := x.forward(error6(1, 4, 0, pt.IP(sent6, udp(1232-48))))
-		is(t, "octets", len(out), 576)
+		is(t, "bytes", len(out), 576)
 		wantPacket(t, out, error6as4(3, 3, 0, pt.IP(sent6as4, udp(1232-48))[:548]))
 	})
 
@@ -84,7 +84,7 @@ func TestRFC7915_5_3(t *testing.T) {
 	})
 
 	row(t, "7915-5.3-05", func(t *testing.T) {
-		goldens(t, "V12") // quotes 68 of 1488 octets
+		goldens(t, "V12") // quotes 68 of 1488 bytes
 		x := newXlat(t, nil)
 		for _, size := range []int{100, 1260, 1261, 1400, 1480} { // of the IPv4 packet
 			whole, whole4 := pt.IP(sent6, udp(size-28)), pt.IP(with(sent6as4, func(h *pt.Header) { h.DF = size > 1260 }), udp(size-28))
@@ -96,7 +96,7 @@ func TestRFC7915_5_3(t *testing.T) {
 				wantPacket(t, out, error6as4(3, 3, 0, whole4[:n-20]))
 			}
 		}
-		// 65 515 octets of data are the most that IPv4 can have.
+		// 65 515 bytes of data are the most that IPv4 can have.
 		huge := pt.Edit(pt.IP(sent6, udp(64)), func(b []byte) { b[4], b[5] = 0xff, 0xeb })
 		is(t, "quoted total length", ip4(x.forward(error6(1, 4, 0, huge))[28:]).totalLen(), 65535)
 		huge[5]++

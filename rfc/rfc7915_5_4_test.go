@@ -18,7 +18,7 @@ func TestRFC7915_5_4(t *testing.T) {
 		for _, in := range [][]byte{from(udp(4)), to(udp(4)), from(pt.TCP(1, 2, nil)), to(pt.Raw(132, nil))} {
 			msg := x.err6(in, 1, 1)
 			is(t, "second word", be32(msg, 4), 0)
-			wantOctets(t, "quote", msg[8:], in)
+			wantBytes(t, "quote", msg[8:], in)
 		}
 		// TAYGA tells the two apart.
 		tayga := newXlat(t, func(s *settings) { s.ICMPErrors = translate.ErrorsTAYGA })

@@ -19,7 +19,7 @@ func TestRFC7915_5_5(t *testing.T) {
 				x.becomes(pt.IP(pt.From6(), p), pt.IP(as4, p))
 			}
 		}
-		// Two octets that take all values take the checksum through all values;
+		// Two bytes that take all values take the checksum through all values;
 		// 0 would mean that there is none.
 		ffff := 0
 		for v := range 1 << 16 {
@@ -46,7 +46,7 @@ func TestRFC7915_5_5(t *testing.T) {
 		x.becomes(pt.IP(pt.From6(), none), pt.IP(as4, none))
 		x.becomes(pt.IP(pt.From6(), pt.Fragment(0xbeef, 0, true, none)),
 			pt.IP(with(as4, func(h *pt.Header) { h.ID, h.MF = 0xbeef, true }), none))
-		// Later fragments have no header, whatever their octets look like.
+		// Later fragments have no header, whatever their bytes look like.
 		zero := pt.Raw(17, make([]byte, 24))
 		x.becomes(pt.IP(pt.From6(), pt.Fragment(0xbeef, 3, false, zero)),
 			pt.IP(with(as4, func(h *pt.Header) { h.ID, h.Off8 = 0xbeef, 3 }), zero))
@@ -76,7 +76,7 @@ func TestRFC7915_5_5(t *testing.T) {
 		x := newXlat(t, nil)
 		out := x.forward(pt.IP(pt.From6(), pt.Raw(132, sctpInit(t))))
 		is(t, "protocol", ip4(out).proto(), 132)
-		wantOctets(t, "SCTP", out[20:], sctpInit(t))
+		wantBytes(t, "SCTP", out[20:], sctpInit(t))
 		for _, proto := range []uint8{4, 41, 47, 50, 115} {
 			data := random(77, uint64(proto))
 			x.becomes(pt.IP(pt.From6(), pt.Raw(proto, data)), pt.IP(as4, pt.Raw(proto, data)))

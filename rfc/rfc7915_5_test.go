@@ -65,7 +65,7 @@ func TestRFC7915_5(t *testing.T) {
 		// Damage anywhere in an error is noticed.
 		whole := error6(1, 4, 0, pt.IP(sent6, udp(4)))
 		for i := 44; i < len(whole); i++ {
-			if i < 48 { // length and unused octets: a length of its own meets another refusal
+			if i < 48 { // length and unused bytes: a length of its own meets another refusal
 				continue
 			}
 			x.drop(pt.Edit(whole, func(b []byte) { b[i] ^= 0x10 }), translate.ICMPChecksum)
@@ -113,7 +113,7 @@ func TestRFC7915_5(t *testing.T) {
 				}
 			}
 			next(p.Bytes())
-			is(t, "octets in all", at, 1240)
+			is(t, "bytes in all", at, 1240)
 		}
 	})
 }

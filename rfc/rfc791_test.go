@@ -12,16 +12,16 @@ func TestRFC791(t *testing.T) {
 		out := x.pieces(pt.IP(pt.From6(), udp(1280-48)))
 		is(t, "pieces", len(out), 3)
 		for i, want := range []struct {
-			octets int
-			word   uint16 // flags and offset
+			size int
+			word uint16 // flags and offset
 		}{
 			{572, 0x2000}, // 20 + 552, the greatest multiple of 8 in 556
 			{572, 0x2045}, // 552 / 8
 			{156, 0x008a}, // 20 + 1240 - 2 * 552
 		} {
 			b := ip4(out[i])
-			is(t, "octets", len(b), want.octets)
-			is(t, "Total Length", b.totalLen(), want.octets)
+			is(t, "bytes", len(b), want.size)
+			is(t, "Total Length", b.totalLen(), want.size)
 			is(t, "flags and offset", b.fragWord(), want.word)
 			is(t, "identification", b.id(), ip4(out[0]).id())
 			is(t, "TTL", b.ttl(), 63)
@@ -43,7 +43,7 @@ func TestRFC791(t *testing.T) {
 			is(t, "pieces", len(out), (1240+room-1)/room)
 			for i, b := range out {
 				if len(b) > mtu || i < len(out)-1 && len(b) != 20+room {
-					t.Errorf("MTU %d: piece %d has %d octets", mtu, i, len(b))
+					t.Errorf("MTU %d: piece %d has %d bytes", mtu, i, len(b))
 				}
 			}
 			if _, err := pt.Reassemble(out); err != nil {

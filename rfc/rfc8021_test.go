@@ -32,7 +32,7 @@ func noSmallPTB(t *testing.T) {
 			for _, mtu := range []uint32{0, 1, 68, 576, 1000, 1259, 1260, 1261, 1500, 65535} {
 				for _, size := range []int{100, 576, 1280, 1500} { // of the quoted packet, for the plateaus
 					b := x.forward(error4(3, 4, mtu, quoted(sent4, size-28, 28)))
-					wantOctets(t, "type and code", b[40:42], []byte{2, 0})
+					wantBytes(t, "type and code", b[40:42], []byte{2, 0})
 					if got := be32(b, 44); got < 1280 {
 						t.Errorf("MTU %d becomes %d, MTUs %d and %d", mtu, got, mtu4, mtu6)
 					}

@@ -30,14 +30,14 @@ func TestRFC8200Header(t *testing.T) {
 		x.prohibited(pt.Edit(pt.IP(pt.From6(), pt.TCP(1, 2, pt.Bytes(100, 1))), zero), translate.ShortTransport)
 		jumbo := pt.Edit(pt.IP(pt.From6(), pt.HopByHop(8, udp(100))), func(b []byte) {
 			zero(b)
-			copy(b[42:], []byte{0xc2, 4, 0, 1, 0, 0}) // Jumbo Payload of 65,536 octets
+			copy(b[42:], []byte{0xc2, 4, 0, 1, 0, 0}) // Jumbo Payload of 65,536 bytes
 		})
 		x.prohibited(jumbo, translate.BadExtensionHeader)
 	})
 }
 
 func TestRFC8200Fragment(t *testing.T) {
-	// A fragment with n octets of some protocol, in either family.
+	// A fragment with n bytes of some protocol, in either family.
 	frag6 := func(off8 uint16, more bool, p pt.Payload) []byte {
 		return pt.IP(pt.From6(), pt.Fragment(7, off8, more, p))
 	}

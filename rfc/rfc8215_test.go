@@ -17,8 +17,8 @@ func TestRFC8215(t *testing.T) {
 			"64:ff9b:1:ffff:ff:ffff::/96": "64:ff9b:1:ffff:ff:ffff:c000:221",
 		} {
 			x := withPrefix(t, prefix, nil)
-			wantOctets(t, "composed", x.composed(addr("192.0.2.33")), addr(v6).AsSlice())
-			wantOctets(t, "extracted", x.extracted(addr(v6)), []byte{192, 0, 2, 33})
+			wantBytes(t, "composed", x.composed(addr("192.0.2.33")), addr(v6).AsSlice())
+			wantBytes(t, "extracted", x.extracted(addr(v6)), []byte{192, 0, 2, 33})
 		}
 	})
 	row(t, "8215-5-02", func(t *testing.T) {
@@ -29,11 +29,11 @@ func TestRFC8215(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				wantOctets(t, "extracted", x.extracted(v6), addr(v4).AsSlice())
-				wantOctets(t, "composed", x.composed(addr(v4)), v6.AsSlice())
+				wantBytes(t, "extracted", x.extracted(v6), addr(v4).AsSlice())
+				wantBytes(t, "composed", x.composed(addr(v4)), v6.AsSlice())
 			}
 		}
-		wantOctets(t, "10.0.0.1", withPrefix(t, "64:ff9b:1::/96", nil).extracted(addr("64:ff9b:1::a00:1")), []byte{10, 0, 0, 1})
+		wantBytes(t, "10.0.0.1", withPrefix(t, "64:ff9b:1::/96", nil).extracted(addr("64:ff9b:1::a00:1")), []byte{10, 0, 0, 1})
 	})
 	row(t, "8215-5-03", func(t *testing.T) {
 		in := pt.IP(between("2001:db8:6::6", "64:ff9b:1::a00:1"), ping)
@@ -41,7 +41,7 @@ func TestRFC8215(t *testing.T) {
 			withPrefix(t, prefix, func(s *settings) { s.AllowPrivate = true }).err6(in, 1, 1)
 		}
 		// Under the /48 the IPv4 address stands elsewhere than under a /96.
-		wantOctets(t, "under the /48", withPrefix(t, "64:ff9b:1::/48", nil).extracted(addr("64:ff9b:1:a00:0:100:a00:2")), []byte{10, 0, 0, 1})
+		wantBytes(t, "under the /48", withPrefix(t, "64:ff9b:1::/48", nil).extracted(addr("64:ff9b:1:a00:0:100:a00:2")), []byte{10, 0, 0, 1})
 	})
 	row(t, "8215-6-01", func(t *testing.T) {
 		for prefix, neutral := range map[string]bool{

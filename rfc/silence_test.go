@@ -234,9 +234,9 @@ func (r *refusal) send(t *testing.T, reason string, more func(s *settings)) stri
 	}
 	b := p.Bytes()
 	if b[0]>>4 == 4 {
-		wantOctets(t, "destination", b[16:20], r.pkt[12:16])
+		wantBytes(t, "destination", b[16:20], r.pkt[12:16])
 		return fmt.Sprintf("%d/%d", b[20], b[21])
 	}
-	wantOctets(t, "destination", b[24:40], r.pkt[8:24])
+	wantBytes(t, "destination", b[24:40], r.pkt[8:24])
 	return fmt.Sprintf("%d/%d", b[40], b[41])
 }

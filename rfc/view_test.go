@@ -43,7 +43,7 @@ func wantEnds(t *testing.T, b []byte, want string) {
 	}
 }
 
-// wantPacket compares a packet octet by octet, except that an IPv4
+// wantPacket compares a packet byte by byte, except that an IPv4
 // Identification of 0 in want stands for one that is generated.
 func wantPacket(t *testing.T, got, want []byte) {
 	t.Helper()
@@ -52,16 +52,16 @@ func wantPacket(t *testing.T, got, want []byte) {
 	}
 }
 
-// wantOctets compares part of a packet.
-func wantOctets(t *testing.T, what string, got, want []byte) {
+// wantBytes compares part of a packet.
+func wantBytes(t *testing.T, what string, got, want []byte) {
 	t.Helper()
 	if string(got) != string(want) {
 		t.Errorf("%s: %x, want %x", what, got, want)
 	}
 }
 
-// octets reads hexadecimal octets; what follows a # in a line is a comment.
-func octets(t *testing.T, text string) (b []byte) {
+// bytes reads hexadecimal bytes; what follows a # in a line is a comment.
+func hexBytes(t *testing.T, text string) (b []byte) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
@@ -74,10 +74,10 @@ func octets(t *testing.T, text string) (b []byte) {
 	return b
 }
 
-// be16 reads two octets at at.
+// be16 reads two bytes at at.
 func be16(b []byte, at int) uint16 { return binary.BigEndian.Uint16(b[at:]) }
 
-// be32 reads four octets at at.
+// be32 reads four bytes at at.
 func be32(b []byte, at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
 
 // golden returns the golden packet with the given id and a translator for it.

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// Sizes in octets that the RFCs name.
+// Sizes in bytes that the RFCs name.
 const (
 	minMTU4 = 68    // RFC 791 §3.2
 	minMTU6 = 1280  // RFC 8200 §5
@@ -117,8 +117,8 @@ var nonGlobal = [...]struct{ prefix, mask uint32 }{
 	{0xe0000000, 0xe0000000}, // 224.0.0.0/4, 240.0.0.0/4
 }
 
-// nonGlobalOctet tells which first octets need a look at nonGlobal.
-var nonGlobalOctet = func() (t [256]bool) {
+// nonGlobalByte tells which first bytes need a look at nonGlobal.
+var nonGlobalByte = func() (t [256]bool) {
 	for i := range t {
 		for _, n := range nonGlobal {
 			t[i] = t[i] || (uint32(i)<<24^n.prefix)&n.mask&0xff000000 == 0
@@ -129,7 +129,7 @@ var nonGlobalOctet = func() (t [256]bool) {
 
 // isNonGlobal reports whether a is on the list above.
 func isNonGlobal(a addr4) bool {
-	if !nonGlobalOctet[a>>24] {
+	if !nonGlobalByte[a>>24] {
 		return false
 	}
 	for _, n := range nonGlobal {

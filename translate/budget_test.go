@@ -36,7 +36,7 @@ func newErrorFlood(t *testing.T, edit func(c *translate.Config)) *errorFlood {
 	return &errorFlood{t, tr, tr.NewWorker(), time.Hour}
 }
 
-// hosts of either family, as many as one octet can count.
+// hosts of either family, as many as one byte can count.
 func host4(n int) netip.Addr { return netip.AddrFrom4([4]byte{45, 67, 89, byte(n)}) }
 func host6(n int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 0, 0xc1, 15: byte(n)}) // they have a map

@@ -15,12 +15,12 @@ type Config struct {
 	// no packet may have, is none. Others have to be unicast.
 	IPv4, IPv6 netip.Addr
 
-	// MTU4 and MTU6 are the MTUs of the next hop on either side, in octets; 0
+	// MTU4 and MTU6 are the MTUs of the next hop on either side, in bytes; 0
 	// means 1500. MTU4 is at least 68, MTU6 at least 1280, both at most 65535.
 	// Update changes them later.
 	MTU4, MTU6 int
 
-	// LowestIPv6MTU is the lowest MTU of the IPv6 network, 1280 to 65535 octets;
+	// LowestIPv6MTU is the lowest MTU of the IPv6 network, 1280 to 65535 bytes;
 	// 0 means 1280. IPv4 packets without DF are cut so that the result fits:
 	// RFC 7915 §4, "lowest-ipv6-mtu".
 	LowestIPv6MTU int
@@ -58,7 +58,7 @@ type Config struct {
 	// an RFC 5837 Interface Information Object: RFC 6791 §4.
 	NodeAddress bool
 
-	// TOS4to6 and TOS6to4 say what becomes of the TOS octet or Traffic Class.
+	// TOS4to6 and TOS6to4 say what becomes of the TOS byte or Traffic Class.
 	TOS4to6, TOS6to4 TOS
 	// FlowLabels gives every flow a stable IPv6 flow label instead of zero.
 	FlowLabels bool
@@ -101,7 +101,7 @@ const (
 	ErrorsTAYGA
 )
 
-// TOS is the treatment of the TOS octet or Traffic Class. The zero value copies
+// TOS is the treatment of the TOS byte or Traffic Class. The zero value copies
 // all eight bits: RFC 7915 §4.1, §5.1.
 type TOS struct {
 	Override bool  // replace instead of copy

@@ -70,7 +70,7 @@ func ExampleWorker_TranslateBatch() {
 		device <- dnsQuery
 	}
 	close(device)
-	send := func(p *translate.Packet) { fmt.Println("sent", p.Len, "octets") }
+	send := func(p *translate.Packet) { fmt.Println("sent", p.Len, "bytes") }
 
 	w := newTranslator("203.0.113.7/32").NewWorker()
 	batch := make([]translate.Packet, 2)
@@ -107,9 +107,9 @@ func ExampleWorker_TranslateBatch() {
 		}
 	}
 	// Output:
-	// sent 32 octets
-	// sent 32 octets
-	// sent 32 octets
+	// sent 32 bytes
+	// sent 32 bytes
+	// sent 32 bytes
 }
 
 // Tables are swapped while workers run; no packet sees half of each.

@@ -6,14 +6,14 @@ import (
 	"github.com/steppe-nat64/steppe/internal/checksum"
 )
 
-// ICMP extensions, RFC 4884. In the types that can carry one, an octet of the
-// second word names the length of the quote: octet 5 in ICMPv4 in units of 4
-// octets, octet 4 in ICMPv6 in units of 8. Behind the quote, padded to at least
-// 128 octets, lies the extension structure; we carry it as it is.
+// ICMP extensions, RFC 4884. In the types that can carry one, a byte of the
+// second word names the length of the quote: byte 5 in ICMPv4 in units of 4
+// bytes, byte 4 in ICMPv6 in units of 8. Behind the quote, padded to at least
+// 128 bytes, lies the extension structure; we carry it as it is.
 
 const minPaddedQuote = 128 // RFC 4884 §4
 
-// quoteLen4 is the length of the quote in octets that an ICMPv4 error names, or 0
+// quoteLen4 is the length of the quote in bytes that an ICMPv4 error names, or 0
 // if it names none.
 func quoteLen4(msg []byte) int {
 	switch msg[0] {
@@ -35,18 +35,18 @@ func quoteLen6(msg []byte) int {
 // Big and Parameter Problem need the whole second word for themselves.
 func extensible6(typ uint8) bool { return typ == icmp6Unreachable || typ == icmp6TimeExceeded }
 
-// message is where an ICMP message lies in a buffer, and its length octet.
+// message is where an ICMP message lies in a buffer, and its length byte.
 type message struct {
 	at, end int
 	length  int
 }
 
 // fit lays out an ICMP error around the quoted data at buf[at:], in front of
-// which a quoted header of inner octets and an outer header of outer octets are
-// to stand. The packet is kept to limit octets: a quote without extension is
-// cut; with one it is cut to no less than 128 octets, and if that is not enough
+// which a quoted header of inner bytes and an outer header of outer bytes are
+// to stand. The packet is kept to limit bytes: a quote without extension is
+// cut; with one it is cut to no less than 128 bytes, and if that is not enough
 // the extension is left out. It moves the extension and writes the padding, but
-// no header. unit is what the length octet counts.
+// no header. unit is what the length byte counts.
 func (e *icmpError) fit(buf []byte, at, inner, outer, limit, unit int) message {
 	begin := at - inner
 	n := inner + len(e.data()) // length of the quote

@@ -14,7 +14,7 @@ import "encoding/binary"
 //	}
 //	send(p)
 //
-// Buf of each packet in more must hold Headroom octets and a packet as large as
+// Buf of each packet in more must hold Headroom bytes and a packet as large as
 // the next hop takes, which is MTU4 or MTU6, and for super-packets more must be at
 // least MaxPieces long; Fragment panics if they are shorter. It sets their windows.
 // Any worker of the same Translator may go on with a packet. Of a packet that was
@@ -87,7 +87,7 @@ func (w *Worker) cut6(p, q *Packet) {
 
 	var hdr [hdrLen]byte
 	copy(hdr[:], b)
-	off := binary.BigEndian.Uint16(hdr[len6+2:]) + uint16(n) // in octets, but for the low three bits
+	off := binary.BigEndian.Uint16(hdr[len6+2:]) + uint16(n) // in bytes, but for the low three bits
 	binary.BigEndian.PutUint16(hdr[len6+2:], off)
 	binary.BigEndian.PutUint16(hdr[4:], uint16(len(b)-len6-n))
 	copy(b[n:], hdr[:])

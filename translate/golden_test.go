@@ -39,7 +39,7 @@ func clearID(b []byte) []byte {
 	return b
 }
 
-// TestStatsAddUp: every packet is counted once, with its octets.
+// TestStatsAddUp: every packet is counted once, with its bytes.
 func TestStatsAddUp(t *testing.T) {
 	cfg := packettest.Config()
 	tab, err := translate.NewTable(packettest.TableConfig())
@@ -55,12 +55,12 @@ func TestStatsAddUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	ws := []*translate.Worker{tr.NewWorker(), tr.NewWorker()}
-	var packets, octets uint64
+	var packets, size uint64
 	for _, g := range goldens {
 		for n := range len(g.In) + 1 {
 			p := packettest.Buffer(g.In[:n])
 			packets++
-			octets += uint64(n)
+			size += uint64(n)
 			ws[n%2].Translate(0, &p)
 		}
 	}
@@ -73,7 +73,7 @@ func TestStatsAddUp(t *testing.T) {
 			got.Octets += c.Octets
 		}
 	}
-	if want := (translate.Count{Packets: packets, Octets: octets}); got != want {
+	if want := (translate.Count{Packets: packets, Octets: size}); got != want {
 		t.Errorf("counted %+v, sent %+v", got, want)
 	}
 }

@@ -74,10 +74,10 @@ func icmpCounterpart(rules []icmpRule, typ, code uint8) (toTyp, toCode uint8, fo
 	return 0, 0, false
 }
 
-// noPointer marks a header octet without counterpart.
+// noPointer marks a header byte without counterpart.
 const noPointer = 0xff
 
-// Parameter Problem pointers: where an octet of one header went in the other.
+// Parameter Problem pointers: where a byte of one header went in the other.
 var (
 	// RFC 7915 §4.2, figure 3.
 	pointer4to6 = [len4]uint8{

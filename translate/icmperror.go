@@ -21,7 +21,7 @@ type icmpError struct {
 	rest      uint32
 }
 
-// data returns the quoted octets behind the quoted IP header.
+// data returns the quoted bytes behind the quoted IP header.
 func (e *icmpError) data() []byte { return e.quote[e.q.hdrLen:] }
 
 // open4 takes an ICMPv4 error apart. It refuses what cannot be translated:
@@ -47,7 +47,7 @@ func (e *icmpError) open6() Reason {
 	return e.trim(protoICMPv6, icmp6Echo, icmp6EchoReply, isError6)
 }
 
-// split finds the extension by the length of the quote in octets, 0 if there is
+// split finds the extension by the length of the quote in bytes, 0 if there is
 // none: RFC 4884 §4, §5.4.
 func (e *icmpError) split(length int) Reason {
 	e.quote = e.msg[lenICMP:]
@@ -162,7 +162,7 @@ func (w *Worker) writeError6(p *Packet, h *header, e *icmpError, tos TOS) {
 }
 
 // rest4to6 is the second word of the ICMPv6 error that an ICMPv4 error becomes,
-// but for the length octet: RFC 7915 §4.2.
+// but for the length byte: RFC 7915 §4.2.
 func (s *state) rest4to6(typ, code uint8, msg []byte, q *header) uint32 {
 	switch {
 	case typ == icmp6TooBig:
@@ -178,7 +178,7 @@ func (s *state) rest4to6(typ, code uint8, msg []byte, q *header) uint32 {
 }
 
 // rest6to4 is the second word of the ICMPv4 error that an ICMPv6 error becomes,
-// but for the length octet: RFC 7915 §5.2.
+// but for the length byte: RFC 7915 §5.2.
 func (s *state) rest6to4(msg []byte, q *header) uint32 {
 	switch {
 	case msg[0] == icmp6TooBig:

@@ -25,7 +25,7 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// TestClass4 holds the first-octet shortcuts against prefixes.
+// TestClass4 holds the first-byte shortcuts against prefixes.
 func TestClass4(t *testing.T) {
 	in := func(a netip.Addr, pfx string) bool { return netip.MustParsePrefix(pfx).Contains(a) }
 	r := rand.New(rand.NewPCG(5, 6))

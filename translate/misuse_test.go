@@ -123,11 +123,11 @@ func TestFragmentAfterUpdate(t *testing.T) {
 					got = append(got, b[hdr+c.data:]...)
 				}
 				if want := data[:len(got)]; len(got) < 1200 || !slices.Equal(got, want) {
-					t.Errorf("%d octets of data came out, not those that went in", len(got))
+					t.Errorf("%d bytes of data came out, not those that went in", len(got))
 				}
 				for _, b := range out {
 					if len(b) > limit {
-						t.Errorf("%d octets leave for an MTU of %d", len(b), limit)
+						t.Errorf("%d bytes leave for an MTU of %d", len(b), limit)
 					}
 				}
 			})
@@ -178,13 +178,13 @@ func TestPanics(t *testing.T) {
 			"TranslateBatch": func() { w.TranslateBatch(0, []translate.Packet{p}) },
 		} {
 			if e, said := panics(f).(string); !said || !strings.Contains(e, "leaves too little room") {
-				t.Errorf("%s with window %d+%d of %d octets: %v", name, c[0], c[1], c[2], e)
+				t.Errorf("%s with window %d+%d of %d bytes: %v", name, c[0], c[1], c[2], e)
 			}
 		}
 	}
 	p := translate.Packet{Buf: make([]byte, translate.Headroom+translate.Tailroom), Off: translate.Headroom}
 	if e := panics(func() { w.Translate(0, &p) }); e != nil || p.Result.Verdict != translate.Drop {
-		t.Errorf("a packet of 0 octets with just enough room: %v, %v", p.Result, e)
+		t.Errorf("a packet of 0 bytes with just enough room: %v, %v", p.Result, e)
 	}
 	if tr.Update(func(s *translate.Settings) { s.Table = nil }) == nil {
 		t.Error("Update takes a nil table")

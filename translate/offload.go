@@ -18,7 +18,7 @@ const maxUDPSegments = 128
 
 // readOffload reads what o says about the packet with the given data. A
 // description that contradicts the packet is refused, since the kernel would cut
-// or checksum the wrong octets by it. tcp is the family's GSO type.
+// or checksum the wrong bytes by it. tcp is the family's GSO type.
 func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 	gso := o.GSOType &^ GSOECN
 	if o.Flags&OffloadNeedsCsum == 0 {
@@ -120,7 +120,7 @@ func (h *header) segments() int {
 }
 
 // offload describes the packet that h becomes behind an IP header of hdrLen
-// octets. tcp is the GSO type of the new family.
+// bytes. tcp is the GSO type of the new family.
 func (h *header) offload(o *Offload, hdrLen int, tcp uint8) Offload {
 	if !h.partial {
 		return Offload{}

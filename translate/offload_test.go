@@ -123,13 +123,13 @@ func TestSuperPackets(t *testing.T) {
 
 // TestFewestPieces: the segments of a super-packet are cut into no more pieces
 // than packets of their size. Only the last piece of each may hold more than the
-// others, since it need not be a multiple of 8 octets long; fuzzing found three
+// others, since it need not be a multiple of 8 bytes long; fuzzing found three
 // pieces where two are enough.
 func TestFewestPieces(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		h     packettest.Header
-		gso   int // with 20 octets of TCP header: as much as two pieces hold
+		gso   int // with 20 bytes of TCP header: as much as two pieces hold
 		mtu4  int
 		mtu6  int
 		sizes []int // of the pieces of one segment
@@ -149,7 +149,7 @@ func TestFewestPieces(t *testing.T) {
 			}
 			for i, b := range out {
 				if len(b) != c.sizes[i%2] {
-					t.Errorf("piece %d has %d octets, want %d", i, len(b), c.sizes[i%2])
+					t.Errorf("piece %d has %d bytes, want %d", i, len(b), c.sizes[i%2])
 				}
 			}
 		})

@@ -2,7 +2,7 @@ package translate
 
 import "sync"
 
-// Room that a packet's buffer has around the packet, in octets.
+// Room that a packet's buffer has around the packet, in bytes.
 //
 // Headroom is what a packet can grow to the left: 20 for the outer header
 // (40−20) and 28 for the header of a packet quoted in an ICMPv4 error (40−20
@@ -10,7 +10,7 @@ import "sync"
 // same 48: an IPv6 header of 40 and an ICMPv6 header of 8.
 //
 // Tailroom is what an ICMP error with an extension can grow to the right.
-// RFC 4884 pads the quote to 128 octets, of which the quoted header is at least
+// RFC 4884 pads the quote to 128 bytes, of which the quoted header is at least
 // 20, and an RFC 5837 object with its structure header takes 28.
 const (
 	Headroom = 20 + 28
@@ -18,8 +18,8 @@ const (
 )
 
 // A Packet is one IP packet in a buffer that the caller owns: Buf[Off:Off+Len],
-// from the first octet of the IP header. Around it lie at least Headroom octets
-// in front and Tailroom octets behind. Translate moves the window inside Buf;
+// from the first byte of the IP header. Around it lie at least Headroom bytes
+// in front and Tailroom bytes behind. Translate moves the window inside Buf;
 // it neither keeps nor replaces Buf.
 type Packet struct {
 	Buf      []byte
@@ -76,7 +76,7 @@ const (
 )
 
 // Offload is a virtio-net header in host byte order (struct virtio_net_hdr).
-// Lengths and offsets are in octets; CsumStart counts from the first octet of
+// Lengths and offsets are in bytes; CsumStart counts from the first byte of
 // the IP header, CsumOffset from CsumStart.
 type Offload struct {
 	Flags      uint8
@@ -92,7 +92,7 @@ type Offload struct {
 type Verdict uint8
 
 const (
-	// Drop: forget the packet. It is octet for octet as it came.
+	// Drop: forget the packet. It is byte for byte as it came.
 	Drop Verdict = iota
 	// Forward: send the window on; its version nibble tells the family.
 	Forward

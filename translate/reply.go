@@ -7,7 +7,7 @@ import (
 )
 
 // Sizes of the ICMP errors that we originate: as much of the packet as fits 576
-// octets (RFC 1812 §4.3.2.3) or 1280 (RFC 4443 §2.4 (c)).
+// bytes (RFC 1812 §4.3.2.3) or 1280 (RFC 4443 §2.4 (c)).
 const (
 	maxError4  = 576
 	maxError6  = minMTU6
@@ -17,7 +17,7 @@ const (
 	prohibited = 13 // ICMPv4 code: RFC 7915 §4.4
 )
 
-// word reads four octets of an ICMP header.
+// word reads four bytes of an ICMP header.
 func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 
 // refuse4 answers an IPv4 packet with an ICMPv4 error, or drops it where no

@@ -19,7 +19,7 @@ const (
 )
 
 // segmentHeader makes the transport header of a super-packet that of its first
-// segment, with n octets of payload. The checksum is left alone.
+// segment, with n bytes of payload. The checksum is left alone.
 func segmentHeader(hdr []byte, proto uint8, n int, last bool) {
 	if proto == protoUDP {
 		binary.BigEndian.PutUint16(hdr[4:], uint16(len(hdr)+n))
@@ -86,7 +86,7 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 	return filled
 }
 
-// nextPacket makes an IP header that of the next segment, with n octets of data:
+// nextPacket makes an IP header that of the next segment, with n bytes of data:
 // an identification of its own.
 func nextPacket(hdr []byte, n int) {
 	if hdr[0]>>4 == 6 {
@@ -135,7 +135,7 @@ func (w *Worker) emit(ip, hdr, payload []byte, more []Packet) int {
 	return pieces
 }
 
-// setPiece makes an IP header that of a fragment with n octets of data.
+// setPiece makes an IP header that of a fragment with n bytes of data.
 func setPiece(b []byte, n, off8 int, more bool) {
 	v := (*hdr4)(b)
 	if b[0]>>4 == 4 {

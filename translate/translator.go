@@ -260,7 +260,7 @@ func (w *Worker) TranslateBatch(now time.Duration, ps []Packet) {
 // judge is the way of every packet: the family's steps, the verdict, the count.
 func (w *Worker) judge(p *Packet) {
 	if room := max(0, len(p.Buf)-Tailroom); p.Off < Headroom || p.Len < 0 || uint(p.Off)+uint(p.Len) > uint(room) {
-		panic(fmt.Sprintf("translate: window %d+%d of %d octets leaves too little room", p.Off, p.Len, len(p.Buf)))
+		panic(fmt.Sprintf("translate: window %d+%d of %d bytes leaves too little room", p.Off, p.Len, len(p.Buf)))
 	}
 	n, dir := p.Len, NoFamily
 	p.Result = Result{Drop, BadHeader}

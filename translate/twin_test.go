@@ -61,7 +61,7 @@ func (x *twins) compare(t testing.TB, pkt []byte) string {
 }
 
 // TestTwinsOnMutatedGoldens: every prefix of each golden packet, and each golden
-// packet with every single octet set to 0x00, to 0xff and inverted.
+// packet with every single byte set to 0x00, to 0xff and inverted.
 func TestTwinsOnMutatedGoldens(t *testing.T) {
 	goldens, err := packettest.Goldens()
 	if err != nil {
@@ -89,9 +89,9 @@ func TestTwinsOnMutatedGoldens(t *testing.T) {
 					for _, v := range []byte{0x00, 0xff, ^pkt[i]} {
 						copy(b, pkt)
 						b[i] = v
-						try(b, fmt.Sprintf("octet set to %#x:", v), i)
+						try(b, fmt.Sprintf("byte set to %#x:", v), i)
 						packettest.FixHeader(b)
-						try(b, fmt.Sprintf("octet set to %#x, header checksum mended:", v), i)
+						try(b, fmt.Sprintf("byte set to %#x, header checksum mended:", v), i)
 					}
 				}
 			}

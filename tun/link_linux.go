@@ -93,7 +93,7 @@ func (d *Device) linkLocked() (Link, error) {
 	return l, nil
 }
 
-// SetMTU sets the device's MTU in octets: 68 at least, or 1280 where the device
+// SetMTU sets the device's MTU in bytes: 68 at least, or 1280 where the device
 // has IPv6 addresses, and 65535 at most.
 func (d *Device) SetMTU(mtu int) error {
 	if mtu < 0 || mtu > maxPacket { // what ioctl takes has fewer bits

@@ -170,7 +170,7 @@ func socket(t *testing.T, port int) int {
 	return s
 }
 
-// sum adds up octets as the Internet checksum does.
+// sum adds up bytes as the Internet checksum does.
 func sum(acc uint32, b []byte) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		acc += uint32(b[0])<<8 | uint32(b[1])

@@ -27,8 +27,8 @@ const (
 // What Probe keeps of other packets for the first Read: about what fits the
 // kernel's queue, and memory that nobody misses.
 const (
-	maxEarly       = 512
-	maxEarlyOctets = 4 << 20
+	maxEarly      = 512
+	maxEarlyBytes = 4 << 20
 )
 
 var (
@@ -92,7 +92,7 @@ type prober struct {
 	here, peer netip.AddrPort
 	room       int // packets that a queue holds
 	foreign    int // packets of others that came instead of what was awaited
-	kept       int // octets of them
+	kept       int // bytes of them
 }
 
 func (x *prober) open() error {
@@ -206,7 +206,7 @@ func (x *prober) in(sizes ...int) error {
 			return err
 		}
 		if !bytes.Equal(buf[:n], payload(i, size)) {
-			return fmt.Errorf("datagram %d has %d octets for %d, or others", i+1, n, size)
+			return fmt.Errorf("datagram %d has %d bytes for %d, or others", i+1, n, size)
 		}
 	}
 	return nil
@@ -267,7 +267,7 @@ func (x *prober) send(sizes ...int) error {
 			return fmt.Errorf("it is described as %+v", *o)
 		}
 		if !bytes.Equal(b[lenIPv6+lenUDP:], data[got:to]) || word(b[4:]) != len(b)-lenIPv6 {
-			return fmt.Errorf("a packet has %d octets for %d, or others", len(b), lenIPv6+lenUDP+to-got)
+			return fmt.Errorf("a packet has %d bytes for %d, or others", len(b), lenIPv6+lenUDP+to-got)
 		}
 		got = to
 	}
@@ -312,7 +312,7 @@ func (x *prober) read(q *Queue, p *translate.Packet) bool {
 		return true
 	}
 	x.foreign++
-	if len(q.early) == maxEarly || x.kept+p.Len > maxEarlyOctets {
+	if len(q.early) == maxEarly || x.kept+p.Len > maxEarlyBytes {
 		q.refused.Add(1)
 		return true
 	}

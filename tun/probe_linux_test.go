@@ -151,7 +151,7 @@ func TestProbeInAFlood(t *testing.T) {
 			require.NotEmpty(t, q.early)
 			require.LessOrEqual(t, len(q.early), maxEarly)
 			for _, p := range q.early {
-				require.Less(t, cap(p.Buf), 1000, "of a packet with %d octets", p.Len)
+				require.Less(t, cap(p.Buf), 1000, "of a packet with %d bytes", p.Len)
 			}
 			t.Logf("%d packets kept, %d counted as lost", len(q.early), q.Refused())
 		})

@@ -25,9 +25,9 @@ type Queue struct {
 	failed  int                  // reads since the last packet, under rd
 }
 
-// batchOctets ends a batch of Read. What has been copied from the kernel should
+// batchBytes ends a batch of Read. What has been copied from the kernel should
 // still be in the core's own cache when it is copied back.
-const batchOctets = 256 << 10
+const batchBytes = 256 << 10
 
 // Read waits for a packet and then takes what else is there without waiting, up
 // to len(ps) packets or about 256 KiB, whichever comes first. It sets the window,
@@ -48,11 +48,11 @@ func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
 	if q.early != nil && len(ps) > 0 {
 		return q.takeEarly(ps), nil
 	}
-	for octets := 0; n < len(ps) && octets < batchOctets; {
+	for size := 0; n < len(ps) && size < batchBytes; {
 		err := q.readOne(&ps[n])
 		switch {
 		case err == nil:
-			octets += ps[n].Len
+			size += ps[n].Len
 			n++
 		case errors.Is(err, unix.EAGAIN):
 			if n > 0 {
@@ -153,7 +153,7 @@ func (q *Queue) fatal(op string, err error) error {
 // many the kernel took. A packet that it refuses (the link is down, there is no
 // memory, the packet is malformed) is counted in Refused and left behind; the
 // others go on. An error means that the queue is finished: ErrClosed or ErrGone.
-// Write changes up to ten octets in front of each window, and headers.
+// Write changes up to ten bytes in front of each window, and headers.
 //
 // Where the device has USO, UDP datagrams that are alike and follow each other go
 // as one super-packet. It leaves the kernel as the datagrams that were given, except

@@ -151,7 +151,7 @@ func couple(ps []translate.Packet) {
 
 func word(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
 
-// pseudoSum is the sum of the pseudo-header of n octets of UDP behind an IP header
+// pseudoSum is the sum of the pseudo-header of n bytes of UDP behind an IP header
 // of length ip.
 func pseudoSum(b []byte, ip, n int) uint64 {
 	addrs := b[12:20]

@@ -12,7 +12,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// datagrams are n UDP datagrams of size octets of one flow, as the translator
+// datagrams are n UDP datagrams of size bytes of one flow, as the translator
 // leaves them.
 func datagrams(from packettest.Header, n, size int) (all [][]byte) {
 	for i := range n {
@@ -27,7 +27,7 @@ var families = map[string]packettest.Header{
 	"6": {Src: packettest.M6, Dst: packettest.H4in6, FlowLabel: 0x12345, TTL: 63},
 }
 
-// load puts octets into buffers. With partial, the kernel is left to complete the
+// load puts bytes into buffers. With partial, the kernel is left to complete the
 // checksums.
 func load(all [][]byte, partial bool) []translate.Packet {
 	ps := NewPackets(len(all))

@@ -40,7 +40,7 @@ import (
 
 // Config says which device to open, and how.
 type Config struct {
-	// Name of the device, 1 to 15 octets. A device of that name is attached to,
+	// Name of the device, 1 to 15 bytes. A device of that name is attached to,
 	// however it was made; else one is made, which is gone again after Close.
 	Name string
 	// Queues is how many queues to open, 1 to 64; 0 means 1. A device that was

@@ -77,7 +77,7 @@ func (c *Config) check() error {
 // it would make a new one at every call.
 func checkName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ {
-		return fmt.Errorf("tun: device name %q: want 1 to %d octets", name, unix.IFNAMSIZ-1)
+		return fmt.Errorf("tun: device name %q: want 1 to %d bytes", name, unix.IFNAMSIZ-1)
 	}
 	if strings.ContainsAny(name, "%\x00") {
 		return fmt.Errorf("tun: device name %q: want no %% and no NUL", name)

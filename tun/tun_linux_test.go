@@ -99,8 +99,8 @@ func TestOpenRefuses(t *testing.T) {
 		c    Config
 		want string
 	}{
-		{"no-name", Config{}, `tun: device name "": want 1 to 15 octets`},
-		{"long-name", Config{Name: "abcdefghijklmnop"}, `tun: device name "abcdefghijklmnop": want 1 to 15 octets`},
+		{"no-name", Config{}, `tun: device name "": want 1 to 15 bytes`},
+		{"long-name", Config{Name: "abcdefghijklmnop"}, `tun: device name "abcdefghijklmnop": want 1 to 15 bytes`},
 		{"pattern", Config{Name: "nat%d"}, `tun: device name "nat%d": want no % and no NUL`},
 		{"cut-short", Config{Name: "nat64\x00x"}, `tun: device name "nat64\x00x": want no % and no NUL`},
 		{"queues", Config{Name: "x", Queues: 65}, "tun: 65 queues: want 1 to 64"},
@@ -405,7 +405,7 @@ func TestRead(t *testing.T) {
 						front = Headroom
 					}
 					rest := append(bytes.Clone(p.Buf[:front]), p.Buf[p.Off+p.Len:]...)
-					require.Equal(t, len(rest), bytes.Count(rest, []byte{0xa5}), "octets outside the window")
+					require.Equal(t, len(rest), bytes.Count(rest, []byte{0xa5}), "bytes outside the window")
 				}
 			}
 			n, err := q.Read(nil)
@@ -635,7 +635,7 @@ func TestReadErrors(t *testing.T) {
 	t.Run("behind-a-packet", func(t *testing.T) {
 		q := queue(unix.Eventfd(3, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE))
 		ps := NewPackets(2)
-		ps[1].Buf = ps[1].Buf[:Headroom+4+translate.Tailroom] // an eventfd has eight octets to give
+		ps[1].Buf = ps[1].Buf[:Headroom+4+translate.Tailroom] // an eventfd has eight bytes to give
 		for i := range 2 {
 			n, err := q.Read(ps)
 			require.NoError(t, err)

@@ -37,7 +37,7 @@ func TestVirtioLayout(t *testing.T) {
 // the same.
 func FuzzVirtio(f *testing.F) {
 	f.Add(make([]byte, virtioLen))
-	f.Add([]byte{1, 1, 54, 0, 0xa0, 5, 34, 0, 16, 0})                              // TCP over IPv4, segments of 1,440 octets
+	f.Add([]byte{1, 1, 54, 0, 0xa0, 5, 34, 0, 16, 0})                              // TCP over IPv4, segments of 1,440 bytes
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})      // nonsense
 	f.Add([]byte{1, 0x84, 74, 0, 0, 0, 40, 0, 16, 0, 0x60, 0, 0, 0, 0, 20, 6, 64}) // a segment size of 0
 	f.Fuzz(func(t *testing.T, b []byte) {

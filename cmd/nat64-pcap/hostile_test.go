@@ -21,7 +21,7 @@ import (
 	"github.com/steppe-nat64/steppe/internal/test/packettest"
 )
 
-// le32 are the octets of little-endian words.
+// le32 are the bytes of little-endian words.
 func le32(words ...uint32) (b []byte) {
 	for _, w := range words {
 		b = binary.LittleEndian.AppendUint32(b, w)
@@ -41,16 +41,16 @@ var hostile = []struct {
 	{"header-cut", "the file ends in the middle of a packet", le32(magicMicro, 2|4<<16)},
 	{"version", "pcap version 7 not known", le32(magicMicro, 7, 0, 0, 0, 1)},
 	{"wifi", "link type 105 not supported: Ethernet, Linux cooked (SLL, SLL2), PPP, PPPoE, Cisco HDLC, null, loop, enc and raw IP are", le32(magicMicro, 2|4<<16, 0, 0, 65535, 105)},
-	{"huge-packet", "packet 1: a packet of 4294967295 octets, more than the 262144 that a capture can hold", le32(magicNano, 2|4<<16, 0, 0, 0xffffffff, 1, 0, 0, 0xffffffff, 0xffffffff)},
+	{"huge-packet", "packet 1: a packet of 4294967295 bytes, more than the 262144 that a capture can hold", le32(magicNano, 2|4<<16, 0, 0, 0xffffffff, 1, 0, 0, 0xffffffff, 0xffffffff)},
 	{"packet-cut", "packet 1: the file ends in the middle of a packet", le32(magicMicro, 2|4<<16, 0, 0, 65535, 101, 0, 0, 20, 20, 0x45)},
 	{"record-cut", "packet 1: the file ends in the middle of a packet", le32(magicMicro, 2|4<<16, 0, 0, 65535, 101, 0)},
 	{"ng-without-order", "pcapng: a section without byte order", le32(blockSection, 28, 0, 1, 0, 0, 28)},
 	{"ng-version", "pcapng version 2 not known", le32(blockSection, 28, byteOrderMagic, 2, 0, 0, 28)},
-	{"ng-section-of-nothing", "pcapng: a block of 12 octets", le32(blockSection, 12, byteOrderMagic, 1)},
+	{"ng-section-of-nothing", "pcapng: a block of 12 bytes", le32(blockSection, 12, byteOrderMagic, 1)},
 	{"ng-section-cut", "the file ends in the middle of a packet", le32(blockSection, 28, byteOrderMagic, 1, 0)},
-	{"ng-block-of-nothing", "packet 1: pcapng: a block of 0 octets", append(ngSection(binary.LittleEndian), le32(99, 0)...)},
-	{"ng-odd-block", "packet 1: pcapng: a block of 31 octets", append(ngSection(binary.LittleEndian), le32(blockEnhanced, 31)...)},
-	{"ng-huge-block", "packet 1: a packet of 4294967292 octets, more than the 262144 that a capture can hold", append(ngSection(binary.LittleEndian), le32(blockEnhanced, 0xfffffffc)...)},
+	{"ng-block-of-nothing", "packet 1: pcapng: a block of 0 bytes", append(ngSection(binary.LittleEndian), le32(99, 0)...)},
+	{"ng-odd-block", "packet 1: pcapng: a block of 31 bytes", append(ngSection(binary.LittleEndian), le32(blockEnhanced, 31)...)},
+	{"ng-huge-block", "packet 1: a packet of 4294967292 bytes, more than the 262144 that a capture can hold", append(ngSection(binary.LittleEndian), le32(blockEnhanced, 0xfffffffc)...)},
 	{"ng-skip-cut", "packet 1: the file ends in the middle of a packet", append(ngSection(binary.LittleEndian), le32(99, 0xfffffffc)...)},
 	{"ng-head-cut", "packet 1: the file ends in the middle of a packet", append(ngSection(binary.LittleEndian), le32(99)...)},
 	{"ng-no-interface", "packet 1: pcapng: a packet of interface 3, which is not described", append(ngSection(binary.LittleEndian), ngEnhanced(binary.LittleEndian, 3, 0, nil)...)},
@@ -145,7 +145,7 @@ func TestRefusals(t *testing.T) {
 	assert.Equal(t, usage, stderr.String())
 }
 
-// fullDisk takes n octets.
+// fullDisk takes n bytes.
 type fullDisk struct{ n int }
 
 func (d *fullDisk) Write(b []byte) (int, error) {
@@ -155,7 +155,7 @@ func (d *fullDisk) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A disk that is full is noticed, at the latest by the last octet.
+// A disk that is full is noticed, at the latest by the last byte.
 func TestFullDisk(t *testing.T) {
 	b := newBench(t, goldenConf)
 	packet := packettest.IP(packettest.From4(), packettest.UDP(1, 2, make([]byte, 1000)))

@@ -26,11 +26,11 @@ import (
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
-const usage = `Usage: nat64-pcap [-c FILE] [-mtu OCTETS] IN OUT
+const usage = `Usage: nat64-pcap [-c FILE] [-mtu BYTES] IN OUT
 Translate a capture file (pcap or pcapng) between IPv6 and IPv4 as tayga would.
 
   -c FILE      the configuration (default /etc/tayga.conf)
-  -mtu OCTETS  MTU of the device that is not there (default 1500)
+  -mtu BYTES   MTU of the simulated TUN device (default 1500)
 
 OUT holds packets without a link header. It is pcapng if its name ends in
 .pcapng, else pcap. - stands for standard input and standard output.

@@ -297,13 +297,13 @@ func TestSummary(t *testing.T) {
 	b := newBench(t, goldenConf)
 	said, status := b.tool(file, "out.pcap")
 	require.Equal(t, 0, status, said)
-	assert.Equal(t, `4to6  forward  translated                1 packets  1428 octets
-4to6  reply    hop-limit                 1 packets  1428 octets
-4to6  split    translated                1 packets  1428 octets
-6to4  forward  translated                2 packets  2896 octets
-6to4  reply    no-source                 1 packets  1448 octets
--     skipped  not-ip                    1 packets  20 octets
--     skipped  cut-short-by-the-capture  1 packets  100 octets
+	assert.Equal(t, `4to6  forward  translated                1 packets  1428 bytes
+4to6  reply    hop-limit                 1 packets  1428 bytes
+4to6  split    translated                1 packets  1428 bytes
+6to4  forward  translated                2 packets  2896 bytes
+6to4  reply    no-source                 1 packets  1448 bytes
+-     skipped  not-ip                    1 packets  20 bytes
+-     skipped  cut-short-by-the-capture  1 packets  100 bytes
 8 packets in, 7 packets out
 `, said)
 	list, _ := b.packets("out.pcap")

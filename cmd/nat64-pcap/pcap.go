@@ -13,7 +13,7 @@ const (
 	magicNano  = 0xa1b23c4d
 )
 
-// A pcapReader reads the format of draft-ietf-opsawg-pcap: a header of 24 octets,
+// A pcapReader reads the format of draft-ietf-opsawg-pcap: a header of 24 bytes,
 // then a header of 16 in front of each packet.
 type pcapReader struct {
 	r     *bufio.Reader

@@ -109,7 +109,7 @@ const blockFrame = 12
 
 func checkSize(size uint32) error {
 	if size < blockFrame || size%4 != 0 {
-		return fmt.Errorf("pcapng: a block of %d octets", size)
+		return fmt.Errorf("pcapng: a block of %d bytes", size)
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (n *ngReader) section() error {
 		return err
 	}
 	if size < uint32(len(h)) {
-		return fmt.Errorf("pcapng: a block of %d octets", size)
+		return fmt.Errorf("pcapng: a block of %d bytes", size)
 	}
 	return skip(n.r, int64(size)-int64(len(h)))
 }

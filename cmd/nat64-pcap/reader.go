@@ -24,7 +24,7 @@ type reader interface {
 }
 
 // The readers are our own: pcapgo's panics for a time resolution that no clock
-// has, allocates what a file of thirty octets asks for, and keeps 8 of the 16
+// has, allocates what a file of thirty bytes asks for, and keeps 8 of the 16
 // bits of a link type, of which Linux cooked mode 2 needs 9.
 
 // maxFrame is the largest frame that is believed in: libpcap's own limit for a
@@ -33,7 +33,7 @@ const maxFrame = 1 << 18
 
 var errTruncated = errors.New("the file ends in the middle of a packet")
 
-// newReader finds out by its first four octets what kind of capture b is.
+// newReader finds out by its first four bytes what kind of capture b is.
 func newReader(b *bufio.Reader) (reader, error) {
 	magic, err := b.Peek(4)
 	if err == io.EOF {
@@ -68,7 +68,7 @@ func read(r io.Reader, b []byte) error {
 	return err
 }
 
-// skip reads n octets and forgets them.
+// skip reads n bytes and forgets them.
 func skip(r io.Reader, n int64) error {
 	_, err := io.CopyN(io.Discard, r, n)
 	if err == io.EOF {
@@ -77,7 +77,7 @@ func skip(r io.Reader, n int64) error {
 	return err
 }
 
-// grow returns b with a length of n octets, in the same memory if that is large
+// grow returns b with a length of n bytes, in the same memory if that is large
 // enough. n must have been checked against maxFrame.
 func grow(b []byte, n int) []byte {
 	if cap(b) < n {
@@ -87,5 +87,5 @@ func grow(b []byte, n int) []byte {
 }
 
 func tooLong(n uint32) error {
-	return fmt.Errorf("a packet of %d octets, more than the %d that a capture can hold", n, maxFrame)
+	return fmt.Errorf("a packet of %d bytes, more than the %d that a capture can hold", n, maxFrame)
 }

@@ -10,9 +10,9 @@ import (
 // and reason that has occurred, and for packets that were not translated at all.
 func (x *converter) summary(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(from, verdict, reason any, packets, octets uint64) {
+	line := func(from, verdict, reason any, packets, size uint64) {
 		if packets > 0 {
-			fmt.Fprintf(t, "%v\t%v\t%v\t%d packets\t%d octets\n", from, verdict, reason, packets, octets)
+			fmt.Fprintf(t, "%v\t%v\t%v\t%d packets\t%d bytes\n", from, verdict, reason, packets, size)
 		}
 	}
 	s := x.gateway.Stats().Packets

@@ -184,7 +184,7 @@ func (d *daemon) handle(signals <-chan os.Signal, links <-chan tun.Link, failed 
 		select {
 		case <-look.C:
 			if n := d.refused(); n > refused {
-				d.log.warningf("Tun device %s: the kernel refused %d packets", d.dev.Name(), n-refused)
+				d.log.warningf("Tun device %s: %d packets could not be written", d.dev.Name(), n-refused)
 				refused = n
 			}
 			d.reportForeign(time.Now())

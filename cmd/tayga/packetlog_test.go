@@ -12,9 +12,9 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// IP headers, and the first octets behind them.
+// IP headers, and the first bytes behind them.
 var (
-	// UDP, 192.0.2.1 to 198.51.100.7, 28 octets.
+	// UDP, 192.0.2.1 to 198.51.100.7, 28 bytes.
 	udp4 = []byte{0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7, 0, 1, 0, 2, 0, 8, 0, 0}
 	// TCP behind a Hop-by-Hop Options and a Fragment Header, 2001:db8::1 to
 	// 2001:db8::2, payload length 24.
@@ -149,7 +149,7 @@ func TestPacketLogAllocatesNothing(t *testing.T) {
 }
 
 func TestTransport6IsBounded(t *testing.T) {
-	endless := make([]byte, 1<<16) // Hop-by-Hop Options of 8 octets, for ever
+	endless := make([]byte, 1<<16) // Hop-by-Hop Options of 8 bytes, for ever
 	assert.Zero(t, transport6(0, endless))
 	for n := range 17 { // cut short
 		assert.Zero(t, transport6(0, tcp6[40 : 40+n][:min(n, 15)]))

@@ -108,7 +108,7 @@ func (p *port) ask(t *testing.T, b []byte) (out [][]byte) {
 	}
 }
 
-// tosOfErrors is why ICMPv4 errors differ in one octet.
+// tosOfErrors is why ICMPv4 errors differ in one byte.
 const tosOfErrors = "errors carry the precedence of network control: RFC 1812 §4.3.2.5"
 
 // answered is why TAYGA drops silently what this one answers.
@@ -146,7 +146,7 @@ var sideCases = []struct {
 	{"4to6/middle-fragment", IP(Header{Src: H4, Dst: M4, ID: 5, MF: true, Off8: 100}, Raw(17, Bytes(800, 0))), ""},
 	{"4to6/last-fragment", IP(Header{Src: H4, Dst: M4, ID: 5, Off8: 100}, Raw(17, Bytes(33, 0))), ""},
 	{"4to6/bad-udp-checksum", Edit(IP(From4(), UDP(1, 2, Bytes(9, 0))), func(b []byte) { b[26] ^= 1 }), ""},
-	{"4to6/surplus-octets", append(IP(From4(), UDP(1, 2, Bytes(9, 0))), 1, 2, 3), ""},
+	{"4to6/surplus-bytes", append(IP(From4(), UDP(1, 2, Bytes(9, 0))), 1, 2, 3), ""},
 	{"4to6/ttl-2", IP(Header{Src: H4, Dst: M4, DF: true, TTL: 2}, UDP(1, 2, nil)), ""},
 	{"4to6/lease", IP(Header{Src: H4, Dst: netip.MustParseAddr("10.64.0.9"), DF: true}, UDP(1, 2, nil)), tosOfErrors},
 
@@ -219,7 +219,7 @@ var sideCases = []struct {
 	{"6to4/hop-by-hop-1400", IP(From6(), HopByHop(8, UDP(1, 2, Bytes(1400, 0)))), ""},
 	{"6to4/destination-options-1400", IP(From6(), DestOpts(8, UDP(1, 2, Bytes(1400, 0)))), ""},
 	{"6to4/bad-tcp-checksum", flip(IP(From6(), TCP(1, 2, Bytes(1400, 0))), 57), ""},
-	{"6to4/surplus-octets", append(IP(From6(), UDP(1, 2, Bytes(1400, 0))), 1, 2, 3), ""},
+	{"6to4/surplus-bytes", append(IP(From6(), UDP(1, 2, Bytes(1400, 0))), 1, 2, 3), ""},
 	{"6to4/lease-answered", IP(Header{Src: H4, Dst: netip.MustParseAddr("10.64.0.255"), DF: true}, UDP(1, 2, nil)), tosOfErrors},
 
 	{"6to4/hop-limit-1", IP(Header{Src: M6, Dst: H4in6, TTL: 1}, UDP(1, 2, nil)), ""},
@@ -300,7 +300,7 @@ func TestPacketsSideBySide(t *testing.T) {
 }
 
 // normal prints packets without what may have any value: of unfragmented IPv4
-// packets the identification and, up to 1260 octets, DF, which TAYGA 0.9.2 sets
+// packets the identification and, up to 1260 bytes, DF, which TAYGA 0.9.2 sets
 // or not depending on what it has seen before (RFC 7915 §5.1 says clear); and the
 // checksums over them.
 func normal(packets [][]byte) string {
@@ -310,7 +310,7 @@ func normal(packets [][]byte) string {
 		if mask4(b) && b[9] == 1 && len(b) > 28 && (b[20] == 3 || b[20] == 11 || b[20] == 12) && mask4(b[28:]) {
 			b[22], b[23] = 0, 0
 		}
-		fmt.Fprintf(&s, "%d octets\n%s", len(b), hex.Dump(b[:min(len(b), 160)]))
+		fmt.Fprintf(&s, "%d bytes\n%s", len(b), hex.Dump(b[:min(len(b), 160)]))
 		if len(b) > 160 {
 			fmt.Fprintf(&s, "… %x\n", b[160:])
 		}

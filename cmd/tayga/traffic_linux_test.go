@@ -204,14 +204,14 @@ func TestReloadUnderTraffic(t *testing.T) {
 }
 
 // setReceiveBuffer makes room for what arrives while the test is not scheduled.
-func setReceiveBuffer(conn *net.UDPConn, octets int) error {
+func setReceiveBuffer(conn *net.UDPConn, size int) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var set error
 	err = raw.Control(func(fd uintptr) {
-		set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, 33 /* SO_RCVBUFFORCE */, octets)
+		set = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, 33 /* SO_RCVBUFFORCE */, size)
 	})
 	if err != nil {
 		return err

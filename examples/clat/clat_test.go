@@ -161,7 +161,7 @@ func TestReadReplies(t *testing.T) {
 		assert.NoError(t, packettest.Check(b))
 	}
 	assert.Equal(t, []byte{3, 4}, dev.got[0][20:22], "fragmentation needed")
-	assert.Equal(t, []byte{0x05, 0x78}, dev.got[0][26:28], "1400 octets fit")
+	assert.Equal(t, []byte{0x05, 0x78}, dev.got[0][26:28], "1400 bytes fit")
 	assert.Equal(t, []byte{0, 0}, dev.got[1][20:22], "echo reply")
 }
 

@@ -25,7 +25,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	packetsDesc  = desc("packets_total", "Packets that came in, by what became of them.", "direction", "verdict", "reason")
-	bytesDesc    = desc("bytes_total", "Octets of these packets as they came in, IP headers included.", "direction", "verdict", "reason")
+	bytesDesc    = desc("bytes_total", "Bytes of these packets as they came in, IP headers included.", "direction", "verdict", "reason")
 	heldBackDesc = desc("icmp_errors_held_back_total", "ICMP errors that the rate limit kept from being sent.")
 	mtuHeldDesc  = desc("icmp_mtu_errors_held_back_total", "Those among them that would have told an MTU.")
 

@@ -48,7 +48,7 @@ func TestCollector(t *testing.T) {
 # TYPE steppe_packets_total counter
 steppe_packets_total{direction="4to6",reason="translated",verdict="forward"} 10
 steppe_packets_total{direction="6to4",reason="bad-header",verdict="drop"} 1
-# HELP steppe_bytes_total Octets of these packets as they came in, IP headers included.
+# HELP steppe_bytes_total Bytes of these packets as they came in, IP headers included.
 # TYPE steppe_bytes_total counter
 steppe_bytes_total{direction="4to6",reason="translated",verdict="forward"} 1000
 steppe_bytes_total{direction="6to4",reason="bad-header",verdict="drop"} 20

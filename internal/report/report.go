@@ -32,7 +32,7 @@ func (r *Report) Note(s string) {
 	fmt.Fprintf(r.W, "     %s\n", s)
 }
 
-// longest is where the reason of a failure is cut, in octets: it may quote all
+// longest is where the reason of a failure is cut, in bytes: it may quote all
 // that a program has printed.
 const longest = 4000
 

@@ -13,15 +13,15 @@ import (
 
 // What the packets' loop calls, on something that costs next to nothing.
 var benched = map[string]func(fd int) error{
-	"read":  func(fd int) error { _, err := unix.Read(fd, octet); return err },
-	"write": func(fd int) error { _, err := unix.Write(fd, octet); return err },
+	"read":  func(fd int) error { _, err := unix.Read(fd, one); return err },
+	"write": func(fd int) error { _, err := unix.Write(fd, one); return err },
 	"poll":  func(fd int) error { pollFd[0].Fd = int32(fd); _, err := unix.Poll(pollFd, -1); return err },
 	// For this one the filter has to run.
 	"fcntl": func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); return err },
 }
 
 var (
-	octet  = make([]byte, 1)
+	one    = make([]byte, 1)
 	pollFd = []unix.PollFd{{Events: unix.POLLIN}}
 )
 

@@ -64,7 +64,7 @@ type Device struct {
 	Repaired int `json:"settings_repaired"`
 }
 
-// A Count counts packets and their octets as they came in, IP headers included.
+// A Count counts packets and their bytes as they came in, IP headers included.
 type Count struct {
 	Direction string `json:"direction"` // 4to6, 6to4, none
 	Verdict   string `json:"verdict"`   // forward, reply, split, drop

@@ -84,13 +84,13 @@ func TestTable(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, r.WriteTable(&b))
 	assert.Equal(t, `tayga 1.0 (steppe), process 42, /etc/tayga.conf, up 1d1m1s
-device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, packets that the kernel refused: 3
+device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, write errors: 3
 maps: 1 in the configuration, 2 in the map-file; reloads: 4, and 1 that failed
 dynamic pool: 254 addresses, 1 held, 2 dormant, 3 requests refused
 ICMP errors held back by the rate limit: 5
 path MTU errors among them: 2
 
-direction  verdict  reason                        packets              octets
+direction  verdict  reason                        packets               bytes
 4to6       all                                         11                1020
 4to6       forward  translated                         10                1000
 4to6       drop     no-destination                      1                  20

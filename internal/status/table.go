@@ -73,7 +73,7 @@ func (t *table) leftOut(n int) {
 // counts writes a line for each counter, and the sum above those of a direction.
 func (t *table) counts(counts []Count) {
 	const form = "%-9s  %-7s  %-20s  %15v  %18v"
-	t.line(form, "direction", "verdict", "reason", "packets", "octets")
+	t.line(form, "direction", "verdict", "reason", "packets", "bytes")
 	for i := 0; i < len(counts); {
 		sum := Count{Direction: counts[i].Direction}
 		n := i
@@ -110,7 +110,7 @@ func (d *Device) words() string {
 	for _, n := range d.Refused {
 		refused += n
 	}
-	return fmt.Sprintf("device %s: %s, MTU %d, workers: %d, offloads: %s, packets that the kernel refused: %d",
+	return fmt.Sprintf("device %s: %s, MTU %d, workers: %d, offloads: %s, write errors: %d",
 		name, state, d.MTU, d.Workers, offloads, refused)
 }
 

@@ -39,7 +39,7 @@ func ParseWhat(s string) (What, error) {
 const requestLen = 16
 
 // errUnknown is what a client is told whose request makes no sense.
-var errUnknown = fmt.Errorf("unknown request: send summary, leases or maps, padded with blanks to %d octets, and a line feed", requestLen-1)
+var errUnknown = fmt.Errorf("unknown request: send summary, leases or maps, padded with blanks to %d bytes, and a line feed", requestLen-1)
 
 func encodeRequest(w What) []byte {
 	return fmt.Appendf(nil, "%-*s\n", requestLen-1, w)

@@ -94,7 +94,7 @@ func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
 	return kept, rep.done()
 }
 
-// usualLine is about how many octets a line of a map-file has.
+// usualLine is about how many bytes a line of a map-file has.
 const usualLine = 48
 
 // Prefixes as keys without pointers: a million of them are no work for the

@@ -12,8 +12,8 @@ import (
 
 // Limits of a file.
 const (
-	maxFile  = 128 << 20 // octets; two million maps
-	maxLine  = 64 << 10  // octets
+	maxFile  = 128 << 20 // bytes; two million maps
+	maxLine  = 64 << 10  // bytes
 	maxWords = 10        // words before a comment, directive included
 	// TAYGA stops at lines longer than this, line feed included.
 	taygaLine = 510

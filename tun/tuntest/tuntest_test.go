@@ -44,7 +44,7 @@ func read(t *testing.T, q *Queue, room int) (got []string) {
 		require.Zero(t, p.Result)
 		got = append(got, string(p.Bytes()))
 		rest := append(bytes.Clone(p.Buf[:p.Off]), p.Buf[p.Off+p.Len:]...)
-		require.Equal(t, len(rest), bytes.Count(rest, []byte{0xa5}), "octets outside the window")
+		require.Equal(t, len(rest), bytes.Count(rest, []byte{0xa5}), "bytes outside the window")
 	}
 	return got
 }

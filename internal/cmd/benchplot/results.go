@@ -115,9 +115,9 @@ func (l *load) title() string {
 		}
 		return "TCP " + v["dir"] + ", " + v["streams"] + " streams"
 	case "udp":
-		return "UDP " + v["dir"] + ", " + v["size"] + " octets"
+		return "UDP " + v["dir"] + ", " + v["size"] + " bytes"
 	case "request":
-		return "request of " + v["size"] + " octet"
+		return "request of " + v["size"] + " byte"
 	}
 	return l.name
 }

@@ -38,9 +38,9 @@ func (r *results) targets() (all []target) {
 		add("TCP "+dir+", one stream, against kernel forwarding", "≥", 0.80, "%.2f ×", ratio(one, "kernel", "bit/s"))
 		add("TCP "+dir+", four streams, against Debian's tayga", "≥", 10, "%.1f ×",
 			ratio("load=tcp/dir="+dir+"/streams=4", "tayga", "bit/s"))
-		add("UDP "+dir+", 64 octets delivered, against Debian's tayga", "≥", 1.5, "%.2f ×",
+		add("UDP "+dir+", 64 bytes delivered, against Debian's tayga", "≥", 1.5, "%.2f ×",
 			ratio("load=udp/dir="+dir+"/size=64", "tayga", "packets/s"))
-		add("UDP "+dir+", 1,400 octets delivered, against Debian's tayga", "≥", 1.3, "%.2f ×",
+		add("UDP "+dir+", 1,400 bytes delivered, against Debian's tayga", "≥", 1.3, "%.2f ×",
 			ratio("load=udp/dir="+dir+"/size=1400", "tayga", "packets/s"))
 		add("TCP "+dir+", CPU seconds per GB, against Debian's tayga", "≤", 0.125, "%.3f ×", ratio(one, "tayga", "cpu-s/GB"))
 	}
@@ -50,9 +50,9 @@ func (r *results) targets() (all []target) {
 		of := func(size string) float64 { // what is measured includes putting the packet back
 			return r.median("Translate/dir="+dir+"/proto=tcp/kind=plain/size="+size, "ns/op") - r.median("Restore", "ns/op")
 		}
-		add("Translate "+dir+", TCP, 64 octets, less Restore", "≤", 30, "%.1f ns", of("64"))
+		add("Translate "+dir+", TCP, 64 bytes, less Restore", "≤", 30, "%.1f ns", of("64"))
 		add("… its allocations", "≤", 0, "%.0f", r.median("Translate/dir="+dir+"/proto=tcp/kind=plain/size=64", "allocs/op"))
-		add("… 1,400 octets, against 64", "≤", 1.10, "%.2f ×", of("1400")/of("64"))
+		add("… 1,400 bytes, against 64", "≤", 1.10, "%.2f ×", of("1400")/of("64"))
 		add("… super-packet of 64 KiB, against 64", "≤", 1.25, "%.2f ×", of("64KiB/gso=1400")/of("64"))
 		table := func(maps int) float64 {
 			return r.median(fmt.Sprintf("Table/dir=%s/maps=%d/workers=1", dir, maps), "ns/op")

@@ -105,12 +105,12 @@ func (x *lab) udpFragments() (string, error) {
 	figures := fmt.Sprintf("%d IPv6 fragments became %d of IPv4, %d IPv4 fragments became %d of IPv6",
 		out6, out4, in4, in6)
 	if out6 < 3 || out4 < 3 || in4 < 3 || in6 < 3 {
-		return "", fmt.Errorf("%s: too few for 4000 octets", figures)
+		return "", fmt.Errorf("%s: too few for 4000 bytes", figures)
 	}
-	return fmt.Sprintf("4000 octets each way, byte for byte; %s; %s", figures, ms(res.RTT)), nil
+	return fmt.Sprintf("4000 bytes each way, byte for byte; %s; %s", figures, ms(res.RTT)), nil
 }
 
-// bigPing sends an echo request of 4,000 octets. RFC 7915 §1.2 has ICMP fragments
+// bigPing sends an echo request of 4,000 bytes. RFC 7915 §1.2 has ICMP fragments
 // dropped, because their checksum covers a length that no fragment tells. So the
 // links take the request and its reply whole, and it is the translator itself
 // that cuts the reply: with DF clear it has to fit the lowest IPv6 MTU (§4).
@@ -130,7 +130,7 @@ func (x *lab) bigPing() (string, error) {
 		return "", fmt.Errorf("%d IPv6 and %d IPv4 fragments out, %d IPv4 and %d IPv6 fragments in; only the last are right",
 			out6, out4, in4, in6)
 	}
-	return fmt.Sprintf("%d octets to %v and back in %d IPv6 fragments, %s", size, reply.From, in6, ms(reply.RTT)), nil
+	return fmt.Sprintf("%d bytes to %v and back in %d IPv6 fragments, %s", size, reply.From, in6, ms(reply.RTT)), nil
 }
 
 // watch runs f and returns the packets that passed the client's link and the IPv4
@@ -218,7 +218,7 @@ func (x *lab) pathMTUControl() (string, error) {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return "", err
 	}
-	return fmt.Sprintf("without the ICMP error of the %d-octet link the upload stalls (%v)", narrowMTU, wait), nil
+	return fmt.Sprintf("without the ICMP error of the %d-byte link the upload stalls (%v)", narrowMTU, wait), nil
 }
 
 // pathMTU sends full segments into a link that is too narrow for them. They get

@@ -30,7 +30,7 @@ func (x *trial) underTraffic(rounds int, do func(b *testbed.Bed, traffic *testbe
 		err = x.seen(b, leases)
 	}
 	err = errors.Join(err, traffic.Stop())
-	x.octets += traffic.Octets.Load()
+	x.bytes += traffic.Bytes.Load()
 	if err != nil {
 		return 0, err
 	}

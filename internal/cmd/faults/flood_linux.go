@@ -16,7 +16,7 @@ import (
 
 const (
 	floodRate = 25000    // packets a second at most: a million within a minute
-	spare     = 32 << 20 // octets of memory that anything may cost, garbage too
+	spare     = 32 << 20 // bytes of memory that anything may cost, garbage too
 	workers   = 2
 	errorRate = 100 // originated ICMP errors a second and worker, and how many
 	burst     = 50  // at once: translate.Config.ErrorRate, ErrorBurst
@@ -86,7 +86,7 @@ func (g *siege) prepare() (err error) {
 }
 
 // lifted is the end: all that was there before is there, and memory has not
-// grown. It returns the growth in octets.
+// grown. It returns the growth in bytes.
 func (g *siege) lifted(x *trial) (grown int64, err error) {
 	after, err := g.Usage()
 	if err := errors.Join(err, x.seen(g.Bed, g.leases), g.Check()); err != nil {
@@ -98,7 +98,7 @@ func (g *siege) lifted(x *trial) (grown int64, err error) {
 	return grown, nil
 }
 
-func mib(octets int64) string { return fmt.Sprintf("%.1f MiB", float64(octets)/(1<<20)) }
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // against floods with n packets, half of them from either side, and says what one
 // costs the binary, and a plain one that is forwarded.
@@ -149,9 +149,9 @@ func (x *trial) spoofed() (string, error) {
 	defer done()
 	traffic := g.StartTraffic(1 << 20)
 	rate := func(f func() error) (float64, error) {
-		before, begin := traffic.Octets.Load(), time.Now()
+		before, begin := traffic.Bytes.Load(), time.Now()
 		err := f()
-		return float64(traffic.Octets.Load()-before) / time.Since(begin).Seconds(), err
+		return float64(traffic.Bytes.Load()-before) / time.Since(begin).Seconds(), err
 	}
 	pause := func() error { time.Sleep(time.Duration(x.n(4, 1)) * time.Second); return traffic.Err() }
 	sources := x.n(1_000_000, 30_000)
@@ -170,7 +170,7 @@ func (x *trial) spoofed() (string, error) {
 	said := strings.Count(g.Process.OutputFrom(from), "\n")
 	last, err3 := rate(pause)
 	err = errors.Join(err1, err2, err3, traffic.Stop())
-	x.octets += traffic.Octets.Load()
+	x.bytes += traffic.Bytes.Load()
 	if err != nil {
 		return "", err
 	}
@@ -309,7 +309,7 @@ func (g *siege) look(f func() error) (n int, err error) {
 
 // noise pours packets of chance into the device itself, past the routing of the
 // kernel, which would not let most of them by: nearly valid ones, for mappings of
-// many kinds, and such with octets changed.
+// many kinds, and such with bytes changed.
 func (x *trial) noise() (string, error) {
 	lines := []string{"log drop reject icmp self dyn"}
 	setup := packettest.Setups()[1] // with all kinds of maps

@@ -133,7 +133,7 @@ func (x *trial) signalStorm() (string, error) {
 			x.storm(b)
 		}
 		err = errors.Join(traffic.AwaitTransfers(4), b.Alive(), x.seen(b, leases), traffic.Stop())
-		x.octets += traffic.Octets.Load()
+		x.bytes += traffic.Bytes.Load()
 		if err != nil {
 			return "", err
 		}
@@ -216,7 +216,7 @@ func (x *trial) logStuck() (string, error) {
 	x.inputs += int64(signals)
 	leases, err := lease(b, 0, 50)
 	err = errors.Join(err, traffic.AwaitTransfers(8), x.seen(b, leases), traffic.Stop(), b.Stop())
-	x.octets += traffic.Octets.Load()
+	x.bytes += traffic.Bytes.Load()
 	if err != nil {
 		return "", err
 	}
@@ -261,7 +261,7 @@ func (x *trial) slowReader() (string, error) {
 		time.Sleep(rand.N(20 * time.Millisecond))
 	}
 	err = errors.Join(traffic.AwaitTransfers(4), traffic.Stop(), x.seen(b, leases), b.Check())
-	x.octets += traffic.Octets.Load()
+	x.bytes += traffic.Bytes.Load()
 	if err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ type trial struct {
 	inputs int64 // packets, signals and files that the binary was given to bear
 	leases int64 // that were looked for after a fault
 	lost   int64 // of these
-	octets int64 // of TCP that arrived whole during faults
+	bytes  int64 // of TCP that arrived whole during faults
 }
 
 // run runs the faults and reports whether all were survived. It leaves nothing
@@ -79,7 +79,7 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 		r.Note(fmt.Sprintf("the machine stood still for %v meanwhile, which breaks connections", still.Longest()))
 	}
 	fmt.Fprintf(w, "faults: %d survived, %d failed; inputs %s; leases looked for %s, lost: %d; TCP whole %s MiB; %.0f s\n",
-		r.Passed, r.Failed, thousands(x.inputs), thousands(x.leases), x.lost, thousands(x.octets>>20), time.Since(begin).Seconds())
+		r.Passed, r.Failed, thousands(x.inputs), thousands(x.leases), x.lost, thousands(x.bytes>>20), time.Since(begin).Seconds())
 	return r.Failed == 0
 }
 

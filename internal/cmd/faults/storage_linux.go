@@ -22,7 +22,7 @@ import (
 // a file descriptor of this program, and it is gone when that is closed.
 type disk struct{ fd int }
 
-// newDisk makes a disk of so many octets.
+// newDisk makes a disk of so many bytes.
 func newDisk(size int) (*disk, error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -291,7 +291,7 @@ var damages = []damage{
 	{"empty", func([]byte) []byte { return nil }, false},
 	{"cut", func(good []byte) []byte { return good[:rand.IntN(len(good))] }, false},
 	{"front-gone", func(good []byte) []byte { return good[rand.IntN(len(good)):] }, false},
-	{"octets", func(good []byte) []byte {
+	{"bytes", func(good []byte) []byte {
 		b := bytes.Clone(good)
 		for range 1 + rand.IntN(50) {
 			b[rand.IntN(len(b))] = byte(rand.Uint32())
@@ -420,7 +420,7 @@ func (x *trial) fileHuge() (string, error) {
 	return fmt.Sprintf("6 files of %d MiB, at most %d MiB of memory, %d without", size>>20, worst>>20, usual.Peak>>20), nil
 }
 
-// writeLines writes a file of so many octets, or a little more.
+// writeLines writes a file of so many bytes, or a little more.
 func writeLines(name string, size int, line func(i int) string) error {
 	f, err := os.Create(name)
 	if err != nil {

@@ -106,7 +106,7 @@ var mutants = []mutant{
 	{"fold-missing", "../internal/checksum/checksum.go",
 		"// 17 bits\n\ts = s>>16 + s&0xffff\n",
 		"// 17 bits\n"},
-	{"odd-octet-misplaced", "../internal/checksum/checksum.go",
+	{"odd-byte-misplaced", "../internal/checksum/checksum.go",
 		`s += uint64(b[0]) << 8`,
 		`s += uint64(b[0])`},
 	{"zero-checksum-sent", "rewrite.go",
@@ -219,10 +219,10 @@ var mutants = []mutant{
 		`if o[2] == classIfInfo && o[3]&roleMask != 0 {`},
 
 	// Addresses.
-	{"u-octet-filled", "rfc6052.go",
+	{"u-byte-filled", "rfc6052.go",
 		`v6.lo |= v << (64 - below) >> 8`,
 		`v6.lo |= v << (64 - below)`},
-	{"u-octet-read", "rfc6052.go",
+	{"u-byte-read", "rfc6052.go",
 		`addr4(a.lo<<8>>(64-below))`,
 		`addr4(a.lo>>(64-below))`},
 	{"shortest-prefix-first", "table.go",

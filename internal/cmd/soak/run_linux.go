@@ -41,7 +41,7 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 
 // A tally is what was done in all.
 type tally struct {
-	octets, transfers      atomic.Int64 // of TCP that arrived whole
+	bytes, transfers       atomic.Int64 // of TCP that arrived whole
 	echoes, pings          atomic.Int64 // small ones, that came back
 	lost                   atomic.Int64 // of these
 	large                  atomic.Int64 // datagrams that are cut on the way, and came back
@@ -53,7 +53,7 @@ type tally struct {
 
 func (t *tally) String() string {
 	return fmt.Sprintf("TCP %d MiB whole in %d transfers; echoes %d, pings %d, lost: %d; large datagrams %d; refused packets and fragments sent %d; leases %d, looked at %d times, changed: %d; reloads %d, MTUs %d; packets judged %d, not accounted for: 0",
-		t.octets.Load()>>20, t.transfers.Load(), t.echoes.Load(), t.pings.Load(), t.lost.Load(), t.large.Load(), t.poured.Load(),
+		t.bytes.Load()>>20, t.transfers.Load(), t.echoes.Load(), t.pings.Load(), t.lost.Load(), t.large.Load(), t.poured.Load(),
 		t.guests.Load(), t.seen.Load(), t.changed.Load(), t.reloads.Load(), t.mtus.Load(), t.judged.Load())
 }
 
@@ -95,7 +95,7 @@ func (s *soak) half(ctx context.Context, o options, offload string) (figures str
 	usage := s.watchUsage(o.time / 2)
 	s.tasks.Wait()
 	s.fail(traffic.Stop())
-	s.octets.Add(traffic.Octets.Load())
+	s.bytes.Add(traffic.Bytes.Load())
 	s.transfers.Add(traffic.Transfers.Load())
 
 	s.fail(s.Alive())

@@ -19,7 +19,7 @@ import (
 )
 
 // testDeviceMTU changes the MTU of the device under the running binary. The
-// largest IPv4 packet that may not be cut is 20 octets smaller; what is larger
+// largest IPv4 packet that may not be cut is 20 bytes smaller; what is larger
 // is answered by the translator, since it is no larger than the device itself
 // and so of no concern to the kernel. The pings are between hosts whose path MTU
 // the transfers do not need.
@@ -32,7 +32,7 @@ func (x *lab) testDeviceMTU(t *testing.T) {
 		for _, size := range []int{mtu - 19, mtu} {
 			var wrong *netlab.ICMPError
 			_, err = x.old4.Ping(host6.v4, netlab.Echo{Size: size - headers, DontFragment: true})
-			require.ErrorAs(t, err, &wrong, "%d octets, device with MTU %d", size, mtu)
+			require.ErrorAs(t, err, &wrong, "%d bytes, device with MTU %d", size, mtu)
 			assert.Equal(t, tayga4, wrong.From)
 			assert.Equal(t, mtu-20, wrong.MTU)
 		}
@@ -89,7 +89,7 @@ func digest(c net.Conn) {
 
 // A stream sends until it is told to stop, and then the length of a transfer.
 type stream struct {
-	going chan struct{} // closed when the first octets have gone, or none will
+	going chan struct{} // closed when the first bytes have gone, or none will
 	done  chan error
 }
 

@@ -37,7 +37,7 @@ func (x *lab) testPing(t *testing.T) {
 // translator to what every IPv6 link carries, and put together by the host.
 func (x *lab) testPing4000(t *testing.T) {
 	const size = 4000
-	const pieces = 4 // of 1232 octets, for 8 of the header and the data
+	const pieces = 4 // of 1232 bytes, for 8 of the header and the data
 	for _, c := range []struct {
 		name           string
 		from           *netlab.Host

@@ -54,5 +54,5 @@ func TestRaces(t *testing.T) {
 	for _, what := range []string{"Reloaded ", "assigned", "dormant", "has an MTU of 1400 now"} {
 		require.Greater(t, strings.Count(said, what), 3, what)
 	}
-	t.Logf("%d transfers, %d MiB", tr.Transfers.Load(), tr.Octets.Load()>>20)
+	t.Logf("%d transfers, %d MiB", tr.Transfers.Load(), tr.Bytes.Load()>>20)
 }

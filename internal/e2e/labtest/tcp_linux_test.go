@@ -103,8 +103,8 @@ func (x *lab) checkLarge(t *testing.T, packets []netlab.Packet, mtu int, whole b
 // A segment is a TCP segment with data.
 type segment struct {
 	seq  uint32
-	n    int // octets of data
-	opts int // octets of options
+	n    int // bytes of data
+	opts int // bytes of options
 	df   bool
 }
 
@@ -152,7 +152,7 @@ func full(t *testing.T, list []segment, mss int) {
 			whole += s.n
 		}
 	}
-	assert.Greater(t, whole*4, all*3, "%d of %d octets are in segments of %d", whole, all, mss)
+	assert.Greater(t, whole*4, all*3, "%d of %d bytes are in segments of %d", whole, all, mss)
 }
 
 // same checks that what came out is what went in, neither merged nor cut. What
@@ -169,6 +169,6 @@ func same(t *testing.T, in, out []segment) {
 	}
 	require.NotEmpty(t, out)
 	for _, s := range out {
-		require.True(t, seen[key{s.seq, s.n}], "segment of %d octets at %d went in otherwise", s.n, s.seq)
+		require.True(t, seen[key{s.seq, s.n}], "segment of %d bytes at %d went in otherwise", s.n, s.seq)
 	}
 }

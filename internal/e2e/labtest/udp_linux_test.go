@@ -12,7 +12,7 @@ import (
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
-const maxUDP = 8000 // octets of payload
+const maxUDP = 8000 // bytes of payload
 
 // boundaries are the sizes of payload at which something begins to be different,
 // with their neighbours: packets that just fit a limit, and datagrams that just
@@ -22,7 +22,7 @@ func boundaries() (sizes []int) {
 	for _, limit := range []int{maxClearDF, 1280, 1300, 1480, 1500} {
 		at = append(at, limit-28, limit-48, limit-56) // IPv4, IPv6, IPv6 with Fragment Header
 	}
-	// What a fragment holds: IPv6 of 1280 and of 1500 octets, IPv4 of 1500.
+	// What a fragment holds: IPv6 of 1280 and of 1500 bytes, IPv4 of 1500.
 	for _, room := range []int{1232, 1448, 1480} {
 		for n := room; n < maxUDP; n += room {
 			at = append(at, n-8)

@@ -97,7 +97,7 @@ func (x *lab) fault4() func(*packet) error {
 			}
 		}
 		if p.df != want {
-			return fmt.Errorf("DF is %t in a packet of %d octets", p.df, len(p.ip))
+			return fmt.Errorf("DF is %t in a packet of %d bytes", p.df, len(p.ip))
 		}
 		return nil
 	}
@@ -111,7 +111,7 @@ func fault6(p *packet) error {
 	case p.atomic:
 		return errors.New("atomic fragment")
 	case p.fragment && len(p.ip) > 1280:
-		return fmt.Errorf("fragment of %d octets", len(p.ip))
+		return fmt.Errorf("fragment of %d bytes", len(p.ip))
 	}
 	return nil
 }

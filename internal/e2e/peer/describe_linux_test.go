@@ -42,7 +42,7 @@ func describeAll(pkts [][]byte) string {
 }
 
 // describe says what a packet is: addresses, what its headers say if it is out
-// of the ordinary, its transport protocol, and the number of its octets. Packets
+// of the ordinary, its transport protocol, and the number of its bytes. Packets
 // quoted in ICMP errors follow in parentheses.
 func describe(b []byte) string {
 	switch {
@@ -81,7 +81,7 @@ func describe4(b []byte) string {
 	if n > len(b) {
 		return s + " cut"
 	}
-	return s + describePayload(b[9], b[n:], first) + octets(len(b), binary.BigEndian.Uint16(b[2:]))
+	return s + describePayload(b[9], b[n:], first) + trailing(len(b), binary.BigEndian.Uint16(b[2:]))
 }
 
 func describe6(b []byte) string {
@@ -102,7 +102,7 @@ func describe6(b []byte) string {
 		s += fragment(word&^7, word&1 != 0)
 		proto, data, first = data[0], data[8:], word>>3 == 0
 	}
-	return s + describePayload(proto, data, first) + octets(len(b), 40+binary.BigEndian.Uint16(b[4:]))
+	return s + describePayload(proto, data, first) + trailing(len(b), 40+binary.BigEndian.Uint16(b[4:]))
 }
 
 func fragment(off uint16, more bool) string {
@@ -113,9 +113,9 @@ func fragment(off uint16, more bool) string {
 	return s
 }
 
-// octets tells the length of a packet, and what its header says if that is
+// bytes tells the length of a packet, and what its header says if that is
 // something else.
-func octets(n int, said uint16) string {
+func trailing(n int, said uint16) string {
 	if n == int(said) {
 		return fmt.Sprintf(" %d", n)
 	}

@@ -32,7 +32,7 @@ var same difference
 
 // The differences: what is laid down somewhere, and what is left open.
 var (
-	dontFragment    = difference{"dont-fragment", "7915-5-03", "sets DF in all that are no fragments", "clear it up to 1260 octets"}
+	dontFragment    = difference{"dont-fragment", "7915-5-03", "sets DF in all that are no fragments", "clear it up to 1260 bytes"}
 	identification  = difference{"identification", "7915-5.1-05", "numbers no packets, since all have DF set", "number all"}
 	precedence      = difference{"precedence", "1812-4.3.2.5-01", "sends errors with a TOS of 0", "with the precedence of network control"}
 	checksumZero    = difference{"checksum-becomes-zero", "768-0-01", "sends a UDP checksum that becomes 0", "send 0xffff"}

@@ -80,7 +80,7 @@ var from4 = []trial{
 		"nothing", "", same},
 	{"total-length-beyond", in(ip4(udp())[:40]),
 		"nothing", "", same},
-	{"octets-behind", in(append(ip4(udp()), 1, 2, 3)),
+	{"bytes-behind", in(append(ip4(udp()), 1, 2, 3)),
 		"H4in6>M6 udp 68", "", same},
 	{"reserved-flag", in(pt.Edit(ip4(udp()), func(b []byte) { b[6] |= 0x80 })),
 		"H4in6>M6 udp 68", "", same},

@@ -68,7 +68,7 @@ var from6 = []trial{
 		"nothing", "", same},
 	{"payload-length-beyond", in(ip6(udp())[:60]),
 		"nothing", "", same},
-	{"octets-behind", in(append(ip6(udp()), 1, 2, 3)),
+	{"bytes-behind", in(append(ip6(udp()), 1, 2, 3)),
 		"M4>H4 udp 48", "", same},
 	{"size-1260", in(ip6(pt.UDP(1, 2, sized(1232)))),
 		"M4>H4 udp 1260", "", same},

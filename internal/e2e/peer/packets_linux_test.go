@@ -40,7 +40,7 @@ func udp() pt.Payload     { return pt.UDP(1111, 2222, data) }
 func sized(n int) []byte  { return pt.Bytes(n, 0) }
 func request() pt.Payload { return pt.EchoRequest(7, 1, data) }
 
-// flip changes octet i of b.
+// flip changes byte i of b.
 func flip(b []byte, i int) []byte {
 	b[i] ^= 0x55
 	return b

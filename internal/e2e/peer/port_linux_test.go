@@ -22,7 +22,7 @@ import (
 const device = "nat64"
 
 // A port is a program that runs on a device, seen from the other end of that
-// device: what is sent there comes to the program octet by octet as it is, past
+// device: what is sent there comes to the program byte by byte as it is, past
 // the network stack and its opinions, and what the program writes is seen before
 // the kernel has looked at it.
 type port struct {
@@ -99,7 +99,7 @@ func (x *port) send(pkt []byte) {
 		proto = unix.ETH_P_IPV6
 	}
 	to := &unix.SockaddrLinklayer{Protocol: network(proto), Ifindex: x.index}
-	require.NoError(x.t, unix.Sendto(x.fd, pkt, 0, to), "send %d octets", len(pkt))
+	require.NoError(x.t, unix.Sendto(x.fd, pkt, 0, to), "send %d bytes", len(pkt))
 }
 
 // sentinel is who sends those Echo Requests.

@@ -13,7 +13,7 @@ import (
 )
 
 // A trial is what the two programs make of some packets, in the words of
-// describe. Usually that is the same, octet by octet.
+// describe. Usually that is the same, byte by byte.
 type trial struct {
 	name string
 	in   [][]byte
@@ -23,7 +23,7 @@ type trial struct {
 }
 
 // TestTraffic gives the same packets, under the same configuration, to both
-// programs and compares what comes out: octet by octet, but for what mask takes
+// programs and compares what comes out: byte by byte, but for what mask takes
 // away, about which the programs never agree. The trials of unmasked show what
 // that is.
 func TestTraffic(t *testing.T) {

@@ -21,7 +21,7 @@ type Capture struct {
 }
 
 // captureBuffer is how much the kernel may hold back while nobody reads, in
-// octets: enough for some ten thousand full-sized packets.
+// bytes: enough for some ten thousand full-sized packets.
 const captureBuffer = 64 << 20
 
 // Capture starts to collect all IPv4 and IPv6 packets that an interface sends or

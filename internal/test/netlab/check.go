@@ -98,9 +98,9 @@ func (c *checker) ipv4(ip *layers.IPv4) error {
 	case ip.Version != 4:
 		return fmt.Errorf("IP version %d", ip.Version)
 	case int(ip.Length) != len(c.whole):
-		return fmt.Errorf("IPv4 total length %d of %d octets", ip.Length, len(c.whole))
+		return fmt.Errorf("IPv4 total length %d of %d bytes", ip.Length, len(c.whole))
 	case int(ip.Length) != whole:
-		return fmt.Errorf("IPv4 header and payload have %d octets, not %d", whole, ip.Length)
+		return fmt.Errorf("IPv4 header and payload have %d bytes, not %d", whole, ip.Length)
 	case sum16(0, ip.Contents) != 0xffff:
 		return fmt.Errorf("IPv4 header checksum %04x", ip.Checksum)
 	case ip.Flags&layers.IPv4DontFragment != 0 && ip.Flags&layers.IPv4MoreFragments != 0:
@@ -108,7 +108,7 @@ func (c *checker) ipv4(ip *layers.IPv4) error {
 	case ip.Flags&layers.IPv4EvilBit != 0:
 		return errors.New("IPv4 reserved flag is set")
 	case ip.Flags&layers.IPv4MoreFragments != 0 && len(ip.Payload)%8 != 0:
-		return fmt.Errorf("IPv4 fragment of %d octets that is not the last", len(ip.Payload))
+		return fmt.Errorf("IPv4 fragment of %d bytes that is not the last", len(ip.Payload))
 	}
 	c.fragment = ip.FragOffset != 0 || ip.Flags&layers.IPv4MoreFragments != 0
 	c.done = ip.FragOffset != 0
@@ -123,7 +123,7 @@ func (c *checker) ipv6(ip *layers.IPv6) error {
 	case ip.Version != 6:
 		return fmt.Errorf("IP version %d", ip.Version)
 	case int(ip.Length) != len(c.whole)-40:
-		return fmt.Errorf("IPv6 payload length %d of %d octets", ip.Length, len(c.whole)-40)
+		return fmt.Errorf("IPv6 payload length %d of %d bytes", ip.Length, len(c.whole)-40)
 	}
 	c.pseudo = sum16(sum16(0, ip.SrcIP.To16()), ip.DstIP.To16())
 	c.payload = ip.Payload
@@ -134,7 +134,7 @@ func (c *checker) ipv6(ip *layers.IPv6) error {
 // leaves alone. An atomic fragment is a first one and whole (RFC 6946).
 func (c *checker) ipv6Fragment(f *layers.IPv6Fragment) error {
 	if f.MoreFragments && len(f.Payload)%8 != 0 {
-		return fmt.Errorf("IPv6 fragment of %d octets that is not the last", len(f.Payload))
+		return fmt.Errorf("IPv6 fragment of %d bytes that is not the last", len(f.Payload))
 	}
 	c.fragment = f.FragmentOffset != 0 || f.MoreFragments
 	c.payload = f.Payload
@@ -164,9 +164,9 @@ func (c *checker) udp(u *layers.UDP) error {
 	c.done = true
 	switch {
 	case !c.fragment && int(u.Length) != len(c.payload):
-		return fmt.Errorf("UDP length %d of %d octets", u.Length, len(c.payload))
+		return fmt.Errorf("UDP length %d of %d bytes", u.Length, len(c.payload))
 	case c.fragment && int(u.Length) <= len(c.payload):
-		return fmt.Errorf("UDP length %d in a first fragment of %d octets", u.Length, len(c.payload))
+		return fmt.Errorf("UDP length %d in a first fragment of %d bytes", u.Length, len(c.payload))
 	case u.Checksum == 0 && c.overIPv4:
 		return nil // none: RFC 768
 	case u.Checksum == 0:
@@ -203,7 +203,7 @@ func (c *checker) icmpv6(m *layers.ICMPv6) error {
 		return nil
 	}
 	if len(c.payload) < 8 {
-		return fmt.Errorf("ICMPv6 error of %d octets", len(c.payload))
+		return fmt.Errorf("ICMPv6 error of %d bytes", len(c.payload))
 	}
 	if m.TypeCode == prohibited6 {
 		_, err := checkQuotedHeader(c.payload[8:], 6)
@@ -242,14 +242,14 @@ func checkQuotedHeader(b []byte, version byte) (total int, err error) {
 	}
 	switch {
 	case len(b) < minLen:
-		return 0, fmt.Errorf("ICMP error that quotes %d octets", len(b))
+		return 0, fmt.Errorf("ICMP error that quotes %d bytes", len(b))
 	case b[0]>>4 != version:
 		return 0, fmt.Errorf("ICMP error that quotes IP version %d", b[0]>>4)
 	case version == 6:
 		return 40 + int(binary.BigEndian.Uint16(b[4:])), nil
 	}
 	if n := int(b[0]&15) * 4; n < 20 || n > len(b) {
-		return 0, fmt.Errorf("ICMP error that quotes an IPv4 header of %d octets", n)
+		return 0, fmt.Errorf("ICMP error that quotes an IPv4 header of %d bytes", n)
 	} else if sum16(0, b[:n]) != 0xffff {
 		return 0, fmt.Errorf("ICMP error that quotes an IPv4 header of checksum %04x", binary.BigEndian.Uint16(b[10:]))
 	}

@@ -44,7 +44,7 @@ func packet(t *testing.T, ls ...gopacket.SerializableLayer) []byte {
 
 // samples returns one good packet of each kind.
 func samples(t *testing.T) map[string][]byte {
-	data := gopacket.Payload("seventeen octets!")
+	data := gopacket.Payload("seventeen bytes!")
 	udp4 := packet(t, ip4(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2}, data)
 	udp6 := packet(t, ip6(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 53}, data)
 	unreachable4 := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)
@@ -81,17 +81,17 @@ func TestCheckEveryBit(t *testing.T) {
 			if uncovered(name, i/8) {
 				continue
 			}
-			assert.Error(t, CheckPacket(b), "%s: bit %d of octet %d", name, i%8, i/8)
+			assert.Error(t, CheckPacket(b), "%s: bit %d of byte %d", name, i%8, i/8)
 		}
 	}
 }
 
-// uncovered names the octets that no checksum covers.
-func uncovered(name string, octet int) bool {
+// uncovered names the bytes that no checksum covers.
+func uncovered(name string, at int) bool {
 	if name[len(name)-1] == '4' {
 		return false // all of the header, and all of the payload
 	}
-	switch octet {
+	switch at {
 	case 0, 1, 2, 3, 7: // traffic class, flow label, hop limit; a wrong version has a test of its own
 		return true
 	case 6: // another next header is another kind of payload
@@ -117,10 +117,10 @@ func TestCheckBad(t *testing.T) {
 		"short-ip4":       {"udp4", func(b []byte) []byte { return b[:19] }, "does not decode"},
 		"short-ip6":       {"udp6", func(b []byte) []byte { return b[:39] }, "does not decode"},
 		"version":         {"udp6", func(b []byte) []byte { b[0] = 0x50; return b }, "IP version 5"},
-		"cut-ip4":         {"udp4", func(b []byte) []byte { return b[:len(b)-1] }, "IPv4 total length 45 of 44 octets"},
-		"cut-ip6":         {"udp6", func(b []byte) []byte { return b[:len(b)-1] }, "IPv6 payload length 25 of 24 octets"},
-		"padded-ip4":      {"udp4", func(b []byte) []byte { return append(b, 0) }, "IPv4 total length 45 of 46 octets"},
-		"padded-ip6":      {"udp6", func(b []byte) []byte { return append(b, 0) }, "IPv6 payload length 25 of 26 octets"},
+		"cut-ip4":         {"udp4", func(b []byte) []byte { return b[:len(b)-1] }, "IPv4 total length 45 of 44 bytes"},
+		"cut-ip6":         {"udp6", func(b []byte) []byte { return b[:len(b)-1] }, "IPv6 payload length 25 of 24 bytes"},
+		"padded-ip4":      {"udp4", func(b []byte) []byte { return append(b, 0) }, "IPv4 total length 45 of 46 bytes"},
+		"padded-ip6":      {"udp6", func(b []byte) []byte { return append(b, 0) }, "IPv6 payload length 25 of 26 bytes"},
 		"header-checksum": {"udp4", func(b []byte) []byte { b[10] ^= 1; return b }, "IPv4 header checksum"},
 		"reserved-flag": {"udp4", func(b []byte) []byte {
 			return header4(b, func(h []byte) { h[6] |= 0x80 })
@@ -130,8 +130,8 @@ func TestCheckBad(t *testing.T) {
 		}, "fragment with DF"},
 		"odd-fragment": {"udp4", func(b []byte) []byte {
 			return header4(b, func(h []byte) { h[6] |= 0x20 })
-		}, "IPv4 fragment of 25 octets that is not the last"},
-		"udp-length": {"udp4", func(b []byte) []byte { b[25]--; return b }, "UDP length 24 of 25 octets"},
+		}, "IPv4 fragment of 25 bytes that is not the last"},
+		"udp-length": {"udp4", func(b []byte) []byte { b[25]--; return b }, "UDP length 24 of 25 bytes"},
 		"udp-no-checksum": {"udp6", func(b []byte) []byte {
 			b[46], b[47] = 0, 0
 			return b
@@ -167,13 +167,13 @@ func TestCheckQuote(t *testing.T) {
 		quote []byte
 		want  string
 	}{
-		"short-4":    {false, udp4[:19], "quotes 19 octets"},
-		"short-6":    {true, udp6[:39], "quotes 39 octets"},
+		"short-4":    {false, udp4[:19], "quotes 19 bytes"},
+		"short-6":    {true, udp6[:39], "quotes 39 bytes"},
 		"family-4":   {false, udp6, "quotes IP version 6"},
 		"family-6":   {true, udp4, "quotes IP version 4"},
 		"checksum":   {false, badSum, "quotes an IPv4 header of checksum"},
 		"inner":      {true, badData, "ICMP error that quotes: UDP checksum"},
-		"header-cut": {false, badIHL[:28], "quotes an IPv4 header of 60 octets"},
+		"header-cut": {false, badIHL[:28], "quotes an IPv4 header of 60 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := packet(t, ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: exceeded4}, gopacket.Payload(c.quote))
@@ -207,10 +207,10 @@ func TestCheckFragments(t *testing.T) {
 	bad := fragment(0, 0, good[40:])
 	bad[len(bad)-1] ^= 1
 	assert.ErrorContains(t, CheckPacket(bad), "UDP checksum", "an atomic fragment is whole")
-	assert.ErrorContains(t, CheckPacket(fragment(0, 1, good[40:57])), "IPv6 fragment of 17 octets")
+	assert.ErrorContains(t, CheckPacket(fragment(0, 1, good[40:57])), "IPv6 fragment of 17 bytes")
 	short := fragment(0, 1, good[40:56])
 	short[40+8+5] = 16
-	assert.ErrorContains(t, CheckPacket(short), "UDP length 16 in a first fragment of 16 octets")
+	assert.ErrorContains(t, CheckPacket(short), "UDP length 16 in a first fragment of 16 bytes")
 }
 
 func TestSum16(t *testing.T) {

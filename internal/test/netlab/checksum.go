@@ -1,7 +1,7 @@
 package netlab
 
 // sum16 adds the 16-bit words of b in ones' complement to the sum so far: RFC
-// 1071. An odd last octet counts as the high half of a word.
+// 1071. An odd last byte counts as the high half of a word.
 func sum16(sum uint16, b []byte) uint16 {
 	s := uint64(sum)
 	for ; len(b) >= 2; b = b[2:] {

@@ -17,7 +17,7 @@ import (
 
 // Echo says what Host.Ping sends.
 type Echo struct {
-	Size     int           // octets of data behind the 8 of the ICMP header
+	Size     int           // bytes of data behind the 8 of the ICMP header
 	HopLimit int           // hop limit or TTL; 0 means 64
 	Timeout  time.Duration // 0 means 2 s
 	Source   netip.Addr    // one of the host's addresses; the kernel chooses if it is not valid
@@ -31,7 +31,7 @@ type Echo struct {
 type Reply struct {
 	From     netip.Addr
 	HopLimit int // hop limit or TTL on arrival
-	Size     int // octets of data, all equal to those that were sent
+	Size     int // bytes of data, all equal to those that were sent
 	RTT      time.Duration
 }
 
@@ -39,7 +39,7 @@ type Reply struct {
 type ICMPError struct {
 	From       netip.Addr
 	Type, Code int // of the family of From
-	MTU        int // octets; 0 except in Fragmentation Needed and Packet Too Big
+	MTU        int // bytes; 0 except in Fragmentation Needed and Packet Too Big
 	HopLimit   int // hop limit or TTL on arrival
 	RTT        time.Duration
 	Quote      []byte // the packet that the error is about, from its IP header on, often cut short
@@ -75,7 +75,7 @@ func (e *ICMPError) expired() bool {
 }
 
 // Ping sends an ICMP echo request and waits for its answer, which has to repeat
-// the data octet by octet. If an ICMP error about the request comes instead, the
+// the data byte by byte. If an ICMP error about the request comes instead, the
 // returned error wraps an *ICMPError.
 func (h *Host) Ping(dst netip.Addr, e Echo) (Reply, error) {
 	c, err := h.openICMP(dst, e.Source)
@@ -85,7 +85,7 @@ func (h *Host) Ping(dst netip.Addr, e Echo) (Reply, error) {
 	defer c.Close()
 	r, err := c.ping(dst, e)
 	if err != nil {
-		return r, h.errorf("ping %v with %d octets: %w", dst, e.Size, err)
+		return r, h.errorf("ping %v with %d bytes: %w", dst, e.Size, err)
 	}
 	return r, nil
 }
@@ -182,7 +182,7 @@ func (c *icmpConn) ping(dst netip.Addr, e Echo) (Reply, error) {
 		case bytes.Equal(m.b[:2], reply[:2]) && bytes.Equal(m.b[4:8], reply[4:8]):
 			r := Reply{From: m.from, HopLimit: m.hopLimit, Size: len(m.b) - 8, RTT: time.Since(begin)}
 			if !bytes.Equal(m.b[8:], reply[8:]) {
-				return r, fmt.Errorf("the %d octets that came back differ from the %d sent", r.Size, e.Size)
+				return r, fmt.Errorf("the %d bytes that came back differ from the %d sent", r.Size, e.Size)
 			}
 			return r, nil
 		case m.quotes(dst, request, 2):
@@ -206,14 +206,14 @@ func (c *icmpConn) echo(size int) (request, reply []byte) {
 	return request, reply
 }
 
-// icmpMessage is a message read from an icmpConn: at least 8 octets.
+// icmpMessage is a message read from an icmpConn: at least 8 bytes.
 type icmpMessage struct {
 	b        []byte // valid until the next read
 	from     netip.Addr
 	hopLimit int
 }
 
-// read returns the next message of 8 octets or more.
+// read returns the next message of 8 bytes or more.
 func (c *icmpConn) read() (icmpMessage, error) {
 	for {
 		var m icmpMessage
@@ -246,7 +246,7 @@ func (c *icmpConn) read() (icmpMessage, error) {
 }
 
 // quotes reports whether the message is an error about a packet to dst whose IP
-// payload begins with the 8 octets of head. The checksum, at the given offset in
+// payload begins with the 8 bytes of head. The checksum, at the given offset in
 // there, is not compared: the kernel may have filled it in.
 func (m icmpMessage) quotes(dst netip.Addr, head []byte, checksum int) bool {
 	if !m.isError() {

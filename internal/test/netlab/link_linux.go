@@ -21,7 +21,7 @@ const settleTime = 10 * time.Second
 var ErrNoInterface = errors.New("no such interface")
 
 // Link connects two hosts by a veth pair with the given interface names and MTU
-// in octets, and returns when both ends are up.
+// in bytes, and returns when both ends are up.
 func (l *Lab) Link(a *Host, aName string, b *Host, bName string, mtu int) {
 	l.t.Helper()
 	a.configure(func() error {
@@ -149,7 +149,7 @@ func (h *Host) changeLink(ifname, what string, change func(*netlink.Handle, netl
 	})
 }
 
-// MTU sets the MTU of an interface in octets.
+// MTU sets the MTU of an interface in bytes.
 func (h *Host) MTU(ifname string, mtu int) {
 	h.lab.t.Helper()
 	h.changeLink(ifname, fmt.Sprintf("set the MTU of %s to %d", ifname, mtu), func(nl *netlink.Handle, link netlink.Link) error {
@@ -249,7 +249,7 @@ type Route struct {
 	Via string // the next hop's address
 	Dev string // the interface; without Via the destination is on the link
 	Src string // the source address that connections over this route prefer
-	MTU int    // octets; below that of the interface, and learnt path MTUs go below it still
+	MTU int    // bytes; below that of the interface, and learnt path MTUs go below it still
 }
 
 // Route adds a route to dst ("64:ff9b::/96", or a single address) by way of the

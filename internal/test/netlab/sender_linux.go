@@ -64,7 +64,7 @@ func (s *Sender) Send(b []byte) (sent bool, err error) {
 		return false, nil
 	}
 	if err = errors.Join(cerr, err); err != nil {
-		return false, s.host.errorf("send %d octets: %w", len(b), err)
+		return false, s.host.errorf("send %d bytes: %w", len(b), err)
 	}
 	return true, nil
 }

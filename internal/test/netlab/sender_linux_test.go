@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSender sends what no socket of a program would: foreign sources, octets
+// TestSender sends what no socket of a program would: foreign sources, bytes
 // that are no packet, and through a TUN device.
 func TestSender(t *testing.T) {
 	x := newChain(t)
@@ -51,7 +51,7 @@ func TestSender(t *testing.T) {
 	assert.ErrorIs(t, err, unix.EMSGSIZE)
 	require.NoError(t, s.Close())
 	_, err = s.Send(packets[0])
-	assert.ErrorContains(t, err, "netlab: a: send 34 octets: use of closed file")
+	assert.ErrorContains(t, err, "netlab: a: send 34 bytes: use of closed file")
 	_, err = x.a.OpenSender("eth7", mac)
 	assert.ErrorContains(t, err, "netlab: a: open sender on eth7: find eth7")
 	_, err = x.a.Counters("eth7")

@@ -60,7 +60,7 @@ func (h *Host) ListenPacket(network, addr string) (net.PacketConn, error) {
 	return c, nil
 }
 
-// PathMTU returns the path MTU to dst, in octets, that the host's kernel goes by:
+// PathMTU returns the path MTU to dst, in bytes, that the host's kernel goes by:
 // what it has learnt from ICMP, or else the MTU of the route or interface.
 func (h *Host) PathMTU(dst netip.Addr) (int, error) {
 	// Connecting a UDP socket looks the route up and sends nothing.
@@ -72,7 +72,7 @@ func (h *Host) PathMTU(dst netip.Addr) (int, error) {
 	return PathMTU(c)
 }
 
-// PathMTU returns the path MTU of a connected TCP or UDP socket in octets.
+// PathMTU returns the path MTU of a connected TCP or UDP socket in bytes.
 func PathMTU(c net.Conn) (int, error) {
 	level, opt := unix.IPPROTO_IPV6, unix.IPV6_MTU
 	if isIPv4(c.RemoteAddr()) {

@@ -93,11 +93,11 @@ func (h *Host) ServeTransfers(addr string) (*Server, error) {
 // Transfer is what there is to say about a finished Download or Upload.
 type Transfer struct {
 	Bytes    int64         // in one direction, without headers
-	Duration time.Duration // from the request to the last octet or its confirmation
+	Duration time.Duration // from the request to the last byte or its confirmation
 	SHA256   [sha256.Size]byte
 	// SeenAs is the client's address and port in the eyes of the server.
 	SeenAs netip.AddrPort
-	// MTU is the path MTU in octets that the client's kernel held in the end.
+	// MTU is the path MTU in bytes that the client's kernel held in the end.
 	MTU int
 }
 
@@ -110,7 +110,7 @@ func (t Transfer) String() string {
 		float64(t.Bytes)/(1<<20), t.Duration.Round(time.Millisecond), t.Rate()/1e6, t.SHA256[:4])
 }
 
-// The protocol of transfers. A request is one octet for the direction, the size
+// The protocol of transfers. A request is one byte for the direction, the size
 // and the seed of the stream. Then the sender sends the stream, and the server
 // at last a trailer: the hash of the stream, and address and port of the client.
 const (
@@ -121,7 +121,7 @@ const (
 	trailerLen = sha256.Size + 16 + 2
 )
 
-// Download fetches size pseudo-random octets from a host that runs
+// Download fetches size pseudo-random bytes from a host that runs
 // ServeTransfers and compares their SHA-256 with the one that the server
 // computed. It fails if connecting and everything after it is not done within
 // timeout.
@@ -212,21 +212,21 @@ func serveTransfer(c net.Conn) {
 	c.Write(binary.BigEndian.AppendUint16(trailer, from.Port()))
 }
 
-// send writes size octets of the stream with the given seed and returns their
+// send writes size bytes of the stream with the given seed and returns their
 // hash.
 func send(w io.Writer, size int64, seed uint64) ([sha256.Size]byte, error) {
 	n, sum, err := hashCopy(w, stream(seed), size)
 	if err != nil {
-		err = fmt.Errorf("sent %d of %d octets: %w", n, size, err)
+		err = fmt.Errorf("sent %d of %d bytes: %w", n, size, err)
 	}
 	return sum, err
 }
 
-// receive reads size octets and returns their hash.
+// receive reads size bytes and returns their hash.
 func receive(r io.Reader, size int64) ([sha256.Size]byte, error) {
 	n, sum, err := hashCopy(io.Discard, r, size)
 	if err != nil {
-		err = fmt.Errorf("received %d of %d octets: %w", n, size, err)
+		err = fmt.Errorf("received %d of %d bytes: %w", n, size, err)
 	}
 	return sum, err
 }

@@ -17,7 +17,7 @@ type Trace struct {
 	UDP     bool          // send UDP to ports that nobody listens on, as traceroute(8) does
 	MaxHops int           // 0 means 30
 	Timeout time.Duration // for an answer; 0 means 1 s
-	Size    int           // octets of payload
+	Size    int           // bytes of payload
 }
 
 // Hop is what a probe met at the end of its hop limit.

@@ -219,7 +219,7 @@ func TestTransferCorrupt(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.Download("[::1]:2", 1000, time.Second)
 	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	assert.ErrorContains(t, err, "received 999 of 1000 octets")
+	assert.ErrorContains(t, err, "received 999 of 1000 bytes")
 }
 
 func TestTCPEcho(t *testing.T) {
@@ -265,7 +265,7 @@ func TestUDPEcho(t *testing.T) {
 		r, err = x.a.UDPEcho(addr, UDPEcho{Sizes: sizes})
 		require.NoError(t, err)
 		assert.Zero(t, r.Lost)
-		assert.Contains(t, r.String(), "9 datagrams, 73680 octets each way, 0 lost, ")
+		assert.Contains(t, r.String(), "9 datagrams, 73680 bytes each way, 0 lost, ")
 
 		_, err = x.a.UDPEcho(netip.AddrPortFrom(dst, 9).String(), UDPEcho{Sizes: []int{8}, Attempts: 3})
 		assert.ErrorIs(t, err, unix.ECONNREFUSED)
@@ -296,7 +296,7 @@ func TestUDPEcho(t *testing.T) {
 			}
 		}()
 		_, err = x.a.UDPEcho("[2001:db8:b::2]:10", UDPEcho{Sizes: []int{8}, Timeout: 50 * time.Millisecond})
-		assert.ErrorContains(t, err, "8 octets came that differ from the 8 sent")
+		assert.ErrorContains(t, err, "8 bytes came that differ from the 8 sent")
 	})
 }
 

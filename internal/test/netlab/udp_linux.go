@@ -41,7 +41,7 @@ func (h *Host) ServeUDPEcho(addr string) (io.Closer, error) {
 
 // UDPEcho says what Host.UDPEcho sends.
 type UDPEcho struct {
-	Sizes    []int         // octets of payload of each datagram, 0 to 65507
+	Sizes    []int         // bytes of payload of each datagram, 0 to 65507
 	Timeout  time.Duration // for an answer; 0 means 2 s
 	Attempts int           // how often a datagram is sent before giving up; 0 means once
 }
@@ -56,12 +56,12 @@ type UDPResult struct {
 
 // String returns the figures in one line.
 func (r UDPResult) String() string {
-	return fmt.Sprintf("%d datagrams, %d octets each way, %d lost, %.2f ms",
+	return fmt.Sprintf("%d datagrams, %d bytes each way, %d lost, %.2f ms",
 		r.Datagrams, r.Bytes, r.Lost, r.RTT.Seconds()*1000)
 }
 
 // UDPEcho sends pseudo-random datagrams, one after the other, to a host that runs
-// ServeUDPEcho. It fails if one does not come back, octet by octet as it was
+// ServeUDPEcho. It fails if one does not come back, byte by byte as it was
 // sent. A path MTU that is not known yet costs the first large datagram: allow
 // for it by Attempts.
 func (h *Host) UDPEcho(addr string, e UDPEcho) (UDPResult, error) {
@@ -80,7 +80,7 @@ func (h *Host) UDPEcho(addr string, e UDPEcho) (UDPResult, error) {
 		rtt, lost, err := echoUDP(c, random, size, e)
 		res.Lost += lost
 		if err != nil {
-			return res, h.errorf("UDP echo of %d octets from %s: %w", size, addr, err)
+			return res, h.errorf("UDP echo of %d bytes from %s: %w", size, addr, err)
 		}
 		res.Datagrams++
 		res.Bytes += int64(size)
@@ -122,6 +122,6 @@ func awaitUDP(c net.Conn, want, buf []byte) error {
 		if bytes.Equal(buf[:n], want) {
 			return nil
 		}
-		wrong = fmt.Errorf("%d octets came that differ from the %d sent", n, len(want))
+		wrong = fmt.Errorf("%d bytes came that differ from the %d sent", n, len(want))
 	}
 }

@@ -14,7 +14,7 @@ const guard = 64
 // filler is what a buffer holds where nobody has written.
 const filler = 0xa5
 
-// Buffer returns a packet with the octets of pkt in the middle of a buffer full
+// Buffer returns a packet with the bytes of pkt in the middle of a buffer full
 // of 0xa5: a guard zone, translate.Headroom, pkt, translate.Tailroom, a guard
 // zone. pkt is copied.
 func Buffer(pkt []byte) translate.Packet {
@@ -32,7 +32,7 @@ func CheckGuards(t testing.TB, p *translate.Packet, pkt []byte) {
 	t.Helper()
 	want := Buffer(pkt)
 	if len(p.Buf) != len(want.Buf) {
-		t.Errorf("buffer has %d octets, had %d", len(p.Buf), len(want.Buf))
+		t.Errorf("buffer has %d bytes, had %d", len(p.Buf), len(want.Buf))
 		return
 	}
 	if p.Result.Verdict == translate.Drop {
@@ -40,7 +40,7 @@ func CheckGuards(t testing.TB, p *translate.Packet, pkt []byte) {
 			t.Errorf("dropped packet's window is %d+%d, was %d+%d", p.Off, p.Len, want.Off, want.Len)
 		}
 		if i := firstDifference(p.Buf, want.Buf); i >= 0 {
-			t.Errorf("dropped packet (%s) changed at octet %d of the window", p.Result.Reason, i-want.Off)
+			t.Errorf("dropped packet (%s) changed at byte %d of the window", p.Result.Reason, i-want.Off)
 		}
 		return
 	}
@@ -49,10 +49,10 @@ func CheckGuards(t testing.TB, p *translate.Packet, pkt []byte) {
 		t.Errorf("window %d+%d lies outside of the room %d to %d", p.Off, p.Len, guard, end)
 	}
 	if i := firstDifference(p.Buf[:guard], want.Buf[:guard]); i >= 0 {
-		t.Errorf("octet written %d in front of the headroom", guard-i)
+		t.Errorf("byte written %d in front of the headroom", guard-i)
 	}
 	if i := firstDifference(p.Buf[end:], want.Buf[end:]); i >= 0 {
-		t.Errorf("octet written %d behind the tailroom", i)
+		t.Errorf("byte written %d behind the tailroom", i)
 	}
 }
 

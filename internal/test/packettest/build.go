@@ -8,7 +8,7 @@ import (
 
 // A Payload makes what follows an IP header. It is given the addresses of that
 // header, for pseudo-headers and to know the family, and returns the protocol
-// or Next Header number and the octets, which the caller owns.
+// or Next Header number and the bytes, which the caller owns.
 type Payload func(src, dst netip.Addr) (proto uint8, b []byte)
 
 // Header describes an IP header. Its family is that of Src, and Dst has to be
@@ -20,8 +20,8 @@ type Header struct {
 
 	ID      uint16 // IPv4
 	DF, MF  bool   // IPv4
-	Off8    uint16 // IPv4: fragment offset in units of 8 octets
-	Options []byte // IPv4: a multiple of 4 octets, at most 40
+	Off8    uint16 // IPv4: fragment offset in units of 8 bytes
+	Options []byte // IPv4: a multiple of 4 bytes, at most 40
 
 	FlowLabel uint32 // IPv6: 20 bits
 }
@@ -92,7 +92,7 @@ func Edit(pkt []byte, edit func(b []byte)) []byte {
 	return b
 }
 
-// Bytes returns n octets that count up from first, modulo 256.
+// Bytes returns n bytes that count up from first, modulo 256.
 func Bytes(n int, first byte) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -111,7 +111,7 @@ func UDP(sport, dport uint16, data []byte) Payload {
 	return udp(17, sport, dport, uint16(8+len(data)), data)
 }
 
-// UDPLite is an RFC 3828 datagram; its checksum covers coverage octets, of
+// UDPLite is an RFC 3828 datagram; its checksum covers coverage bytes, of
 // which 8 is the least, and 0 means all.
 func UDPLite(sport, dport, coverage uint16, data []byte) Payload {
 	return udp(136, sport, dport, coverage, data)
@@ -177,7 +177,7 @@ func DCCP(sport, dport uint16, data []byte) Payload {
 	}
 }
 
-// ICMP is an ICMP message of the addresses' family. word is octets 4 to 7.
+// ICMP is an ICMP message of the addresses' family. word is bytes 4 to 7.
 func ICMP(typ, code uint8, word uint32, body []byte) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {
 		b := make([]byte, 8, 8+len(body))
@@ -210,8 +210,8 @@ func echo(typ4, typ6 uint8, id, seq uint16, data []byte) Payload {
 }
 
 // ExtendedError is an ICMP error with an RFC 4884 extension: the quote is padded
-// to 128 octets and to the unit of the family, its length goes into word at the
-// place of the family, and ext follows. quote is at most 1020 octets long.
+// to 128 bytes and to the unit of the family, its length goes into word at the
+// place of the family, and ext follows. quote is at most 1020 bytes long.
 func ExtendedError(typ, code uint8, word uint32, quote, ext []byte) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {
 		unit, shift := 4, 16
@@ -238,7 +238,7 @@ func Extension(objects ...[]byte) []byte {
 }
 
 // Object is an object of an extension structure. RFC 4884 §8 wants payload to
-// be a multiple of 4 octets.
+// be a multiple of 4 bytes.
 func Object(class, ctype uint8, payload []byte) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(4+len(payload)))
 	return append(append(b, class, ctype), payload...)
@@ -247,15 +247,15 @@ func Object(class, ctype uint8, payload []byte) []byte {
 // MPLS is the extension of the golden packets: one label stack entry.
 func MPLS() []byte { return Extension(Object(1, 1, []byte{0, 1, 1, 1})) }
 
-// HopByHop puts a Hop-by-Hop Options header of n octets, a multiple of 8 up to
+// HopByHop puts a Hop-by-Hop Options header of n bytes, a multiple of 8 up to
 // 2048, in front of p.
 func HopByHop(n int, p Payload) Payload { return extend(0, padding(n), p) }
 
-// DestOpts puts a Destination Options header of n octets in front of p.
+// DestOpts puts a Destination Options header of n bytes in front of p.
 func DestOpts(n int, p Payload) Payload { return extend(60, padding(n), p) }
 
 // Routing puts a Routing header of type 0 with one address in front of p, 24
-// octets long.
+// bytes long.
 func Routing(segmentsLeft uint8, p Payload) Payload {
 	b := make([]byte, 24)
 	b[1], b[3] = 2, segmentsLeft
@@ -263,7 +263,7 @@ func Routing(segmentsLeft uint8, p Payload) Payload {
 	return extend(43, b, p)
 }
 
-// Fragment puts a Fragment Header in front of p. off8 counts units of 8 octets.
+// Fragment puts a Fragment Header in front of p. off8 counts units of 8 bytes.
 func Fragment(id uint32, off8 uint16, more bool, p Payload) Payload {
 	b := make([]byte, 8)
 	word := off8 << 3
@@ -285,12 +285,12 @@ func extend(number uint8, header []byte, p Payload) Payload {
 	}
 }
 
-// padding is an options header of n octets that holds nothing but padding.
+// padding is an options header of n bytes that holds nothing but padding.
 func padding(n int) []byte {
 	b := make([]byte, n)
 	b[1] = uint8(n/8 - 1)
 	for i, rest := 2, n-2; rest > 0; {
-		k := min(rest, 257) // PadN says two less than it takes, in one octet
+		k := min(rest, 257) // PadN says two less than it takes, in one byte
 		if k == rest-1 {
 			k--
 		}
@@ -300,7 +300,7 @@ func padding(n int) []byte {
 	return b
 }
 
-// Part is the octets from to until to of p, for fragments by hand: the
+// Part is the bytes from to until to of p, for fragments by hand: the
 // checksum is that of the whole. to may lie behind the end.
 func Part(p Payload, from, to int) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {

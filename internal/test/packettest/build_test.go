@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// payloads are one of each builder, with data of n octets.
+// payloads are one of each builder, with data of n bytes.
 func payloads(n int) map[string]Payload {
 	data := Bytes(n, 1)
 	return map[string]Payload{

@@ -42,7 +42,7 @@ func Check(pkt []byte) error {
 	return nil
 }
 
-// feedback remembers whether a decoder ran out of octets.
+// feedback remembers whether a decoder ran out of bytes.
 type feedback struct{ truncated bool }
 
 func (f *feedback) SetTruncated() { f.truncated = true }
@@ -54,7 +54,7 @@ func check4(pkt []byte) error {
 		return err
 	}
 	if f.truncated || int(ip.Length) != len(pkt) || binary.BigEndian.Uint16(pkt[2:]) != ip.Length {
-		return fmt.Errorf("IPv4 total length %d in %d octets", binary.BigEndian.Uint16(pkt[2:]), len(pkt))
+		return fmt.Errorf("IPv4 total length %d in %d bytes", binary.BigEndian.Uint16(pkt[2:]), len(pkt))
 	}
 	if s := Sum(pkt[:int(ip.IHL)*4]); s != 0xffff {
 		return fmt.Errorf("IPv4 header sums to %04x", s)
@@ -73,7 +73,7 @@ func check4(pkt []byte) error {
 
 func check6(pkt []byte) error {
 	if len(pkt) < 40 || int(binary.BigEndian.Uint16(pkt[4:]))+40 != len(pkt) {
-		return fmt.Errorf("IPv6 payload length does not fit %d octets", len(pkt))
+		return fmt.Errorf("IPv6 payload length does not fit %d bytes", len(pkt))
 	}
 	src, dst := netip.AddrFrom16([16]byte(pkt[8:])), netip.AddrFrom16([16]byte(pkt[24:]))
 	if len(pkt) == 40 {
@@ -107,7 +107,7 @@ func check6(pkt []byte) error {
 
 func checkFragment(off8 int, more bool, n int) error {
 	if n == 0 || more && n%8 != 0 || off8*8+n > 65535 {
-		return fmt.Errorf("fragment at %d with %d octets, more=%t", off8*8, n, more)
+		return fmt.Errorf("fragment at %d with %d bytes, more=%t", off8*8, n, more)
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func checkTransport(src, dst netip.Addr, proto uint8, data []byte) error {
 		var udp layers.UDP
 		err = udp.DecodeFromBytes(data, &f)
 		if err == nil && int(udp.Length) != len(data) {
-			err = fmt.Errorf("UDP length %d of %d octets", udp.Length, len(data))
+			err = fmt.Errorf("UDP length %d of %d bytes", udp.Length, len(data))
 		}
 		if err == nil && udp.Checksum == 0 {
 			if src.Is6() {
@@ -133,18 +133,18 @@ func checkTransport(src, dst netip.Addr, proto uint8, data []byte) error {
 		}
 	case 33:
 		if len(data) < 12 {
-			return fmt.Errorf("DCCP of %d octets", len(data))
+			return fmt.Errorf("DCCP of %d bytes", len(data))
 		}
 		if cov := int(data[5] & 15); cov > 0 {
 			covered = data[:min(len(data), int(data[4])*4+(cov-1)*4)]
 		}
 	case 136:
 		if len(data) < 8 || data[6] == 0 && data[7] == 0 {
-			return fmt.Errorf("UDP-Lite of %d octets or without checksum", len(data))
+			return fmt.Errorf("UDP-Lite of %d bytes or without checksum", len(data))
 		}
 		if cov := int(binary.BigEndian.Uint16(data[4:])); cov != 0 {
 			if cov < 8 || cov > len(data) {
-				return fmt.Errorf("UDP-Lite coverage %d of %d octets", cov, len(data))
+				return fmt.Errorf("UDP-Lite coverage %d of %d bytes", cov, len(data))
 			}
 			covered = data[:cov]
 		}
@@ -170,7 +170,7 @@ func checkTransport(src, dst netip.Addr, proto uint8, data []byte) error {
 
 func checkICMP(src, dst netip.Addr, data []byte) error {
 	if len(data) < 8 {
-		return fmt.Errorf("ICMP of %d octets", len(data))
+		return fmt.Errorf("ICMP of %d bytes", len(data))
 	}
 	var pseudo []byte
 	unit, length, isError, extensible := 4, int(data[5]), false, false
@@ -192,7 +192,7 @@ func checkICMP(src, dst netip.Addr, data []byte) error {
 	if extensible && length != 0 {
 		n := length * unit
 		if n < 128 || n > len(quote) {
-			return fmt.Errorf("ICMP extension behind %d of %d octets", n, len(quote))
+			return fmt.Errorf("ICMP extension behind %d of %d bytes", n, len(quote))
 		}
 		if err := checkExtension(quote[n:]); err != nil {
 			return err
@@ -213,11 +213,11 @@ func checkExtension(b []byte) error {
 	}
 	for b = b[4:]; len(b) > 0; {
 		if len(b) < 4 {
-			return fmt.Errorf("ICMP extension object of %d octets", len(b))
+			return fmt.Errorf("ICMP extension object of %d bytes", len(b))
 		}
 		n := int(binary.BigEndian.Uint16(b))
 		if n < 4 || n%4 != 0 || n > len(b) {
-			return fmt.Errorf("ICMP extension object of %d octets, says %d", len(b), n)
+			return fmt.Errorf("ICMP extension object of %d bytes, says %d", len(b), n)
 		}
 		b = b[n:]
 	}
@@ -227,7 +227,7 @@ func checkExtension(b []byte) error {
 func checkQuote(is4 bool, quote []byte) error {
 	if !is4 {
 		if len(quote) < 40 || quote[0]>>4 != 6 {
-			return fmt.Errorf("quote of %d octets is not an IPv6 packet", len(quote))
+			return fmt.Errorf("quote of %d bytes is not an IPv6 packet", len(quote))
 		}
 		return nil
 	}
@@ -236,7 +236,7 @@ func checkQuote(is4 bool, quote []byte) error {
 		n = int(quote[0]&15) * 4
 	}
 	if n < 20 || n > len(quote) || quote[0]>>4 != 4 {
-		return fmt.Errorf("quote of %d octets is not an IPv4 packet", len(quote))
+		return fmt.Errorf("quote of %d bytes is not an IPv4 packet", len(quote))
 	}
 	if s := Sum(quote[:n]); s != 0xffff {
 		return fmt.Errorf("quoted IPv4 header sums to %04x", s)

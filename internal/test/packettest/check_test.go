@@ -11,7 +11,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-func TestCheckFindsEveryFlippedOctet(t *testing.T) {
+func TestCheckFindsEveryFlippedByte(t *testing.T) {
 	quote := IP(Header{Src: M4, Dst: H4}, UDP(1, 2, Bytes(40, 0)))
 	packets := map[string][]byte{
 		"udp4":  IP(From4(), UDP(1, 2, Bytes(9, 0))),
@@ -23,7 +23,7 @@ func TestCheckFindsEveryFlippedOctet(t *testing.T) {
 		for i := range pkt {
 			bad := slices.Clone(pkt)
 			bad[i] ^= 0x41
-			require.Error(t, Check(bad), "%s: octet %d", name, i)
+			require.Error(t, Check(bad), "%s: byte %d", name, i)
 		}
 	}
 	// IPv6 has no header checksum: traffic class, flow label and hop limit may
@@ -39,7 +39,7 @@ func TestCheckFindsEveryFlippedOctet(t *testing.T) {
 			require.NoError(t, Check(bad))
 			continue
 		}
-		require.Error(t, Check(bad), "tcp6: octet %d", i)
+		require.Error(t, Check(bad), "tcp6: byte %d", i)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestEqualMasksWhatIsGenerated(t *testing.T) {
 		if i == 4 || i == 5 || i == 10 || i == 11 { // Edit repairs the header checksum
 			continue
 		}
-		require.NotEmpty(t, Equal(want, Edit(got, func(b []byte) { b[i] ^= 0x10 })), "octet %d", i)
+		require.NotEmpty(t, Equal(want, Edit(got, func(b []byte) { b[i] ^= 0x10 })), "byte %d", i)
 	}
 	require.NotEmpty(t, Equal(want, got[:27]))
 	require.NotEmpty(t, Equal(IP(From6(), UDP(1, 2, nil)), want))

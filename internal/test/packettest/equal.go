@@ -42,7 +42,7 @@ func generated(b []byte) bool {
 	return len(b) >= 20 && b[0]>>4 == 4 && b[4] == 0 && b[5] == 0
 }
 
-// compare is Equal with a set of octets of want that are free besides.
+// compare is Equal with a set of bytes of want that are free besides.
 func compare(want, got []byte, free []bool) string {
 	want, got = slices.Clone(want), slices.Clone(got)
 	if generated(want) && len(got) >= 20 && got[0] == want[0] {
@@ -67,7 +67,7 @@ func compare(want, got []byte, free []bool) string {
 		return ""
 	}
 	var s strings.Builder
-	fmt.Fprintf(&s, "differs from octet %d on (%d octets, want %d)\n", i, len(got), len(want))
+	fmt.Fprintf(&s, "differs from byte %d on (%d bytes, want %d)\n", i, len(got), len(want))
 	fmt.Fprintf(&s, "got\n%swant\n%s", hex.Dump(got), hex.Dump(want))
 	return s.String()
 }

@@ -58,18 +58,18 @@ func (g *Gen) one(n int) bool { return g.rng.IntN(n) == 0 }
 // strange is one in n, if the packet may be malformed.
 func (g *Gen) strange(n int) bool { return g.odd && g.one(n) }
 
-func (g *Gen) octet() uint8 { return uint8(g.rng.Uint32()) }
+func (g *Gen) byte() uint8 { return uint8(g.rng.Uint32()) }
 
 func pick[T any](g *Gen, from ...T) T { return from[g.rng.IntN(len(from))] }
 
-// octets returns n random octets, or n zeros now and then.
-func (g *Gen) octets(n int) []byte {
+// bytes returns n random bytes, or n zeros now and then.
+func (g *Gen) bytes(n int) []byte {
 	b := make([]byte, n)
 	if g.one(8) {
 		return b
 	}
 	for i := range b {
-		b[i] = g.octet()
+		b[i] = g.byte()
 	}
 	return b
 }
@@ -120,7 +120,7 @@ func (g *Gen) hops(pkt []byte) []byte {
 }
 
 func (g *Gen) header4(src, dst netip.Addr) Header {
-	h := Header{Src: src, Dst: dst, TOS: g.octet(), ID: uint16(g.rng.Uint32()), DF: g.one(2)}
+	h := Header{Src: src, Dst: dst, TOS: g.byte(), ID: uint16(g.rng.Uint32()), DF: g.one(2)}
 	if g.one(8) {
 		h.Options = g.options()
 	}
@@ -128,14 +128,14 @@ func (g *Gen) header4(src, dst netip.Addr) Header {
 }
 
 func (g *Gen) header6(src, dst netip.Addr) Header {
-	return Header{Src: src, Dst: dst, TOS: g.octet(), FlowLabel: g.rng.Uint32()}
+	return Header{Src: src, Dst: dst, TOS: g.byte(), FlowLabel: g.rng.Uint32()}
 }
 
 // options makes IPv4 options: a list of which one may be a source route, or
-// octets at random.
+// bytes at random.
 func (g *Gen) options() []byte {
 	if g.strange(2) {
-		return g.octets(4 * (1 + g.rng.IntN(10)))
+		return g.bytes(4 * (1 + g.rng.IntN(10)))
 	}
 	var b []byte
 	for len(b) < 24 && !g.one(3) {
@@ -146,7 +146,7 @@ func (g *Gen) options() []byte {
 		}
 		n := 3 + g.rng.IntN(9)
 		b = append(b, typ, uint8(n), uint8(4+g.rng.IntN(10)))
-		b = append(b, g.octets(n-3)...)
+		b = append(b, g.bytes(n-3)...)
 	}
 	for len(b)%4 != 0 || len(b) == 0 {
 		b = append(b, 0)
@@ -187,7 +187,7 @@ func (g *Gen) fragment6(h Header, p Payload) Payload {
 	return Fragment(id, off8, more, Part(p, 0, n))
 }
 
-// piece chooses offset, M and length of a fragment out of size octets.
+// piece chooses offset, M and length of a fragment out of size bytes.
 func (g *Gen) piece(size int) (off8 uint16, more bool, n int) {
 	more, n = g.one(2), size
 	if !g.one(3) {
@@ -203,7 +203,7 @@ func (g *Gen) piece(size int) (off8 uint16, more bool, n int) {
 	return off8, more, n
 }
 
-// size chooses how many octets of data a packet has, headers taking over.
+// size chooses how many bytes of data a packet has, headers taking over.
 func (g *Gen) size(over int) int {
 	if g.one(200) {
 		return 9000 + g.rng.IntN(50000)
@@ -222,7 +222,7 @@ func (g *Gen) whole(h Header, depth int) Payload {
 	if depth > 0 {
 		n = min(n, 2000)
 	}
-	data := g.octets(n)
+	data := g.bytes(n)
 	switch k := g.rng.IntN(20); {
 	case k < 4:
 		return UDP(sport, dport, data)
@@ -244,9 +244,9 @@ func (g *Gen) whole(h Header, depth int) Payload {
 	case k < 19 && !g.strange(2):
 		return Raw(pick(g, uint8(4), 41, 47, 50, 51, 59, 89, 132, 135, 253), data)
 	case g.odd:
-		return Raw(g.octet(), data)
+		return Raw(g.byte(), data)
 	}
-	return ICMP(g.queryType(h), g.octet()&3, g.rng.Uint32(), data)
+	return ICMP(g.queryType(h), g.byte()&3, g.rng.Uint32(), data)
 }
 
 // queryType is an ICMP type that is no error.
@@ -254,13 +254,13 @@ func (g *Gen) queryType(h Header) uint8 {
 	if h.Src.Is4() {
 		return pick(g, uint8(0), 8, 9, 10, 13, 14, 17, 42, 200)
 	}
-	return 128 | g.octet()
+	return 128 | g.byte()
 }
 
 // icmpError makes an ICMP error about a packet that the destination of h sent.
 func (g *Gen) icmpError(h Header, depth int) Payload {
 	quote := g.quote(h, depth)
-	typ, code := pick(g, uint8(3), 3, 3, 11, 11, 12, 4, 5), g.octet()&15
+	typ, code := pick(g, uint8(3), 3, 3, 11, 11, 12, 4, 5), g.byte()&15
 	if h.Src.Is6() {
 		typ, code = pick(g, uint8(1), 1, 2, 2, 3, 3, 4, 100), pick(g, uint8(0), 0, 1, 2, 3, 4, 5)
 	}
@@ -279,7 +279,7 @@ func (g *Gen) icmpError(h Header, depth int) Payload {
 		if src.Is6() {
 			at = 4
 		}
-		b[at] = pick(g, 0, b[at]-1, b[at]+1, g.octet()&63, 255)
+		b[at] = pick(g, 0, b[at]-1, b[at]+1, g.byte()&63, 255)
 		return ICMP(typ, code, binary.BigEndian.Uint32(b[4:]), b[8:])(src, dst)
 	}
 }
@@ -293,7 +293,7 @@ func (g *Gen) word(h Header, typ uint8, code *uint8) uint32 {
 		switch {
 		case typ == 12:
 			*code = pick(g, uint8(0), 0, 2, 1)
-			return uint32(pick(g, g.octet()&31, g.octet()))<<24 | garbage&0xffff
+			return uint32(pick(g, g.byte()&31, g.byte()))<<24 | garbage&0xffff
 		case typ == 3 && g.one(3):
 			*code = 4
 			return uint32(pick(g, 0, 0, 68, 576, 1260, 1261, 1400, 1480, 1500, 9000, g.rng.IntN(65536))) | garbage&0xff000000
@@ -312,17 +312,17 @@ func (g *Gen) word(h Header, typ uint8, code *uint8) uint32 {
 // extension makes an RFC 4884 extension: nearly always a structure.
 func (g *Gen) extension() []byte {
 	if g.strange(4) {
-		return g.octets(g.rng.IntN(40))
+		return g.bytes(g.rng.IntN(40))
 	}
 	var objects [][]byte
 	for len(objects) == 0 || g.one(2) {
 		switch g.rng.IntN(5) {
 		case 0:
-			objects = append(objects, Object(2, g.octet()&0xcf, g.octets(4*g.rng.IntN(6)))) // RFC 5837
+			objects = append(objects, Object(2, g.byte()&0xcf, g.bytes(4*g.rng.IntN(6)))) // RFC 5837
 		case 1:
-			objects = append(objects, Object(g.octet(), g.octet(), g.octets(4*g.rng.IntN(300))))
+			objects = append(objects, Object(g.byte(), g.byte(), g.bytes(4*g.rng.IntN(300))))
 		default:
-			objects = append(objects, Object(1, 1, g.octets(4)))
+			objects = append(objects, Object(1, 1, g.bytes(4)))
 		}
 	}
 	ext := Extension(objects...)
@@ -356,7 +356,7 @@ func (g *Gen) quote(h Header, depth int) []byte {
 			q.Dst = g.any6()
 		}
 	}
-	q.TTL = g.octet()
+	q.TTL = g.byte()
 	var pkt []byte
 	if h.Src.Is4() {
 		pkt = g.fragmented4(q, depth+1)
@@ -375,10 +375,10 @@ func (g *Gen) quote(h Header, depth int) []byte {
 	case g.one(4):
 		pkt = pkt[:min(len(pkt), least+pick(g, 8, 16, 20, 28))]
 	case g.one(8):
-		pkt = append(slices.Clip(pkt), g.octets(g.rng.IntN(64))...) // padding
+		pkt = append(slices.Clip(pkt), g.bytes(g.rng.IntN(64))...) // padding
 	}
 	if g.strange(4) && len(pkt) > 0 {
-		pkt = Edit(pkt, func(b []byte) { b[g.rng.IntN(min(len(b), 48))] = g.octet() })
+		pkt = Edit(pkt, func(b []byte) { b[g.rng.IntN(min(len(b), 48))] = g.byte() })
 	}
 	return pkt
 }

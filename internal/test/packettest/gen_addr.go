@@ -29,7 +29,7 @@ var (
 func (g *Gen) in(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= g.octet() & (1 << (7 - i%8))
+		b[i/8] |= g.byte() & (1 << (7 - i%8))
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
@@ -67,7 +67,7 @@ func (g *Gen) inside6() netip.Addr {
 func (g *Gen) aMap() translate.Map { return pick(g, g.setup.Table.Maps...) }
 
 // compose returns the IPv6 address that a prefix of the setup makes of a, now
-// and then with a suffix and a u octet that are not zero.
+// and then with a suffix and a u byte that are not zero.
 func (g *Gen) compose(a netip.Addr) netip.Addr {
 	if len(g.setup.Table.Prefixes) == 0 {
 		return g.in(g.aMap().IPv6)
@@ -80,9 +80,9 @@ func (g *Gen) compose(a netip.Addr) netip.Addr {
 	if p.Bits() < 96 && g.one(6) {
 		b := v6.As16()
 		if p.Bits() < 64 {
-			b[8] = g.octet()
+			b[8] = g.byte()
 		}
-		b[13+g.rng.IntN(3)] = g.octet()
+		b[13+g.rng.IntN(3)] = g.byte()
 		v6 = netip.AddrFrom16(b)
 	}
 	return v6
@@ -100,7 +100,7 @@ func (g *Gen) any4() netip.Addr {
 	case 3:
 		return g.inside4()
 	case 4:
-		return netip.AddrFrom4([4]byte(g.octets(4)))
+		return netip.AddrFrom4([4]byte(g.bytes(4)))
 	}
 	return g.outside4()
 }
@@ -119,7 +119,7 @@ func (g *Gen) any6() netip.Addr {
 	case 5:
 		return g.inside6()
 	case 6:
-		return netip.AddrFrom16([16]byte(g.octets(16)))
+		return netip.AddrFrom16([16]byte(g.bytes(16)))
 	}
 	return g.compose(g.outside4())
 }

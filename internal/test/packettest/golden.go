@@ -24,7 +24,7 @@ type Golden struct {
 	Direction string // "4to6" or "6to4"
 	Settings  []string
 	In, Out   []byte
-	Free      []bool // octets of Out that no RFC determines; may be shorter than Out
+	Free      []bool // bytes of Out that no RFC determines; may be shorter than Out
 }
 
 // Goldens returns the golden packets in the order of their IDs. The caller owns
@@ -64,12 +64,12 @@ func (g *Golden) Apply(c translate.Config) (translate.Config, error) {
 	return c, nil
 }
 
-// Diff compares got with g.Out except for the free octets; an IPv4 header
+// Diff compares got with g.Out except for the free bytes; an IPv4 header
 // checksum that is free still has to be right.
 func (g *Golden) Diff(got []byte) string { return compare(g.Out, got, g.Free) }
 
 // parseGolden reads the format of testdata: lines of "key: value", then the
-// sections "in:" and "out:" with lines of hexadecimal octets. What follows a #
+// sections "in:" and "out:" with lines of hexadecimal bytes. What follows a #
 // is a comment.
 func parseGolden(text string) (Golden, error) {
 	var g Golden
@@ -124,7 +124,7 @@ func (g *Golden) set(key, value string) (err error) {
 	return err
 }
 
-// parseFree reads ranges of octets, such as "4-5 10-11".
+// parseFree reads ranges of bytes, such as "4-5 10-11".
 func parseFree(value string) ([]bool, error) {
 	var free []bool
 	for _, r := range strings.Fields(value) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Mutate returns a copy of pkt with one thing changed: an octet or a bit, mostly
+// Mutate returns a copy of pkt with one thing changed: a byte or a bit, mostly
 // in the headers; the packet cut short or padded; a length field that lies. In
 // about half of the cases the checksums of the IPv4 header and of an
 // unfragmented ICMP message are right again afterwards, so that the change is
@@ -23,7 +23,7 @@ func (g *Gen) Mutate(pkt []byte) []byte {
 	case 0, 1:
 		b[at] ^= 1 << g.rng.IntN(8)
 	case 2:
-		b[at] = g.octet()
+		b[at] = g.byte()
 	case 3:
 		b[at] = pick(g, uint8(0), 0xff, ^b[at])
 	case 4:
@@ -31,7 +31,7 @@ func (g *Gen) Mutate(pkt []byte) []byte {
 	case 5:
 		b = b[:g.rng.IntN(len(b))]
 	case 6:
-		b = append(b, g.octets(1+g.rng.IntN(32))...)
+		b = append(b, g.bytes(1+g.rng.IntN(32))...)
 	case 7, 8:
 		g.lie(b)
 	case 9: // cut, and the length field knows

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Fragments takes a whole packet apart: each piece is at most size octets long,
+// Fragments takes a whole packet apart: each piece is at most size bytes long,
 // carries id, and takes the place of the packet's own identification. A packet
 // that fits comes back alone, an IPv6 one without a Fragment Header. DF is
 // ignored.
@@ -36,7 +36,7 @@ func Fragments(pkt []byte, size int, id uint32) [][]byte {
 }
 
 // take reads the fixed header of a packet that is known to be well formed, and
-// returns it, the number that follows it, and the octets behind it.
+// returns it, the number that follows it, and the bytes behind it.
 func take(pkt []byte) (Header, uint8, []byte) {
 	if pkt[0]>>4 == 4 {
 		n, word := int(pkt[0]&15)*4, binary.BigEndian.Uint16(pkt[6:])
@@ -57,7 +57,7 @@ func take(pkt []byte) (Header, uint8, []byte) {
 // Reassemble puts fragments together that come in order, none missing and none
 // twice, and returns the packet they were cut from: headers of the first,
 // without fragmentation. It fails if they are not fragments of one packet, or
-// if all but the last are not filled to multiples of 8 octets.
+// if all but the last are not filled to multiples of 8 bytes.
 func Reassemble(pieces [][]byte) ([]byte, error) {
 	if len(pieces) == 0 {
 		return nil, errors.New("packettest: nothing to reassemble")

@@ -10,7 +10,7 @@ import (
 
 // Partial makes a TCP or UDP packet what a kernel with checksum offload hands
 // over: the checksum field holds the folded sum of the pseudo-header. With a gso
-// above 0 it is a super-packet with segments of so many octets of payload. pkt is
+// above 0 it is a super-packet with segments of so many bytes of payload. pkt is
 // changed in place; it has no extension headers.
 func Partial(pkt []byte, gso int) translate.Offload {
 	ip, proto, src, dst := addresses(pkt)

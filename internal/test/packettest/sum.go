@@ -6,7 +6,7 @@ import (
 )
 
 // Sum returns the ones' complement sum of b, RFC 1071, taken as 16-bit words in
-// network order with a zero octet behind an odd length. It is the plain loop,
+// network order with a zero byte behind an odd length. It is the plain loop,
 // folded after every word. A part that carries its right checksum sums to
 // 0xffff.
 func Sum(parts ...[]byte) uint16 {
@@ -25,7 +25,7 @@ func Sum(parts ...[]byte) uint16 {
 	return uint16(sum)
 }
 
-// Pseudo returns the pseudo-header of an upper-layer packet of length octets:
+// Pseudo returns the pseudo-header of an upper-layer packet of length bytes:
 // RFC 768 for IPv4 addresses, RFC 8200 §8.1 for IPv6 addresses.
 func Pseudo(src, dst netip.Addr, proto uint8, length int) []byte {
 	b := append(src.AsSlice(), dst.AsSlice()...)

@@ -194,11 +194,11 @@ func (x *Xlat) compose6(a netip.Addr, prefix netip.Prefix) mapping {
 	}
 	b, v4 := prefix.Addr().As16(), a.As4()
 	at := prefix.Bits() / 8
-	for _, octet := range v4 {
+	for _, v := range v4 {
 		if at == 8 {
-			at++ // the u octet, RFC 6052 §2.2
+			at++ // the u byte, RFC 6052 §2.2
 		}
-		b[at] = octet
+		b[at] = v
 		at++
 	}
 	return mapping{addr: netip.AddrFrom16(b), how: byPrefix, prefix: prefix, nonGlobal: x.forbidden(prefix, a)}
@@ -209,7 +209,7 @@ func (x *Xlat) forbidden(prefix netip.Prefix, a netip.Addr) bool {
 }
 
 // static4 maps an IPv6 address by the longest match among explicit maps,
-// otherwise by the longest RFC 6052 prefix. The u octet and the suffix may be
+// otherwise by the longest RFC 6052 prefix. The u byte and the suffix may be
 // anything.
 func (x *Xlat) static4(a netip.Addr) mapping {
 	var m mapping

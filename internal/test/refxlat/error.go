@@ -50,7 +50,7 @@ func readError(p packet) (icmpError, error) {
 }
 
 // readQuote takes a quoted packet apart. Its headers have to be all there, down
-// to the first octet of ICMP.
+// to the first byte of ICMP.
 func readQuote(b []byte, is4 bool) (packet, error) {
 	var q packet
 	var ok bool
@@ -223,14 +223,14 @@ func limits(p packet) (limit, header, unit int) {
 }
 
 // fits reports whether an ICMP error with the outer header p has room for ext
-// behind a quote of 128 octets.
+// behind a quote of 128 bytes.
 func fits(p packet, ext []byte) bool {
 	limit, header, _ := limits(p)
 	return header+8+128+len(ext) <= limit
 }
 
 // writeError writes an ICMP error with the outer header p. The quote is cut so
-// that all of it fits; the extension is left out if 128 octets of quote would
+// that all of it fits; the extension is left out if 128 bytes of quote would
 // not be left: RFC 4884 §3 to §5.
 func writeError(p packet, e icmpError) []byte {
 	limit, header, unit := limits(p)

@@ -37,16 +37,16 @@ type packet struct {
 	tos, ttl uint8 // or Traffic Class, hop limit
 	proto    uint8 // numbered as the family of src numbers it
 	id       uint32
-	off8     int // fragment offset in units of 8 octets
+	off8     int // fragment offset in units of 8 bytes
 	more     bool
 	df       bool
 	hasFrag  bool   // IPv6: there is a Fragment Header, perhaps an atomic one
 	options  []byte // IPv4
 	size     int    // of the whole packet, as the header says
 	length   int    // of what follows the headers that translation removes, as the header says
-	data     []byte // of that, the octets that are here
+	data     []byte // of that, the bytes that are here
 
-	protoAt   int // IPv6: offset of the octet that holds proto
+	protoAt   int // IPv6: offset of the byte that holds proto
 	routingAt int // IPv6: offset of the first Routing header with segments left; 0 if none
 }
 
@@ -271,7 +271,7 @@ func write(p packet) []byte {
 	return write6(p)
 }
 
-// cut writes p as fragments with at most room octets of data each, all but the
+// cut writes p as fragments with at most room bytes of data each, all but the
 // last with a multiple of 8, and the last with no more than last. p may be a
 // fragment itself: RFC 7915 §4.1.
 func cut(p packet, room, last int) [][]byte {

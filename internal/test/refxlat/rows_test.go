@@ -52,12 +52,12 @@ func TestRefused(t *testing.T) {
 	}{
 		{"empty", nil, translate.BadHeader},
 		{"version-5", []byte{0x55, 0, 0, 20}, translate.BadHeader},
-		{"19-octets", pt.IP(pt.From4(), small)[:19], translate.BadHeader},
+		{"19-bytes", pt.IP(pt.From4(), small)[:19], translate.BadHeader},
 		{"ihl-4", pt.Edit(pt.IP(pt.From4(), small), func(b []byte) { b[0] = 0x44 }), translate.BadHeader},
 		{"total-length-below-header", pt.Edit(pt.IP(pt.From4(), small), func(b []byte) { b[3] = 19 }), translate.BadHeader},
 		{"total-length-beyond-packet", pt.IP(pt.From4(), small)[:43], translate.BadHeader},
 		{"header-checksum", unsummed(pt.IP(pt.From4(), small)), translate.BadHeaderChecksum},
-		{"39-octets", pt.IP(pt.From6(), small)[:39], translate.BadHeader},
+		{"39-bytes", pt.IP(pt.From6(), small)[:39], translate.BadHeader},
 		{"payload-length-beyond-packet", pt.IP(pt.From6(), small)[:63], translate.BadHeader},
 
 		{"dst-this-network", pt.IP(from4(dst("0.1.2.3")), small), translate.IllegalDestination},
@@ -122,8 +122,8 @@ func TestRefused(t *testing.T) {
 
 		{"error4-checksum", pt.Edit(icmp4(quote4), func(b []byte) { b[23] ^= 1 }), translate.ICMPChecksum},
 		{"error6-checksum", pt.Edit(icmp6(quote6), func(b []byte) { b[43] ^= 1 }), translate.ICMPChecksum},
-		{"quote4-19-octets", icmp4(quote4[:19]), translate.ICMPQuote},
-		{"quote6-39-octets", icmp6(quote6[:39]), translate.ICMPQuote},
+		{"quote4-19-bytes", icmp4(quote4[:19]), translate.ICMPQuote},
+		{"quote6-39-bytes", icmp6(quote6[:39]), translate.ICMPQuote},
 		{"quote4-of-ipv6", icmp4(quote6), translate.ICMPQuote},
 		{"quote6-of-ipv4", icmp6(quote4), translate.ICMPQuote},
 		{"quote4-ihl-4", icmp4(pt.Edit(quote4, func(b []byte) { b[0] = 0x44 })), translate.ICMPQuote},
@@ -340,7 +340,7 @@ func TestUDPWithoutChecksum(t *testing.T) {
 		bad := pt.Edit(whole, func(b []byte) { b[25] = n })
 		prohibited(t, mode(translate.UDPZeroCompute), bad, translate.ShortTransport)
 	}
-	// Octets behind the UDP length are carried, not summed.
+	// Bytes behind the UDP length are carried, not summed.
 	out := data(func() []byte {
 		out, _ := mode(translate.UDPZeroCompute).Translate(pt.Edit(whole, func(b []byte) { b[25] = 20 }))
 		return out[0]
@@ -499,7 +499,7 @@ func TestExtensionsThatHardlyFit(t *testing.T) {
 	for _, c := range []struct{ object, quote, total int }{
 		{400, 512, 992},   // fits
 		{404, 900, 1276},  // quote shortened to a multiple of 8
-		{1096, 128, 1280}, // 128 octets left for the quote
+		{1096, 128, 1280}, // 128 bytes left for the quote
 		{1100, 128, 196},  // not even that: no extension
 	} {
 		ext := pt.Extension(pt.Object(247, 1, make([]byte, c.object)))
@@ -554,7 +554,7 @@ func TestErrorsFromUnmappedRouters(t *testing.T) {
 		{"wrong-sum", append([]byte{0x20, 0, 1, 0}, pt.MPLS()[4:]...), nil},
 		{"version-1", append([]byte{0x10, 0, 0, 0}, pt.MPLS()[4:]...), nil},
 		{"header-only", []byte{0x20, 0, 0, 0}, nil},
-		{"three-octets", []byte{0x20, 0, 0}, nil},
+		{"three-bytes", []byte{0x20, 0, 0}, nil},
 		{"object-short", []byte{0x20, 0, 0, 0, 0, 3, 1, 1}, nil},
 		{"object-long", []byte{0x20, 0, 0, 0, 0, 12, 1, 1, 0, 0, 0, 0}, nil},
 		{"object-cut", []byte{0x20, 0, 0, 0, 0, 4, 1, 1, 0, 4}, nil},

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// words cuts b into 16-bit words; an odd length is filled with a zero octet.
+// words cuts b into 16-bit words; an odd length is filled with a zero byte.
 func words(b []byte) []uint16 {
 	b = slices.Clone(b)
 	if len(b)%2 != 0 {
@@ -36,7 +36,7 @@ func sum(b []byte) uint16 {
 	return s
 }
 
-// update is RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). Octets before, which
+// update is RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). Bytes before, which
 // hc covers, have become after; both begin at an even offset. A checksum that
 // was wrong stays wrong.
 func update(hc uint16, before, after []byte) uint16 {
@@ -68,7 +68,7 @@ var checksumAt = map[uint8]int{tcp: 16, udp: 6, dccp: 6, udpLite: 6, icmp4: 2, i
 
 // carry moves the checksum in after.data, a copy of before.data, from the
 // addresses and the protocol of before to those of after. For ICMP the type,
-// which has changed too, is among the first two octets; nobody else's change.
+// which has changed too, is among the first two bytes; nobody else's change.
 // Later fragments and data cut in front of the checksum stay as they are, and
 // so does a UDP checksum of 0. To UDP-Lite 0 is a number like any other, which
 // only a quote can hold.
@@ -93,7 +93,7 @@ func carry(before, after packet) {
 	}
 }
 
-// computeUDP gives the datagram p a checksum over as many octets as its own
+// computeUDP gives the datagram p a checksum over as many bytes as its own
 // length field says.
 func computeUDP(p packet) {
 	p.length = int(binary.BigEndian.Uint16(p.data[4:]))

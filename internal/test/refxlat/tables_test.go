@@ -84,13 +84,13 @@ func TestICMPTypes(t *testing.T) {
 			"4to6", pt.From4(), rows4to6, quote4,
 			map[byte]uint32{query: 0x12345678, plain: 0xab00cdef, mtu: 1400, pointer: 8<<24 | 0xff, nextField: 0xff00ffff},
 			map[byte]uint32{query: 0x12345678, plain: 0, mtu: 1420, pointer: 7, nextField: 6},
-			map[byte]uint32{plain: 19 << 24}, // 128 quoted octets became 148
+			map[byte]uint32{plain: 19 << 24}, // 128 quoted bytes became 148
 		},
 		{
 			"6to4", pt.From6(), rows6to4, quote6,
 			map[byte]uint32{query: 0x12345678, plain: 0x00abcdef, mtu: 1400, pointer: 7},
 			map[byte]uint32{query: 0x12345678, plain: 0, mtu: 1380, pointer: 8 << 24},
-			map[byte]uint32{plain: 32 << 16}, // 128 octets of padded quote
+			map[byte]uint32{plain: 32 << 16}, // 128 bytes of padded quote
 		},
 	} {
 		t.Run(dir.name, func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestMTUs(t *testing.T) {
 // Header.
 func TestHeaders4to6(t *testing.T) {
 	x := fixture(t)
-	udp := pt.UDP(1, 2, pt.Bytes(92, 0)) // 100 octets
+	udp := pt.UDP(1, 2, pt.Bytes(92, 0)) // 100 bytes
 	for tos := range 256 {
 		h := pt.From4()
 		h.TOS, h.TTL = uint8(tos), uint8(tos)|2
@@ -295,7 +295,7 @@ func TestHeaders6to4(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		p    pt.Payload
-		want []byte // octets 2 to 9
+		want []byte // bytes 2 to 9
 	}{
 		{"1280", pt.UDP(1, 2, make([]byte, 1232)), []byte{1260 >> 8, 1260 & 255, 0, 0, 0, 0, 63, 17}},
 		{"1281", pt.UDP(1, 2, make([]byte, 1233)), []byte{1261 >> 8, 1261 & 255, 0, 0, 0x40, 0, 63, 17}},
@@ -316,8 +316,8 @@ func TestHeaders6to4(t *testing.T) {
 	}
 }
 
-// TestExtensions is the table of RFC 4884 lengths: octets quoted, octets
-// translated, octets padded, length field.
+// TestExtensions is the table of RFC 4884 lengths: bytes quoted, bytes
+// translated, bytes padded, length field.
 func TestExtensions(t *testing.T) {
 	x := fixture(t)
 	long4 := pt.IP(pt.Header{Src: pt.M4, Dst: pt.H4}, pt.UDP(1, 2, pt.Bytes(400, 0)))

@@ -34,7 +34,7 @@ func TestBed(t *testing.T) {
 	tr := b.StartTraffic(1 << 20)
 	require.NoError(t, tr.AwaitTransfers(8))
 	require.NoError(t, tr.Stop())
-	assert.GreaterOrEqual(t, tr.Octets.Load(), int64(8<<20))
+	assert.GreaterOrEqual(t, tr.Bytes.Load(), int64(8<<20))
 
 	c, err := b.AddUp()
 	require.NoError(t, err)

@@ -99,7 +99,7 @@ func (b *Bed) Saved() (Leases, error) {
 
 func parseLeases(text string) (Leases, error) {
 	if !strings.HasSuffix(text, "\n") {
-		return nil, fmt.Errorf("testbed: dynamic.map of %d octets is cut short", len(text))
+		return nil, fmt.Errorf("testbed: dynamic.map of %d bytes is cut short", len(text))
 	}
 	leases := make(Leases)
 	taken := make(map[netip.Addr]bool)

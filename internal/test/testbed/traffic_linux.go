@@ -103,7 +103,7 @@ func echoUDP(from *netlab.Host, to netip.Addr, size int, timeout time.Duration) 
 	return err
 }
 
-// A flow is a way to transfer octets through the gateway.
+// A flow is a way to transfer bytes through the gateway.
 type flow struct {
 	name string
 	run  func(from *netlab.Host, addr string, size int64, timeout time.Duration) (netlab.Transfer, error)
@@ -131,7 +131,7 @@ type Traffic struct {
 	stop chan struct{}
 	all  sync.WaitGroup
 
-	Transfers, Octets atomic.Int64 // that have arrived
+	Transfers, Bytes atomic.Int64 // that have arrived
 
 	mu  sync.Mutex
 	err error
@@ -170,7 +170,7 @@ func (t *Traffic) once(b *Bed, f flow, size int64) error {
 		switch {
 		case err == nil:
 			t.Transfers.Add(1)
-			t.Octets.Add(tr.Bytes)
+			t.Bytes.Add(tr.Bytes)
 			return nil
 		case errors.As(err, &op) && op.Op == "dial" && time.Now().Before(end):
 		default:

@@ -17,7 +17,7 @@ import (
 
 // Usage is what the process takes from the machine.
 type Usage struct {
-	Memory, Peak   int64 // resident, in octets: now, and the most since the start
+	Memory, Peak   int64 // resident, in bytes: now, and the most since the start
 	Threads, Files int
 	CPU            time.Duration // since the start, in user mode and in the kernel
 }
