@@ -97,7 +97,7 @@ func tricks(train [][]byte, todo []byte) [][]byte {
 
 // FuzzTrain: the fragments of a packet, in order and whole, or with tricks: some
 // lost, twice, in another order, overlapping, misshapen. Each keeps what
-// FuzzPacket4to6 promises, above all that the outcome is the twin's and that no
+// FuzzPacket4to6 promises, above all that the outcome is the reference's and that no
 // error answers a fragment that is not the first. If the train is whole and all
 // of it passes, what comes out can be reassembled, and is the packet that went
 // in, checksum right.
@@ -195,7 +195,7 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 }
 
 // change has the worker take up other MTUs, which it forgets with the next packet.
-// It returns a rig that knows of them; the twin does not.
+// It returns a rig that knows of them; the reference does not.
 func (x *rig) change(t *testing.T, mtu4, mtu6 int) *rig {
 	t.Helper()
 	y := *x
@@ -208,7 +208,7 @@ func (x *rig) change(t *testing.T, mtu4, mtu6 int) *rig {
 
 // FuzzFragment: a packet that may have to be cut, or a fragment of one, and as
 // many buffers at a time as the fuzzer gives, none larger than it must be. The
-// pieces are those of the twin, whatever the buffers; each fits; nothing is
+// pieces are those of the reference, whatever the buffers; each fits; nothing is
 // written outside of them; together they are the packet again, also if the MTUs
 // change before it is cut. Of a packet that was not judged Split nothing is cut
 // and nothing is changed, nor is it with no buffer at all.
@@ -242,7 +242,7 @@ func FuzzFragment(f *testing.F) {
 		want, wantRes := x.ref.Translate(pkt)
 		q := packettest.Buffer(pkt)
 		if res := x.w.Translate(0, &q); res != wantRes {
-			t.Fatalf("%v (%v), the twin says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+			t.Fatalf("%v (%v), the reference says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 		}
 		before, was := slices.Clone(q.Buf), q
 		none := buffers

@@ -97,7 +97,7 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 // FuzzPacket4to6: an IPv4 packet under any of packettest.Setups. It comes to a
 // verdict without a panic; nothing outside of its room is written or looked at,
 // and nothing at all is written if it is dropped; the outcome is that of the
-// twin, verdict, reason and bytes, whether or not its pair of addresses is
+// reference, verdict, reason and bytes, whether or not its pair of addresses is
 // remembered, alone as well as in a batch; what leaves is read by gopacket, fits
 // the MTU, has unicast addresses, one hop less to go, a right checksum exactly if
 // that came right, and no fault if none came; flow labels are the only thing that

@@ -175,7 +175,7 @@ func parse(pkt []byte) error {
 }
 
 // keeps fails the test if out, which pkt has become, breaks a promise that can be
-// told without the twin.
+// told without the reference.
 func (x *rig) keeps(t *testing.T, pkt []byte, out [][]byte, res translate.Result) {
 	t.Helper()
 	in, opened := open(pkt)
@@ -365,7 +365,7 @@ func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 
 // judge translates pkt three times, the second time with its pair of addresses
 // remembered and other bytes around it, the third time in a batch. It holds each
-// outcome against the twin, and checks what is promised of any packet.
+// outcome against the reference, and checks what is promised of any packet.
 func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()
 	want, wantRes := x.ref.Translate(pkt)
@@ -381,7 +381,7 @@ func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 			out, res = x.inBatch(t, pkt)
 		}
 		if res != wantRes {
-			t.Fatalf("%s, %s: %v (%v), the twin says %v (%v)\nin %x", x.Name, how, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+			t.Fatalf("%s, %s: %v (%v), the reference says %v (%v)\nin %x", x.Name, how, res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 		}
 		if d := packettest.EqualAll(want, out); d != "" {
 			t.Fatalf("%s, %s: %v (%v): %s\nin %x", x.Name, how, res.Verdict, res.Reason, d, pkt)

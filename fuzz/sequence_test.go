@@ -80,7 +80,7 @@ func (s *sequence) packet(pkt []byte) {
 	s.pending = append(s.pending, pkt)
 }
 
-// expect is what has to become of pkt now, by the twin and by the budget for
+// expect is what has to become of pkt now, by the reference and by the budget for
 // errors.
 func (s *sequence) expect(pkt []byte) ([][]byte, translate.Result) {
 	out, res := s.one.ref.Translate(pkt)
@@ -233,7 +233,7 @@ func (s *sequence) run(program []byte) {
 
 // FuzzSequence: up to 64 steps with one worker: packets, the same packets again
 // with a byte changed, other tables and MTUs, time. Each packet has the
-// outcome that the twin, which remembers nothing, gives it under the tables and
+// outcome that the reference, which remembers nothing, gives it under the tables and
 // MTUs of the moment, alone as well as in a batch; it keeps what FuzzPacket4to6
 // promises; errors are as many as the budget has, no more and no fewer;
 // generated identifications do not repeat; and in the end every counter of the

@@ -11,7 +11,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A rig is a translator and its slow twin, both made of one packettest.Setup,
+// A rig is a translator and its slow reference implementation, both made of one packettest.Setup,
 // and the addresses that are worth trying with it.
 type rig struct {
 	packettest.Setup
@@ -27,7 +27,7 @@ type rig struct {
 	more           []translate.Packet // for Fragment
 }
 
-// newRig makes a translator and its twin.
+// newRig makes a translator and its reference.
 func newRig(s packettest.Setup) (*rig, error) {
 	tab, err := translate.NewTable(s.Table)
 	if err != nil {

@@ -201,7 +201,7 @@ func (lender) Generation() uint64 { return 0 }
 // fuzzer. NewTable takes
 // them exactly if its own rules say so, told with loops; Warnings says something
 // of every table; and packets between any two addresses at the ends of these
-// prefixes, or next to them, become what the twin makes of them, which keeps its
+// prefixes, or next to them, become what the reference makes of them, which keeps its
 // mappings in lists and looks at all of them.
 func FuzzTable(f *testing.F) {
 	f.Add([]byte{}, []byte{})

@@ -54,7 +54,7 @@ func TestLeaseThatCannotBe(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tc := packettest.TableConfig()
 			tc.Pools = packettest.Pools(c.dyn, "0.0.0.0/0")
-			x := newTwins(t, packettest.Config(), tc)
+			x := newComparison(t, packettest.Config(), tc)
 			if d := x.compare(t, c.pkt); d != "" {
 				t.Error(d)
 			}

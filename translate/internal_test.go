@@ -85,7 +85,7 @@ func TestIllegal6(t *testing.T) {
 	}
 }
 
-// linear is the obvious twin of Table: all prefixes, one by one.
+// linear is the obvious reference for Table: all prefixes, one by one.
 type linear []Map
 
 func (l linear) to6(a netip.Addr) (netip.Addr, bool) {

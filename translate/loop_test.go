@@ -8,16 +8,16 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// loopTwins have a prefix 64:ff9b::/96 whose loops are checked or not, a second one
+// loopComparison have a prefix 64:ff9b::/96 whose loops are checked or not, a second one
 // from which hosts are numbered, maps and a pool.
-func loopTwins(t *testing.T, check bool, edit func(*translate.Config)) *twins {
+func loopComparison(t *testing.T, check bool, edit func(*translate.Config)) *comparison {
 	t.Helper()
 	p := netip.MustParsePrefix
 	cfg := packettest.Config()
 	if edit != nil {
 		edit(&cfg)
 	}
-	return newTwins(t, cfg, translate.TableConfig{
+	return newComparison(t, cfg, translate.TableConfig{
 		Prefixes: []netip.Prefix{p("64:ff9b::/96"), p("2001:db8:b::/96")},
 		Maps: []translate.Map{
 			{IPv4: p("45.67.89.6/32"), IPv6: p("2001:db8:6::6/128")},
@@ -90,10 +90,10 @@ func TestLoops(t *testing.T) {
 					cfg.IPv4 = netip.MustParseAddr("10.0.0.254")
 				}
 			}
-			if got, want := loopTwins(t, true, edit).becomes(t, c.pkt), (translate.Result{Verdict: c.verdict, Reason: c.why}); got != want {
+			if got, want := loopComparison(t, true, edit).becomes(t, c.pkt), (translate.Result{Verdict: c.verdict, Reason: c.why}); got != want {
 				t.Errorf("%v (%v), want %v (%v)", got.Verdict, got.Reason, want.Verdict, want.Reason)
 			}
-			res := loopTwins(t, false, edit).becomes(t, c.pkt)
+			res := loopComparison(t, false, edit).becomes(t, c.pkt)
 			if res.Verdict != translate.Forward && c.name != "4to6-to-free" {
 				t.Errorf("%v (%v) without the check", res.Verdict, res.Reason)
 			}

@@ -8,13 +8,13 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// ruleTwins have two prefixes, of which the rule is for the second, and a map inside
+// ruleComparison have two prefixes, of which the rule is for the second, and a map inside
 // that one.
-func ruleTwins(t *testing.T, cfg translate.Config, rule translate.PrefixRule) *twins {
+func ruleComparison(t *testing.T, cfg translate.Config, rule translate.PrefixRule) *comparison {
 	t.Helper()
 	p := netip.MustParsePrefix
 	rule.Prefix = p("2001:db8:b::/96")
-	return newTwins(t, cfg, translate.TableConfig{
+	return newComparison(t, cfg, translate.TableConfig{
 		Prefixes: []netip.Prefix{p("2001:db8:a::/96"), rule.Prefix},
 		Maps: []translate.Map{
 			{IPv4: p("192.0.2.7/32"), IPv6: p("2001:db8:b::7/128")},
@@ -26,7 +26,7 @@ func ruleTwins(t *testing.T, cfg translate.Config, rule translate.PrefixRule) *t
 
 // becomes checks what the translator and its reference make of pkt, and returns the
 // result.
-func (x *twins) becomes(t *testing.T, pkt []byte) translate.Result {
+func (x *comparison) becomes(t *testing.T, pkt []byte) translate.Result {
 	t.Helper()
 	if d := x.compare(t, pkt); d != "" {
 		t.Error(d)
@@ -64,7 +64,7 @@ func TestEmbeddedSourcePerPrefix(t *testing.T) {
 			} {
 				cfg := packettest.Config()
 				s.cfg(&cfg)
-				x := ruleTwins(t, cfg, s.rule)
+				x := ruleComparison(t, cfg, s.rule)
 				want := translate.Result{Verdict: translate.Forward, Reason: translate.Translated}
 				if s.drop {
 					want = translate.Result{Verdict: translate.Drop, Reason: translate.EmbeddedSource}

@@ -39,7 +39,7 @@ func TestNoAnswerForTheAddresses(t *testing.T) {
 		{"nothing-wrong-to-own-address", host, own, translate.Translated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			x := ruleTwins(t, cfg, translate.PrefixRule{DropSource: true})
+			x := ruleComparison(t, cfg, translate.PrefixRule{DropSource: true})
 			src, dst := netip.MustParseAddr(c.src), netip.MustParseAddr(c.dst)
 			for what, pkt := range map[string][]byte{
 				"hop limit 1":      packettest.IP(packettest.Header{Src: src, Dst: dst, TTL: 1}, udp),

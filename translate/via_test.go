@@ -40,9 +40,9 @@ var (
 	viaBound           = lent{viaHost1: netip.MustParseAddr("203.0.113.129"), viaHost2: netip.MustParseAddr("203.0.113.130")}
 )
 
-// viaTwins: pools bound to the prefix 2001:db8:b::/96, which is the second of two
+// viaComparison: pools bound to the prefix 2001:db8:b::/96, which is the second of two
 // or, with boundFirst, the first.
-func viaTwins(t *testing.T, cfg translate.Config, boundFirst bool) *twins {
+func viaComparison(t *testing.T, cfg translate.Config, boundFirst bool) *comparison {
 	t.Helper()
 	bound, other := netip.MustParsePrefix("2001:db8:b::/96"), netip.MustParsePrefix("2001:db8:a::/96")
 	tc := translate.TableConfig{
@@ -56,7 +56,7 @@ func viaTwins(t *testing.T, cfg translate.Config, boundFirst bool) *twins {
 	if boundFirst {
 		tc.Prefixes = []netip.Prefix{bound, other}
 	}
-	return newTwins(t, cfg, tc)
+	return newComparison(t, cfg, tc)
 }
 
 func between(src, dst string, payload packettest.Payload) []byte {
@@ -127,7 +127,7 @@ func TestVia(t *testing.T) {
 				if c.pkt[0]>>4 == 4 {
 					own = netip.MustParseAddr("192.0.2.2")
 				}
-				x := viaTwins(t, translate.Config{IPv4: own, IPv6: netip.MustParseAddr("2001:db8::1")}, boundFirst)
+				x := viaComparison(t, translate.Config{IPv4: own, IPv6: netip.MustParseAddr("2001:db8::1")}, boundFirst)
 				if d := x.compare(t, c.pkt); d != "" {
 					t.Error(d)
 				}
@@ -160,7 +160,7 @@ func TestViaHairpin(t *testing.T) {
 			if simple {
 				cfg.Hairpin = translate.HairpinSimple
 			}
-			x := viaTwins(t, cfg, boundFirst)
+			x := viaComparison(t, cfg, boundFirst)
 			// through takes a packet from an IPv6 host to an IPv6 host, by way of the
 			// IPv4 network, if that returns it.
 			through := func(t *testing.T, pkt []byte) []byte {
@@ -246,7 +246,7 @@ func TestViaMisuse(t *testing.T) {
 // its prefix.
 func TestViaNobody(t *testing.T) {
 	pfx := netip.MustParsePrefix("2001:db8:a::/96")
-	x := newTwins(t, packettest.Config(), translate.TableConfig{
+	x := newComparison(t, packettest.Config(), translate.TableConfig{
 		Prefixes: []netip.Prefix{pfx},
 		Pools: []translate.Pool{
 			{Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")}, Dynamic: viaOthers},

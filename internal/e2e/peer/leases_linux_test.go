@@ -108,8 +108,8 @@ func byHost(all []record) map[netip.Addr]netip.Addr {
 // have said a word, and new ones get what the other program would have given.
 func TestLeasesAreTakenOver(t *testing.T) {
 	lab := newLab(t)
-	host, twin := lab.Host("host"), lab.Host("twin")
-	dir, twinDir := t.TempDir(), t.TempDir()
+	host, otherHost := lab.Host("host"), lab.Host("other")
+	dir, otherDir := t.TempDir(), t.TempDir()
 	held := make(map[netip.Addr]netip.Addr)
 	n := 0
 	for _, prog := range []*program{debian, steppe, debian, steppe} {
@@ -117,13 +117,13 @@ func TestLeasesAreTakenOver(t *testing.T) {
 		if n > 0 { // there is a file for both
 			text, err := os.ReadFile(filepath.Join(dir, "dynamic.map"))
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(twinDir, "dynamic.map"), text, 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(otherDir, "dynamic.map"), text, 0o644))
 		}
 		l := newLessor(t, prog, host, dir)
 		if prog == steppe {
-			other = newLessor(t, debian, twin, twinDir)
+			other = newLessor(t, debian, otherHost, otherDir)
 		} else {
-			other = newLessor(t, steppe, twin, twinDir)
+			other = newLessor(t, steppe, otherHost, otherDir)
 		}
 		for h, addr := range held {
 			require.Equal(t, h, l.holder(addr), "%s: who holds %v", prog.name, addr)

@@ -17,7 +17,7 @@ func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 // change edits the fixture's configuration and tables.
 type change func(c *translate.Config, t *translate.TableConfig)
 
-// fixture makes a twin of the fixture and the changes.
+// fixture makes a reference translator of the fixture and the changes.
 func fixture(t testing.TB, changes ...change) *refxlat.Xlat {
 	t.Helper()
 	cfg, tab := pt.Config(), pt.TableConfig()

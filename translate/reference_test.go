@@ -11,14 +11,14 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A twins pair translates the same packets fast and slowly.
-type twins struct {
+// A comparison translates the same packets by a worker and by the reference implementation.
+type comparison struct {
 	w    *translate.Worker
 	ref  *refxlat.Xlat
 	more []translate.Packet
 }
 
-func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig) *twins {
+func newComparison(t testing.TB, cfg translate.Config, tc translate.TableConfig) *comparison {
 	t.Helper()
 	tab, err := translate.NewTable(tc)
 	if err != nil {
@@ -33,11 +33,11 @@ func newTwins(t testing.TB, cfg translate.Config, tc translate.TableConfig) *twi
 		t.Fatal(err)
 	}
 	more := []translate.Packet{{Buf: make([]byte, translate.Headroom+65535+translate.Tailroom)}}
-	return &twins{tr.NewWorker(), ref, more}
+	return &comparison{tr.NewWorker(), ref, more}
 }
 
 // compare translates pkt both ways and describes the difference, if any.
-func (x *twins) compare(t testing.TB, pkt []byte) string {
+func (x *comparison) compare(t testing.TB, pkt []byte) string {
 	t.Helper()
 	p := packettest.Buffer(pkt)
 	res := x.w.Translate(0, &p)
@@ -52,7 +52,7 @@ func (x *twins) compare(t testing.TB, pkt []byte) string {
 	}
 	want, wantRes := x.ref.Translate(pkt)
 	if res != wantRes {
-		return fmt.Sprintf("%v (%v), the twin says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
+		return fmt.Sprintf("%v (%v), the reference says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 	}
 	if d := packettest.EqualAll(want, got); d != "" {
 		return fmt.Sprintf("%s\nin %x", d, pkt)
@@ -60,9 +60,9 @@ func (x *twins) compare(t testing.TB, pkt []byte) string {
 	return ""
 }
 
-// TestTwinsOnMutatedGoldens: every prefix of each golden packet, and each golden
+// TestReferenceOnMutatedGoldens: every prefix of each golden packet, and each golden
 // packet with every single byte set to 0x00, to 0xff and inverted.
-func TestTwinsOnMutatedGoldens(t *testing.T) {
+func TestReferenceOnMutatedGoldens(t *testing.T) {
 	goldens, err := packettest.Goldens()
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestTwinsOnMutatedGoldens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			x := newTwins(t, cfg, packettest.TableConfig())
+			x := newComparison(t, cfg, packettest.TableConfig())
 			try := func(pkt []byte, what string, at int) {
 				t.Helper()
 				if d := x.compare(t, pkt); d != "" {
@@ -99,16 +99,16 @@ func TestTwinsOnMutatedGoldens(t *testing.T) {
 	}
 }
 
-var generated = flag.Int("generated", 30_000, "packets that TestTwinsOnGeneratedPackets compares")
+var generated = flag.Int("generated", 30_000, "packets that TestReferenceOnGeneratedPackets compares")
 
-// TestTwinsOnGeneratedPackets: nearly valid packets of all kinds, under
+// TestReferenceOnGeneratedPackets: nearly valid packets of all kinds, under
 // configurations of all kinds.
-func TestTwinsOnGeneratedPackets(t *testing.T) {
+func TestReferenceOnGeneratedPackets(t *testing.T) {
 	setups := packettest.Setups()
 	for i, s := range setups {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			x := newTwins(t, s.Config, s.Table)
+			x := newComparison(t, s.Config, s.Table)
 			seed := uint64(i)
 			if *generated >= 1_000_000 { // worth new ground every time
 				seed = uint64(time.Now().UnixNano())
