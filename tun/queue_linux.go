@@ -3,8 +3,10 @@ package tun
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +42,17 @@ const batchBytes = 256 << 10
 // Descriptors do not block; poll waits for the queue or the eventfd of Close.
 // Under load poll is not called at all. The runtime's network poller would cost
 // a switch of goroutines for each wake-up instead.
-func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
+func (q *Queue) Read(ps []translate.Packet) (n int, err error) { return q.read(ps, -1) }
+
+// ReadTimeout is Read that waits no longer than timeout, to the millisecond: then it
+// returns 0 and no error. If timeout is 0 or less it does not wait. It is for a program
+// that has to send something by a certain time.
+func (q *Queue) ReadTimeout(ps []translate.Packet, timeout time.Duration) (n int, err error) {
+	return q.read(ps, max(timeout, 0))
+}
+
+// read is Read, with a timeout if that is not negative.
+func (q *Queue) read(ps []translate.Packet, timeout time.Duration) (n int, err error) {
 	if err := q.d.enter(&q.rd); err != nil {
 		return 0, err
 	}
@@ -58,7 +70,7 @@ func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
 			if n > 0 {
 				return n, nil
 			}
-			if err := q.wait(); err != nil {
+			if ready, err := q.wait(timeout); !ready {
 				return 0, err
 			}
 		case q.passing(err):
@@ -125,20 +137,35 @@ func transfer(trap uintptr, fd int, b []byte) (n int, err error) {
 	return int(r), nil
 }
 
-// wait blocks until there is something to read.
-func (q *Queue) wait() error {
+// wait blocks until there is something to read, or until the timeout, unless that is
+// negative.
+func (q *Queue) wait(timeout time.Duration) (ready bool, err error) {
+	ms, end := -1, time.Time{}
+	if timeout >= 0 {
+		ms, end = milliseconds(timeout), time.Now().Add(timeout)
+	}
 	for {
-		_, err := unix.Poll(q.poll[:], -1)
+		n, err := unix.Poll(q.poll[:], ms)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return q.fatal("poll", err)
+			return false, q.fatal("poll", err)
 		}
 		if q.d.closed.Load() {
-			return fmt.Errorf("tun: %s: %w", q.d.name, ErrClosed)
+			return false, fmt.Errorf("tun: %s: %w", q.d.name, ErrClosed)
 		}
 		if err == nil {
-			return nil
+			return n > 0, nil
+		}
+		if timeout >= 0 { // a signal; the runtime sends some
+			ms = milliseconds(time.Until(end))
 		}
 	}
+}
+
+// milliseconds rounds a timeout up to what poll takes: earlier there is nothing to do.
+// One of more than three weeks is shortened.
+func milliseconds(d time.Duration) int {
+	d = min(max(d, 0), (math.MaxInt32-1)*time.Millisecond)
+	return int((d + time.Millisecond - 1) / time.Millisecond)
 }
 
 // fatal wraps an error that ends the queue.

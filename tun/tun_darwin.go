@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/songgao/water"
 
@@ -127,6 +128,11 @@ func (q *Queue) Read(ps []translate.Packet) (int, error) {
 	p.Off, p.Len = Headroom, n
 	p.Offload, p.Result = translate.Offload{}, translate.Result{}
 	return 1, nil
+}
+
+// ReadTimeout returns errors.ErrUnsupported: reads of the device cannot be given up.
+func (q *Queue) ReadTimeout(ps []translate.Packet, timeout time.Duration) (int, error) {
+	return 0, q.error("read", errors.ErrUnsupported)
 }
 
 // Write sends the packets of ps in order and returns how many the kernel took.

@@ -4,6 +4,7 @@ package tun
 
 import (
 	"errors"
+	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -48,6 +49,9 @@ func (*Device) Probe() error           { return nil }
 func (*Device) Stop()                  {}
 func (*Device) Close() error           { return nil }
 
-func (*Queue) Read([]translate.Packet) (int, error)  { return 0, errors.ErrUnsupported }
+func (*Queue) Read([]translate.Packet) (int, error) { return 0, errors.ErrUnsupported }
+func (*Queue) ReadTimeout([]translate.Packet, time.Duration) (int, error) {
+	return 0, errors.ErrUnsupported
+}
 func (*Queue) Write([]translate.Packet) (int, error) { return 0, errors.ErrUnsupported }
 func (*Queue) Refused() uint64                       { return 0 }

@@ -6,6 +6,7 @@ package tuntest
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
@@ -55,16 +56,32 @@ func newLine(limit int) *line {
 // The error is tun.ErrClosed after Close of this end; or tun.ErrGone after Close
 // of the other, when everything written before has been read.
 func (q *Queue) Read(ps []translate.Packet) (n int, err error) {
+	return q.read(ps, new(bool))
+}
+
+// ReadTimeout is Read that waits no longer than timeout: then it returns 0 and no error.
+// If timeout is 0 or less it does not wait.
+func (q *Queue) ReadTimeout(ps []translate.Packet, timeout time.Duration) (n int, err error) {
+	l, late := q.in, timeout <= 0
+	if !late {
+		defer time.AfterFunc(timeout, func() { l.end(&late) }).Stop()
+	}
+	return q.read(ps, &late)
+}
+
+// read is Read. It returns without packets once late is set, which the lock of the line
+// guards.
+func (q *Queue) read(ps []translate.Packet, late *bool) (n int, err error) {
 	l := q.in
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(ps) > 0 && len(l.packets) == 0 && !l.reader && !l.writer {
+	for len(ps) > 0 && len(l.packets) == 0 && !l.reader && !l.writer && !*late {
 		l.more.Wait()
 	}
 	switch {
 	case l.reader:
 		return 0, fmt.Errorf("tuntest: read: %w", tun.ErrClosed)
-	case len(ps) > 0 && len(l.packets) == 0:
+	case len(ps) > 0 && len(l.packets) == 0 && l.writer:
 		return 0, fmt.Errorf("tuntest: read: %w", tun.ErrGone)
 	}
 	n = min(len(ps), len(l.packets))
@@ -118,6 +135,7 @@ func (q *Queue) Close() error {
 	return nil
 }
 
+// end sets a flag of the line and wakes its readers.
 func (l *line) end(which *bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 // Both kinds of queue fit where a worker takes one.
 var _, _ interface {
 	Read([]translate.Packet) (int, error)
+	ReadTimeout([]translate.Packet, time.Duration) (int, error)
 	Write([]translate.Packet) (int, error)
 	Refused() uint64
 } = (*tun.Queue)(nil), (*Queue)(nil)
@@ -178,4 +179,36 @@ func TestBothWaysAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestReadTimeout: the same contract as that of a device.
+func TestReadTimeout(t *testing.T) {
+	a, b := Pair(0)
+	ps := tun.NewPackets(2)
+	for _, timeout := range []time.Duration{-1, 0, time.Millisecond} {
+		begin := time.Now()
+		n, err := b.ReadTimeout(ps, timeout)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		require.GreaterOrEqual(t, time.Since(begin), timeout)
+	}
+	_, err := a.Write(packets("one", "two", "three"))
+	require.NoError(t, err)
+	for _, want := range []int{2, 1} {
+		n, err := b.ReadTimeout(ps, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	go func() {
+		_, _ = a.Write(packets("late"))
+		_ = a.Close()
+	}()
+	n, err := b.ReadTimeout(ps, time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	_, err = b.ReadTimeout(ps, time.Hour)
+	require.ErrorIs(t, err, tun.ErrGone)
+	require.NoError(t, b.Close())
+	_, err = b.ReadTimeout(ps, 0)
+	require.ErrorIs(t, err, tun.ErrClosed)
 }
