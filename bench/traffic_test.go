@@ -82,6 +82,9 @@ func (p *pump) run(n int) {
 		if p.more != nil {
 			p.cut()
 		}
+		if n, _ := p.w.Emit(now, p.ps); n != 0 {
+			panic("packets that come from none")
+		}
 	}
 }
 

@@ -110,7 +110,7 @@ func TestTablesAreMadeAnew(t *testing.T) {
 }
 
 // A loop that does not know Split loses packets that have to be cut. It is to be named,
-// and so is Fragment, wherever a text shows what to do with verdicts.
+// and so are Fragment and Emit, wherever a text shows what to do with verdicts.
 func TestExamplesHandleEveryVerdict(t *testing.T) {
 	blocks := make(map[string]string)
 	for path, text := range texts(t) {
@@ -150,6 +150,7 @@ func TestExamplesHandleEveryVerdict(t *testing.T) {
 		assert.Contains(t, code, "translate.Split", name)
 		assert.Contains(t, code, "Fragment", name)
 		assert.Contains(t, code, "translate.Drop", name)
+		assert.Contains(t, code, ".Emit(", name) // or packets that come from no other are never sent
 	}
 	assert.GreaterOrEqual(t, loops, 8)
 }

@@ -74,6 +74,7 @@ func super(h packettest.Header, tcp bool, n int, flags, options uint8) []byte {
 // that the kernel would do.
 func (x *rig) sent(t *testing.T, p *translate.Packet) (out [][]byte) {
 	t.Helper()
+	x.emit(t)
 	if p.Result.Verdict == translate.Drop {
 		return nil
 	}

@@ -329,7 +329,23 @@ func (x *rig) translate(t *testing.T, pkt []byte, around byte) ([][]byte, transl
 	if around == 0xa5 {
 		packettest.CheckGuards(t, &p, pkt)
 	}
-	return x.finish(t, &p), res
+	out := x.finish(t, &p)
+	x.emit(t)
+	return out, res
+}
+
+// emit compares the packets that come from no other with those of the reference.
+func (x *rig) emit(t *testing.T) {
+	t.Helper()
+	want, wantNext := x.ref.Emit(x.now)
+	n, next := x.w.Emit(x.now, x.more)
+	var got [][]byte
+	for i := range x.more[:n] {
+		got = append(got, slices.Clone(x.more[i].Bytes()))
+	}
+	if d := packettest.EqualAll(want, got); d != "" || next != wantNext {
+		t.Errorf("packets of none: %s, next at %v, want %v", d, next, wantNext)
+	}
 }
 
 // finish cuts what was judged Split and returns the packets that leave.
@@ -360,7 +376,9 @@ func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 		packettest.CheckGuards(t, &ps[i], pkt)
 	}
 	res := ps[1].Result // finish changes it
-	return x.finish(t, &ps[1]), res
+	out := x.finish(t, &ps[1])
+	x.emit(t)
+	return out, res
 }
 
 // judge translates pkt three times, the second time with its pair of addresses

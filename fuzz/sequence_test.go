@@ -130,6 +130,7 @@ func (s *sequence) flush() {
 		s.compare(1, "in a batch", pkt, want, got, wantRes, res)
 	}
 	s.pending = nil
+	s.batch.emit(t)
 }
 
 func (s *sequence) compare(who int, how string, pkt []byte, want, got [][]byte, wantRes, res translate.Result) {

@@ -86,21 +86,33 @@ func (g *gateway) pump(q *tun.Queue, w *translate.Worker) {
 		}
 		g.mu.Unlock()
 		w.TranslateBatch(0, ps[:n])
-		for i := range n {
-			p := &ps[i]
-			for p.Result.Verdict == translate.Split {
-				k := w.Fragment(p, more)
-				if _, err := q.Write(more[:k]); err != nil {
-					return
-				}
+		if finish(q, w, ps[:n], more) != nil {
+			return
+		}
+		n, _ = w.Emit(0, ps)
+		if finish(q, w, ps[:n], more) != nil {
+			return
+		}
+	}
+}
+
+// finish does with packets what their verdicts say.
+func finish(q *tun.Queue, w *translate.Worker, ps, more []translate.Packet) error {
+	for i := range ps {
+		p := &ps[i]
+		for p.Result.Verdict == translate.Split {
+			k := w.Fragment(p, more)
+			if _, err := q.Write(more[:k]); err != nil {
+				return err
 			}
-			if p.Result.Verdict != translate.Drop {
-				if _, err := q.Write(ps[i : i+1]); err != nil {
-					return
-				}
+		}
+		if p.Result.Verdict != translate.Drop {
+			if _, err := q.Write(ps[i : i+1]); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // A routed laboratory: an IPv4 host and an IPv6 host, each a hop away from the

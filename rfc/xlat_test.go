@@ -48,6 +48,9 @@ func (x *xlat) send(in []byte) (out [][]byte, res translate.Result) {
 	p := packettest.Buffer(in)
 	res = x.w.Translate(x.now, &p)
 	packettest.CheckGuards(x.t, &p, in)
+	if n, next := x.w.Emit(x.now, nil); n != 0 || next != translate.Never {
+		x.t.Errorf("%d packets that come from none, next at %v", n, next)
+	}
 	switch res.Verdict {
 	case translate.Drop:
 		return nil, res

@@ -4,18 +4,22 @@
 // A [Table] maps addresses between the families. A [Translator] has a table and a
 // [Config]. Each goroutine has a [Worker], whose loop is
 //
-//	for {
-//		n := read(ps) // with Headroom and Tailroom around each packet
-//		w.TranslateBatch(time.Since(start), ps[:n])
-//		for i := range ps[:n] {
-//			p := &ps[i]
-//			for p.Result.Verdict == translate.Split {
-//				send(more[:w.Fragment(p, more)])
-//			}
-//			if p.Result.Verdict != translate.Drop {
-//				send(p)
-//			}
-//		}
+//	for next := translate.Never; ; {
+//		n := read(ps, next) // waits until next at most; Headroom and Tailroom around each packet
+//		now := time.Since(start)
+//		w.TranslateBatch(now, ps[:n])
+//		finish(ps[:n])
+//		n, next = w.Emit(now, ps) // packets that come from none of the batch
+//		finish(ps[:n])
+//	}
+//
+// where finish does for each packet p
+//
+//	for p.Result.Verdict == translate.Split {
+//		send(more[:w.Fragment(p, more)])
+//	}
+//	if p.Result.Verdict != translate.Drop {
+//		send(p)
 //	}
 //
 // The caller has to know:

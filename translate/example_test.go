@@ -70,32 +70,24 @@ func ExampleWorker_TranslateBatch() {
 		device <- dnsQuery
 	}
 	close(device)
+	read := func(ps []translate.Packet) (n int, open bool) {
+		for n < len(ps) {
+			raw, open := <-device
+			if !open {
+				return n, false
+			}
+			ps[n].Set(raw)
+			n++
+		}
+		return n, true
+	}
 	send := func(p *translate.Packet) { fmt.Println("sent", p.Len, "bytes") }
 
 	w := newTranslator("203.0.113.7/32").NewWorker()
-	batch := make([]translate.Packet, 2)
-	pieces := make([]translate.Packet, 8)
-	for i := range batch {
-		batch[i].Buf = make([]byte, translate.Headroom+1500+translate.Tailroom)
-	}
-	for i := range pieces {
-		pieces[i].Buf = make([]byte, translate.Headroom+1500+translate.Tailroom)
-	}
-	start := time.Now()
-	for open := true; open; {
-		n := 0
-		for n < len(batch) {
-			var raw []byte
-			if raw, open = <-device; !open {
-				break
-			}
-			batch[n].Off = translate.Headroom
-			batch[n].Len = copy(batch[n].Buf[translate.Headroom:], raw)
-			n++
-		}
-		w.TranslateBatch(time.Since(start), batch[:n])
-		for i := range batch[:n] {
-			p := &batch[i]
+	batch, pieces := translate.NewPackets(2, 1500), translate.NewPackets(8, 1500)
+	finish := func(ps []translate.Packet) {
+		for i := range ps {
+			p := &ps[i]
 			for p.Result.Verdict == translate.Split {
 				for j := range w.Fragment(p, pieces) {
 					send(&pieces[j])
@@ -105,6 +97,15 @@ func ExampleWorker_TranslateBatch() {
 				send(p)
 			}
 		}
+	}
+	start := time.Now()
+	for n, open := 0, true; open; {
+		n, open = read(batch) // and until the time that Emit returned, at most
+		now := time.Since(start)
+		w.TranslateBatch(now, batch[:n])
+		finish(batch[:n])
+		n, _ = w.Emit(now, batch) // packets that come from none of the batch
+		finish(batch[:n])
 	}
 	// Output:
 	// sent 32 bytes

@@ -2,7 +2,9 @@ package translate
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -80,9 +82,75 @@ func (m portMapper) quoted6(t tuple6) (tuple4, bool) {
 	return tuple4{back.dst, back.src, back.dstPort, back.srcPort, t.proto}, found
 }
 
+func (portMapper) emit(time.Duration, *Packet) emission { return nothing }
+func (portMapper) due() time.Duration                   { return Never }
+
 // SetPortMapper puts a portMapper in front of the tables of tr.
 func SetPortMapper(tr *Translator) {
 	s := *tr.state.Load()
 	s.mapper = portMapper{s.tab.first}
 	tr.state.Store(&s)
+}
+
+// A Holder is a portMapper that has packets for Emit, each at its time.
+type Holder struct {
+	portMapper
+	mu   sync.Mutex
+	held []held // by time
+}
+
+type held struct {
+	at      time.Duration
+	what    emission
+	bytes   []byte
+	offload Offload
+	result  Result
+}
+
+// SetHolder puts a Holder in front of the tables of tr.
+func SetHolder(tr *Translator) *Holder {
+	s := *tr.state.Load()
+	h := &Holder{portMapper: portMapper{s.tab.first}}
+	s.mapper = h
+	tr.state.Store(&s)
+	return h
+}
+
+// Hold keeps a packet as it was received until at, which is not before those that are
+// there already.
+func (h *Holder) Hold(at time.Duration, b []byte, o Offload) {
+	h.add(held{at: at, what: received, bytes: b, offload: o})
+}
+
+// Make adds a complete packet with its result.
+func (h *Holder) Make(at time.Duration, b []byte, res Result) {
+	h.add(held{at: at, what: complete, bytes: b, result: res})
+}
+
+func (h *Holder) add(x held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held = append(h.held, x)
+}
+
+func (h *Holder) emit(now time.Duration, p *Packet) emission {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.held) == 0 || h.held[0].at > now {
+		return nothing
+	}
+	x := h.held[0]
+	p.restore(x.bytes, x.offload)
+	p.Result = x.result
+	h.held = h.held[1:]
+	return x.what
+}
+
+func (h *Holder) due() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.held) == 0 {
+		return Never
+	}
+	return h.held[0].at
 }

@@ -51,6 +51,10 @@ func (x *comparison) compare(t testing.TB, pkt []byte) string {
 		got = append(got, p.Bytes())
 	}
 	want, wantRes := x.ref.Translate(pkt)
+	emitted, next := x.w.Emit(0, x.more)
+	if wanted, wantNext := x.ref.Emit(0); emitted != len(wanted) || next != wantNext {
+		return fmt.Sprintf("%d packets emitted, next at %v, want %d and %v\nin %x", emitted, next, len(wanted), wantNext, pkt)
+	}
 	if res != wantRes {
 		return fmt.Sprintf("%v (%v), the reference says %v (%v)\nin %x", res.Verdict, res.Reason, wantRes.Verdict, wantRes.Reason, pkt)
 	}

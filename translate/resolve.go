@@ -62,6 +62,7 @@ type mapper interface {
 	map6(tuple6) (tuple4, bool)
 	quoted4(tuple4) (tuple6, bool)
 	quoted6(tuple6) (tuple4, bool)
+	emitter
 }
 
 // A refusal says why a packet has no mapping: NoSource or NoDestination, and how that

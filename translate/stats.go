@@ -11,7 +11,7 @@ type Direction uint8
 const (
 	V4ToV6   Direction = iota // IPv4 packets
 	V6ToV4                    // IPv6 packets
-	NoFamily                  // neither
+	NoFamily                  // neither, and packets that came from no side: see Emit
 
 	NumDirections = int(NoFamily) + 1
 )
@@ -37,7 +37,7 @@ func (o Outcome) valid() bool {
 }
 
 // Stats are counters since the Translator was made. Every packet given to
-// Translate is counted once.
+// Translate and every packet that Emit returns is counted once.
 type Stats struct {
 	counts [NumDirections][NumVerdicts][NumReasons]Count
 	// ErrorsHeldBack counts errors that were not originated for want of budget, and

@@ -15,7 +15,7 @@ import (
 // A queue is what a worker moves packets through: *tun.Queue, or a
 // *tuntest.Queue where there is no device.
 type queue interface {
-	Read([]translate.Packet) (int, error)
+	ReadTimeout([]translate.Packet, time.Duration) (int, error)
 	Write([]translate.Packet) (int, error)
 }
 
@@ -23,16 +23,8 @@ type queue interface {
 func pump(q queue, w *translate.Worker) error {
 	begin, ps := time.Now(), tun.NewPackets(64)
 	pieces := tun.NewPackets(translate.MaxPieces) // of packets that are too large
-	for {
-		n, err := q.Read(ps)
-		if errors.Is(err, tun.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		w.TranslateBatch(time.Since(begin), ps[:n])
-		for i := range ps[:n] {
+	finish := func(ps []translate.Packet) error {
+		for i := range ps {
 			for ps[i].Result.Verdict == translate.Split { // until the rest fits
 				if _, err := q.Write(pieces[:w.Fragment(&ps[i], pieces)]); err != nil {
 					return err
@@ -44,6 +36,25 @@ func pump(q queue, w *translate.Worker) error {
 			if _, err := q.Write(ps[i : i+1]); err != nil { // translated, or our answer
 				return err
 			}
+		}
+		return nil
+	}
+	for next := translate.Never; ; {
+		n, err := q.ReadTimeout(ps, next-time.Since(begin))
+		if errors.Is(err, tun.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		now := time.Since(begin)
+		w.TranslateBatch(now, ps[:n])
+		if err := finish(ps[:n]); err != nil {
+			return err
+		}
+		n, next = w.Emit(now, ps) // what the worker has to send of its own
+		if err := finish(ps[:n]); err != nil {
+			return err
 		}
 	}
 }

@@ -7,20 +7,25 @@
 //		go func() {
 //			w := t.NewWorker() // of a translate.Translator
 //			ps, more := tun.NewPackets(64), tun.NewPackets(translate.MaxPieces)
-//			for {
-//				n, err := q.Read(ps) // blocks for the first, drains the rest
+//			for next := translate.Never; ; {
+//				n, err := q.ReadTimeout(ps, next-time.Since(start)) // blocks for the first, drains the rest
 //				…
-//				w.TranslateBatch(time.Since(start), ps[:n])
-//				for i := range ps[:n] {
-//					for ps[i].Result.Verdict == translate.Split {
-//						_, err = q.Write(more[:w.Fragment(&ps[i], more)])
-//					}
-//					if ps[i].Result.Verdict != translate.Drop {
-//						_, err = q.Write(ps[i : i+1])
-//					}
-//				}
+//				now := time.Since(start)
+//				w.TranslateBatch(now, ps[:n])
+//				finish(ps[:n])
+//				n, next = w.Emit(now, ps)
+//				finish(ps[:n])
 //			}
 //		}()
+//	}
+//
+// where finish does for each packet of ps
+//
+//	for ps[i].Result.Verdict == translate.Split {
+//		_, err = q.Write(more[:w.Fragment(&ps[i], more)])
+//	}
+//	if ps[i].Result.Verdict != translate.Drop {
+//		_, err = q.Write(ps[i : i+1])
 //	}
 //
 // At most one goroutine at a time may read from a Queue, and one may write to it. If

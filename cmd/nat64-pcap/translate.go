@@ -20,11 +20,12 @@ import (
 type converter struct {
 	gateway *gateway.Gateway
 	worker  *translate.Worker
-	packet  translate.Packet
+	packets []translate.Packet // one
 	pieces  []translate.Packet
 
 	begin   time.Time     // of the first packet
 	elapsed time.Duration // since then
+	next    time.Duration // when the worker may have packets of its own
 
 	in, out    int
 	notIP, cut translate.Count
@@ -38,7 +39,7 @@ func newConverter(conf string, mtu int, warnings io.Writer) (*converter, error) 
 	if err != nil {
 		return nil, err
 	}
-	x := &converter{packet: translate.NewPackets(1, maxPacket)[0]}
+	x := &converter{packets: translate.NewPackets(1, maxPacket)}
 	x.gateway, err = gateway.Install(gateway.Config{Conf: c, Maps: maps, MTU: mtu, Now: time.Unix(0, 0)})
 	if err != nil {
 		return nil, err
@@ -103,13 +104,25 @@ func (x *converter) frame(f frame, w writer) error {
 		return nil
 	}
 	x.tick(f.time)
-	p := &x.packet
+	if err := x.emit(w); err != nil {
+		return err
+	}
+	p := &x.packets[0]
 	p.Set(b[:min(len(b), maxPacket)])
 	x.worker.Translate(x.elapsed, p)
+	if err := x.finish(w, f.time, p); err != nil {
+		return err
+	}
+	x.next = x.elapsed // the packet may have brought others
+	return x.emit(w)
+}
+
+// finish writes what a packet has become.
+func (x *converter) finish(w writer, t time.Time, p *translate.Packet) error {
 	for p.Result.Verdict == translate.Split {
 		n := x.worker.Fragment(p, x.pieces)
 		for i := range x.pieces[:n] {
-			if err := x.write(w, f.time, &x.pieces[i]); err != nil {
+			if err := x.write(w, t, &x.pieces[i]); err != nil {
 				return err
 			}
 		}
@@ -117,7 +130,23 @@ func (x *converter) frame(f frame, w writer) error {
 	if p.Result.Verdict == translate.Drop {
 		return nil
 	}
-	return x.write(w, f.time, p)
+	return x.write(w, t, p)
+}
+
+// emit writes the packets that are due by now and come from none of the capture, each at
+// its time. What is due after the last packet of the capture is not written.
+func (x *converter) emit(w writer) error {
+	for x.next <= x.elapsed {
+		t := x.begin.Add(x.next)
+		n, next := x.worker.Emit(x.next, x.packets)
+		for i := range x.packets[:n] {
+			if err := x.finish(w, t, &x.packets[i]); err != nil {
+				return err
+			}
+		}
+		x.next = next
+	}
+	return nil
 }
 
 func (x *converter) write(w writer, t time.Time, p *translate.Packet) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/translate"
@@ -24,6 +25,7 @@ type device interface {
 // A queue is what a worker needs of it: *tun.Queue, or a test's.
 type queue interface {
 	Read(ps []translate.Packet) (int, error)
+	ReadTimeout(ps []translate.Packet, timeout time.Duration) (int, error)
 	Write(ps []translate.Packet) (int, error)
 	Refused() uint64
 }

@@ -8,12 +8,19 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
+// A worker is what a pump needs of it: *translate.Worker, or a test's.
+type worker interface {
+	TranslateBatch(now time.Duration, ps []translate.Packet)
+	Emit(now time.Duration, ps []translate.Packet) (n int, next time.Duration)
+	Fragment(p *translate.Packet, more []translate.Packet) int
+}
+
 // A pump is one worker: it moves packets from a queue of the device through
 // the translator and back to the same queue. Everything it touches on the way
 // is its own, and made once.
 type pump struct {
 	queue  queue
-	worker *translate.Worker
+	worker worker
 	log    *packetLog
 	batch  []translate.Packet // as they come in
 	pieces []translate.Packet // what is cut from packets that are too large
@@ -27,7 +34,7 @@ const batchSize = 64
 var started = time.Now()
 
 // newPump makes the buffers for a queue.
-func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
+func newPump(q queue, w worker, log *packetLog) *pump {
 	return &pump{
 		queue:  q,
 		worker: w,
@@ -37,25 +44,50 @@ func newPump(q queue, w *translate.Worker, log *packetLog) *pump {
 	}
 }
 
-// run pumps until the queue is closed, or returns what is wrong with it.
+// run pumps until the queue is closed, or returns what is wrong with it. The worker may
+// have packets to send that come from no packet of the queue: a read ends in time for
+// them.
 func (p *pump) run() error {
+	next := p.emit(time.Since(started)) // a worker outlives its queue
 	for {
-		n, err := p.queue.Read(p.batch)
-		if n > 0 {
-			p.translate(time.Since(started), p.batch[:n])
-		}
+		n, err := p.read(next)
 		if errors.Is(err, tun.ErrClosed) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		now := time.Since(started)
+		p.translate(now, p.batch[:n])
+		next = p.emit(now)
 	}
 }
 
-// translate turns a batch round. Packets leave in the order in which they came.
+// read fills the batch. It waits until next at most.
+func (p *pump) read(next time.Duration) (n int, err error) {
+	if next == translate.Never {
+		return p.queue.Read(p.batch)
+	}
+	return p.queue.ReadTimeout(p.batch, next-time.Since(started))
+}
+
+// translate translates a batch and sends it.
 func (p *pump) translate(now time.Duration, batch []translate.Packet) {
 	p.worker.TranslateBatch(now, batch)
+	p.finish(batch)
+}
+
+// emit sends what the worker has of its own, a batch at most, and returns when it is to be
+// asked again: before the next read waits for packets.
+func (p *pump) emit(now time.Duration) (next time.Duration) {
+	n, next := p.worker.Emit(now, p.batch)
+	p.finish(p.batch[:n])
+	return next
+}
+
+// finish does with packets what their verdicts say. They leave in the order in which they
+// came.
+func (p *pump) finish(batch []translate.Packet) {
 	if p.log.kinds != 0 {
 		p.log.batch(batch)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
@@ -81,8 +82,7 @@ func convert(in, out string) error {
 
 // packets moves packets from r through the worker to w.
 func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error {
-	p := &translate.NewPackets(1, 1<<18)[0]
-	piece := translate.NewPackets(1, 1500) // of a packet that is too large
+	p, piece := translate.NewPackets(1, 1<<18), translate.NewPackets(1, 1500)
 	var start time.Time
 	for {
 		data, info, err := r.ReadPacketData()
@@ -92,29 +92,37 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		if err != nil {
 			return err
 		}
-		send := func(p *translate.Packet) error {
-			info.CaptureLength, info.Length = p.Len, p.Len
-			return w.WritePacket(info, p.Bytes())
-		}
 		if start.IsZero() {
 			start = info.Timestamp
 		}
-		p.Set(data)
-		worker.Translate(info.Timestamp.Sub(start), p) // the time is for the rate of ICMP errors
-		for p.Result.Verdict == translate.Split {
-			for i := range worker.Fragment(p, piece) {
-				if err := send(&piece[i]); err != nil {
-					return err
-				}
+		now := info.Timestamp.Sub(start) // the time is for the rate of ICMP errors, among others
+		p[0].Set(data)
+		worker.TranslateBatch(now, p)
+		for n := 1; n > 0; n, _ = worker.Emit(now, p) { // packets that come from no other, after it
+			if err := finish(worker, &p[0], piece, w, info); err != nil {
+				return err
 			}
 		}
-		if p.Result.Verdict == translate.Drop {
-			continue
-		}
-		if err := send(p); err != nil {
-			return err
+	}
+}
+
+// finish writes what p has become to w, piece by piece if it is too large.
+func finish(worker *translate.Worker, p *translate.Packet, piece []translate.Packet, w *pcapgo.Writer, info gopacket.CaptureInfo) error {
+	write := func(p *translate.Packet) error {
+		info.CaptureLength, info.Length = p.Len, p.Len
+		return w.WritePacket(info, p.Bytes())
+	}
+	for p.Result.Verdict == translate.Split {
+		for i := range worker.Fragment(p, piece) {
+			if err := write(&piece[i]); err != nil {
+				return err
+			}
 		}
 	}
+	if p.Result.Verdict == translate.Drop {
+		return nil
+	}
+	return write(p)
 }
 
 // report says what became of the packets, by reason.

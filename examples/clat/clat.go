@@ -118,15 +118,16 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 	}
 	for kept == 0 {
 		n, err := c.Device.Read(bufs, sizes, offset)
-		for i := range n {
-			keep := func(b []byte) {
-				if kept > i { // this buffer holds a packet that waits for its turn
-					c.late = append(c.late, append([]byte(nil), b...))
-					return
-				}
-				sizes[kept] = copy(bufs[kept][offset:], b)
-				kept++
+		i := 0
+		keep := func(b []byte) {
+			if kept > i { // this buffer holds a packet that waits for its turn
+				c.late = append(c.late, append([]byte(nil), b...))
+				return
 			}
+			sizes[kept] = copy(bufs[kept][offset:], b)
+			kept++
+		}
+		for ; i < n; i++ {
 			b := bufs[i][offset : offset+sizes[i]]
 			if len(b) > 0 && b[0]>>4 == 4 {
 				c.send(b, keep)
@@ -134,6 +135,8 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 				keep(b)
 			}
 		}
+		i = len(bufs) - 1 // no buffer holds a packet any more
+		c.emit(keep)
 		if err != nil {
 			return kept, err
 		}
@@ -150,17 +153,30 @@ func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
 		return
 	}
 	c.out.Translate(time.Since(c.start), p)
+	c.finish(p, keep)
+}
+
+// emit keeps packets that come from none that was read.
+func (c *CLAT[Event]) emit(keep func([]byte)) {
+	one := c.packet[:1]
+	for n, _ := c.out.Emit(time.Since(c.start), one); n > 0; n, _ = c.out.Emit(time.Since(c.start), one) {
+		c.finish(&one[0], keep)
+	}
+}
+
+// finish keeps IPv6 packets for the tunnel; IPv4 packets are answers to the system.
+func (c *CLAT[Event]) finish(p *translate.Packet, keep func([]byte)) {
 	for p.Result.Verdict == translate.Split {
 		for range c.out.Fragment(p, c.packet[1:]) {
 			keep(c.packet[1].Bytes())
 		}
 	}
-	switch p.Result.Verdict {
-	case translate.Forward:
+	switch {
+	case p.Result.Verdict == translate.Drop:
+	case p.Bytes()[0]>>4 == 6:
 		keep(p.Bytes())
-	case translate.Reply:
+	default:
 		c.Device.Write([][]byte{p.Buf[p.Off-front : p.Off+p.Len]}, front)
-	case translate.Split, translate.Drop: // the former has become Forward
 	}
 }
 
@@ -183,20 +199,31 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 			c.batch = append(c.batch, buf)
 			continue
 		}
-		p := &c.received[i]
-		if !fill(p, b) {
-			continue
-		}
-		switch c.in.Translate(now, p).Verdict {
-		case translate.Forward:
-			c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
-		case translate.Reply, translate.Split, translate.Drop:
-			// There is no answer without an own IPv6 address, and nothing to cut where
-			// both sides have the same MTU.
+		if p := &c.received[i]; fill(p, b) {
+			c.in.Translate(now, p)
+			c.receive(p, offset)
 		}
 	}
-	if _, err := c.Device.Write(c.batch, offset); err != nil {
-		return 0, err
+	for n := 1; n > 0; {
+		if _, err := c.Device.Write(c.batch, offset); err != nil {
+			return 0, err
+		}
+		c.batch = c.batch[:0]
+		n, _ = c.in.Emit(now, c.received) // packets that come from none of bufs
+		for i := range n {
+			c.receive(&c.received[i], offset)
+		}
 	}
 	return len(bufs), nil
+}
+
+// receive adds a packet to what the system gets.
+func (c *CLAT[Event]) receive(p *translate.Packet, offset int) {
+	switch p.Result.Verdict {
+	case translate.Forward:
+		c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
+	case translate.Reply, translate.Split, translate.Drop:
+		// There is no answer without an own IPv6 address, and nothing to cut where
+		// both sides have the same MTU.
+	}
 }

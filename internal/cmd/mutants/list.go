@@ -421,4 +421,18 @@ var mutants = []mutant{
 		`f.stamp = 0
 	}`,
 		`}`},
+
+	// Packets that come from no other.
+	{"emitted-by-the-time-of-the-batch", "emit.go",
+		"w.begin(now)\n\tm := w.s.mapper",
+		"m := w.s.mapper"},
+	{"emitted-complete-packet-translated", "emit.go",
+		`if what == received {`,
+		`if what != nothing {`},
+	{"emitted-packet-cut-short", "emit.go",
+		`if !p.Set(b) {`,
+		`if !p.Set(b[:min(len(b), len(p.Buf)-Headroom-Tailroom)]) {`},
+	{"emitted-packet-without-offload", "emit.go",
+		"p.Offload = o\n",
+		"p.Offload = Offload{}\n"},
 }

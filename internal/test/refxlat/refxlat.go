@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -92,6 +93,13 @@ func (x *Xlat) Translate(pkt []byte) (out [][]byte, res translate.Result) {
 		return [][]byte{answer}, translate.Result{Verdict: translate.Reply, Reason: no.reason}
 	}
 	return nil, translate.Result{Verdict: translate.Drop, Reason: no.reason}
+}
+
+// Emit returns the packets that are due at now and come from no packet that was
+// translated, and when it has the next ones: translate.Worker.Emit. A translator without
+// state has none.
+func (x *Xlat) Emit(now time.Duration) (out [][]byte, next time.Duration) {
+	return nil, translate.Never
 }
 
 func (x *Xlat) judge(pkt []byte) (outcome, error) {
