@@ -3,6 +3,8 @@ package translate
 import (
 	"fmt"
 	"net/netip"
+
+	"github.com/gaissmai/bart"
 )
 
 // Warnings returns a line for everything in configuration and tables that is
@@ -32,6 +34,39 @@ func (t *Translator) Warnings() []string {
 			if m.IPv4.Overlaps(clatHosts) {
 				lines = append(lines, fmt.Sprintf("map %s: looks like a CLAT, whose host simple hairpinning hides (RFC 7757 §4.2.1)", m))
 			}
+		}
+	}
+	return lines
+}
+
+// Warnings returns a line for everything in the table that is allowed and
+// probably not meant: maps that overlap (RFC 7757 §5; the longest match wins on
+// each side by itself), hosts numbered from the well-known prefix (RFC 6052
+// §3.1), and prefixes around the well-known one, which as a /96 has no other
+// length and keeps its guard to itself (RFC 6052 §2.2).
+func (t *Table) Warnings() []string {
+	var lines []string
+	for _, p := range t.prefixes {
+		if pfx := p.prefix(); !p.wellKnown && pfx.Overlaps(wellKnown) {
+			lines = append(lines, fmt.Sprintf("prefix %s: is not the well-known prefix, which has length 96, and is not guarded like it (RFC 6052 §2.2)", pfx))
+		}
+	}
+	for _, m := range t.maps {
+		for _, side := range []struct {
+			tree *bart.Fast[entry]
+			pfx  netip.Prefix
+		}{{t.to6, m.IPv4.Masked()}, {t.to4, m.IPv6.Masked()}} {
+			if side.tree == nil {
+				continue
+			}
+			for around, e := range side.tree.Supernets(side.pfx) {
+				if around != side.pfx && !e.pool {
+					lines = append(lines, fmt.Sprintf("map %s: lies inside %s of another map; the longest match wins", m, around))
+				}
+			}
+		}
+		if wellKnown.Overlaps(m.IPv6) {
+			lines = append(lines, fmt.Sprintf("map %s: hosts should not be numbered from %s (RFC 6052 §3.1)", m, wellKnown))
 		}
 	}
 	return lines
