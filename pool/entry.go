@@ -29,8 +29,8 @@ type entry struct {
 func word(state uint64, used uint32) uint64 { return state<<32 | uint64(used) }
 
 // touch marks a lease that is held as used now, and returns the entry's state.
-// It writes only if the clock has moved since the last use: within a second all
-// packets of a host but the first share the cache line in peace.
+// It writes only if the clock has moved since the last use: within a second, workers
+// only read the cache line for all packets of a host but the first.
 func (e *entry) touch(now uint32) uint64 {
 	w := e.word.Load()
 	if w == word(held, now) {

@@ -8,10 +8,26 @@ import (
 	"unsafe"
 )
 
-// TestSizes: what comments promise about sizes. A flow slot fills a cache line.
+// TestSizes: what comments promise about sizes. A flow slot fills a cache line and lies
+// in one.
 func TestSizes(t *testing.T) {
 	if n := unsafe.Sizeof(flow{}); n != 64 {
 		t.Errorf("a flow slot has %d bytes, want 64", n)
+	}
+	tab, err := NewTable(TableConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := New(Config{}, tab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := tr.NewWorker().flows4
+	if at := uintptr(unsafe.Pointer(slots)); at%64 != 0 {
+		t.Errorf("the slots begin at %#x, inside a cache line", at)
+	}
+	if n := 2 * unsafe.Sizeof(*slots); n != 128<<10 {
+		t.Errorf("the slots of both directions have %d bytes, want 128 KiB", n)
 	}
 }
 

@@ -12,8 +12,8 @@ type host struct {
 	used bool
 }
 
-// hosts finds maps of single addresses, by either address, at the price of one
-// cache miss, however many there are: nothing is longer than these prefixes, so
+// hosts finds maps of single addresses, by either address, at the price of a cache
+// miss or two, however many there are: nothing is longer than these prefixes, so
 // the trie need not be asked. They are two hash tables with open addressing, at
 // most half full. The hash is keyed, since those who get to name addresses need
 // not be those who wait for a lookup.
