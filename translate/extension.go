@@ -14,14 +14,8 @@ import (
 const minPaddedQuote = 128 // RFC 4884 §4
 
 // quoteLen4 is the length of the quote in bytes that an ICMPv4 error names, or 0
-// if it names none.
-func quoteLen4(msg []byte) int {
-	switch msg[0] {
-	case icmp4Unreachable, icmp4TimeExceeded, icmp4ParamProblem:
-		return int(msg[5]) * 4
-	}
-	return 0
-}
+// if it names none. All types that are translated can.
+func quoteLen4(msg []byte) int { return int(msg[5]) * 4 }
 
 // quoteLen6 is quoteLen4 for an ICMPv6 error.
 func quoteLen6(msg []byte) int {
@@ -54,9 +48,7 @@ func (e *icmpError) fit(buf []byte, at, inner, outer, limit, unit int) message {
 	m := message{at: begin - lenICMP}
 	if len(e.ext) > 0 {
 		padded := max(minPaddedQuote, (n+unit-1)/unit*unit)
-		if padded+len(e.ext) > room {
-			padded = (room - len(e.ext)) / unit * unit
-		}
+		padded = min(padded, (room-len(e.ext))/unit*unit)
 		if padded >= minPaddedQuote {
 			n = min(n, padded)
 			m.end = begin + padded + copy(buf[begin+padded:], e.ext)
@@ -113,18 +105,15 @@ func (w *Worker) addNode(ext []byte, node addr6) []byte {
 // acceptsNode reports whether ext is a sound extension structure, RFC 4884 §7 and
 // §8, without Interface Information Object of role 0.
 func acceptsNode(ext []byte) bool {
-	if len(ext) <= lenStructure || ext[0]>>4 != 2 {
+	if len(ext) <= lenStructure || len(ext)%4 != 0 || ext[0]>>4 != 2 {
 		return false
 	}
 	if ext[2]|ext[3] != 0 && checksum.Fold(checksum.Sum(ext)) != 0xffff {
 		return false // a new checksum would hide that it is damaged
 	}
-	for o := ext[lenStructure:]; len(o) > 0; {
-		if len(o) < 4 {
-			return false
-		}
+	for o := ext[lenStructure:]; len(o) != 0; { // 4 bytes at least, as all lengths are multiples of 4
 		n := int(binary.BigEndian.Uint16(o))
-		if n < 4 || n%4 != 0 || n > len(o) {
+		if n == 0 || n%4 != 0 || n > len(o) {
 			return false
 		}
 		if o[2] == classIfInfo && o[3]&roleMask == 0 {

@@ -30,8 +30,8 @@ type icmpRule struct {
 var (
 	// RFC 7915 §4.2.
 	rules4to6 = [...]icmpRule{
-		{typ: icmp4Echo, hi: 255, toTyp: icmp6Echo, sameCode: true},
-		{typ: icmp4EchoReply, hi: 255, toTyp: icmp6EchoReply, sameCode: true},
+		{typ: icmp4Echo, hi: 255, toTyp: icmp6Echo},
+		{typ: icmp4EchoReply, hi: 255, toTyp: icmp6EchoReply},
 		{icmp4Unreachable, 0, 1, icmp6Unreachable, 0, false},   // net, host
 		{icmp4Unreachable, 2, 2, icmp6ParamProblem, 1, false},  // protocol
 		{icmp4Unreachable, 3, 3, icmp6Unreachable, 4, false},   // port
@@ -42,20 +42,20 @@ var (
 		{icmp4Unreachable, 13, 13, icmp6Unreachable, 1, false}, // prohibited
 		{icmp4Unreachable, 15, 15, icmp6Unreachable, 1, false}, // precedence
 		{typ: icmp4TimeExceeded, hi: 255, toTyp: icmp6TimeExceeded, sameCode: true},
-		{icmp4ParamProblem, 0, 0, icmp6ParamProblem, 0, false},
-		{icmp4ParamProblem, 2, 2, icmp6ParamProblem, 0, false},
+		{typ: icmp4ParamProblem, toTyp: icmp6ParamProblem},
+		{typ: icmp4ParamProblem, lo: 2, hi: 2, toTyp: icmp6ParamProblem},
 	}
 	// RFC 7915 §5.2.
 	rules6to4 = [...]icmpRule{
-		{typ: icmp6Echo, hi: 255, toTyp: icmp4Echo, sameCode: true},
-		{typ: icmp6EchoReply, hi: 255, toTyp: icmp4EchoReply, sameCode: true},
+		{typ: icmp6Echo, hi: 255, toTyp: icmp4Echo},
+		{typ: icmp6EchoReply, hi: 255, toTyp: icmp4EchoReply},
 		{icmp6Unreachable, 0, 0, icmp4Unreachable, 1, false},  // no route
 		{icmp6Unreachable, 1, 1, icmp4Unreachable, 10, false}, // prohibited
 		{icmp6Unreachable, 2, 3, icmp4Unreachable, 1, false},  // scope, address
 		{icmp6Unreachable, 4, 4, icmp4Unreachable, 3, false},  // port
 		{typ: icmp6TooBig, hi: 255, toTyp: icmp4Unreachable, toCode: 4},
 		{typ: icmp6TimeExceeded, hi: 255, toTyp: icmp4TimeExceeded, sameCode: true},
-		{icmp6ParamProblem, 0, 0, icmp4ParamProblem, 0, false},
+		{typ: icmp6ParamProblem, toTyp: icmp4ParamProblem},
 		{icmp6ParamProblem, 1, 1, icmp4Unreachable, 2, false}, // next header
 	}
 )
@@ -71,7 +71,7 @@ func icmpCounterpart(rules []icmpRule, typ, code uint8) (toTyp, toCode uint8, fo
 			return r.toTyp, r.toCode, true
 		}
 	}
-	return 0, 0, false
+	return toTyp, toCode, false
 }
 
 // noPointer marks a header byte without counterpart.
@@ -99,7 +99,7 @@ var (
 // pointer translates a Parameter Problem pointer by one of the tables above.
 func pointer(table []uint8, at uint32) (to uint8, found bool) {
 	if at >= uint32(len(table)) || table[at] == noPointer {
-		return 0, false
+		return to, false
 	}
 	return table[at], true
 }

@@ -54,7 +54,7 @@ func (e *icmpError) split(length int) Reason {
 	if length > len(e.quote) {
 		return ICMPExtension
 	}
-	if length > 0 {
+	if length != 0 {
 		e.quote, e.ext = e.quote[:length], e.quote[length:]
 	}
 	return ok

@@ -39,3 +39,33 @@ func TestLentSourcesDifferAcrossWorkers(t *testing.T) {
 		last = src
 	}
 }
+
+// TestEveryPoolOfSources: of two addresses each error gets the other one, and of more
+// any but the last. A pool of two was untested.
+func TestEveryPoolOfSources(t *testing.T) {
+	quoted := packettest.IP(packettest.Header{Src: packettest.H4in6, Dst: packettest.M6, TTL: 1}, packettest.UDP(1, 2, nil))
+	expired := packettest.IP(packettest.Header{Src: packettest.R6, Dst: packettest.H4in6}, packettest.ICMP(3, 0, 0, quoted))
+	for n := 1; n <= 5; n++ {
+		w := newWorker(t, func(c *translate.Config, _ *translate.TableConfig) {
+			c.ICMPPool4 = nil
+			for i := range n {
+				c.ICMPPool4 = append(c.ICMPPool4, netip.AddrFrom4([4]byte{203, 0, 113, byte(2 + i)}))
+			}
+		})
+		last, steps := -1, map[int]bool{}
+		for range 200 {
+			p := packettest.Buffer(expired)
+			if res := w.Translate(0, &p); res.Verdict != translate.Forward {
+				t.Fatalf("%v (%v)", res.Verdict, res.Reason)
+			}
+			src := int(p.Bytes()[15]) - 2
+			if last >= 0 {
+				steps[(src-last+n)%n] = true
+			}
+			last = src
+		}
+		if steps[0] != (n == 1) || len(steps) != max(1, n-1) {
+			t.Errorf("of %d addresses, the next after one is at the distances %v", n, steps)
+		}
+	}
+}

@@ -154,7 +154,7 @@ func (h *header) settle(p *Packet) {
 		segmentHeader(data[:h.l4Len], h.proto, n-h.l4Len, n == h.dataLen)
 	}
 	finishChecksum(data[:n], nil, h.proto, pseudo)
-	h.dataLen, h.partial, h.gso = n, false, 0
+	h.dataLen = n
 	if b[0]>>4 == 4 {
 		binary.BigEndian.PutUint16(b[2:], uint16(h.hdrLen+n))
 		b[10], b[11] = 0, 0

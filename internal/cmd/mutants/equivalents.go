@@ -2,4 +2,18 @@ package main
 
 // equivalents are changes that behave as the original does in every way that a
 // caller can see.
-var equivalents = []equivalent{}
+var equivalents = []equivalent{
+	{"translate/icmp.go", "{icmp4Unreachable, 2, 2,", "2", "1", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 3, 3,", "3", "2", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 4, 4,", "4", "3", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 5, 8,", "5", "4", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 9, 10,", "9", "8", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 11, 12,", "11", "10", earlierRow},
+	{"translate/icmp.go", "{icmp4Unreachable, 13, 13,", "13", "12", earlierRow},
+	{"translate/icmp.go", "{icmp6Unreachable, 1, 1,", "1", "0", earlierRow},
+	{"translate/icmp.go", "{icmp6Unreachable, 2, 3,", "2", "1", earlierRow},
+	{"translate/icmp.go", "{icmp6Unreachable, 4, 4,", "4", "3", earlierRow},
+	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
+}
+
+const earlierRow = "an earlier row takes the code that the row begins with then"
