@@ -93,8 +93,8 @@ func (m *list) begin(k pool.EventKind, h, a netip.Addr) netip.Addr {
 	return a
 }
 
-// lendable reports whether a in the pool's prefix p can be lent at all.
-func (m *list) lendable(p netip.Prefix, a netip.Addr) bool {
+// assignable reports whether a in the pool's prefix p can be assigned at all.
+func (m *list) assignable(p netip.Prefix, a netip.Addr) bool {
 	return a != p.Addr() && !slices.ContainsFunc(m.reserved, func(r netip.Prefix) bool {
 		return r.Bits() >= p.Bits() && r.Contains(a) // a shorter one yields to the pool
 	})
@@ -159,7 +159,7 @@ func (m *list) assign(h netip.Addr) (a netip.Addr, ok bool) {
 	}
 	for _, p := range m.c.Prefixes {
 		each(p, offset(h, 32-p.Bits()), func(x netip.Addr) bool {
-			if m.lendable(p, x) && m.byAddr(x) == nil {
+			if m.assignable(p, x) && m.byAddr(x) == nil {
 				a, ok = x, true
 			}
 			return !ok
@@ -185,12 +185,12 @@ func (m *list) assign(h netip.Addr) (a netip.Addr, ok bool) {
 func (m *list) expire() (dormant, forgotten int) {
 	for _, l := range slices.Clone(m.leases) {
 		age := time.Duration(m.now()-l.used) * time.Second
-		if l.held && age >= m.c.Hold {
+		if l.held && age >= m.c.LeaseTime {
 			l.held = false
 			m.tell(pool.Dormant, l)
 			dormant++
 		}
-		if !l.held && age >= m.c.Forget {
+		if !l.held && age >= m.c.Retention {
 			m.end(l)
 			m.tell(pool.Forgotten, l)
 			forgotten++
@@ -234,7 +234,7 @@ func (m *list) all() (out []pool.Lease) {
 func (m *list) stats() (s pool.Stats) {
 	for _, p := range m.c.Prefixes {
 		each(p, 0, func(a netip.Addr) bool {
-			if m.lendable(p, a) {
+			if m.assignable(p, a) {
 				s.Size++
 			}
 			return true
@@ -247,12 +247,12 @@ func (m *list) stats() (s pool.Stats) {
 			s.Dormant++
 		}
 	}
-	s.Refused = m.refused
+	s.Denied = m.refused
 	return s
 }
 
-// A lending is a pool and its list, to which the same things are done.
-type lending struct {
+// A poolRun is a pool and its list, to which the same operations are applied.
+type poolRun struct {
 	t *testing.T
 	stream
 	c      pool.Config
@@ -261,11 +261,11 @@ type lending struct {
 	events []string
 }
 
-func newLending(t *testing.T, program []byte) *lending {
-	l := &lending{t: t, stream: program}
+func newPoolRun(t *testing.T, program []byte) *poolRun {
+	l := &poolRun{t: t, stream: program}
 	l.c = poolConfigs[l.n(len(poolConfigs))]
 	times := leaseTimes[l.n(len(leaseTimes))]
-	l.c.Hold, l.c.Forget = times[0], times[1]
+	l.c.LeaseTime, l.c.Retention = times[0], times[1]
 	l.c.OnEvent = func(e pool.Event) { l.events = append(l.events, fmt.Sprint(e.Kind, " ", e.Addr, " ", e.Host)) }
 	var err error
 	if l.p, err = pool.New(l.c, start); err != nil {
@@ -276,7 +276,7 @@ func newLending(t *testing.T, program []byte) *lending {
 }
 
 // host is one of 1024 hosts, in four /64s, or an address that none can have.
-func (l *lending) host() netip.Addr {
+func (l *poolRun) host() netip.Addr {
 	net := l.byte()
 	if net >= 0xfc {
 		return []netip.Addr{netip.IPv6Unspecified(), netip.IPv6Loopback(), netip.IPv6LinkLocalAllNodes(), netip.MustParseAddr("fe80::1")}[net&3]
@@ -287,19 +287,19 @@ func (l *lending) host() netip.Addr {
 }
 
 // addr is an address of the pool, or just behind it.
-func (l *lending) addr() netip.Addr {
+func (l *poolRun) addr() netip.Addr {
 	b := l.c.Prefixes[l.n(len(l.c.Prefixes))].Addr().As4()
 	b[3] += l.byte() & 0x3f
 	return netip.AddrFrom4(b)
 }
 
 // seconds is a time that goes by, in quarters of a second up to 20 minutes.
-func (l *lending) seconds() time.Duration {
+func (l *poolRun) seconds() time.Duration {
 	return time.Duration(binary.BigEndian.Uint16([]byte{l.byte() & 31, l.byte()})) * time.Second / 4
 }
 
 // same fails the test if the pool's answer is not the list's.
-func (l *lending) same(what string, got, want any) {
+func (l *poolRun) same(what string, got, want any) {
 	l.t.Helper()
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
 		l.t.Fatalf("%s: %s, want %s", what, g, w)
@@ -307,7 +307,7 @@ func (l *lending) same(what string, got, want any) {
 }
 
 // step does one thing.
-func (l *lending) step() {
+func (l *poolRun) step() {
 	switch op := l.n(16); op {
 	default:
 		h := l.host()
@@ -356,7 +356,7 @@ func answer(a netip.Addr, ok bool) string {
 }
 
 // use marks a lease that is held as used, and returns what f says of it.
-func (l *lending) use(x *lease, f func() netip.Addr) string {
+func (l *poolRun) use(x *lease, f func() netip.Addr) string {
 	if x == nil || !x.held {
 		return "none"
 	}
@@ -364,7 +364,7 @@ func (l *lending) use(x *lease, f func() netip.Addr) string {
 	return f().String()
 }
 
-func (l *lending) reserve() {
+func (l *poolRun) reserve() {
 	var set []netip.Prefix
 	for n := l.n(4); n > 0; n-- {
 		set = append(set, netip.PrefixFrom(l.addr(), 24+l.n(9)))
@@ -378,7 +378,7 @@ func (l *lending) reserve() {
 	l.same("reserve", got, l.m.remove(func(x *lease) bool {
 		for _, p := range l.c.Prefixes {
 			if p.Contains(x.addr) {
-				return !l.m.lendable(p, x.addr)
+				return !l.m.assignable(p, x.addr)
 			}
 		}
 		return true
@@ -387,7 +387,7 @@ func (l *lending) reserve() {
 
 // restart moves the leases to a new pool by way of a file. Upkeep goes before,
 // since a file does not say what is dormant.
-func (l *lending) restart() {
+func (l *poolRun) restart() {
 	d, f := l.p.Expire(l.m.wall)
 	wd, wf := l.m.expire()
 	l.same("expire", []int{d, f}, []int{wd, wf})
@@ -438,7 +438,7 @@ func FuzzPool(f *testing.F) {
 	f.Add(slices.Concat([]byte{0, 0}, fill(2), []byte{0, 252, 0, 253, 0, 254, 0, 255, 15}))                 // nobody's addresses: pool TestHostsThatCannotBe
 	f.Add(slices.Concat([]byte{5, 0}, fill(5)))                                                             // a reservation around the pool yields
 	f.Fuzz(func(t *testing.T, program []byte) {
-		l := newLending(t, program)
+		l := newPoolRun(t, program)
 		for range 200 {
 			if len(l.stream) == 0 {
 				break
@@ -483,7 +483,7 @@ func (m *list) load(file []byte) bool {
 			return false
 		}
 		l, err := readLease(line)
-		fits := slices.ContainsFunc(m.c.Prefixes, func(p netip.Prefix) bool { return p.Contains(l.addr) && m.lendable(p, l.addr) })
+		fits := slices.ContainsFunc(m.c.Prefixes, func(p netip.Prefix) bool { return p.Contains(l.addr) && m.assignable(p, l.addr) })
 		if err == nil && fits && m.mayLease(l.host) {
 			all = append(all, found{l, i + 1})
 		}
@@ -494,8 +494,8 @@ func (m *list) load(file []byte) bool {
 		if m.byAddr(l.addr) != nil || m.byHost(l.host) != nil {
 			continue
 		}
-		hold := int64(m.c.Hold / time.Second)
-		age := min(max(m.wall.Unix()-l.time, 0), int64(m.c.Forget/time.Second))
+		hold := int64(m.c.LeaseTime / time.Second)
+		age := min(max(m.wall.Unix()-l.time, 0), int64(m.c.Retention/time.Second))
 		held := age < hold && l.time-m.wall.Unix() <= 300 && !m.full(l.host)
 		if !held {
 			age = max(age, hold)
@@ -556,7 +556,7 @@ func FuzzDynamicMap(f *testing.F) {
 			return
 		}
 		c := poolConfigs[int(which)%len(poolConfigs)]
-		c.Hold, c.Forget = leaseTimes[0][0], leaseTimes[0][1]
+		c.LeaseTime, c.Retention = leaseTimes[0][0], leaseTimes[0][1]
 		p, err := pool.New(c, start)
 		if err != nil {
 			t.Fatal(err)
@@ -609,7 +609,7 @@ func checkSave(t *testing.T, p *pool.Pool, c pool.Config) {
 		if err != nil || len(line) > 510 {
 			t.Fatalf("written: %q: %v", line, err)
 		}
-		if now := start.Unix()-l.time < int64(c.Hold/time.Second); held && !now {
+		if now := start.Unix()-l.time < int64(c.LeaseTime/time.Second); held && !now {
 			held, last = false, start.Unix()
 		} else if now != held {
 			t.Fatalf("a held lease behind a dormant one:\n%s", text)

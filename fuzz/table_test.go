@@ -81,7 +81,7 @@ func (s *stream) config() (c translate.TableConfig) {
 		}
 		c.Maps = append(c.Maps, m)
 	}
-	unbound := translate.Pool{Dynamic: lender(0x77)}
+	unbound := translate.Pool{Dynamic: allocator(0x77)}
 	for n := s.n(3); n > 0; n-- {
 		bits := 8 + s.n(25)
 		if s.odd(odd, 4) {
@@ -91,7 +91,7 @@ func (s *stream) config() (c translate.TableConfig) {
 	}
 	c.Pools = []translate.Pool{unbound}
 	for n := s.n(3); n > 0 && len(c.Prefixes) > 0; n-- {
-		v := translate.Pool{Pref64: c.Prefixes[s.n(len(c.Prefixes))], Dynamic: lender(0x78)}
+		v := translate.Pool{Pref64: c.Prefixes[s.n(len(c.Prefixes))], Dynamic: allocator(0x78)}
 		if s.odd(odd, 6) {
 			v.Pref64 = netip.PrefixFrom(v.Pref64.Addr(), s.n(140))
 		}
@@ -178,24 +178,24 @@ func corners(c translate.TableConfig) (v4, v6 []netip.Addr) {
 	return v4, v6
 }
 
-// lender is a Dynamic that lends any address of IPv4 to the host that has it in
+// allocator is a Dynamic that assigns any IPv4 address to the host that has it in
 // 2001:db8:N::/96, N being its number, and the other way round.
-type lender byte
+type allocator byte
 
-func (l lender) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
+func (l allocator) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
 
-func (l lender) Addr(host [16]byte) (addr [4]byte, ok bool) {
+func (l allocator) Addr(host [16]byte) (addr [4]byte, ok bool) {
 	addr = [4]byte(host[12:])
-	lent, _ := l.Host(addr)
-	return addr, lent == host
+	leased, _ := l.Host(addr)
+	return addr, leased == host
 }
 
-func (l lender) Host(addr [4]byte) (host [16]byte, ok bool) {
+func (l allocator) Host(addr [4]byte) (host [16]byte, ok bool) {
 	host = [16]byte{0x20, 0x01, 0x0d, 0xb8, 0, byte(l)}
 	copy(host[12:], addr[:])
 	return host, true
 }
-func (lender) Generation() uint64 { return 0 }
+func (allocator) Generation() uint64 { return 0 }
 
 // FuzzTable: prefixes, explicit maps and pools, bound to a prefix or not, from the
 // fuzzer. NewTable takes

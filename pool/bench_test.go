@@ -103,7 +103,7 @@ func BenchmarkPoolParallel(b *testing.B) {
 
 // BenchmarkPoolMiss measures what a newcomer costs.
 func BenchmarkPoolMiss(b *testing.B) {
-	b.Run("answer=lend", func(b *testing.B) {
+	b.Run("answer=assign", func(b *testing.B) {
 		p, _, _ := filled(b, "10.0.0.0/8", 0)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
@@ -116,7 +116,7 @@ func BenchmarkPoolMiss(b *testing.B) {
 			p.Assign(testHost(i))
 		}
 	})
-	b.Run("answer=refuse", func(b *testing.B) {
+	b.Run("answer=deny", func(b *testing.B) {
 		p, _, _ := filled(b, "10.0.0.0/16", 1<<16-1)
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

@@ -6,12 +6,11 @@ import (
 )
 
 // A bitmap is a set of the integers 0 … size−1 that finds the next one missing
-// in a handful of steps, however full it is: a pool with three addresses left
-// must not cost a walk over the other million for each packet of a newcomer.
+// in a few steps, however full it is: with three addresses left in a pool of a million, a
+// packet of a new host must not cost a search over all of them.
 //
 // levels[0] has a bit per integer; each bit of the level above stands for 64
-// bits that are all set. Set means taken, so memory that was never touched is
-// a set that is empty.
+// bits that are all set. A set bit means taken, so zeroed memory is an empty set.
 type bitmap struct {
 	levels [][]uint64
 	clear  int // integers missing
@@ -23,7 +22,7 @@ func newBitmap(size uint64) *bitmap {
 	for n := size; ; {
 		words := make([]uint64, (n+63)/64)
 		if tail := n % 64; tail != 0 {
-			words[len(words)-1] = ^uint64(0) << tail // what isn't there is never free
+			words[len(words)-1] = ^uint64(0) << tail // bits beyond the size are never free
 		}
 		b.levels = append(b.levels, words)
 		if len(words) == 1 {
@@ -70,7 +69,7 @@ func (b *bitmap) unset(i uint32) {
 
 // next returns the least integer from i on that is missing.
 func (b *bitmap) next(i uint32) (uint32, bool) {
-	// Climb until a word has a gap at or behind i, then descend into it.
+	// Go up until a word has a gap at or after i, then down into it.
 	for k := 0; k < len(b.levels); k++ {
 		if int(i/64) >= len(b.levels[k]) {
 			return 0, false
@@ -99,7 +98,7 @@ func (b *bitmap) setRange(lo, hi uint32) {
 		}
 		b.levels[0][i/64] = ^uint64(0) >> 1
 		b.clear -= 63
-		b.set(uint32(i + 63)) // the last one tells the levels above
+		b.set(uint32(i + 63)) // the last one updates the levels above
 		i += 64
 	}
 }

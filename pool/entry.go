@@ -6,19 +6,18 @@ import "sync/atomic"
 // not a table's slot: a slot that was ever used stays so until its table is
 // replaced.
 const (
-	empty   = iota // no host was ever put here
+	empty   = iota // never used
 	held           // both directions work
-	dormant        // remembered: the host gets the address back, nobody reaches it
+	dormant        // the host gets the address back, but packets to it reach no host
 	dead           // the lease has ended
 	moved          // the lease lives in a newer table
 )
 
-// An entry is a lease, in the slot of the host table that it was put into. It
-// holds no pointer, so that a million of them are no work for the garbage
-// collector, and fills half a cache line, so that a hit costs one.
+// An entry is a lease, in a slot of the host table. It has no pointer, so the garbage
+// collector does not scan it. It fills half a cache line, so a hit costs one cache miss.
 //
-// host and addr are written before word first leaves the empty state and never
-// again; readers look at word first.
+// host and addr are written before word first leaves the empty state, and never again;
+// readers load word first.
 type entry struct {
 	host [16]byte
 	word atomic.Uint64 // state in the upper half, second of last use in the lower
@@ -28,9 +27,9 @@ type entry struct {
 
 func word(state uint64, used uint32) uint64 { return state<<32 | uint64(used) }
 
-// touch marks a lease that is held as used now, and returns the entry's state.
-// It writes only if the clock has moved since the last use: within a second, workers
-// only read the cache line for all packets of a host but the first.
+// touch marks a lease that is held as used now, and returns the entry's state. It writes
+// only if the clock has moved since the last use: at most one write a second for a host,
+// so several workers can read the cache line without contention.
 func (e *entry) touch(now uint32) uint64 {
 	w := e.word.Load()
 	if w == word(held, now) {
@@ -40,7 +39,7 @@ func (e *entry) touch(now uint32) uint64 {
 }
 
 // refresh is touch for an entry that was last seen as w. State and time are in
-// one word, so a lease cannot become dormant between the look and the mark.
+// one word, so a lease cannot become dormant between the load and the store.
 func (e *entry) refresh(w uint64, now uint32) uint64 {
 	for w>>32 == held && uint32(w) < now {
 		if e.word.CompareAndSwap(w, word(held, now)) {

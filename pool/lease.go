@@ -14,16 +14,16 @@ type Lease struct {
 	Held bool       // or else dormant
 }
 
-// An EventKind is what happened to a lease.
+// An EventKind says how a lease changed.
 type EventKind uint8
 
 const (
-	Assigned    EventKind = iota // a free address was lent
+	Assigned    EventKind = iota // a free address was assigned
 	Reactivated                  // a dormant lease is held again
 	Reassigned                   // the address of a dormant lease, of the host Old, was leased to another, Host
-	Dormant                      // a held lease has not been used for Config.Hold
+	Dormant                      // a held lease has not been used for Config.LeaseTime
 	Loaded                       // Load took the lease from a file
-	Forgotten                    // a dormant lease has not been used for Config.Forget
+	Forgotten                    // a dormant lease has not been used for Config.Retention
 	Removed                      // Reserve or Remove ended the lease
 )
 
@@ -36,7 +36,7 @@ func (k EventKind) String() string {
 	return names[k]
 }
 
-// An Event tells what happened to a lease.
+// An Event is a change of a lease.
 type Event struct {
 	Kind EventKind
 	Host netip.Addr // IPv6
@@ -50,11 +50,10 @@ func (p *Pool) tell(k EventKind, e *entry) {
 	}
 }
 
-// All returns the leases, held and dormant, in the order of the prefixes and
-// their addresses. It takes no lock and the body of the loop may do as it
-// likes: a lease that exists all the time is seen once; one that begins or ends
-// meanwhile may be seen or not; a host that changes its address meanwhile may
-// be seen twice.
+// All returns the leases, held and dormant, in the order of the prefixes and their
+// addresses. It takes no lock, and the body of the loop may call the pool. A lease that
+// exists during the whole loop is seen once. One that begins or ends meanwhile may be
+// seen or not. A host whose address changes meanwhile may be seen twice.
 func (p *Pool) All() iter.Seq[Lease] {
 	return func(yield func(Lease) bool) {
 		at := p.clock.reading(&p.now)
@@ -81,17 +80,17 @@ func (p *Pool) each(f func(e *entry, w uint64) bool) {
 
 // Stats are figures of a pool at one moment.
 type Stats struct {
-	Size    int    // addresses that can be lent: not reserved, not a prefix's lowest
+	Size    int    // addresses that can be leased: not reserved, not a prefix's lowest
 	Held    int    // leases held
-	Dormant int    // leases remembered
-	Refused uint64 // calls of Assign that were refused, since New
+	Dormant int    // leases that are dormant
+	Denied  uint64 // calls of Assign that returned false, since New
 }
 
 // Stats returns the pool's figures.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Stats{Held: p.held, Dormant: p.dormant.Len(), Refused: p.refused.Load()}
+	s := Stats{Held: p.held, Dormant: p.dormant.Len(), Denied: p.denied.Load()}
 	for _, t := range p.taken {
 		s.Size += t.clear
 	}
@@ -99,7 +98,7 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// Changes counts the leases that began or ended. A caller that keeps leases in
-// a file has to write it again when the number is not what it was before the
-// last Save. Use, and a change between held and dormant, do not count.
+// Changes counts the leases that began or ended. A caller that keeps leases in a file
+// has to write the file again when the number differs from that before the last Save.
+// Use of a lease, and a change between held and dormant, do not count.
 func (p *Pool) Changes() uint64 { return p.changes.Load() }

@@ -24,13 +24,13 @@ const maxLine = 510
 // still be taken as "now": clocks get corrected while a program restarts.
 const maxAhead = 300
 
-// A LineError says why Load left out a line.
+// A LineError says why Load ignored a line.
 type LineError struct {
 	Line int    // counted from 1
 	Text string // the line, cut to 80 bytes
 	Err  error
 	// Lease: the line is a lease, which does not fit this pool or a later line.
-	// Otherwise it makes no sense.
+	// Otherwise it is invalid.
 	Lease bool
 }
 
@@ -39,7 +39,7 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v: %q", e.Lin
 // Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// record is a line that was understood.
+// record is a valid line.
 type record struct {
 	host [16]byte
 	addr uint32
@@ -52,20 +52,19 @@ func (r *record) error(err error) *LineError {
 }
 
 // Load adds the leases in a dynamic.map, as tayga or Save wrote it. A lease that
-// was used less than Config.Hold ago is held at once, the others are dormant; a
+// was used less than Config.LeaseTime ago is held at once, the others are dormant; a
 // time more than five minutes ahead of the last Tick makes a lease dormant, too,
 // since nothing is known of its age. Call it before there is traffic: a lease
 // that the pool has already is not replaced.
 //
-// A line that makes no sense, whose address cannot be lent or whose host may not
-// lease is left out, as is every line but the latest for an address or a host.
-// Each is reported to bad, if not nil, in no particular order; the rest is kept.
-// check, if not nil, may refuse a lease for a reason of the caller's by returning
-// it. Neither may call methods that change the pool.
+// A line is ignored if it is invalid, if its address cannot be leased or its host may not
+// lease, or if a line for the same address or host has a later time. Each ignored line is
+// reported to bad, if not nil, in no particular order; the others are used. check, if not
+// nil, may reject a lease for a reason of the caller's by returning it. Neither may call
+// methods that change the pool.
 //
-// Memory is bounded by the pool, not by the file. In one with far more lines than
-// the pool has addresses, a line may be left out for a later one that is then
-// left out itself.
+// Memory is bounded by the pool, not by the file. In a file with far more lines than the
+// pool has addresses, a line may be ignored for a later one that is then ignored itself.
 //
 // Load returns the number of leases added. An error comes from r; what was read
 // before it is kept.
@@ -82,7 +81,7 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 		rec, err := parseLine(line, text, err)
 		understood := err == nil
 		if understood && rec.line > 0 {
-			err = p.judge(&rec, at, check)
+			err = p.invalid(&rec, at, check)
 		}
 		switch {
 		case err != nil:
@@ -94,8 +93,8 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 		}
 	})
 
-	n, refused := p.takeAll(records, at)
-	for _, r := range refused {
+	n, ignored := p.takeAll(records, at)
+	for _, r := range ignored {
 		bad(r.error(r.err))
 	}
 	if err != nil {
@@ -119,7 +118,7 @@ func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
 			}
 		}
 		if err != nil && err != io.EOF {
-			return err // and who knows what the line would have been
+			return err // the rest of the line is unknown
 		}
 		if len(text) > 0 {
 			f(line, bytes.TrimRight(text, "\r\n"), long)
@@ -164,8 +163,8 @@ func parseLine(line int, text []byte, err error) (rec record, _ error) {
 	return record{host.As16(), addrBits(addr), int32(line), int64(t)}, nil
 }
 
-// judge says why a lease cannot be, whatever else is in the file.
-func (p *Pool) judge(rec *record, at reading, check func(Lease) error) error {
+// invalid returns why a lease is invalid, regardless of the other lines.
+func (p *Pool) invalid(rec *record, at reading, check func(Lease) error) error {
 	i, off, ok := p.locate(rec.addr)
 	switch {
 	case !ok:
@@ -179,27 +178,27 @@ func (p *Pool) judge(rec *record, at reading, check func(Lease) error) error {
 			Host: netip.AddrFrom16(rec.host),
 			Addr: bitsAddr(rec.addr),
 			Used: time.Unix(rec.time, 0),
-			Held: p.age(rec.time, at) < p.hold,
+			Held: p.age(rec.time, at) < p.leaseTime,
 		})
 	}
 	return nil
 }
 
 // age returns the age of a lease by the time in its line, in seconds, at most
-// Config.Forget.
+// Config.Retention.
 func (p *Pool) age(t int64, at reading) uint32 {
 	switch {
 	case t > at.wall+maxAhead:
-		return p.hold
+		return p.leaseTime
 	case t > at.wall:
 		return 0
 	default:
-		return uint32(min(at.wall-t, int64(p.forget))) // both are positive
+		return uint32(min(at.wall-t, int64(p.retention))) // both are positive
 	}
 }
 
-// A refusal is a record that is left out, and why.
-type refusal struct {
+// An ignoredRecord is a record that is ignored, and why.
+type ignoredRecord struct {
 	record
 	err error
 }
@@ -215,8 +214,8 @@ func latestFirst(a, b record) int { return cmp.Compare(b.time, a.time) }
 const spare = 4096
 
 // latest leaves one record for each address and host, the latest, and reports
-// the others. A file may be of any size, but of what it says no more is kept in
-// memory than a pool can hold.
+// the others. A file may be of any size, but no more of it is kept in memory than the pool
+// has addresses for.
 func latest(records []record, bad func(*LineError)) []record {
 	slices.SortStableFunc(records, latestFirst)
 	addrs, hosts := make(map[uint32]bool), make(map[[16]byte]bool)
@@ -235,10 +234,9 @@ func latest(records []record, bad func(*LineError)) []record {
 	return kept
 }
 
-// takeAll begins the leases of all lines but those that a later one overrules.
-// It keeps the lock throughout: half of a second for a million leases, before
-// there is traffic.
-func (p *Pool) takeAll(records []record, at reading) (n int, refused []refusal) {
+// takeAll begins the leases of all lines except those that a later one replaces. It keeps
+// the lock throughout: half a second for a million leases, before there is traffic.
+func (p *Pool) takeAll(records []record, at reading) (n int, ignored []ignoredRecord) {
 	slices.SortStableFunc(records, latestFirst)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,7 +245,7 @@ func (p *Pool) takeAll(records []record, at reading) (n int, refused []refusal) 
 	for i := range records {
 		switch state, err := p.take(&records[i], at); {
 		case err != nil:
-			refused = append(refused, refusal{records[i], err})
+			ignored = append(ignored, ignoredRecord{records[i], err})
 			continue
 		case state == dormant:
 			remembered = append(remembered, records[i].addr)
@@ -256,11 +254,11 @@ func (p *Pool) takeAll(records []record, at reading) (n int, refused []refusal) 
 	}
 	slices.Reverse(remembered[known:]) // earliest use first, as the others
 	p.remember(remembered)
-	return n, refused
+	return n, ignored
 }
 
-// take begins the lease of a line and returns its state. A host whose prefix
-// holds all that it may gets a dormant one.
+// take begins the lease of a line and returns its state. If the quota of the host's prefix
+// is used up, the lease is dormant.
 func (p *Pool) take(rec *record, at reading) (state uint64, err error) {
 	if p.entryAt(rec.addr) != nil {
 		return 0, errAddrTaken
@@ -269,8 +267,8 @@ func (p *Pool) take(rec *record, at reading) (state uint64, err error) {
 		return 0, errHostTaken
 	}
 	state, age := held, p.age(rec.time, at)
-	if age >= p.hold || !p.quotaLeft(rec.host) {
-		state, age = dormant, max(age, p.hold)
+	if age >= p.leaseTime || !p.quotaLeft(rec.host) {
+		state, age = dormant, max(age, p.leaseTime)
 	}
 	p.occupy(rec.addr)
 	p.tell(Loaded, p.place(rec.host, rec.addr, state, at.now-age))
@@ -312,7 +310,7 @@ func (p *Pool) Save(w io.Writer) error {
 	})
 
 	out := bufio.NewWriter(w)
-	fmt.Fprintf(out, "### Addresses lent by a NAT64 pool: IPv4 address, IPv6 host, Unix time of last use.\n")
+	fmt.Fprintf(out, "### Addresses leased by a NAT64 pool: IPv4 address, IPv6 host, Unix time of last use.\n")
 	fmt.Fprintf(out, "### Read when the translator starts and replaced while it runs.\n")
 	fmt.Fprintf(out, "### Written: %s\n\n", time.Unix(at.wall, 0).UTC().Format(time.ANSIC))
 	var line []byte
@@ -321,7 +319,7 @@ func (p *Pool) Save(w io.Writer) error {
 		line = append(line, '\t')
 		line = netip.AddrFrom16(it.e.host).AppendTo(line)
 		line = append(line, '\t')
-		// A clock that says 1970 must not write what no reader takes.
+		// A clock at 1970 must not write a time that no reader accepts.
 		line = strconv.AppendInt(line, max(1, at.unix(uint32(it.word))), 10)
 		line = append(line, '\n')
 		out.Write(line)

@@ -102,7 +102,7 @@ func TestLoad(t *testing.T) {
 			},
 		},
 		{
-			name: "addresses-that-cannot-be-lent",
+			name: "addresses-that-cannot-be-leased",
 			c:    Config{Reserved: prefixes("172.16.2.64/26")},
 			file: "172.16.3.1 2001:db8::1 " + at(1) + "\n172.16.2.0 2001:db8::2 " + at(1) + "\n172.16.2.65 2001:db8::3 " + at(1) + "\n",
 			complaints: []string{

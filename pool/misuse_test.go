@@ -53,7 +53,7 @@ func TestClockAnyTime(t *testing.T) {
 		require.Equal(t, uint32(math.MaxUint32), p.now.Load(), "stands still at its end")
 	})
 	t.Run("ten-years", func(t *testing.T) {
-		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/28"), Hold: longest, Forget: longest})
+		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/28"), LeaseTime: longest, Retention: longest})
 		assign(p, "2001:db8::1")
 		_, forgotten := p.Expire(start.Add(longest - time.Second))
 		require.Zero(t, forgotten)
@@ -62,7 +62,7 @@ func TestClockAnyTime(t *testing.T) {
 	})
 }
 
-// staysHeld lends an address and fails the test if the lease does not survive the
+// staysHeld leases an address and fails the test if the lease does not survive the
 // upkeep of the next minutes, or being saved.
 func staysHeld(t *testing.T, p *Pool, now time.Time) {
 	t.Helper()
@@ -100,16 +100,16 @@ func TestFarFutureBefore1970(t *testing.T) {
 	require.Equal(t, Stats{Size: 15, Dormant: 1}, p.Stats())
 }
 
-// TestHostsThatCannotBe: Assign lent to hosts that Load refuses, so that the file
+// TestHostsThatCannotBe: Assign leased to hosts that Load rejects, so that the file
 // that Save wrote was not taken as it is.
 func TestHostsThatCannotBe(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/28")})
 	for i, h := range []string{"::", "::1", "::ffff:1.2.3.4", "fe80::1", "febf::1", "ff02::1"} {
-		require.Equal(t, "refused", assign(p, h), h)
-		require.Equal(t, uint64(i+1), p.Stats().Refused)
+		require.Equal(t, "denied", assign(p, h), h)
+		require.Equal(t, uint64(i+1), p.Stats().Denied)
 	}
 	for _, h := range []string{"::2", "::fffe:1.2.3.4", "fec0::1", "fd00::1", "64:ff9b::1.2.3.4"} {
-		require.NotEqual(t, "refused", assign(p, h), h)
+		require.NotEqual(t, "denied", assign(p, h), h)
 	}
 	restarted(t, p)
 }
@@ -165,7 +165,7 @@ func TestNonsense(t *testing.T) {
 	require.Equal(t, "unknown", EventKind(7).String())
 }
 
-// TestLargestPool: both ends of a /4 can be lent, reserved and loaded.
+// TestLargestPool: both ends of a /4 can be leased, reserved and loaded.
 func TestLargestPool(t *testing.T) {
 	p := newPool(t, Config{
 		Prefixes: prefixes("16.0.0.0/4"),
@@ -200,8 +200,8 @@ func TestLineErrors(t *testing.T) {
 	require.Len(t, texts, 2)
 	require.Contains(t, texts[0], "line 1: longer than 510 bytes")
 	require.Equal(t, `line 2: 2 words, want address, host and time: "\xff\x00\t\xfe"`, texts[1])
-	refused := errors.New("refused")
-	n, err = p.Load(strings.NewReader("10.0.0.2 2001:db8::2 7\n"), func(Lease) error { return refused }, func(e *LineError) { require.ErrorIs(t, e, refused) })
+	rejected := errors.New("denied")
+	n, err = p.Load(strings.NewReader("10.0.0.2 2001:db8::2 7\n"), func(Lease) error { return rejected }, func(e *LineError) { require.ErrorIs(t, e, rejected) })
 	require.NoError(t, err)
 	require.Zero(t, n)
 }

@@ -53,7 +53,7 @@ func (m *model) tell(k EventKind, l *modelLease) {
 	m.events = append(m.events, fmt.Sprint(k, " ", l.addr, " ", l.host))
 }
 
-func (m *model) lendable(pool netip.Prefix, a netip.Addr) bool {
+func (m *model) assignable(pool netip.Prefix, a netip.Addr) bool {
 	if a == pool.Addr() {
 		return false
 	}
@@ -98,8 +98,8 @@ func (m *model) assign(h netip.Addr) (netip.Addr, bool) {
 		off := startOffset(&h16, 32-p.Bits())
 		for range size {
 			a := bitsAddr(addrBits(p.Addr()) + off%size)
-			if m.lendable(p, a) && m.byAddr(a) == nil {
-				return m.lend(Assigned, h, a), true
+			if m.assignable(p, a) && m.byAddr(a) == nil {
+				return m.grant(Assigned, h, a), true
 			}
 			off++
 		}
@@ -114,10 +114,10 @@ func (m *model) assign(h netip.Addr) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	m.end(oldest)
-	return m.lend(Reassigned, h, oldest.addr), true
+	return m.grant(Reassigned, h, oldest.addr), true
 }
 
-func (m *model) lend(k EventKind, h, a netip.Addr) netip.Addr {
+func (m *model) grant(k EventKind, h, a netip.Addr) netip.Addr {
 	l := &modelLease{h, a, m.now, true}
 	m.leases = append(m.leases, l)
 	m.tell(k, l)
@@ -132,13 +132,13 @@ func (m *model) expire() {
 		return a.addr.Compare(b.addr)
 	})
 	for _, l := range m.leases {
-		if l.held && m.now-l.used >= int64(m.c.Hold/time.Second) {
+		if l.held && m.now-l.used >= int64(m.c.LeaseTime/time.Second) {
 			l.held = false
 			m.tell(Dormant, l)
 		}
 	}
 	for _, l := range slices.Clone(m.leases) {
-		if !l.held && m.now-l.used >= int64(m.c.Forget/time.Second) {
+		if !l.held && m.now-l.used >= int64(m.c.Retention/time.Second) {
 			m.end(l)
 			m.tell(Forgotten, l)
 		}
@@ -181,7 +181,7 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, c Config, hosts int, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 7))
-	c.Hold, c.Forget = 100*time.Second, 1000*time.Second
+	c.LeaseTime, c.Retention = 100*time.Second, 1000*time.Second
 	m := &model{c: c, now: start.Unix()}
 	var events []string
 	c.OnEvent = func(e Event) { events = append(events, fmt.Sprint(e.Kind, " ", e.Addr, " ", e.Host)) }
@@ -258,7 +258,7 @@ func (m *model) reserve(t *testing.T, r *rand.Rand, p *Pool, anyAddr func() neti
 	n := 0
 	for _, l := range slices.Clone(m.leases) {
 		for _, pool := range m.c.Prefixes {
-			if pool.Contains(l.addr) && !m.lendable(pool, l.addr) {
+			if pool.Contains(l.addr) && !m.assignable(pool, l.addr) {
 				m.end(l)
 				m.tell(Removed, l)
 				n++

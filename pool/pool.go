@@ -15,10 +15,10 @@
 //   - If there is no dormant lease either, the pool is exhausted and the request is
 //     denied.
 //
-// A lease is held until the first upkeep pass (Expire) that comes Hold (7440 s)
+// A lease is held until the first upkeep pass (Expire) that comes LeaseTime (7440 s)
 // after its last packet in either direction (see Refresh). Then it is dormant: packets to
 // the address reach no host, but the host gets it back with its next packet. It is
-// removed Forget (14 days) after its last packet. The lowest address of a
+// removed Retention (14 days) after its last packet. The lowest address of a
 // prefix is never assigned; the highest one is.
 //
 // # The packet path
@@ -38,7 +38,7 @@
 //	table.go    host → lease: seeded open addressing in shards
 //	prefix.go   address → lease: arrays; which address a host gets
 //	bitmap.go   the set of taken addresses
-//	lend.go     assigning addresses, also those of dormant leases
+//	assign.go   assigning addresses, also those of dormant leases
 //	upkeep.go   the clock, expiry, reservations
 //	lease.go    what callers see: leases, events, figures
 //	mapfile.go  tayga's dynamic.map
@@ -58,32 +58,32 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Lease times that zero fields of a Config stand for: tayga's.
+// The times of tayga, which zero fields of a Config mean.
 const (
-	DefaultHold   = 7440 * time.Second
-	DefaultForget = 14 * 24 * time.Hour
+	DefaultLeaseTime = 7440 * time.Second
+	DefaultRetention = 14 * 24 * time.Hour
 )
 
-// longest is the longest that a lease can be held or remembered.
+// longest is the longest LeaseTime and Retention.
 const longest = 10 * 365 * 24 * time.Hour
 
-// Config is what a Pool is made of. New checks it; later changes to it have no
-// effect.
+// Config configures a Pool. New checks it; later changes to it have no effect.
 type Config struct {
-	// Prefixes are the IPv4 prefixes to lend from, tried in order: at least one,
-	// of length 4 to 31, without host bits, not overlapping.
+	// Prefixes are the IPv4 prefixes to assign addresses from, tried in order: at
+	// least one, of length 4 to 31, without host bits, not overlapping.
 	Prefixes []netip.Prefix
 	// Reserved are addresses that are not leased, until Reserve names others. A
 	// translate.Translator excludes its own addresses and those with a map by itself,
 	// see Exclude.
 	Reserved []netip.Prefix
 
-	// Hold is how long a lease stays held after its last packet and Forget how
-	// long it is remembered, in whole seconds; 0 means DefaultHold, and
-	// DefaultForget or Hold, whichever is longer. Hold ≤ Forget ≤ 10 years.
-	Hold, Forget time.Duration
+	// LeaseTime is how long a lease stays held after its last packet. Retention is how
+	// long after that packet the address stays reserved for its host. Both are in whole
+	// seconds. 0 means DefaultLeaseTime, and DefaultRetention or LeaseTime, whichever
+	// is longer. LeaseTime ≤ Retention ≤ 10 years.
+	LeaseTime, Retention time.Duration
 
-	// Refresh says which packets use a lease.
+	// Refresh says which packets renew a lease.
 	Refresh Refresh
 
 	// Clients are the IPv6 prefixes whose hosts may lease; none means all.
@@ -92,42 +92,42 @@ type Config struct {
 	// at once. The zero Quota is no limit.
 	MaxPerPrefix Quota
 
-	// OnEvent, if not nil, is told what happens to leases, in order. It is
-	// called with the pool's lock held, never on the packet path of a host that
-	// holds an address: it must return soon and must not call the pool.
+	// OnEvent, if not nil, is called for each change of a lease, in order. It is
+	// called with the pool's lock held, and never on the packet path of a host that
+	// has a held lease. It must return soon and must not call the pool.
 	OnEvent func(Event)
 }
 
-// Refresh says which packets use a lease, so that it stays held.
+// Refresh says which packets renew a lease, so that it stays held.
 type Refresh uint8
 
 const (
 	// RefreshBoth: packets to and from the host, and ICMP errors about these.
 	RefreshBoth Refresh = iota
 	// RefreshOutbound: packets from the host that are no ICMP errors. In a pool of
-	// addresses that the internet reaches, scanning would otherwise keep the leases
-	// of hosts that are gone: RFC 4787 §4.3 REQ-6, RFC 5508 §4.3 REQ-6.
+	// addresses that the internet reaches, scans would otherwise renew the leases of
+	// hosts that have left: RFC 4787 §4.3 REQ-6, RFC 5508 §4.3 REQ-6.
 	RefreshOutbound
 )
 
-// A Quota allows Leases held addresses, 1 or more, to each IPv6 prefix of
-// length Len, 1 to 128. Dormant leases do not count.
+// A Quota allows each IPv6 prefix of length Len (1 to 128) at most Leases held leases
+// (1 or more). Dormant leases do not count.
 type Quota struct{ Len, Leases int }
 
-// A Pool lends addresses. All its methods may be called at any time from any
+// A Pool assigns addresses. All its methods may be called at any time from any
 // goroutine.
 type Pool struct {
-	// Fixed by New, read by everybody.
-	spans   []span
-	tables  []atomic.Pointer[table]
-	shift   uint
-	keys    hashKeys
-	hold    uint32 // seconds
-	forget  uint32
-	clients []netip.Prefix
-	quota   Quota
-	refresh Refresh
-	onEvent func(Event)
+	// Set by New, then only read.
+	spans     []span
+	tables    []atomic.Pointer[table]
+	shift     uint
+	keys      hashKeys
+	leaseTime uint32 // seconds
+	retention uint32
+	clients   []netip.Prefix
+	quota     Quota
+	refresh   Refresh
+	onEvent   func(Event)
 
 	// Written about once a second, read for each packet: on a line of its own.
 	_   [64]byte
@@ -137,8 +137,8 @@ type Pool struct {
 	// Written when a held lease ends, read once for each batch of packets.
 	generation atomic.Uint64
 
-	room    atomic.Int64 // addresses that a newcomer could get: free and dormant
-	refused atomic.Uint64
+	room    atomic.Int64 // addresses that a new host could get: free and dormant
+	denied  atomic.Uint64
 	changes atomic.Uint64
 
 	mu      sync.Mutex // the writer's
@@ -167,7 +167,7 @@ func New(c Config, now time.Time) (*Pool, error) {
 	if err := p.setPrefixes(c.Prefixes); err != nil {
 		return nil, err
 	}
-	if err := p.setTimes(c.Hold, c.Forget); err != nil {
+	if err := p.setTimes(c.LeaseTime, c.Retention); err != nil {
 		return nil, err
 	}
 	if err := checkReserved(c.Reserved); err != nil {
@@ -209,14 +209,14 @@ func New(c Config, now time.Time) (*Pool, error) {
 
 func (p *Pool) setPrefixes(prefixes []netip.Prefix) error {
 	if len(prefixes) == 0 {
-		return errors.New("pool: no prefix to lend from")
+		return errors.New("pool: no prefix")
 	}
 	for i, x := range prefixes {
 		switch {
 		case !x.IsValid() || !x.Addr().Is4():
 			return fmt.Errorf("pool: prefix %s: not an IPv4 prefix", x)
 		case x != x.Masked():
-			return fmt.Errorf("pool: prefix %s: bits set behind the prefix length (%s?)", x, x.Masked())
+			return fmt.Errorf("pool: prefix %s: has host bits set (%s?)", x, x.Masked())
 		case x.Bits() < 4 || x.Bits() > 31:
 			return fmt.Errorf("pool: prefix %s: length must be 4 to 31", x)
 		}
@@ -230,22 +230,22 @@ func (p *Pool) setPrefixes(prefixes []netip.Prefix) error {
 	return nil
 }
 
-func (p *Pool) setTimes(hold, forget time.Duration) error {
-	if hold == 0 {
-		hold = DefaultHold
+func (p *Pool) setTimes(leaseTime, retention time.Duration) error {
+	if leaseTime == 0 {
+		leaseTime = DefaultLeaseTime
 	}
-	if forget == 0 {
-		forget = max(DefaultForget, hold)
+	if retention == 0 {
+		retention = max(DefaultRetention, leaseTime)
 	}
-	for _, d := range []time.Duration{hold, forget} {
+	for _, d := range []time.Duration{leaseTime, retention} {
 		if d < time.Second || d%time.Second != 0 || d > longest {
 			return fmt.Errorf("pool: lease time %v: want whole seconds, at most 10 years", d)
 		}
 	}
-	if hold > forget {
-		return fmt.Errorf("pool: leases are held for %v but forgotten after %v", hold, forget)
+	if leaseTime > retention {
+		return fmt.Errorf("pool: retention %v is shorter than the lease time %v", retention, leaseTime)
 	}
-	p.hold, p.forget = uint32(hold/time.Second), uint32(forget/time.Second)
+	p.leaseTime, p.retention = uint32(leaseTime/time.Second), uint32(retention/time.Second)
 	return nil
 }
 
@@ -258,20 +258,20 @@ func checkReserved(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// Assign returns the address that host holds, or lends one: it makes the
-// host's dormant lease held again, or else gives out an address by the rules
-// above. It reports false if host may not lease, or cannot be (it is multicast,
-// link-local, loopback, unspecified or IPv4-mapped), or there is nothing to lend.
-// In a pool that is exhausted that answer takes no lock either.
+// Assign returns the address that host has leased. If it has none, Assign makes the
+// host's dormant lease held again, or assigns an address by the rules above. It reports
+// false if host may not lease, if its address is invalid as a source (multicast,
+// link-local, loopback, unspecified or IPv4-mapped), or if the pool is exhausted. In an
+// exhausted pool it takes no lock either.
 func (p *Pool) Assign(host [16]byte) (addr [4]byte, ok bool) {
 	if addr, ok = p.addr(host, p.now.Load()); ok {
 		return addr, true
 	}
-	return p.lend(host)
+	return p.assignNew(host)
 }
 
-// Addr returns the address that host holds and, with RefreshBoth, marks the lease as
-// used. It reports false if there is none or it is dormant.
+// Addr returns the address that host has leased and, with RefreshBoth, marks the lease
+// as used. It reports false if there is no lease or it is dormant.
 func (p *Pool) Addr(host [16]byte) (addr [4]byte, ok bool) {
 	return p.addr(host, p.passive())
 }
@@ -285,7 +285,7 @@ func (p *Pool) passive() uint32 {
 	return p.now.Load()
 }
 
-// addr returns the address that host holds, and marks the lease as used.
+// addr returns the address that host has leased, and marks the lease as used.
 func (p *Pool) addr(host [16]byte, used uint32) (addr [4]byte, ok bool) {
 	h := p.keys.hash(&host)
 	shard := &p.tables[p.shard(h)]
@@ -301,13 +301,13 @@ func (p *Pool) addr(host [16]byte, used uint32) (addr [4]byte, ok bool) {
 		case dormant:
 			return addr, false
 		}
-		// Dead or moved since it was found: there is something newer to find.
+		// Dead or moved since it was found: look for the newer entry.
 	}
 }
 
-// Touch marks the lease of host as used ago before the pool's time, for callers that
-// see its packets by other means than Addr and Host. It reports false if host holds
-// no address; a dormant lease stays dormant. It takes no lock and does not allocate.
+// Touch marks the lease of host as used at the time ago before the pool's time, for
+// callers that see the host's packets without Addr and Host. It reports false if host has
+// no held lease; a dormant lease stays dormant. It takes no lock and does not allocate.
 func (p *Pool) Touch(host [16]byte, ago time.Duration) bool {
 	now := p.now.Load()
 	used := now - uint32(min(max(ago, 0)/time.Second, time.Duration(now)))
@@ -324,18 +324,18 @@ func (p *Pool) Touch(host [16]byte, ago time.Duration) bool {
 		case dormant:
 			return false
 		}
-		// Dead or moved since it was found: there is something newer to find.
+		// Dead or moved since it was found: look for the newer entry.
 	}
 }
 
 // Generation changes whenever a held lease has ended, before its address is leased
-// again: what Assign, Addr and Host answered before may no longer hold. It takes no
+// again: earlier results of Assign, Addr and Host may then be out of date. It takes no
 // lock and does not allocate.
 func (p *Pool) Generation() uint64 { return p.generation.Load() }
 
-// Host returns the host that holds addr and, with RefreshBoth, marks the lease as
-// used. It reports false if nobody does: the address is free, reserved, not of this pool, or its
-// lease is dormant.
+// Host returns the host that has leased addr and, with RefreshBoth, marks the lease as
+// used. It reports false if there is none: the address is free, reserved, not of this
+// pool, or its lease is dormant.
 func (p *Pool) Host(addr [4]byte) (host [16]byte, ok bool) {
 	slot := p.slot(binary.BigEndian.Uint32(addr[:]))
 	if slot == nil {

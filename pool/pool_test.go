@@ -34,11 +34,11 @@ func newPool(t testing.TB, c Config) *Pool {
 func host(s string) [16]byte { return netip.MustParseAddr(s).As16() }
 func addr(s string) [4]byte  { return netip.MustParseAddr(s).As4() }
 
-// assign lends and returns the address as text, or "refused".
+// assign leases an address and returns it as text, or "denied".
 func assign(p *Pool, h string) string {
 	a, ok := p.Assign(host(h))
 	if !ok {
-		return "refused"
+		return "denied"
 	}
 	return netip.AddrFrom4(a).String()
 }
@@ -64,13 +64,13 @@ func TestChoice(t *testing.T) {
 			{"2001:db8:77::3", "172.16.2.4"},
 			{"2001:db8:77::4", "172.16.2.6"},
 			{"2001:db8:77::5", "172.16.2.7"},
-			{"2001:db8:77::6", "refused"},
+			{"2001:db8:77::6", "denied"},
 		}},
 		{"slash-30-never-the-lowest", "172.16.2.0/30", nil, []pair{
 			{"2001:db8:77::1", "172.16.2.2"},
 			{"2001:db8:77::2", "172.16.2.3"},
 			{"2001:db8:77::3", "172.16.2.1"},
-			{"2001:db8:77::4", "refused"},
+			{"2001:db8:77::4", "denied"},
 		}},
 		{"slash-20", "172.16.0.0/20", nil, []pair{
 			{"2001:db8:4d25:deb3:54f4:6a69:10ac:ff00", "172.16.14.3"},
@@ -85,7 +85,7 @@ func TestChoice(t *testing.T) {
 		}},
 		{"slash-31-has-one-address", "172.16.2.0/31", nil, []pair{
 			{"2001:db8:77::1", "172.16.2.1"},
-			{"2001:db8:77::2", "refused"},
+			{"2001:db8:77::2", "denied"},
 		}},
 	}
 	for _, tt := range tests {
@@ -93,7 +93,7 @@ func TestChoice(t *testing.T) {
 			p := newPool(t, Config{Prefixes: prefixes(tt.pool), Reserved: prefixes(tt.reserved...)})
 			for _, w := range tt.want {
 				require.Equal(t, w.addr, assign(p, w.host), w.host)
-				if w.addr != "refused" {
+				if w.addr != "denied" {
 					h, ok := p.Host(addr(w.addr))
 					require.True(t, ok)
 					require.Equal(t, host(w.host), h)
@@ -136,8 +136,8 @@ func TestSeveralPrefixesInOrder(t *testing.T) {
 		got = append(got, assign(p, fmt.Sprintf("2001:db8::%x", i)))
 	}
 	slices.Sort(got[:3])
-	require.Equal(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "10.0.0.9", "refused"}, got)
-	require.Equal(t, Stats{Size: 5, Held: 5, Refused: 1}, p.Stats())
+	require.Equal(t, []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "192.168.0.1", "10.0.0.9", "denied"}, got)
+	require.Equal(t, Stats{Size: 5, Held: 5, Denied: 1}, p.Stats())
 }
 
 func TestLifeOfALease(t *testing.T) {
@@ -184,17 +184,17 @@ func TestLifeOfALease(t *testing.T) {
 	require.Equal(t, "10.0.0.1", assign(p, "2001:db8::99"))
 	require.Equal(t, "10.0.0.2", assign(p, "2001:db8::3"))
 	told("assigned 10.0.0.1 2001:db8::99", "reactivated 10.0.0.2 2001:db8::3")
-	require.Equal(t, "refused", assign(p, "2001:db8::a"))
+	require.Equal(t, "denied", assign(p, "2001:db8::a"))
 
 	// Forgotten 14 days after the last packet.
 	require.Equal(t, counts(3, 0), counts(pass(7440*time.Second)))
 	events = nil
-	require.Equal(t, counts(0, 0), counts(pass(DefaultForget-7442*time.Second)))
+	require.Equal(t, counts(0, 0), counts(pass(DefaultRetention-7442*time.Second)))
 	require.Equal(t, counts(0, 1), counts(pass(time.Second)), "::4 was last seen a second before the others")
 	require.Equal(t, counts(0, 2), counts(pass(time.Second)))
 	require.Len(t, events, 3)
 	require.Contains(t, events, "forgotten 10.0.0.2 2001:db8::3")
-	require.Equal(t, Stats{Size: 3, Refused: 1}, p.Stats())
+	require.Equal(t, Stats{Size: 3, Denied: 1}, p.Stats())
 	require.Equal(t, "10.0.0.2", assign(p, "2001:db8::3"), "free again")
 }
 
@@ -204,7 +204,7 @@ func TestLeastRecentlyUsedIsTakenOver(t *testing.T) {
 	now := start
 	for i, h := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3"} {
 		p.Tick(now.Add(time.Duration(i) * time.Second))
-		require.NotEqual(t, "refused", assign(p, h))
+		require.NotEqual(t, "denied", assign(p, h))
 	}
 	p.Tick(now.Add(10 * time.Second))
 	first := assign(p, "2001:db8::1") // so ::2 is the oldest
@@ -222,36 +222,36 @@ func TestLeastRecentlyUsedIsTakenOver(t *testing.T) {
 	require.Equal(t, Reactivated, last.Kind)
 
 	// ::2 lost its address, so it takes ::3's, the only dormant one.
-	require.NotEqual(t, "refused", assign(p, "2001:db8::2"))
+	require.NotEqual(t, "denied", assign(p, "2001:db8::2"))
 	require.Equal(t, Reassigned, last.Kind)
-	require.Equal(t, "refused", assign(p, "2001:db8::3"))
+	require.Equal(t, "denied", assign(p, "2001:db8::3"))
 }
 
 func TestQuota(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), MaxPerPrefix: Quota{Len: 64, Leases: 2}})
 	one := assign(p, "2001:db8:0:1::1")
-	require.NotEqual(t, "refused", one)
-	require.NotEqual(t, "refused", assign(p, "2001:db8:0:1::2"))
-	require.Equal(t, "refused", assign(p, "2001:db8:0:1::3"))
-	require.NotEqual(t, "refused", assign(p, "2001:db8:0:2::3"), "another /64")
+	require.NotEqual(t, "denied", one)
+	require.NotEqual(t, "denied", assign(p, "2001:db8:0:1::2"))
+	require.Equal(t, "denied", assign(p, "2001:db8:0:1::3"))
+	require.NotEqual(t, "denied", assign(p, "2001:db8:0:2::3"), "another /64")
 	require.Equal(t, one, assign(p, "2001:db8:0:1::1"), "what is held stays")
 
 	p.Expire(start.Add(3 * time.Hour))
 	require.Empty(t, p.perNet, "no memory for prefixes that hold nothing")
-	require.NotEqual(t, "refused", assign(p, "2001:db8:0:1::3"), "dormant leases do not count")
+	require.NotEqual(t, "denied", assign(p, "2001:db8:0:1::3"), "dormant leases do not count")
 	require.Equal(t, one, assign(p, "2001:db8:0:1::1"))
-	require.Equal(t, "refused", assign(p, "2001:db8:0:1::2"), "nor can they be woken beyond the quota")
-	require.Equal(t, Stats{Size: 255, Held: 2, Dormant: 2, Refused: 2}, p.Stats())
+	require.Equal(t, "denied", assign(p, "2001:db8:0:1::2"), "nor can they be woken beyond the quota")
+	require.Equal(t, Stats{Size: 255, Held: 2, Dormant: 2, Denied: 2}, p.Stats())
 
 	require.Equal(t, 1, p.Remove(func(l Lease) bool { return l.Host == netip.MustParseAddr("2001:db8:0:1::3") }))
-	require.NotEqual(t, "refused", assign(p, "2001:db8:0:1::2"))
+	require.NotEqual(t, "denied", assign(p, "2001:db8:0:1::2"))
 }
 
 func TestClients(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), Clients: prefixes("2001:db8:1::/48", "fd00::/8")})
-	require.NotEqual(t, "refused", assign(p, "2001:db8:1::1"))
-	require.NotEqual(t, "refused", assign(p, "fd00:1::1"))
-	require.Equal(t, "refused", assign(p, "2001:db8:2::1"))
+	require.NotEqual(t, "denied", assign(p, "2001:db8:1::1"))
+	require.NotEqual(t, "denied", assign(p, "fd00:1::1"))
+	require.Equal(t, "denied", assign(p, "2001:db8:2::1"))
 }
 
 // TestReserveHostBits: bits behind the length of a reservation say nothing.
@@ -277,21 +277,21 @@ func TestReserve(t *testing.T) {
 		got[h] = assign(p, h)
 	}
 	require.NotContains(t, got, "10.0.0.6")
-	require.Equal(t, Stats{Size: 6, Held: 6, Refused: 1}, p.Stats())
+	require.Equal(t, Stats{Size: 6, Held: 6, Denied: 1}, p.Stats())
 
 	// 1 to 3 become reserved, 6 is given back; 4, 5 and 7 stay as they are.
 	ended, err := p.Reserve(prefixes("10.0.0.0/30"))
 	require.NoError(t, err)
 	require.Equal(t, 3, ended)
-	require.Equal(t, Stats{Size: 4, Held: 3, Refused: 1}, p.Stats())
+	require.Equal(t, Stats{Size: 4, Held: 3, Denied: 1}, p.Stats())
 	again := 0
 	for h, a := range got {
 		switch b := assign(p, h); a {
 		case "10.0.0.4", "10.0.0.5", "10.0.0.7":
 			require.Equal(t, a, b)
 		default:
-			require.Contains(t, []string{"10.0.0.6", "refused"}, b)
-			if b != "refused" {
+			require.Contains(t, []string{"10.0.0.6", "denied"}, b)
+			if b != "denied" {
 				again++
 			}
 		}
@@ -303,7 +303,7 @@ func TestReserve(t *testing.T) {
 	ended, err = p.Reserve(prefixes("10.0.0.0/29"))
 	require.NoError(t, err)
 	require.Equal(t, 4, ended)
-	require.Equal(t, "refused", assign(p, "2001:db8::1"))
+	require.Equal(t, "denied", assign(p, "2001:db8::1"))
 	require.Equal(t, 0, p.Stats().Size)
 
 	_, err = p.Reserve([]netip.Prefix{{}})
@@ -363,7 +363,7 @@ func TestClock(t *testing.T) {
 		}
 	})
 	t.Run("parts-of-a-second-add-up", func(t *testing.T) {
-		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), Hold: 2 * time.Second})
+		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), LeaseTime: 2 * time.Second})
 		assign(p, "2001:db8::1")
 		for i := 1; i <= 4; i++ {
 			dormant, _ := p.Expire(start.Add(time.Duration(i) * 600 * time.Millisecond))
@@ -399,18 +399,18 @@ func TestNewRefuses(t *testing.T) {
 		c    Config
 		want string
 	}{
-		{"no-prefix", Config{}, "pool: no prefix to lend from"},
+		{"no-prefix", Config{}, "pool: no prefix"},
 		{"single-address", Config{Prefixes: prefixes("10.0.0.0/32")}, "pool: prefix 10.0.0.0/32: length must be 4 to 31"},
 		{"too-short", Config{Prefixes: prefixes("0.0.0.0/3")}, "pool: prefix 0.0.0.0/3: length must be 4 to 31"},
-		{"host-bits", Config{Prefixes: prefixes("10.0.0.1/24")}, "pool: prefix 10.0.0.1/24: bits set behind the prefix length (10.0.0.0/24?)"},
+		{"host-bits", Config{Prefixes: prefixes("10.0.0.1/24")}, "pool: prefix 10.0.0.1/24: has host bits set (10.0.0.0/24?)"},
 		{"ipv6", Config{Prefixes: prefixes("2001:db8::/120")}, "pool: prefix 2001:db8::/120: not an IPv4 prefix"},
 		{"zero-prefix", Config{Prefixes: make([]netip.Prefix, 1)}, "pool: prefix invalid Prefix: not an IPv4 prefix"},
 		{"overlap", Config{Prefixes: prefixes("10.0.0.0/24", "10.0.0.128/25")}, "pool: prefix 10.0.0.128/25 overlaps 10.0.0.0/24"},
 		{"reserved-ipv6", Config{Prefixes: ok, Reserved: prefixes("2001:db8::1/128")}, "pool: reserved 2001:db8::1/128: not an IPv4 prefix"},
 		{"client-ipv4", Config{Prefixes: ok, Clients: prefixes("10.0.0.0/8")}, "pool: clients 10.0.0.0/8: not an IPv6 prefix"},
-		{"hold-too-short", Config{Prefixes: ok, Hold: time.Millisecond}, "pool: lease time 1ms: want whole seconds, at most 10 years"},
-		{"hold-negative", Config{Prefixes: ok, Hold: -time.Second}, "pool: lease time -1s: want whole seconds, at most 10 years"},
-		{"forget-before-hold", Config{Prefixes: ok, Hold: time.Hour, Forget: time.Minute}, "pool: leases are held for 1h0m0s but forgotten after 1m0s"},
+		{"lease-time-too-short", Config{Prefixes: ok, LeaseTime: time.Millisecond}, "pool: lease time 1ms: want whole seconds, at most 10 years"},
+		{"lease-time-negative", Config{Prefixes: ok, LeaseTime: -time.Second}, "pool: lease time -1s: want whole seconds, at most 10 years"},
+		{"retention-shorter-than-lease-time", Config{Prefixes: ok, LeaseTime: time.Hour, Retention: time.Minute}, "pool: retention 1m0s is shorter than the lease time 1h0m0s"},
 		{"quota-of-none", Config{Prefixes: ok, MaxPerPrefix: Quota{Len: 64}}, "pool: at most 0 leases per /64: want at least 1, and a length of 1 to 128"},
 		{"quota-length", Config{Prefixes: ok, MaxPerPrefix: Quota{Len: 129, Leases: 1}}, "pool: at most 1 leases per /129: want at least 1, and a length of 1 to 128"},
 	}
@@ -434,7 +434,7 @@ func TestChanges(t *testing.T) {
 	step("assigned", true)
 	assign(p, "2001:db8::1")
 	assign(p, "2001:db8::2")
-	step("used, refused", false)
+	step("used, denied", false)
 	p.Expire(start.Add(3 * time.Hour))
 	step("dormant", false)
 	assign(p, "2001:db8::1")
@@ -472,7 +472,7 @@ func TestHitsDoNotAllocate(t *testing.T) {
 }
 
 // TestSpoofedSources sends a million sources at a small pool: what it keeps of
-// them is bounded by its addresses, and refusing is quick.
+// them is bounded by its addresses, and denying is fast.
 func TestSpoofedSources(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24")})
 	now := start
@@ -551,7 +551,7 @@ func TestExclude(t *testing.T) {
 // TestGeneration: it changes when an address ceases to lead to its host, and for
 // nothing else.
 func TestGeneration(t *testing.T) {
-	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/30"), Hold: 10 * time.Second, Forget: 100 * time.Second})
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/30"), LeaseTime: 10 * time.Second, Retention: 100 * time.Second})
 	changes := func(what string, want bool, f func()) {
 		t.Helper()
 		before := p.Generation()
@@ -573,7 +573,7 @@ func TestGeneration(t *testing.T) {
 // TestTouch: a lease that is used elsewhere stays held for as long as that is
 // reported, and an old report shortens nothing.
 func TestTouch(t *testing.T) {
-	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/24"), Hold: 10 * time.Second, Forget: 100 * time.Second})
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/24"), LeaseTime: 10 * time.Second, Retention: 100 * time.Second})
 	h := host("2001:db8::1")
 	require.False(t, p.Touch(h, 0), "a host without a lease")
 	p.Assign(h)
@@ -596,7 +596,7 @@ func TestTouch(t *testing.T) {
 // address came from.
 func TestReassignedNamesOldHost(t *testing.T) {
 	var last Event
-	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/31"), Hold: 10 * time.Second, OnEvent: func(e Event) { last = e }})
+	p := newPool(t, Config{Prefixes: prefixes("198.18.0.0/31"), LeaseTime: 10 * time.Second, OnEvent: func(e Event) { last = e }})
 	a, _ := p.Assign(host("2001:db8::1"))
 	p.Expire(start.Add(time.Minute))
 	p.Assign(host("2001:db8::2"))

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// The way from address to lease is an array over the pool prefix, in chunks
-// that are made when the first of their addresses is lent: a /8 costs 256 KiB
-// to begin with, not 128 MiB.
+// The lookup from address to lease is an array over the pool prefix, in chunks that are
+// allocated when the first of their addresses is assigned: a /8 costs 256 KiB at first,
+// not 128 MiB.
 const chunkBits = 9
 
 type chunk [1 << chunkBits]atomic.Pointer[entry]
@@ -34,7 +34,7 @@ func newSpan(p netip.Prefix) span {
 
 func (s *span) size() uint64 { return uint64(s.last) + 1 }
 
-// size is the number of all addresses of the pool, lendable or not.
+// size is the number of all addresses of the pool, reserved ones included.
 func (p *Pool) size() (n uint64) {
 	for i := range p.spans {
 		n += p.spans[i].size()
@@ -118,7 +118,7 @@ func (p *Pool) free(host *[16]byte) (addr uint32, ok bool) {
 	return 0, false
 }
 
-// reservations returns a set per span of the offsets that are never lent.
+// reservations returns a set per span of the offsets that are never assigned.
 func (p *Pool) reservations(prefixes []netip.Prefix) []*bitmap {
 	sets := make([]*bitmap, len(p.spans))
 	for i := range p.spans {

@@ -24,7 +24,7 @@ func testHost(i int) (h [16]byte) {
 // and nobody may see a mixture of two leases.
 func TestReadersWhileWriting(t *testing.T) {
 	const stable, others = 200, 6000
-	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/22", "10.0.8.0/22"), Hold: 5 * time.Second, Forget: 20 * time.Second})
+	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/22", "10.0.8.0/22"), LeaseTime: 5 * time.Second, Retention: 20 * time.Second})
 	kinds := map[EventKind]int{}
 	p.onEvent = func(e Event) { kinds[e.Kind]++ }
 	var addrs [stable][4]byte

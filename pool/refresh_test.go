@@ -13,8 +13,8 @@ import (
 var (
 	idleHost   = netip.MustParseAddr("2001:db8:77::1")
 	idleConfig = pool.Config{
-		Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
-		Hold:     60 * time.Second,
+		Prefixes:  []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+		LeaseTime: 60 * time.Second,
 	}
 )
 

@@ -11,14 +11,14 @@ import (
 	"syscall"
 )
 
-// newFilePerm are the permissions of a file that was not there before.
+// newFilePerm are the permissions of a new file.
 const newFilePerm fs.FileMode = 0o644
 
 // ReplaceFile writes a file so that a program that opens it, also after a crash
 // at any moment, finds the old contents or the new, whole: it writes name~~
-// beside it, syncs that to disk and renames it. write gets the new file. When
-// ReplaceFile fails before the rename, the old file is as it was and name~~ is
-// gone. Only one call at a time may replace a file.
+// in the same directory, syncs that to disk and renames it. write gets the new file. When
+// ReplaceFile fails before the rename, the old file is unchanged and name~~ is removed.
+// Only one call at a time may replace a file.
 //
 // The new file has the permissions of the old one, and its owner and group if
 // the process may set them; with another group than the old one, members of the
@@ -28,7 +28,7 @@ const newFilePerm fs.FileMode = 0o644
 //
 // If name is a symbolic link, the file that it leads to is replaced and the link
 // stays, provided that root or the process's user made the link in a directory
-// that nobody else can write. Any other link is an error.
+// that no other user can write to. Any other link is an error.
 func ReplaceFile(name string, write func(io.Writer) error) error {
 	return replaced(name, replaceFile(name, nil, write))
 }
@@ -54,7 +54,7 @@ func replaceFile(name string, perm *fs.FileMode, write func(io.Writer) error) er
 	}
 	defer dir.Close()
 	tmp := base + "~~"
-	// Never write through what another user may have put there.
+	// Never write to a file that another user may have created there.
 	if err := dir.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -84,7 +84,7 @@ type attributes struct {
 // keep takes over what an old file has.
 func (a *attributes) keep(dir *os.Root, old fs.FileInfo) {
 	if in, err := dir.Stat("."); err != nil || !ownedBy(old, in) {
-		a.perm &= old.Mode().Perm() // another user put it there
+		a.perm &= old.Mode().Perm() // another user created it
 		return
 	}
 	a.perm, a.of = old.Mode().Perm(), old

@@ -7,17 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// The way from host to lease is a hash table with open addressing, cut into
-// shards by the upper bits of the hash. Readers walk it without a lock while
-// the one writer, who holds Pool.mu, puts entries into empty slots. A slot is
-// filled once: a lease that ends leaves a dead entry behind, and when half of a
-// shard's slots are filled, the shard is replaced by a new table that takes
-// over the live ones. Shards bound the time that takes (a newcomer waits for
-// it) to about a millisecond where there are a million leases.
+// The lookup from host to lease is a hash table with open addressing, divided into shards
+// by the upper bits of the hash. Readers take no lock, while one writer, which holds
+// Pool.mu, fills empty slots. A slot is filled once: a lease that ends leaves a dead
+// entry. When half of a shard's slots are filled, the shard is replaced by a new table
+// with the live entries. New hosts wait for that; with a million leases, shards bound the
+// time to about a millisecond.
 //
-// A table is at most half full, so that a hit mostly finds its entry in the
-// first slot: what a lookup in a big table costs is its cache misses and the
-// branches that could not be foreseen.
+// A table is at most half full, so most hits find their entry in the first slot: the cost
+// of a lookup in a large table is its cache misses and mispredicted branches.
 type table struct{ slots []entry }
 
 // shardFill is the writer's side of a shard. It lies apart from the tables that
@@ -32,8 +30,8 @@ const minSlots = 8
 // noTable is what a shard starts with: no room, one empty slot to stop at.
 var noTable = &table{slots: make([]entry, 1)}
 
-// hashKeys make the hash a secret of this process: whoever picks their own
-// addresses must not be able to pick their slots.
+// hashKeys make the hash a secret of this process: a host that chooses its own addresses
+// must not be able to choose their slots.
 type hashKeys [4]uint64
 
 func newHashKeys() hashKeys {
@@ -69,14 +67,14 @@ func (t *table) find(h uint64, host *[16]byte) *entry {
 	}
 }
 
-// put fills the first empty slot on the host's way.
+// put fills the first empty slot of the host's probe sequence.
 func (t *table) put(h uint64, host [16]byte, addr uint32, w uint64) *entry {
 	s := t.slots
 	for mask := uint64(len(s) - 1); ; h++ {
 		e := &s[h&mask]
 		if e.word.Load() == 0 {
 			e.host, e.addr = host, addr
-			e.word.Store(w) // from here on readers see it
+			e.word.Store(w) // now readers see it
 			return e
 		}
 	}
@@ -106,20 +104,20 @@ func (p *Pool) insert(host [16]byte, addr uint32, w uint64) *entry {
 }
 
 // replace gives a shard a new table of a fitting size. Pool.mu is held, so
-// nobody ends or begins a lease meanwhile; but readers go on marking leases as
-// used, some of them in the old table until the very end.
+// no lease begins or ends meanwhile; but readers continue to mark leases as used, some
+// of them in the old table until it is closed.
 func (p *Pool) replace(i uint64) {
 	old := p.tables[i].Load()
 	p.renew(i)
 	p.closeTable(old)
 }
 
-// renew makes the new table and copies the leases. Both copies of a lease are
-// good then.
+// renew makes the new table and copies the leases. Then both copies of a lease are
+// valid.
 func (p *Pool) renew(i uint64) {
 	f := &p.fill[i]
 	n := minSlots
-	for 8*(f.live+1) > 3*n { // leave room for n/8 newcomers at least
+	for 8*(f.live+1) > 3*n { // leave room for at least n/8 new hosts
 		n *= 2
 	}
 	t := &table{slots: make([]entry, n)}
@@ -134,9 +132,8 @@ func (p *Pool) renew(i uint64) {
 	f.filled = f.live
 }
 
-// closeTable closes the copies in a table that was replaced: a use that was
-// marked there is carried over, and whoever comes later is told to look again
-// and finds the new table.
+// closeTable closes the copies in a table that was replaced: a use that was marked there
+// is copied, and a later reader finds the state moved, and looks in the new table.
 func (p *Pool) closeTable(old *table) {
 	for j := range old.slots {
 		e := &old.slots[j]

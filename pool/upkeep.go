@@ -14,25 +14,24 @@ import (
 // by elapsed time, so a lease can be 68 years older, and a pool can grow as old.
 const epoch = 1 << 31
 
-// A clock turns the caller's time into the pool's seconds. They only go
-// forward, by as much as time went by between ticks: what matters of a lease is
-// its age, and that must survive a wall clock that is set, as it is on a router
-// that boots in 1970. Ages are turned into wall time with the last Tick's.
+// A clock turns the caller's time into the pool's seconds. They only go forward, by the
+// time that elapsed between ticks: the age of a lease must not change when the wall clock
+// is set, as on a router that boots in 1970. Ages are converted to wall time by that of
+// the last Tick.
 type clock struct {
 	mu      sync.Mutex
 	last    time.Time
-	elapsed time.Duration // since the start of the second that held New
+	elapsed time.Duration // since the start of the second in which New was called
 }
 
-// lastSecond is the end of the pool's seconds: its clock stands still there and
-// does not begin anew.
+// lastSecond is the last of the pool's seconds: its clock stops there and does not wrap
+// around.
 const lastSecond = (math.MaxUint32 - epoch) * time.Second
 
-// Tick tells the pool the time. Between two calls the time stands still, so
-// call it about once a second. Time that goes back leaves the pool's clock
-// where it is; time that goes by counts for ten years at most, longer than any
-// lease is remembered. A time with a monotonic reading, as from time.Now, keeps
-// leases alive when the wall clock is set.
+// Tick sets the pool's time. Between two calls the time does not advance, so call it
+// about once a second. An earlier time than the last one does not move the pool's clock.
+// A step forward counts for ten years at most, which is longer than any retention. With
+// a monotonic reading, as from time.Now, setting the wall clock ends no lease.
 func (p *Pool) Tick(now time.Time) {
 	c := &p.clock
 	c.mu.Lock()
@@ -85,31 +84,29 @@ func live(slot *atomic.Pointer[entry]) (*entry, uint64) {
 	}
 }
 
-// batch is how many leases a pass handles before it lets newcomers have the
-// lock.
+// batch is how many leases a pass handles before it releases the lock for new hosts.
 const batch = 256
 
-// Expire is Tick and an upkeep pass: it makes dormant the leases that have not
-// been used for Config.Hold, and forgets those that have not been used for
-// Config.Forget. It returns the numbers of both. tayga does it every 45 seconds.
-// Packets of hosts that hold an address go on meanwhile; newcomers wait for a
-// millisecond at most.
+// Expire is Tick and an upkeep pass: it makes dormant the leases that have not been used
+// for Config.LeaseTime, and removes those that have not been used for Config.Retention.
+// It returns the numbers of both. tayga does it every 45 seconds. Meanwhile, packets of
+// hosts with a held lease do not wait; new hosts wait for a millisecond at most.
 func (p *Pool) Expire(now time.Time) (dormant, forgotten int) {
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
 	p.Tick(now)
 	t := p.now.Load()
-	return p.retire(t - p.hold), p.forgetAll(t - p.forget)
+	return p.retire(t - p.leaseTime), p.removeAll(t - p.retention)
 }
 
-// retire makes dormant what was last used at cutoff or earlier. The least
-// recently used goes first: that keeps p.dormant in order, because the pass
-// before this one left nothing held that was used up to its own cutoff.
+// retire makes dormant the leases that were last used at cutoff or earlier, the least
+// recently used first. That keeps p.dormant in order, since the pass before this one left
+// no held lease that was used up to its own cutoff.
 func (p *Pool) retire(cutoff uint32) (n int) {
 	type idle struct{ used, addr uint32 }
 	var leases []idle
 	for i := range p.tables {
-		p.mu.Lock() // or a table that is replaced would be seen half
+		p.mu.Lock() // so that no table is replaced meanwhile
 		s := p.tables[i].Load().slots
 		for j := range s {
 			if w := s[j].word.Load(); w>>32 == held && uint32(w) <= cutoff {
@@ -138,8 +135,8 @@ func (p *Pool) retire(cutoff uint32) (n int) {
 	return n
 }
 
-// forgetAll ends the dormant leases that were last used at cutoff or earlier.
-func (p *Pool) forgetAll(cutoff uint32) (n int) {
+// removeAll ends the dormant leases that were last used at cutoff or earlier.
+func (p *Pool) removeAll(cutoff uint32) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
@@ -161,14 +158,14 @@ func (p *Pool) forgetAll(cutoff uint32) (n int) {
 	}
 }
 
-// Reserve replaces the set of addresses that are never leased, Config.Reserved at
-// first. Leases on addresses that become reserved are ended at once, also held
-// ones: their hosts get other addresses with their next packets. What is no
-// longer reserved is lent again. It returns the number of leases that it ended.
+// Reserve replaces the set of addresses that are never leased, at first Config.Reserved.
+// Leases on addresses that become reserved end at once, also held ones: their hosts get
+// other addresses with their next packets. Addresses that are no longer reserved can be
+// leased again. It returns the number of leases that it ended.
 //
-// A prefix that is shorter than a prefix of the pool reserves nothing in it: as
-// in routing, the more specific one wins. The whole pool may be reserved;
-// nothing can be lent then.
+// A prefix that is shorter than a prefix of the pool reserves nothing in it: as in
+// routing, the more specific one counts. If the whole pool is reserved, no address can
+// be leased.
 func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 	if err := checkReserved(prefixes); err != nil {
 		return 0, err
@@ -180,7 +177,7 @@ func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 }
 
 // Exclude is Reserve for a second set, which is empty at first: the addresses that a
-// translate.Translator keeps from being leased, its own and those with a map.
+// translate.Translator excludes from leasing, its own and those with a map.
 func (p *Pool) Exclude(prefixes []netip.Prefix) (ended int, err error) {
 	if err := checkReserved(prefixes); err != nil {
 		return 0, err
@@ -191,7 +188,7 @@ func (p *Pool) Exclude(prefixes []netip.Prefix) (ended int, err error) {
 	return p.reserve(), nil
 }
 
-// reserve puts both sets in force, and returns how many leases that has ended.
+// reserve applies both sets, and returns how many leases that has ended.
 func (p *Pool) reserve() (ended int) {
 	was := p.reserved
 	p.reserved = p.reservations(slices.Concat(p.byCaller, p.byTranslator))
@@ -230,9 +227,9 @@ func (p *Pool) setReserved(i int, off uint32, reserved bool) bool {
 	return true
 }
 
-// Remove ends the leases for which match returns true: for instance those of
-// hosts that have got an explicit map. It returns their number. match must not
-// call methods that change the pool.
+// Remove ends the leases for which match returns true, for example those of hosts that
+// have got an explicit map. It returns their number. match must not call methods that
+// change the pool.
 func (p *Pool) Remove(match func(Lease) bool) (ended int) {
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
@@ -245,7 +242,7 @@ func (p *Pool) Remove(match func(Lease) bool) (ended int) {
 	for part := range slices.Chunk(out, batch) {
 		p.mu.Lock()
 		for _, l := range part {
-			// Since it was looked at, the address may have gone to another host.
+			// Meanwhile, the address may have been leased to another host.
 			if e := p.entryAt(addrBits(l.Addr)); e != nil && e.host == l.Host.As16() {
 				p.end(e)
 				p.vacate(e.addr)

@@ -10,7 +10,7 @@ import (
 )
 
 // unlent is an address of a pool of which nothing is lent.
-var unlent = netip.MustParseAddr("198.18.0.7")
+var unleased = netip.MustParseAddr("198.18.0.7")
 
 func withPool(s *settings) { s.Pools = pt.Pools(nil, "198.18.0.0/24") }
 
@@ -62,7 +62,7 @@ func TestRFC7915_4_4(t *testing.T) {
 	to := func(dst netip.Addr, p pt.Payload) []byte { return pt.IP(pt.Header{Src: pt.H4, Dst: dst, DF: true}, p) }
 
 	row(t, "7915-4.4-01", func(t *testing.T) {
-		in := to(unlent, udp(4))
+		in := to(unleased, udp(4))
 		x := newXlat(t, withPool)
 		msg := x.err4(in, 3, 13)
 		is(t, "second word", be32(msg, 4), 0)
@@ -81,15 +81,15 @@ func TestRFC7915_4_4(t *testing.T) {
 
 	row(t, "7915-4.4-02", func(t *testing.T) {
 		x := newXlat(t, withPool)
-		x.err4(to(unlent, pt.EchoRequest(1, 2, nil)), 3, 13)
-		x.err4(to(unlent, pt.EchoReply(1, 2, nil)), 3, 13)
-		quote := pt.IP(pt.Header{Src: unlent, Dst: pt.H4}, udp(4))
-		x.drop(to(unlent, pt.ICMP(3, 3, 0, quote)), translate.NoDestination)
-		x.drop(to(unlent, pt.ICMP(11, 0, 0, quote)), translate.NoDestination)
-		x.drop(to(unlent, pt.ICMP(12, 0, 0, quote)), translate.NoDestination)
+		x.err4(to(unleased, pt.EchoRequest(1, 2, nil)), 3, 13)
+		x.err4(to(unleased, pt.EchoReply(1, 2, nil)), 3, 13)
+		quote := pt.IP(pt.Header{Src: unleased, Dst: pt.H4}, udp(4))
+		x.drop(to(unleased, pt.ICMP(3, 3, 0, quote)), translate.NoDestination)
+		x.drop(to(unleased, pt.ICMP(11, 0, 0, quote)), translate.NoDestination)
+		x.drop(to(unleased, pt.ICMP(12, 0, 0, quote)), translate.NoDestination)
 	})
 
-	row(t, "7915-4.4-03", func(t *testing.T) { threeModes(t, to(unlent, udp(4))) })
+	row(t, "7915-4.4-03", func(t *testing.T) { threeModes(t, to(unleased, udp(4))) })
 
 	row(t, "7915-4.4-04", func(t *testing.T) {
 		x := newXlat(t, func(s *settings) { withPool(s); s.MTU4, s.MTU6 = 1300, 1400 })
@@ -97,7 +97,7 @@ func TestRFC7915_4_4(t *testing.T) {
 		hop4, hop6 := from4, from6
 		hop4.TTL, hop6.TTL = 1, 1
 		for _, in := range [][]byte{
-			pt.IP(hop4, udp(4)), pt.IP(from4, udp(1472)), to(unlent, udp(4)),
+			pt.IP(hop4, udp(4)), pt.IP(from4, udp(1472)), to(unleased, udp(4)),
 			pt.IP(with(from4, func(h *pt.Header) { h.Options = []byte{0x83, 3, 3, 0} }), udp(4)),
 			pt.IP(hop6, udp(4)), pt.IP(from6, udp(1452)), pt.IP(from6, pt.Routing(1, udp(4))),
 			pt.IP(pt.Header{Src: pt.R6, Dst: pt.H4in6}, udp(4)),

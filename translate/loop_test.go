@@ -25,7 +25,7 @@ func loopComparison(t *testing.T, check bool, edit func(*translate.Config)) *com
 		},
 		Pools: []translate.Pool{{
 			Prefixes: []netip.Prefix{p("45.67.89.64/26")},
-			Dynamic:  lent{netip.MustParseAddr("2001:db8:77::1"): netip.MustParseAddr("45.67.89.65")},
+			Dynamic:  fixedLeases{netip.MustParseAddr("2001:db8:77::1"): netip.MustParseAddr("45.67.89.65")},
 		}},
 		Rules: []translate.PrefixRule{{Prefix: p("64:ff9b::/96"), CheckLoops: check}},
 	})

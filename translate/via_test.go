@@ -10,11 +10,11 @@ import (
 )
 
 // lent is a Dynamic that has lent addresses to hosts already.
-type lent map[netip.Addr]netip.Addr
+type fixedLeases map[netip.Addr]netip.Addr
 
-func (l lent) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
+func (l fixedLeases) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
 
-func (l lent) Addr(host [16]byte) ([4]byte, bool) {
+func (l fixedLeases) Addr(host [16]byte) ([4]byte, bool) {
 	a, found := l[netip.AddrFrom16(host)]
 	if !found {
 		return [4]byte{}, false
@@ -22,7 +22,7 @@ func (l lent) Addr(host [16]byte) ([4]byte, bool) {
 	return a.As4(), true
 }
 
-func (l lent) Host(addr [4]byte) ([16]byte, bool) {
+func (l fixedLeases) Host(addr [4]byte) ([16]byte, bool) {
 	for host, a := range l {
 		if a == netip.AddrFrom4(addr) {
 			return host.As16(), true
@@ -30,14 +30,14 @@ func (l lent) Host(addr [4]byte) ([16]byte, bool) {
 	}
 	return [16]byte{}, false
 }
-func (lent) Generation() uint64 { return 0 }
+func (fixedLeases) Generation() uint64 { return 0 }
 
 // Two hosts with two leases each: 203.0.113.65 and .66 for what they do inside all
 // other prefixes, .129 and .130 for what they do inside one.
 var (
 	viaHost1, viaHost2 = netip.MustParseAddr("2001:db8:77::1"), netip.MustParseAddr("2001:db8:77::2")
-	viaOthers          = lent{viaHost1: netip.MustParseAddr("203.0.113.65"), viaHost2: netip.MustParseAddr("203.0.113.66")}
-	viaBound           = lent{viaHost1: netip.MustParseAddr("203.0.113.129"), viaHost2: netip.MustParseAddr("203.0.113.130")}
+	viaOthers          = fixedLeases{viaHost1: netip.MustParseAddr("203.0.113.65"), viaHost2: netip.MustParseAddr("203.0.113.66")}
+	viaBound           = fixedLeases{viaHost1: netip.MustParseAddr("203.0.113.129"), viaHost2: netip.MustParseAddr("203.0.113.130")}
 )
 
 // viaComparison: pools bound to the prefix 2001:db8:b::/96, which is the second of two

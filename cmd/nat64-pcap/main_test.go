@@ -313,7 +313,7 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// Leases are lent by the clock of the capture: the first one is held for 124
+// Leases last by the clock of the capture: the first one is kept for 124
 // minutes, the one after it gets another address, and so the first again.
 func TestDynamicPool(t *testing.T) {
 	b := newBench(t, `tun-device nat64

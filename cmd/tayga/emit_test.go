@@ -57,7 +57,7 @@ func TestPumpEmitsInTime(t *testing.T) {
 	packet := packettest.IP(fromHost, packettest.UDP(1000, 53, []byte("late")))
 	first, second := time.Since(started), time.Since(started)+30*time.Millisecond
 	dev := lateDevice(t, heldPacket{first, packet}, heldPacket{second, packet})
-	want := packettest.IP(packettest.Header{Src: lent, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("late")))
+	want := packettest.IP(packettest.Header{Src: leased, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("late")))
 	for _, at := range []time.Duration{first, second} {
 		assert.Empty(t, packettest.Equal(want, dev.next(t)))
 		assert.GreaterOrEqual(t, time.Since(started), at)
@@ -101,7 +101,7 @@ func TestPumpEmitsMany(t *testing.T) {
 func TestPumpEmitsPieces(t *testing.T) {
 	broken := packettest.IP(toHost, packettest.UDP(53, 1000, nil))
 	broken[10] ^= 1 // header checksum
-	big := packettest.IP(packettest.Header{Src: server4, Dst: lent, ID: 7}, packettest.UDP(53, 1000, packettest.Bytes(3000, 1)))
+	big := packettest.IP(packettest.Header{Src: server4, Dst: leased, ID: 7}, packettest.UDP(53, 1000, packettest.Bytes(3000, 1)))
 	dev := lateDevice(t, heldPacket{0, broken}, heldPacket{0, big}, heldPacket{0, broken})
 	var pieces [][]byte
 	for last := false; !last; {

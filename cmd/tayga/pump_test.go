@@ -110,12 +110,12 @@ func (d *daemon) inBackground() (signals chan os.Signal, ended chan error) {
 }
 
 var (
-	client   = netip.MustParseAddr("2001:db8:77::1") // is lent 172.16.2.95
+	client   = netip.MustParseAddr("2001:db8:77::1") // leases 172.16.2.95
 	server4  = netip.MustParseAddr("198.51.99.1")
 	server6  = netip.MustParseAddr("2001:db8:64::198.51.99.1")
-	lent     = netip.MustParseAddr("172.16.2.95")
+	leased   = netip.MustParseAddr("172.16.2.95")
 	fromHost = packettest.Header{Src: client, Dst: server6}
-	toHost   = packettest.Header{Src: server4, Dst: lent}
+	toHost   = packettest.Header{Src: server4, Dst: leased}
 )
 
 // The whole daemon between two hosts that know one family each.
@@ -125,7 +125,7 @@ func TestDaemonInMemory(t *testing.T) {
 
 	dev.give(t, packettest.IP(fromHost, packettest.UDP(1000, 53, []byte("question"))))
 	out := dev.next(t)
-	want := packettest.IP(packettest.Header{Src: lent, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("question")))
+	want := packettest.IP(packettest.Header{Src: leased, Dst: server4, TTL: 63}, packettest.UDP(1000, 53, []byte("question")))
 	assert.Empty(t, packettest.Equal(want, out))
 
 	dev.give(t, packettest.IP(toHost, packettest.UDP(53, 1000, []byte("answer"))))
@@ -217,7 +217,7 @@ func TestForgedSource(t *testing.T) {
 			dev.give(t,
 				packettest.IP(packettest.Header{Src: forged, Dst: server}, packettest.UDP(1000, 53, nil)),
 				packettest.IP(packettest.Header{Src: client, Dst: server}, packettest.UDP(1000, 53, nil)))
-			source := lent
+			source := leased
 			if !c.drop {
 				source = netip.MustParseAddr("8.8.8.8")
 			}
@@ -239,7 +239,7 @@ func TestOrderInABatch(t *testing.T) {
 	mark := func(port uint16) []byte {
 		return packettest.IP(toHost, packettest.UDP(53, port, []byte("mark")))
 	}
-	big := packettest.IP(packettest.Header{Src: server4, Dst: lent, ID: 7}, packettest.UDP(53, 2000, packettest.Bytes(60000, 1)))
+	big := packettest.IP(packettest.Header{Src: server4, Dst: leased, ID: 7}, packettest.UDP(53, 2000, packettest.Bytes(60000, 1)))
 	broken := mark(9)
 	broken[10] ^= 1 // header checksum
 	dev.give(t, broken, mark(1), broken, big, mark(2), broken, mark(3), broken)
@@ -287,7 +287,7 @@ func TestMTUIsFollowed(t *testing.T) {
 	d, dev, r := inMemory(t, poolConf)
 	d.leases[0].pool.Assign(client.As16())
 	signals, ended := d.inBackground()
-	packet := packettest.IP(packettest.Header{Src: server4, Dst: lent, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
+	packet := packettest.IP(packettest.Header{Src: server4, Dst: leased, DF: true}, packettest.UDP(53, 1000, packettest.Bytes(1400, 1)))
 
 	dev.give(t, packet)
 	assert.Equal(t, byte(6), dev.next(t)[0]>>4, "forwarded")

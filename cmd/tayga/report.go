@@ -67,7 +67,7 @@ func poolOf(s gateway.Stats) *status.Pool {
 		return nil
 	}
 	n := s.Leases
-	return &status.Pool{Size: n.Size, Held: n.Held, Dormant: n.Dormant, Refused: n.Refused}
+	return &status.Pool{Size: n.Size, Held: n.Held, Dormant: n.Dormant, Refused: n.Denied}
 }
 
 // leaseList lists the leases, pool by pool in the order of their addresses.

@@ -49,5 +49,5 @@ func poolLine(s gateway.Stats) string {
 		return "no dynamic pool"
 	}
 	n := s.Leases
-	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", n.Size, n.Held, n.Dormant, n.Refused)
+	return fmt.Sprintf("dynamic pool: %d addresses, %d held, %d dormant, %d requests refused", n.Size, n.Held, n.Dormant, n.Denied)
 }

@@ -26,8 +26,8 @@ func main() {
 	}
 }
 
-// newTranslator: all of IPv4 behind the well-known prefix, and one IPv6 host
-// with an IPv4 address.
+// newTranslator returns a translator with the well-known prefix and one IPv6 host that
+// has an IPv4 address.
 func newTranslator() (*translate.Translator, error) {
 	tab, err := translate.NewTable(translate.TableConfig{
 		Prefixes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")},
@@ -62,7 +62,7 @@ func convert(in, out string) error {
 	if r.LinkType() != layers.LinkTypeRaw {
 		return fmt.Errorf("%s: link type %v: not raw IP", in, r.LinkType())
 	}
-	r.SetSnaplen(1 << 18) // nothing larger is believed in
+	r.SetSnaplen(1 << 18) // larger packets are an error
 
 	dst, err := os.Create(out)
 	if err != nil {
@@ -98,7 +98,7 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 		now := info.Timestamp.Sub(start) // the time is for the rate of ICMP errors, among others
 		p[0].Set(data)
 		worker.TranslateBatch(now, p)
-		for n := 1; n > 0; n, _ = worker.Emit(now, p) { // packets that come from no other, after it
+		for n := 1; n > 0; n, _ = worker.Emit(now, p) { // then the packets of Emit
 			if err := finish(worker, &p[0], piece, w, info); err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func packets(worker *translate.Worker, r *pcapgo.Reader, w *pcapgo.Writer) error
 	}
 }
 
-// finish writes what p has become to w, piece by piece if it is too large.
+// finish writes the translated packet to w, in fragments if it is too large.
 func finish(worker *translate.Worker, p *translate.Packet, piece []translate.Packet, w *pcapgo.Writer, info gopacket.CaptureInfo) error {
 	write := func(p *translate.Packet) error {
 		info.CaptureLength, info.Length = p.Len, p.Len
@@ -125,7 +125,7 @@ func finish(worker *translate.Worker, p *translate.Packet, piece []translate.Pac
 	return write(p)
 }
 
-// report says what became of the packets, by reason.
+// report prints the counters.
 func report(s translate.Stats) {
 	for o, c := range s.All() {
 		fmt.Println(o.Direction, o.Verdict, o.Reason, c.Packets)

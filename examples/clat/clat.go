@@ -1,5 +1,5 @@
-// Package clat puts a CLAT (RFC 6877) around the TUN device of a tunnel that
-// carries IPv6 only, so that programs that know only IPv4 get through it.
+// Package clat adds a CLAT (RFC 6877) to the TUN device of a tunnel that carries only
+// IPv6, so that programs that support only IPv4 can use it.
 package clat
 
 import (
@@ -25,16 +25,16 @@ type Device[Event any] interface {
 	BatchSize() int
 }
 
-// Config says who stands for whom.
+// Config has the addresses of the translation.
 type Config struct {
 	Prefix netip.Prefix // of the NAT64 at the far end
 	Host4  netip.Addr   // the address of the device: 192.0.0.1
-	Host6  netip.Addr   // what stands for Host4 at the far end, and for nothing else
+	Host6  netip.Addr   // what Host4 is translated to; used for nothing else
 	Own4   netip.Addr   // of the translator itself, for its ICMP errors: 192.0.0.2
 }
 
-// A CLAT is a Device around another. The system reads and writes packets of both
-// families there; the tunnel sees IPv6 only.
+// A CLAT wraps a Device. The system reads and writes packets of both families; the tunnel
+// carries only IPv6.
 type CLAT[Event any] struct {
 	Device[Event]
 	mtu   int
@@ -45,7 +45,7 @@ type CLAT[Event any] struct {
 	// Of Read.
 	out    *translate.Worker
 	packet []translate.Packet // one, and a piece of it
-	late   [][]byte           // pieces that found no room
+	late   [][]byte           // pieces for which there was no buffer
 
 	// Of Write.
 	mu       sync.Mutex
@@ -68,7 +68,7 @@ func New[Event any](d Device[Event], c Config) (*CLAT[Event], error) {
 		return nil, err
 	}
 	t, err := translate.New(translate.Config{
-		IPv4: c.Own4, // and no IPv6: the far end gets no errors of ours
+		IPv4: c.Own4, // and no IPv6: the far end gets no ICMP errors
 		MTU4: mtu, MTU6: mtu, LowestIPv6MTU: mtu,
 		UDPZero:      translate.UDPZeroCompute,
 		Hairpin:      translate.HairpinOff,
@@ -89,8 +89,8 @@ func New[Event any](d Device[Event], c Config) (*CLAT[Event], error) {
 	}, nil
 }
 
-// front is what a Device may want in front of a packet that it writes, beside
-// what translation needs.
+// front is the space that a Device may need before a packet that it writes, in addition
+// to the headroom of the translation.
 const front = 16
 
 func newPackets(n, mtu int) []translate.Packet {
@@ -101,8 +101,8 @@ func newPackets(n, mtu int) []translate.Packet {
 	return ps
 }
 
-// fill puts b into p. It reports false for packets larger than the MTU, which
-// have no business here.
+// fill copies b to p. It reports false for packets larger than the MTU, which are
+// dropped.
 func fill(p *translate.Packet, b []byte) bool {
 	p.Off, p.Len, p.Offload = front+translate.Headroom, len(b), translate.Offload{}
 	return p.Off+p.Len+translate.Tailroom <= len(p.Buf) && copy(p.Bytes(), b) == len(b)
@@ -120,7 +120,7 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 		n, err := c.Device.Read(bufs, sizes, offset)
 		i := 0
 		keep := func(b []byte) {
-			if kept > i { // this buffer holds a packet that waits for its turn
+			if kept > i { // this buffer has a packet that is not translated yet
 				c.late = append(c.late, append([]byte(nil), b...))
 				return
 			}
@@ -135,7 +135,7 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 				keep(b)
 			}
 		}
-		i = len(bufs) - 1 // no buffer holds a packet any more
+		i = len(bufs) - 1 // all packets of bufs are translated
 		c.emit(keep)
 		if err != nil {
 			return kept, err
@@ -144,9 +144,9 @@ func (c *CLAT[Event]) Read(bufs [][]byte, sizes []int, offset int) (int, error) 
 	return kept, nil
 }
 
-// send translates an IPv4 packet and keeps what comes of it; an ICMP error goes
-// back to the system. Another source than Host4 would leave as an address of the
-// far end's prefix, to which no answer finds back.
+// send translates an IPv4 packet and keeps the result; an ICMP error is sent to the
+// system. A source other than Host4 would be translated into the prefix of the far end,
+// and no answer would come back.
 func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
 	p := &c.packet[0]
 	if len(b) < 20 || [4]byte(b[12:16]) != c.host4 || !fill(p, b) {
@@ -156,7 +156,7 @@ func (c *CLAT[Event]) send(b []byte, keep func([]byte)) {
 	c.finish(p, keep)
 }
 
-// emit keeps packets that come from none that was read.
+// emit keeps the packets of Emit.
 func (c *CLAT[Event]) emit(keep func([]byte)) {
 	one := c.packet[:1]
 	for n, _ := c.out.Emit(time.Since(c.start), one); n > 0; n, _ = c.out.Emit(time.Since(c.start), one) {
@@ -164,7 +164,7 @@ func (c *CLAT[Event]) emit(keep func([]byte)) {
 	}
 }
 
-// finish keeps IPv6 packets for the tunnel; IPv4 packets are answers to the system.
+// finish keeps IPv6 packets for the tunnel, and sends IPv4 packets to the system.
 func (c *CLAT[Event]) finish(p *translate.Packet, keep func([]byte)) {
 	for p.Result.Verdict == translate.Split {
 		for range c.out.Fragment(p, c.packet[1:]) {
@@ -180,8 +180,8 @@ func (c *CLAT[Event]) finish(p *translate.Packet, keep func([]byte)) {
 	}
 }
 
-// Write gives the system packets that came through the tunnel. Those for Host6
-// become IPv4, all others stay as they are.
+// Write sends packets from the tunnel to the system. Those for Host6 are translated to
+// IPv4, all others are unchanged.
 func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 	if offset > front+translate.Headroom {
 		return 0, os.ErrInvalid
@@ -209,7 +209,7 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 			return 0, err
 		}
 		c.batch = c.batch[:0]
-		n, _ = c.in.Emit(now, c.received) // packets that come from none of bufs
+		n, _ = c.in.Emit(now, c.received)
 		for i := range n {
 			c.receive(&c.received[i], offset)
 		}
@@ -217,13 +217,13 @@ func (c *CLAT[Event]) Write(bufs [][]byte, offset int) (int, error) {
 	return len(bufs), nil
 }
 
-// receive adds a packet to what the system gets.
+// receive adds a packet to those for the system.
 func (c *CLAT[Event]) receive(p *translate.Packet, offset int) {
 	switch p.Result.Verdict {
 	case translate.Forward:
 		c.batch = append(c.batch, p.Buf[p.Off-offset:p.Off+p.Len])
 	case translate.Reply, translate.Split, translate.Drop:
-		// There is no answer without an own IPv6 address, and nothing to cut where
-		// both sides have the same MTU.
+		// Without an own IPv6 address there are no replies, and with one MTU on both sides
+		// there is nothing to split.
 	}
 }

@@ -1,5 +1,5 @@
-// Package leases is a translate.Dynamic whose leases live in a store of the
-// caller's: a table of customers, say, that several gateways share.
+// Package leases is a translate.Dynamic whose leases are in a store of the caller, for
+// example a table of customers that several gateways share.
 package leases
 
 import (
@@ -13,52 +13,50 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A Store knows who holds which address.
+// A Store has the leases.
 type Store interface {
-	// Lend returns the IPv4 address of an IPv6 host, and lends one if it has
-	// none. It reports false if the host is to have none.
-	Lend(ctx context.Context, host netip.Addr) (addr netip.Addr, ok bool, err error)
+	// Assign returns the IPv4 address of an IPv6 host. If the host has none, Assign
+	// leases one. It reports false if the host may not have one.
+	Assign(ctx context.Context, host netip.Addr) (addr netip.Addr, ok bool, err error)
 	// All returns all leases: IPv4 addresses by their hosts.
 	All(ctx context.Context) (map[netip.Addr]netip.Addr, error)
 }
 
-// Leases answers from memory. The store is asked about newcomers, by the packet
-// that brings them, and for everything in Refresh. The zero value is no use;
-// make one with New.
+// Leases is a copy of the store in memory. The store is queried for the first packet of
+// a new host, and in Refresh for all leases. The zero value cannot be used; see New.
 type Leases struct {
 	store   Store
 	timeout time.Duration
 	most    int
 
-	// newcomers is held while the store is asked: one question at a time. mu
-	// never is, so that hosts that hold an address go on meanwhile.
-	newcomers sync.Mutex
-	asked     int // since the last Refresh
+	// newHosts is locked during a query, so that there is one at a time. mu is not, so
+	// that packets of hosts with a lease do not wait.
+	newHosts sync.Mutex
+	queried  int // since the last Refresh
 
-	mu      sync.RWMutex
-	addrs   map[[16]byte][4]byte // by host
-	hosts   map[[4]byte][16]byte // the same, by address
-	refused map[[16]byte]bool    // hosts that the store has refused since then
+	mu     sync.RWMutex
+	addrs  map[[16]byte][4]byte // by host
+	hosts  map[[4]byte][16]byte // the same, by address
+	denied map[[16]byte]bool    // hosts that the store has denied an address since the last Refresh
 
 	generation atomic.Uint64 // counts the calls of Refresh
 }
 
 var _ translate.Dynamic = (*Leases)(nil)
 
-// New reads all leases. A question to the store may take as long as timeout:
-// that long do all packets of a worker wait for a newcomer. Between two calls of
-// Refresh no more than most newcomers are asked about, since the source of a
-// packet is easily forged.
+// New reads all leases. A query may take as long as timeout; meanwhile, all packets of
+// the worker wait. Between two calls of Refresh there are at most most queries for new
+// hosts, since it is easy to forge the source of a packet.
 func New(s Store, timeout time.Duration, most int) (*Leases, error) {
 	l := &Leases{store: s, timeout: timeout, most: most}
 	return l, l.Refresh()
 }
 
-// Refresh takes over what the store has now. A lease that has ended there is
-// gone for the next batch of packets. After an error everything is as it was.
+// Refresh reads all leases again. A lease that has ended in the store is not used for
+// the next batch of packets. After an error nothing has changed.
 func (l *Leases) Refresh() error {
-	l.newcomers.Lock()
-	defer l.newcomers.Unlock()
+	l.newHosts.Lock()
+	defer l.newHosts.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	all, err := l.store.All(ctx)
@@ -76,18 +74,18 @@ func (l *Leases) Refresh() error {
 		}
 		addrs[host.As16()], hosts[addr.As4()] = addr.As4(), host.As16()
 	}
-	l.asked = 0
+	l.queried = 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.addrs, l.hosts, l.refused = addrs, hosts, make(map[[16]byte]bool)
+	l.addrs, l.hosts, l.denied = addrs, hosts, make(map[[16]byte]bool)
 	l.generation.Add(1)
 	return nil
 }
 
-// Generation tells workers that leases may have ended.
+// Generation changes when leases may have ended.
 func (l *Leases) Generation() uint64 { return l.generation.Load() }
 
-// Addr returns the address that host holds.
+// Addr returns the address that host has leased.
 func (l *Leases) Addr(host [16]byte) (addr [4]byte, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -95,7 +93,7 @@ func (l *Leases) Addr(host [16]byte) (addr [4]byte, ok bool) {
 	return addr, ok
 }
 
-// Host returns the host that holds addr.
+// Host returns the host that has leased addr.
 func (l *Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -103,42 +101,42 @@ func (l *Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 	return host, ok
 }
 
-// Assign is Addr, but asks the store about a host that it does not know.
+// Assign is Addr, but queries the store for a host without a lease.
 func (l *Leases) Assign(host [16]byte) (addr [4]byte, ok bool) {
 	l.mu.RLock()
 	addr, ok = l.addrs[host]
-	refused := l.refused[host]
+	denied := l.denied[host]
 	l.mu.RUnlock()
-	if ok || refused {
+	if ok || denied {
 		return addr, ok
 	}
-	l.newcomers.Lock()
-	defer l.newcomers.Unlock()
-	if addr, ok = l.Addr(host); ok || l.asked == l.most {
-		return addr, ok // another worker has asked, or that's enough
+	l.newHosts.Lock()
+	defer l.newHosts.Unlock()
+	if addr, ok = l.Addr(host); ok || l.queried == l.most {
+		return addr, ok // another worker has queried the store, or there were too many queries
 	}
-	l.asked++
-	return l.ask(host)
+	l.queried++
+	return l.query(host)
 }
 
-// ask asks the store and remembers the answer; of an error only until the host
-// sends again. newcomers is held.
-func (l *Leases) ask(host [16]byte) (addr [4]byte, ok bool) {
+// query queries the store and keeps the answer. After an error, the next packet of the
+// host queries it again. newHosts is locked.
+func (l *Leases) query(host [16]byte) (addr [4]byte, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
-	lent, ok, err := l.store.Lend(ctx, netip.AddrFrom16(host))
+	leased, ok, err := l.store.Assign(ctx, netip.AddrFrom16(host))
 	if err != nil {
 		return addr, false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !ok || !lent.Is4() {
-		l.refused[host] = true
+	if !ok || !leased.Is4() {
+		l.denied[host] = true
 		return addr, false
 	}
-	addr = lent.As4()
+	addr = leased.As4()
 	if _, taken := l.hosts[addr]; taken { // two hosts that share an address would get each other's packets
-		l.refused[host] = true
+		l.denied[host] = true
 		return [4]byte{}, false
 	}
 	l.addrs[host], l.hosts[addr] = addr, host

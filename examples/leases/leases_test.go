@@ -36,7 +36,7 @@ func newTable() *table {
 	}
 }
 
-func (t *table) Lend(_ context.Context, host netip.Addr) (netip.Addr, bool, error) {
+func (t *table) Assign(_ context.Context, host netip.Addr) (netip.Addr, bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.questions++
@@ -180,7 +180,7 @@ func TestQuestions(t *testing.T) {
 	require.NoError(t, l.Refresh())
 	_, ok = l.Assign(host(2))
 	assert.True(t, ok)
-	// An address that somebody has here is not lent again, whatever the store says.
+	// An address that a host has leased here is not assigned to another, whatever the store says.
 	store.set(func() { store.next = netip.MustParseAddr("192.0.2.10") })
 	_, ok = l.Assign(host(3))
 	assert.False(t, ok)

@@ -139,7 +139,7 @@ func (e *examination) checkDaemon() {
 	}
 	e.checkUDP()
 	if e.Report != nil && e.Report.Pool != nil && e.Report.Pool.Refused > 0 {
-		e.add(Note, "pool", "", "%d times no address was lent: the pool was used up, or a host is none of those that may have one", e.Report.Pool.Refused)
+		e.add(Note, "pool", "", "%d times no address was assigned: the pool was exhausted, or a host is none of those that may lease one", e.Report.Pool.Refused)
 	}
 }
 

@@ -229,7 +229,7 @@ func TestExamine(t *testing.T) {
 		}},
 		{name: "all-mapped", conf: gatewayConf + "map 192.0.3.0/25 2001:db8:3::/121\nmap 192.0.3.128/25 2001:db8:4::/121\n", harm: func(g *gateway) { g.leads("192.0.2.0/23") }},
 		{name: "refused-leases", harm: func(g *gateway) { g.Report = &status.Report{Pool: &status.Pool{Refused: 3}} },
-			want: []string{"note: pool: 3 times no address was lent: the pool was used up, or a host is none of those that may have one"}},
+			want: []string{"note: pool: 3 times no address was assigned: the pool was exhausted, or a host is none of those that may lease one"}},
 		{name: "datagrams-without-checksum", harm: func(g *gateway) {
 			g.Report = &status.Report{Packets: []status.Count{{Direction: "4to6", Verdict: "drop", Reason: "udp-zero-checksum", Packets: 3}}}
 		}, want: []string{"note: udp-checksum: 3 datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one"}},

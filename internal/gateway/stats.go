@@ -25,7 +25,7 @@ func (g *Gateway) Stats() Stats {
 		s.Leases.Size += q.Size
 		s.Leases.Held += q.Held
 		s.Leases.Dormant += q.Dormant
-		s.Leases.Refused += q.Refused
+		s.Leases.Denied += q.Denied
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -36,7 +36,7 @@ var (
 	foreignDesc = desc("device_foreign_queues", "Queues of the device that other programs have open.")
 	refusedDesc = desc("queue_refused_packets_total", "Packets that the kernel did not take from a queue.", "queue")
 
-	poolDesc     = desc("pool_addresses", "Addresses of the dynamic pool that can be lent.")
+	poolDesc     = desc("pool_addresses", "Addresses of the dynamic pool that can be leased.")
 	leasesDesc   = desc("leases", "Leases of the dynamic pool.", "state")
 	requestsDesc = desc("lease_requests_refused_total", "Requests for a lease that were refused.")
 

@@ -77,7 +77,7 @@ steppe_workers 2
 # TYPE steppe_queue_refused_packets_total counter
 steppe_queue_refused_packets_total{queue="0"} 0
 steppe_queue_refused_packets_total{queue="1"} 7
-# HELP steppe_pool_addresses Addresses of the dynamic pool that can be lent.
+# HELP steppe_pool_addresses Addresses of the dynamic pool that can be leased.
 # TYPE steppe_pool_addresses gauge
 steppe_pool_addresses 254
 # HELP steppe_leases Leases of the dynamic pool.

@@ -75,7 +75,7 @@ type Count struct {
 
 // A Pool holds the figures of the dynamic pool.
 type Pool struct {
-	Size    int    `json:"addresses"` // that can be lent
+	Size    int    `json:"addresses"` // that can be leased
 	Held    int    `json:"held"`
 	Dormant int    `json:"dormant"`
 	Refused uint64 `json:"refused"` // requests for an address

@@ -189,9 +189,9 @@ func embed(p netip.Prefix, a netip.Addr) netip.Addr {
 
 // checkPool judges the directives about leases.
 func (r *reader) checkPool() {
-	if r.c.Forget < r.c.Hold {
+	if r.c.Retention < r.c.LeaseTime {
 		r.errorf(r.later("dynamic-pool-hold", "dynamic-pool-forget"), "dynamic-pool-forget",
-			"%v is shorter than the %v for which a lease is held", r.c.Forget, r.c.Hold)
+			"%v is shorter than the %v for which a lease is held", r.c.Retention, r.c.LeaseTime)
 	}
 	if _, given := r.at["dynamic-pool"]; given {
 		r.checkBoundPools()

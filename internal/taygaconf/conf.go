@@ -27,8 +27,8 @@ import (
 
 // Times of TAYGA for leases of the dynamic pool.
 const (
-	DefaultHold   = 124 * time.Minute   // held this long after the last packet
-	DefaultForget = 14 * 24 * time.Hour // and remembered this long after it
+	DefaultLeaseTime = 124 * time.Minute   // held this long after the last packet
+	DefaultRetention = 14 * 24 * time.Hour // and remembered this long after it
 )
 
 // NoStatusSocket is the StatusSocket of a daemon that is to have none.
@@ -84,8 +84,8 @@ type Config struct {
 	PoolClients []netip.Prefix // who may lease; empty: all hosts
 	PoolQuota   PoolQuota      // the zero value is no limit
 	PoolRefresh pool.Refresh   // which packets use a lease
-	Hold        time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
-	Forget      time.Duration  // and remembered this long after it, Hold to 10 years
+	LeaseTime   time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
+	Retention   time.Duration  // and remembered this long after it, Hold to 10 years
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

@@ -43,8 +43,8 @@ func TestDefaults(t *testing.T) {
 		Hairpin:    translate.HairpinIntrinsic,
 		Offload:    Offload{Checksum: true, TSO: true, USO: true},
 		Sandbox:    true,
-		Hold:       7440 * time.Second,
-		Forget:     14 * 24 * time.Hour,
+		LeaseTime:  7440 * time.Second,
+		Retention:  14 * 24 * time.Hour,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -155,8 +155,8 @@ metrics-listen [2001:db8::7]:9464
 		PoolClients:    prefixes("2001:db8:c::/48", "fd00::/8"),
 		PoolQuota:      PoolQuota{Bits: 64, Leases: 16},
 		PoolRefresh:    pool.RefreshOutbound,
-		Hold:           2 * time.Hour,
-		Forget:         30 * 24 * time.Hour,
+		LeaseTime:      2 * time.Hour,
+		Retention:      30 * 24 * time.Hour,
 
 		StatusSocket:  "/run/nat64",
 		MetricsListen: netip.MustParseAddrPort("[2001:db8::7]:9464"),

@@ -138,8 +138,8 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			ICMPErrors: translate.ErrorsTAYGA,
 			Offload:    Offload{Checksum: true, TSO: true, USO: true},
 			Sandbox:    true,
-			Hold:       DefaultHold,
-			Forget:     DefaultForget,
+			LeaseTime:  DefaultLeaseTime,
+			Retention:  DefaultRetention,
 		},
 		at:          make(map[string]int),
 		switchLines: make(map[string][]int),
@@ -604,12 +604,12 @@ func (r *reader) poolRefresh(words []string) (err error) {
 }
 
 func (r *reader) poolHold(words []string) (err error) {
-	r.c.Hold, err = duration(words[0])
+	r.c.LeaseTime, err = duration(words[0])
 	return err
 }
 
 func (r *reader) poolForget(words []string) (err error) {
-	r.c.Forget, err = duration(words[0])
+	r.c.Retention, err = duration(words[0])
 	return err
 }
 

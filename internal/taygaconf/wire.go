@@ -86,8 +86,8 @@ func (c *Config) Pool(p Pool, onEvent func(pool.Event)) pool.Config {
 	return pool.Config{
 		Prefixes:     p.Prefixes,
 		Reserved:     c.reserved(),
-		Hold:         c.Hold,
-		Forget:       c.Forget,
+		LeaseTime:    c.LeaseTime,
+		Retention:    c.Retention,
 		Refresh:      c.PoolRefresh,
 		Clients:      c.PoolClients,
 		MaxPerPrefix: pool.Quota{Len: c.PoolQuota.Bits, Leases: c.PoolQuota.Leases},

@@ -66,7 +66,7 @@ func TestTables(t *testing.T) {
 		"- Linux 6.1\n- two cores\n\n| load",
 		"| TCP 6to4, one stream | Gbit/s     |   11.0 |   9.00 |  0.75 |          0.82 |         12.0 |\n",
 		"| TCP 6to4, one stream | CPU s/GB   |      – |   0.50 |  4.00 |             – |         0.12 |\n",
-		"| request of 1 byte   | µs, median |      – |   20.0 |  25.0 |             – |         0.80 |\n",
+		"| request of 1 byte    | µs, median |      – |   20.0 |  25.0 |             – |         0.80 |\n",
 		"≥ 10.0 × |   12.0 × | yes ",
 		"≥ 0.80 × |   0.82 × | yes ",
 		"≤ 0.125 × |  0.125 × | yes ",

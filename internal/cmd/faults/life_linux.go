@@ -51,7 +51,7 @@ func (x *trial) killed() (string, error) {
 }
 
 // busyLife starts the binary, which has to know the leases of its last life, and
-// has it lend and save until a moment of chance after up to three saves.
+// has it assign and save leases until a random moment after up to three saves.
 func (x *trial) busyLife(b *testbed.Bed, last testbed.Leases, next *uint32) error {
 	if err := b.Start(); err != nil {
 		return err

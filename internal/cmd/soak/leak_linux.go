@@ -37,7 +37,7 @@ const (
 )
 
 // leaks compares the least that was taken in the second quarter of the time, when
-// all was warm, with the least of the last. What is only lent goes back to that.
+// all was warm, with the least of the last. Memory in use only for a time is released by then.
 func (u usages) leaks() (string, error) {
 	n := len(u)
 	if n < 8 {

@@ -82,7 +82,7 @@ func buildTayga(t *testing.T) string {
 //	far6 ───1500── r6n ──1300────┘                             └──1400── r4n ──1500── far4
 //
 // The hosts on the left have maps. The routers have none, so that an IPv4 host
-// can learn of them only by an address that the translator lends. old4 sends
+// can learn of them only by an address that the translator leases. old4 sends
 // everything without DF.
 //
 // The two links of the gateway carry what a wire would carry, and are captured;

@@ -69,7 +69,7 @@ var (
 	quotedReply     = difference{"quoted-echo-reply", "7915-4.3-04", "drops errors about Echo Replies", "translate them"}
 	quotedFragment  = difference{"quoted-fragment", "7915-4.3-07", "loses the fragment data of a quoted IPv4 header", "make it a Fragment Header"}
 	extension       = difference{"extension", "4884-3-01", "takes extensions off", "carry them"}
-	borrowedSource  = difference{"borrowed-source", "6791-3-01", "drops most errors from routers without mapping", "pass them on from the own address"}
+	replacedSource  = difference{"replaced-source", "6791-3-01", "drops most errors from routers without mapping", "pass them on from the own address"}
 	noFragHdr       = difference{"strict-frag-hdr", "7915-4-04", "adds Fragment Headers where they serve nothing", "do not"}
 
 	classE       = difference{"class-e", "", "takes 240.0.0.0/4 for invalid", "do not, as later versions of TAYGA"}
@@ -82,7 +82,7 @@ var differences = []difference{
 	routingHeader, quotedRouting, behindFragment, largeFragment, laterFragment, tinyFragment, foreign4, foreign6,
 	suffixBits, nonGlobal, privateHop, localUse, reserved6, hairpin, illegalEmbedded, told, linkLocal, thisNetwork, echoUnmapped, parameter4,
 	parameter6, addressCode, smallTooBig, quotedShort, quotedZero, quotedReply, quotedFragment, extension,
-	borrowedSource, noFragHdr, classE, ownMapping, leasedTarget,
+	replacedSource, noFragHdr, classE, ownMapping, leasedTarget,
 }
 
 // Every difference has a trial, and the matrix knows the rows that they name.

@@ -26,11 +26,11 @@ data-dir DIR
 `
 
 // lessor is a program with a pool.
-type lessor struct{ *port }
+type allocator struct{ *port }
 
-func newLessor(t *testing.T, prog *program, host *netlab.Host, dir string) lessor {
+func newAllocator(t *testing.T, prog *program, host *netlab.Host, dir string) allocator {
 	t.Helper()
-	return lessor{newPort(t, prog, host, strings.Replace(leaseConf, "DIR", dir, 1))}
+	return allocator{newPort(t, prog, host, strings.Replace(leaseConf, "DIR", dir, 1))}
 }
 
 // client is the n-th host that asks for an address.
@@ -39,7 +39,7 @@ func client(n int) netip.Addr {
 }
 
 // lease has a host speak, and returns the IPv4 address that it gets.
-func (l lessor) lease(host netip.Addr) netip.Addr {
+func (l allocator) lease(host netip.Addr) netip.Addr {
 	l.t.Helper()
 	out := l.exchange(ip6from(pt.Header{Src: host}, udp()))
 	require.Len(l.t, out, 1)
@@ -49,7 +49,7 @@ func (l lessor) lease(host netip.Addr) netip.Addr {
 
 // holder returns the host that a packet to an IPv4 address reaches. No valid
 // address means that the sender was told of host unreachable.
-func (l lessor) holder(leased netip.Addr) netip.Addr {
+func (l allocator) holder(leased netip.Addr) netip.Addr {
 	l.t.Helper()
 	out := l.exchange(ip4from(pt.Header{Dst: leased}, udp()))
 	require.Len(l.t, out, 1)
@@ -113,17 +113,17 @@ func TestLeasesAreTakenOver(t *testing.T) {
 	held := make(map[netip.Addr]netip.Addr)
 	n := 0
 	for _, prog := range []*program{debian, steppe, debian, steppe} {
-		var other lessor
+		var other allocator
 		if n > 0 { // there is a file for both
 			text, err := os.ReadFile(filepath.Join(dir, "dynamic.map"))
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(otherDir, "dynamic.map"), text, 0o644))
 		}
-		l := newLessor(t, prog, host, dir)
+		l := newAllocator(t, prog, host, dir)
 		if prog == steppe {
-			other = newLessor(t, debian, otherHost, otherDir)
+			other = newAllocator(t, debian, otherHost, otherDir)
 		} else {
-			other = newLessor(t, steppe, otherHost, otherDir)
+			other = newAllocator(t, steppe, otherHost, otherDir)
 		}
 		for h, addr := range held {
 			require.Equal(t, h, l.holder(addr), "%s: who holds %v", prog.name, addr)
@@ -170,12 +170,12 @@ func TestLeaseFile(t *testing.T) {
 		{addr("172.16.2.202"), addr("fe80::1"), now},        // not of this world
 		{file[0].addr, client(23), now.Add(-time.Hour)},     // taken
 	}
-	var programs []lessor
+	var programs []allocator
 	var dirs []string
 	for _, prog := range []*program{debian, steppe} {
 		dir := t.TempDir()
 		writeLeases(t, dir, append(slices.Clone(file), strange...))
-		programs = append(programs, newLessor(t, prog, lab.Host(prog.name), dir))
+		programs = append(programs, newAllocator(t, prog, lab.Host(prog.name), dir))
 		dirs = append(dirs, dir)
 	}
 	for _, l := range programs {
@@ -232,12 +232,12 @@ func TestFullPool(t *testing.T) {
 		}
 		file = append(file, record{netip.AddrFrom4([4]byte{172, 16, 2, byte(1 + n)}), client(n), now.Add(-age)})
 	}
-	var programs []lessor
+	var programs []allocator
 	for _, prog := range []*program{debian, steppe} {
 		dir := t.TempDir()
 		writeLeases(t, dir, file)
 		conf := common + "prefix 2001:db8:64::/96\ndynamic-pool 172.16.2.0/28\ndata-dir " + dir + "\n"
-		programs = append(programs, lessor{newPort(t, prog, lab.Host(prog.name), conf)})
+		programs = append(programs, allocator{newPort(t, prog, lab.Host(prog.name), conf)})
 	}
 	seen := make(map[netip.Addr]bool)
 	for n := 100; n < 112; n++ { // 15 addresses, of which 3 are held

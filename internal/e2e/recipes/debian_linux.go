@@ -119,7 +119,7 @@ func download(root string, packages []string) error {
 	all := append(have, want...)
 	// The mirror forgets old versions, so new lists come first, and what was
 	// fetched by the old ones may be needed anew. The resolver of the machine
-	// outside is lent for as long as the shell lives.
+	// outside stays mounted as long as the shell runs.
 	const script = `
 		mount --bind /etc/resolv.conf "$1/etc/resolv.conf"
 		chroot "$1" apt-get -q update

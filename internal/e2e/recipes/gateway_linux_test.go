@@ -92,7 +92,7 @@ func TestRecipeGateway(t *testing.T) {
 	require.Error(t, err)
 }
 
-// leasesOf returns the pairs of addresses that the translator has lent.
+// leasesOf returns the pairs of addresses that the translator has leased.
 func leasesOf(m *Machine) map[string]string {
 	leases := make(map[string]string)
 	for line := range strings.Lines(m.Sh("tayga --status=leases")) {

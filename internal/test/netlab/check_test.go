@@ -44,7 +44,7 @@ func packet(t *testing.T, ls ...gopacket.SerializableLayer) []byte {
 
 // samples returns one good packet of each kind.
 func samples(t *testing.T) map[string][]byte {
-	data := gopacket.Payload("seventeen bytes!")
+	data := gopacket.Payload("seventeen bytes!!")
 	udp4 := packet(t, ip4(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 2}, data)
 	udp6 := packet(t, ip6(layers.IPProtocolUDP), &layers.UDP{SrcPort: 1, DstPort: 53}, data)
 	unreachable4 := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort)

@@ -6,7 +6,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// Pool is the IPv4 prefix whose addresses Leases lends.
+// Pool is the IPv4 prefix whose addresses Leases assigns.
 var Pool = netip.MustParsePrefix("203.0.113.64/26")
 
 var (
@@ -16,7 +16,7 @@ var (
 
 // Leases is a translate.Dynamic without state, so that the order of questions
 // does not matter: 2001:db8:77::0 to ::f hold 203.0.113.64 to .79, and
-// 2001:db8:77::1:0 to ::1:f are lent .80 to .95 by Assign, which the other
+// 2001:db8:77::1:0 to ::1:f are assigned .80 to .95 by Assign, which the other
 // methods know nothing of.
 type Leases struct{}
 
@@ -49,10 +49,10 @@ func (Leases) Host(addr [4]byte) (host [16]byte, ok bool) {
 // Generation implements translate.Dynamic.
 func (Leases) Generation() uint64 { return 0 }
 
-// viaPool is the IPv4 prefix whose addresses viaLeases lends.
+// viaPool is the IPv4 prefix whose addresses viaLeases assigns.
 var viaPool = netip.MustParsePrefix("203.0.113.128/26")
 
-// viaLeases lends the hosts of Leases an address each that is 64 higher.
+// viaLeases assigns each host of Leases an address that is 64 higher.
 type viaLeases struct{ Leases }
 
 func (l viaLeases) Assign(host [16]byte) (addr [4]byte, ok bool) {

@@ -82,7 +82,7 @@ type mapping struct {
 	addr   netip.Addr
 	how    how
 	prefix netip.Prefix // for byPrefix
-	pool   *pool        // for an IPv4 address inside a pool, lent or not
+	pool   *pool        // for an IPv4 address inside a pool, leased or not
 	// nonGlobal means that the well-known prefix meets an IPv4 address that it
 	// must not meet, and nobody has allowed it.
 	nonGlobal bool
@@ -103,14 +103,14 @@ func (x *Xlat) usual() way {
 	return w
 }
 
-// pool is an IPv4 prefix with who lends it.
+// pool is an IPv4 prefix and the Dynamic that assigns its addresses.
 type pool struct {
 	netip.Prefix
 	dyn translate.Dynamic // may be nil
 	via netip.Prefix      // the prefix that it is bound to; invalid if none
 }
 
-// bound reports whether there are pools bound to a prefix, and who lends them.
+// bound reports whether there are pools bound to a prefix, and their Dynamic.
 func (x *Xlat) bound(prefix netip.Prefix) (translate.Dynamic, bool) {
 	for _, v := range x.tab.Pools {
 		if v.Pref64.IsValid() && v.Pref64 == prefix {
@@ -163,7 +163,7 @@ func (x *Xlat) to6(a netip.Addr, w way) mapping {
 }
 
 // explicit6 maps an IPv4 address by the longest match among explicit maps and
-// pools. covered is true for a pool address that is not lent, too.
+// pools. covered is also true for a pool address that is not leased.
 func (x *Xlat) explicit6(a netip.Addr) (m mapping, covered bool) {
 	longest := -1
 	for _, p := range x.pools {
@@ -245,8 +245,8 @@ func (x *Xlat) static4(a netip.Addr) mapping {
 }
 
 // host4 maps the address of an IPv6 host that talks to peer: as static4, otherwise
-// by its lease, which lend makes if there is none.
-func (x *Xlat) host4(a netip.Addr, peer mapping, lend bool) mapping {
+// by its lease, which it gets if assign is true and it has none.
+func (x *Xlat) host4(a netip.Addr, peer mapping, assign bool) mapping {
 	m := x.static4(a)
 	dyn := x.dyn
 	if peer.how == byPrefix {
@@ -258,7 +258,7 @@ func (x *Xlat) host4(a netip.Addr, peer mapping, lend bool) mapping {
 		return m
 	}
 	ask := dyn.Addr
-	if lend {
+	if assign {
 		ask = dyn.Assign
 	}
 	if v4, ok := ask(a.As16()); ok {

@@ -94,7 +94,7 @@ func TestRFC6052(t *testing.T) {
 	require.Equal(t, []byte{10, 0, 0, 1}, forwarded(t, x, pt.IP(from6(dst("64:ff9b:1::a00:1")), small))[16:20])
 }
 
-// TestLeases: IPv6 sources without a map are lent addresses, but not by ICMP
+// TestLeases: IPv6 sources without a map lease addresses, but not by ICMP
 // errors.
 func TestLeases(t *testing.T) {
 	x := fixture(t, pooled)

@@ -142,7 +142,7 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 		return outcome{translate.Forward, translate.Hairpinned, [][]byte{pkt}}, nil
 	}
 
-	if o.borrowed && x.cfg.NodeAddress {
+	if o.ownSource && x.cfg.NodeAddress {
 		if ext := withNode(e.ext, p.src); fits(q, ext) {
 			e.ext = ext
 		}

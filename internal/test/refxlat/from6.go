@@ -95,9 +95,9 @@ func (x *Xlat) check6(p packet) error {
 
 // outer are the IPv4 addresses of an IPv6 packet.
 type outer struct {
-	src      netip.Addr
-	dst      mapping
-	borrowed bool // src is no mapping, but one of ours: RFC 6791
+	src       netip.Addr
+	dst       mapping
+	ownSource bool // src is no mapping, but one of ours: RFC 6791
 }
 
 // outer4 maps the addresses of the IPv6 packet p.

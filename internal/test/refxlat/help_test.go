@@ -30,7 +30,7 @@ func fixture(t testing.TB, changes ...change) *refxlat.Xlat {
 	return x
 }
 
-// leases lends 203.0.113.65 to 2001:db8:77::1, holds 203.0.113.64 for
+// leases assigns 203.0.113.65 to 2001:db8:77::1, keeps 203.0.113.64 for
 // 2001:db8:77::, and nothing else.
 type leases struct{}
 

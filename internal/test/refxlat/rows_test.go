@@ -205,8 +205,8 @@ func TestOriginatedErrors(t *testing.T) {
 		{"routing-header-behind-hop-by-hop", nil, pt.IP(pt.From6(), pt.HopByHop(8, pt.Routing(1, pt.Routing(1, small)))), translate.SourceRoute, 4, 0, 51, false},
 
 		{"dst4-unmapped", []change{noPrefix}, pt.IP(from4(dst("192.0.2.7")), small), translate.NoDestination, 3, 13, 0, false},
-		{"dst4-not-lent", []change{pooled}, pt.IP(from4(dst("203.0.113.70")), small), translate.NoDestination, 3, 13, 0, false},
-		{"dst4-not-lent-tayga", []change{pooled, taygaCodes}, pt.IP(from4(dst("203.0.113.70")), pt.EchoRequest(1, 2, nil)), translate.NoDestination, 3, 1, 0, false},
+		{"dst4-not-leased", []change{pooled}, pt.IP(from4(dst("203.0.113.70")), small), translate.NoDestination, 3, 13, 0, false},
+		{"dst4-not-leased-tayga", []change{pooled, taygaCodes}, pt.IP(from4(dst("203.0.113.70")), pt.EchoRequest(1, 2, nil)), translate.NoDestination, 3, 1, 0, false},
 		{"src4-unmapped", []change{noPrefix}, pt.IP(pt.From4(), small), translate.NoSource, 3, 13, 0, false},
 		{"src4-unmapped-tayga", []change{noPrefix, taygaCodes}, pt.IP(pt.From4(), small), translate.NoSource, 3, 10, 0, false},
 		{"dst6-unmapped", nil, pt.IP(from6(dst("2001:db8::1")), small), translate.NoDestination, 1, 1, 0, false},

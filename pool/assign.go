@@ -5,24 +5,24 @@ import (
 	"net/netip"
 )
 
-// lend is Assign for a host that did not hold an address a moment ago.
-func (p *Pool) lend(host [16]byte) (addr [4]byte, ok bool) {
+// assignNew is Assign for a host that had no held lease a moment ago.
+func (p *Pool) assignNew(host [16]byte) (addr [4]byte, ok bool) {
 	if !p.mayLease(netip.AddrFrom16(host)) || p.room.Load() == 0 && p.find(&host) == nil {
-		p.refused.Add(1)
+		p.denied.Add(1)
 		return addr, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a, ok := p.lendLocked(host)
+	a, ok := p.assignLocked(host)
 	if !ok {
-		p.refused.Add(1)
+		p.denied.Add(1)
 		return addr, false
 	}
 	binary.BigEndian.PutUint32(addr[:], a)
 	return addr, true
 }
 
-func (p *Pool) lendLocked(host [16]byte) (addr uint32, ok bool) {
+func (p *Pool) assignLocked(host [16]byte) (addr uint32, ok bool) {
 	now := p.now.Load()
 	e := p.find(&host)
 	if e != nil && e.touch(now) == held {
