@@ -36,7 +36,7 @@ func newPrefix6052(p netip.Prefix) (prefix6052, error) {
 	if a[8] != 0 {
 		return prefix6052{}, fmt.Errorf("translate: prefix %s: bits 64 to 71 are not zero (RFC 6052 §2.2)", p)
 	}
-	if illegal6(make6(a)) || p.Bits() == 96 && a == [16]byte{} {
+	if illegal6(make6(a)) {
 		return prefix6052{}, fmt.Errorf("translate: prefix %s: not a unicast prefix", p)
 	}
 	return prefix6052{
