@@ -22,7 +22,7 @@ type (
 func make4(b [4]byte) addr4 { return addr4(binary.BigEndian.Uint32(b[:])) }
 
 func make6(b [16]byte) addr6 {
-	return addr6{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+	return addr6{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}
 }
 
 func (a addr4) array() (b [4]byte) {
@@ -31,7 +31,7 @@ func (a addr4) array() (b [4]byte) {
 }
 
 func (a addr6) array() (b [16]byte) {
-	binary.BigEndian.PutUint64(b[:8], a.hi)
+	binary.BigEndian.PutUint64(b[:], a.hi)
 	binary.BigEndian.PutUint64(b[8:], a.lo)
 	return b
 }
@@ -121,7 +121,7 @@ var nonGlobal = [...]struct{ prefix, mask uint32 }{
 var nonGlobalByte = func() (t [256]bool) {
 	for i := range t {
 		for _, n := range nonGlobal {
-			t[i] = t[i] || (uint32(i)<<24^n.prefix)&n.mask&0xff000000 == 0
+			t[i] = t[i] || (uint32(i)<<24^n.prefix)&n.mask>>24 == 0
 		}
 	}
 	return t

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -55,6 +56,12 @@ func TestNonGlobalBounds(t *testing.T) {
 			}
 		}
 	}
+	for i, got := range nonGlobalByte { // the others need no look at the list
+		all := netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(i)}), 8)
+		if want := slices.ContainsFunc(list, all.Overlaps); got != want {
+			t.Errorf("nonGlobalByte[%d] = %v, want %v", i, got, want)
+		}
+	}
 }
 
 // TestIllegal6Bounds: the IPv6 addresses that no packet may have, by their edges.
@@ -63,7 +70,7 @@ func TestIllegal6Bounds(t *testing.T) {
 		netip.MustParsePrefix("::/128"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("::ffff:0:0/96"),
 		netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
 	}
-	for _, p := range append(list, netip.MustParsePrefix("fe00::/9"), netip.MustParsePrefix("fec0::/10")) {
+	for _, p := range append(list, netip.MustParsePrefix("fd80::/10"), netip.MustParsePrefix("fe00::/9"), netip.MustParsePrefix("fec0::/10")) {
 		for _, a := range around(p) {
 			// netip says that a prefix of IPv6 contains no IPv4-mapped address.
 			want := inAny(list, a) || a.Is4In6()

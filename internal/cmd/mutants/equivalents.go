@@ -3,6 +3,8 @@ package main
 // equivalents are changes that behave as the original does in every way that a
 // caller can see.
 var equivalents = []equivalent{
+	{"translate/address.go", "case o-1 < 126:", "126", "125", "a later case says the same of 126.0.0.0/8"},
+	{"translate/address.go", "if a.hi >= 0xfe<<56 {", ">=", ">", "fe00:: itself is legal either way"},
 	{"translate/icmp.go", "{icmp4Unreachable, 2, 2,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp4Unreachable, 3, 3,", "3", "2", earlierRow},
 	{"translate/icmp.go", "{icmp4Unreachable, 4, 4,", "4", "3", earlierRow},
