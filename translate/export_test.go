@@ -26,8 +26,8 @@ func TestSizes(t *testing.T) {
 	if at := uintptr(unsafe.Pointer(slots)); at%64 != 0 {
 		t.Errorf("the slots begin at %#x, inside a cache line", at)
 	}
-	if n := 2 * unsafe.Sizeof(*slots); n != 128<<10 {
-		t.Errorf("the slots of both directions have %d bytes, want 128 KiB", n)
+	if n := 2 * unsafe.Sizeof(*slots); n != 256<<10 {
+		t.Errorf("the slots of both directions have %d bytes, want 256 KiB", n)
 	}
 }
 

@@ -16,14 +16,14 @@ type flow struct {
 
 	// Where the counter of identifications from src4 to dst4 is, see ident.go.
 	idProto uint16 // the protocol that this is for, and 1; 0 if the rest is void
-	idAt    uint16 // index of the counter, or of some other one
-	idHash  uint64
+	idAt    uint16 // index of the counter, or of another one of its set
+	idTag   uint32
 }
 
-// With 64 bytes a slot, both directions take 128 KiB a worker. The hash that
+// With 64 bytes a slot, both directions take 256 KiB a worker. The hash that
 // picks a slot is a sum of products with secret odd factors; its upper bits count.
 const (
-	flowBits  = 10
+	flowBits  = 11
 	flowSlots = 1 << flowBits
 	flowShift = 64 - flowBits
 )
@@ -60,11 +60,11 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 // keep fills the slot f with addresses that are resolved; delta is the change of the
 // pseudo-header's sum. A mapper knows flows by more than their addresses, and is asked
 // every time.
-func (w *Worker) keep(f *flow, a *addresses, delta uint64) {
+func (w *Worker) keep(f *flow, a addresses, delta uint64) {
 	if f.src4 != a.src4 || f.dst4 != a.dst4 {
 		f.idProto = 0 // of another flow
 	}
-	f.addresses = *a
+	f.src6, f.dst6, f.src4, f.dst4 = a.src6, a.dst6, a.src4, a.dst4
 	f.delta = uint32(checksum.Fold(delta))
 	f.stamp = w.stamp
 	if w.s.mapper != nil {

@@ -31,10 +31,10 @@ import (
 // at most: no value comes twice within two minutes unless the flow has sent more than
 // 50,000 packets in them.
 //
-// There are 65,536 counters, in sets of identWays that a hash chooses. A flow that
-// finds all of its set in use gets random values, so that others do not notice. That
-// begins with some 30,000 flows that send in the same second; or 30,000 in all, for
-// callers that always pass the same time.
+// There are 65,536 counters, in sets of a cache line each. A flow that finds all of
+// its set in use gets random values, so that others do not notice. That begins with
+// some 20,000 flows that send in the same second; or 20,000 in all, for callers that
+// always pass the same time.
 //
 // All workers share the counters, as packets of one flow may be on several. A worker
 // takes identBlock values at a time, so a shared line is rarely written to, and
@@ -48,8 +48,8 @@ import (
 // nanoseconds, and another counter of the set became free just then. A few values
 // would be repeated, once.
 const (
-	identSets  = 1 << 12
-	identWays  = 16
+	identSets  = 1 << 13
+	identWays  = 8
 	identBlock = 32
 	identStale = 1 << 12
 	identSpan  = 1 << 16
@@ -57,22 +57,68 @@ const (
 	clockSlack = 4  // ticks by which the clocks of two workers may differ
 )
 
-// identSpace holds the counters: in the upper half of each the tag of the flow, in
-// the lower half the next value. It is ahead of the clock by no more than identSpan
-// and the values of one packet.
-type identSpace struct {
-	key      [2]uint64
-	counters *[identSets * identWays]atomic.Uint64
+// An identCounter is the tag of a flow, which is not 0; 16 bits of its secret hash,
+// from which values are counted; and how many have been, at least as many as the clock
+// has ticks. It is ahead of the clock by no more than identSpan and the values of one
+// packet.
+type identCounter uint64
+
+const (
+	countBits = 24
+	tagShift  = countBits + 16
+	tagBits   = 64 - tagShift
+	countMask = 1<<countBits - 1
+)
+
+func (c identCounter) tag() uint32   { return uint32(c >> tagShift) }
+func (c identCounter) count() uint32 { return uint32(c) & countMask }
+
+// value is the identification of a packet: what the flow began with, and the count.
+func (c identCounter) value() uint16 { return uint16(c>>countBits) + uint16(c) }
+
+// at is the same counter with another count.
+func (c identCounter) at(count uint32) identCounter {
+	return c&^countMask | identCounter(count&countMask)
 }
+
+// before is how far the count is before the clock. Counts come round in six days.
+func (c identCounter) before(clock uint32) int {
+	return int(int32((uint32(c)-clock)<<(32-countBits)) >> (32 - countBits))
+}
+
+// inUse reports whether the counter is before the clock, by the clock of any worker.
+func (c identCounter) inUse(clock uint32) bool {
+	return c != 0 && uint(c.before(clock)+clockSlack-1) < 2*identSpan
+}
+
+// ahead returns what a counter goes on with: what the clock shows, if it has passed
+// the counter. The values come round every identSpan, and so may the counter.
+func (c identCounter) ahead(clock uint32) identCounter {
+	d := c.before(clock)
+	if d <= 0 {
+		return c.at(clock)
+	}
+	return c.at(clock + uint32(d-1)%identSpan + 1)
+}
+
+// identSpace holds the counters.
+type identSpace struct {
+	key      [2]uint64 // of the values
+	places   [2]uint64 // of where counters are
+	counters *identCounters
+}
+
+type identCounters [identSets * identWays]atomic.Uint64
 
 func (s *identSpace) init() {
 	s.key = [2]uint64{rand.Uint64(), rand.Uint64()}
-	s.counters = new([identSets * identWays]atomic.Uint64)
+	s.places = [2]uint64{rand.Uint64(), rand.Uint64()}
+	s.counters = new(identCounters)
 }
 
-// identBlocks is what a worker has taken, by the index of the counter: the tag, and
-// the next value. A block ends at a multiple of identBlock; at one, nothing is left.
-type identBlocks [identSets * identWays]struct{ tag, next uint32 }
+// identBlocks is what a worker has taken, by the index of the counter: the next value.
+// A block ends at a multiple of identBlock; at one, nothing is left.
+type identBlocks [identSets * identWays]identCounter
 
 // identFor is ident for a single packet that comes from no flow slot.
 func (w *Worker) identFor(src, dst addr4, proto uint8) uint16 {
@@ -83,94 +129,85 @@ func (w *Worker) identFor(src, dst addr4, proto uint8) uint16 {
 // ident returns the first of n identifications in a row for packets without DF from
 // f.src4 to f.dst4. Usually the worker has them.
 func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
-	s := &w.t.ids
 	if f.idProto != uint16(proto)+1 {
-		f.idProto, f.idHash = uint16(proto)+1, s.hash(f.src4, f.dst4, proto)
-		f.idAt = uint16(f.idHash >> 48) // most are there
+		f.idProto = uint16(proto) + 1
+		f.idAt, f.idTag = w.t.ids.place(f.src4, f.dst4, proto)
 	}
-	tag, counter := identTag(f.idHash), s.counters[f.idAt].Load()
-	if uint32(counter>>32) != tag { // the cache line of the block is of no use then
-		return w.newIdent(f, proto, uint32(n))
+	c := identCounter(w.counters[f.idAt].Load())
+	if c.tag() != f.idTag { // the cache line of the block is of no use then
+		return w.newIdent(f, proto, n)
 	}
-	b := &w.ids[f.idAt]
-	if left := -b.next % identBlock; b.tag != tag || uint32(n) > left ||
-		uint32(counter)-b.next > identStale || int32(b.next-w.clock) < 0 {
-		return w.newIdent(f, proto, uint32(n))
+	b := &w.ids[f.idAt] // of this flow if the counter is before it, and by little
+	if n > int(-*b%identBlock) || c-*b > identStale || b.before(w.clock) < 0 {
+		return w.newIdent(f, proto, n)
 	}
-	id := uint16(f.idHash) + uint16(b.next)
-	b.next += uint32(n)
+	id := b.value()
+	*b += identCounter(n)
 	return id
 }
 
 // newIdent is ident where the counter is not where it was, or the block has to be a
 // new one.
-func (w *Worker) newIdent(f *flow, proto uint8, n uint32) uint16 {
-	s, tag := &w.t.ids, identTag(f.idHash)
+func (w *Worker) newIdent(f *flow, proto uint8, n int) uint16 {
 	for {
-		old := s.counters[f.idAt].Load()
-		if uint32(old>>32) != tag {
-			at, known, ok := s.find(f.idHash, w.clock)
+		c := identCounter(w.counters[f.idAt].Load())
+		if c.tag() != f.idTag {
+			at, known, ok := w.t.ids.find(f.idAt, f.idTag, w.clock)
 			if !ok {
 				return w.randomIdent()
 			}
-			if f.idAt = uint16(at); known {
-				return w.ident(f, proto, int(n))
+			if f.idAt = at; known {
+				return w.ident(f, proto, n)
 			}
-			old = s.counters[at].Load()
+			c = identCounter(w.counters[at].Load())
 		}
-		next := w.clock
-		if uint32(old>>32) == tag {
-			next = ahead(uint32(old), w.clock)
-		} else if inUse(old, w.clock) {
+		old := c
+		switch {
+		case c.tag() == f.idTag:
+			c = c.ahead(w.clock)
+		case c.inUse(w.clock):
 			continue // another flow was faster
+		default:
+			first := uint16(w.t.ids.hash(f.src4, f.dst4, proto))
+			c = identCounter(f.idTag)<<tagShift | identCounter(first)<<countBits
+			c = c.at(w.clock)
 		}
-		end := next + n
+		end := c.count() + uint32(n)
 		if n == 1 {
-			end = (next | (identBlock - 1)) + 1
+			end = c.count() | (identBlock - 1) + 1
 		}
-		if s.counters[f.idAt].CompareAndSwap(old, uint64(tag)<<32|uint64(end)) {
+		if w.counters[f.idAt].CompareAndSwap(uint64(old), uint64(c.at(end))) {
 			if n == 1 {
-				w.ids[f.idAt].tag, w.ids[f.idAt].next = tag, next+1
+				w.ids[f.idAt] = c + 1
 			}
-			return uint16(f.idHash) + uint16(next)
+			return c.value()
 		}
 	}
 }
 
-// find returns the index of the counter of a flow, which is known, or of the first of
-// its set that is free, if there is one.
-func (s *identSpace) find(hash uint64, clock uint32) (index uint32, known, ok bool) {
-	first := uint32(hash >> 48)
-	for i := range uint32(identWays) {
+// find returns the index of the counter with a tag, which is known, in the set that
+// first belongs to, or of the next that is free, if there is one.
+func (s *identSpace) find(first uint16, tag, clock uint32) (index uint16, known, ok bool) {
+	for i := range uint16(identWays) {
 		at := first&^(identWays-1) | (first+i)%identWays
-		c := s.counters[at].Load()
-		if uint32(c>>32) == identTag(hash) {
+		c := identCounter(s.counters[at].Load())
+		if c.tag() == tag {
 			return at, true, true
 		}
-		if !ok && !inUse(c, clock) {
+		if !ok && !c.inUse(clock) {
 			index, ok = at, true
 		}
 	}
 	return index, false, ok
 }
 
-// inUse reports whether a counter is before the clock, by the clock of any worker.
-func inUse(counter uint64, clock uint32) bool {
-	return counter != 0 && uint32(counter)+clockSlack-clock-1 < 2*identSpan
+// place returns where the counter of a flow most often is, and its tag. The hash need
+// not be as strong as that of the values: nobody sees it.
+func (s *identSpace) place(src, dst addr4, proto uint8) (at uint16, tag uint32) {
+	hi, lo := bits.Mul64((uint64(src)<<32|uint64(dst))^s.places[0], s.places[1]^uint64(proto)<<1|1)
+	hi ^= lo
+	return uint16(hi >> 48), uint32(hi>>(48-tagBits))&(1<<tagBits-1) | 1
 }
-
-// ahead returns what a counter goes on with: what the clock shows, if it has passed
-// the counter. The values come round every identSpan, and so may the counter.
-func ahead(next, clock uint32) uint32 {
-	d := int32(next - clock)
-	if d <= 0 {
-		return clock
-	}
-	return clock + (uint32(d)-1)%identSpan + 1
-}
-
-// identTag tells a flow from the others of its set. It is not 0.
-func identTag(hash uint64) uint32 { return uint32(hash>>19) | 1 }
 
 // hash is SipHash-1-3 of a flow: a host that knows the values of many flows does not
 // know those of another.

@@ -42,21 +42,44 @@ func TestIdentHash(t *testing.T) {
 // TestIdentTags: a tag is never that of an empty counter, and an empty counter is
 // free.
 func TestIdentTags(t *testing.T) {
-	if identTag(0) == 0 || inUse(0, 0) || inUse(0, 1<<31) {
+	s := identSpace{places: [2]uint64{0, 1}}
+	if _, tag := s.place(0, 0, 0); tag == 0 || identCounter(0).inUse(0) || identCounter(0).inUse(1<<31) {
 		t.Error("an empty counter belongs to a flow")
 	}
-	for _, clock := range []uint32{0, 1, 1000, 1 << 31, 1<<32 - 1} {
+	for _, clock := range []uint32{0, 1, 1000, 1<<24 - 1, 1 << 24, 1 << 31, 1<<32 - 1} {
 		for _, c := range []struct {
 			before int // of the counter to the clock
 			want   bool
-		}{{-identSpan, false}, {-clockSlack, false}, {1 - clockSlack, true}, {1, true}, {identSpan, true}, {2*identSpan - clockSlack, true}, {2 * identSpan, false}} {
-			counter := uint64(1)<<32 | uint64(clock+uint32(c.before))
-			if got := inUse(counter, clock); got != c.want {
+		}{{-1 << 20, false}, {-identSpan, false}, {-clockSlack, false}, {1 - clockSlack, true}, {0, true}, {1, true}, {identSpan, true}, {2*identSpan - clockSlack, true}, {2 * identSpan, false}} {
+			counter := (identCounter(1)<<tagShift | 0xabcd<<countBits).at(clock + uint32(c.before))
+			if counter.before(clock) != c.before {
+				t.Errorf("clock %d: counter %#x is %d before it, want %d", clock, counter, counter.before(clock), c.before)
+			}
+			if got := counter.inUse(clock); got != c.want {
 				t.Errorf("clock %d, counter %d before it: in use %v", clock, c.before, got)
 			}
-			if next := ahead(uint32(counter), clock); c.before > 0 && uint16(next) != uint16(counter) || c.before <= 0 && next != clock || next-clock > identSpan {
-				t.Errorf("clock %d, counter %d before it: goes on at %d", clock, c.before, next)
+			next := counter.ahead(clock)
+			if c.before > 0 && next.value() != counter.value() || c.before <= 0 && next.before(clock) != 0 || next.before(clock) > identSpan || next>>countBits != counter>>countBits {
+				t.Errorf("clock %d, counter %d before it: goes on at %#x", clock, c.before, next)
 			}
+		}
+	}
+}
+
+// TestIdentCountsComeRound: a flow goes on without a repeated value, and a gap of its
+// own at most, where the count of its counter begins at 0 again.
+func TestIdentCountsComeRound(t *testing.T) {
+	w := newIdentTranslator(t).NewWorker()
+	now := time.Duration(1<<countBits-40) << clockShift
+	f := flow{addresses: addresses{src4: 1, dst4: 2}}
+	seen := map[uint16]bool{}
+	for range 3000 {
+		w.begin(now)
+		now += time.Second / 30
+		if id := w.ident(&f, protoUDP, 1); seen[id] {
+			t.Fatalf("value %04x came twice", id)
+		} else {
+			seen[id] = true
 		}
 	}
 }

@@ -153,9 +153,10 @@ type Worker struct {
 	stamp uint64 // of s, leases and the current second: see begin
 	rnd   rand.PCG
 
-	ids    *identBlocks
-	random randomIdents
-	clock  uint32 // of identifications: ticks of now
+	counters *identCounters // of t
+	ids      *identBlocks
+	random   randomIdents
+	clock    uint32 // of identifications: ticks of now
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
@@ -181,6 +182,7 @@ func (t *Translator) NewWorker() *Worker {
 		flows4:   new([flowSlots]flow),
 		flows6:   new([flowSlots]flow),
 		flowKeys: newFlowKeys(),
+		counters: t.ids.counters,
 		ids:      new(identBlocks),
 		random:   newRandomIdents(),
 	}
@@ -203,7 +205,7 @@ func (w *Worker) Close() {
 	}
 	w.t.workers = slices.Delete(w.t.workers, i, i+1)
 	w.counts.addTo(&w.t.closed)
-	w.flows4, w.flows6, w.ids, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil, nil
+	w.flows4, w.flows6, w.ids, w.counters, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil, nil, nil
 }
 
 // begin is called at the start of a batch: it takes the time and loads what all
