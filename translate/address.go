@@ -95,6 +95,14 @@ var noHosts6 = []netip.Prefix{
 	netip.MustParsePrefix("ff00::/8"),
 }
 
+// silent4 are the prefixes that class4 and linkLocal4 know.
+var silent4 = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("224.0.0.0/3"),
+}
+
 // linkLocal4 is what addresses of 169.254.0.0/16 begin with: RFC 3927.
 const linkLocal4 = 0xa9fe
 

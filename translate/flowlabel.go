@@ -5,14 +5,11 @@ import (
 	"math/bits"
 )
 
-// flowLabel is the flow label of an IPv6 packet that we make: 0 as RFC 7915 §4.1
-// has it, or by option a keyed hash of the flow in 1 to 0xfffff, as RFC 6437 §3
+// flowLabel is the flow label of an IPv6 packet that we make, if it is not 0 as RFC
+// 7915 §4.1 has it: a keyed hash of the flow in 1 to 0xfffff, as RFC 6437 §3
 // describes. Fragments are labelled by addresses and protocol alone, since only
 // the first of them knows its ports.
 func (w *Worker) flowLabel(to *addresses, h *header, data []byte) uint32 {
-	if !w.s.cfg.FlowLabels {
-		return 0
-	}
 	ports := uint64(0)
 	src, dst := to.src6, to.dst6
 	if !h.frag && checksumOffset(h.proto) != 0 {

@@ -7,12 +7,12 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 // would do: IPv6 to IPv4, and back under the rules of §4.2.1.
 
 // hairpin sends a packet back into IPv6 whose IPv4 destination belongs to an IPv6
-// host: the mapping a of its tuple t, and then the mapping of what that gives. pref64
-// is the prefix under which the host was addressed. The source gets an address under
+// host: it maps once more what has been mapped to the IPv4 addresses of a. pref64 is
+// the prefix under which the host was addressed. The source gets an address under
 // it, or under the one that the host's lease is bound to, so that answers come back
 // through the translator, and from where they are expected.
-func (w *Worker) hairpin(p *Packet, h *header, data []byte, t *tuple6, a *addresses, pref64 *prefix6052) Result {
-	newDst, how, peer := w.inside4(t, a, &h.ports, pref64)
+func (w *Worker) hairpin(p *Packet, h *header, data []byte, a *addresses, pref64 *prefix6052) Result {
+	newDst, how, peer := w.inside4(h, data, a.src4, a.dst4, pref64)
 	if !how.mapped() {
 		return w.unmapped6(p, h, refusal{NoDestination, how})
 	}
@@ -28,7 +28,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, t *tuple6, a *addres
 	if !how.mapped() {
 		return w.unmapped6(p, h, refusal{NoSource, how})
 	}
-	if newSrc == t.src && newDst == t.dst {
+	if newSrc == a.src6 && newDst == a.dst6 {
 		return w.prohibit6(p, h, HairpinLoop)
 	}
 	hdrLen := len6
@@ -39,8 +39,8 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, t *tuple6, a *addres
 		return w.refuse6(p, h, TooBig, icmp6TooBig, 0, uint32(w.s.mtu6))
 	}
 
+	h.rewriteHairpin(data, newSrc.sum()+newDst.sum()+checksum.Minus(a.src6.sum()+a.dst6.sum()))
 	a.src6, a.dst6 = newSrc, newDst
-	h.rewriteHairpin(data, newSrc.sum()+newDst.sum()+checksum.Minus(t.src.sum()+t.dst.sum()))
 	if noChecksum {
 		setUDP6(data, newSrc, newDst)
 	}

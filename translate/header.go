@@ -58,34 +58,41 @@ type hdr6 [len6]byte
 
 func (v *hdr6) trafficClass() uint8 { return v[0]<<4 | v[1]>>4 }
 func (v *hdr6) payloadLen() int     { return int(binary.BigEndian.Uint16(v[4:])) }
-func (v *hdr6) src() addr6          { return make6([16]byte(v[8:24])) }
-func (v *hdr6) dst() addr6          { return make6([16]byte(v[24:40])) }
+
+// src and dst read eight bytes at a time: an array of sixteen would go by the stack.
+func (v *hdr6) src() addr6 {
+	return addr6{binary.BigEndian.Uint64(v[8:]), binary.BigEndian.Uint64(v[16:])}
+}
+func (v *hdr6) dst() addr6 {
+	return addr6{binary.BigEndian.Uint64(v[24:]), binary.BigEndian.Uint64(v[32:])}
+}
 
 // header is what an IP header says in either family, addresses aside. Outer
 // and quoted packets are read into it, and written from it.
 type header struct {
 	tos, ttl, proto uint8
 
-	hdrLen  int // octets in front of the data: header, options, extension headers
-	dataLen int // octets of data that the header names; a quote may hold fewer
-
-	frag bool   // real fragment: offset or M/MF is not 0
-	more bool   // M/MF
-	df   bool   // IPv4 only
-	fh   bool   // IPv4: same as frag; IPv6: there is a Fragment Header, maybe an atomic one
-	off8 uint16 // fragment offset in units of 8 octets
-	id   uint32 // identification
-
+	frag    bool // real fragment: offset or M/MF is not 0
+	more    bool // M/MF
+	df      bool // IPv4 only
+	fh      bool // IPv4: same as frag; IPv6: there is a Fragment Header, maybe an atomic one
 	partial bool // the checksum covers the pseudo-header only: Offload
 	inner   bool // so does one deeper inside
-	l4Len   int  // of a super-packet: length of its transport header
-	gso     int  // of a super-packet: payload of each segment; 0 for others
 
-	ports ports  // what the transport header gets
+	off8 uint16 // fragment offset in units of 8 bytes
+	id   uint32 // identification
+
+	hdrLen  int // bytes in front of the data: header, options, extension headers
+	dataLen int // bytes of data that the header names; a quote may hold fewer
+
+	l4Len int32 // of a super-packet: length of its transport header
+	gso   int32 // of a super-packet: payload of each segment; 0 for others
+
+	nextOff int32 // IPv6: where the byte that names proto lies
+	routing int32 // IPv6: where the first Routing header with segments left begins, or 0
+
 	label uint32 // what an IPv6 header gets as flow label
-
-	nextOff int // IPv6: where the octet that names proto lies
-	routing int // IPv6: where the first Routing header with segments left begins, or 0
+	ports ports  // what the transport header gets
 }
 
 // read4 reads the IPv4 header in front of b into h, which must be zero: a whole
@@ -165,9 +172,9 @@ func (h *header) walk6(b []byte, end int) Reason {
 				return BadExtensionHeader
 			}
 			if h.proto == protoRouting && b[at+3] != 0 && h.routing == 0 {
-				h.routing = at
+				h.routing = int32(at)
 			}
-			h.proto, h.nextOff = b[at], at
+			h.proto, h.nextOff = b[at], int32(at)
 			at += n
 			continue
 		case protoFragment:
@@ -178,7 +185,7 @@ func (h *header) walk6(b []byte, end int) Reason {
 			h.fh, h.more, h.off8 = true, w&1 != 0, w>>3
 			h.frag = h.more || h.off8 != 0
 			h.id = binary.BigEndian.Uint32(b[at+4:])
-			h.proto, h.nextOff = b[at], at
+			h.proto, h.nextOff = b[at], int32(at)
 			at += lenFrag
 			if isExtension(h.proto) {
 				return FragmentChain

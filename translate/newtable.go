@@ -128,6 +128,7 @@ func (t *Table) addMap(m Map) error {
 	for i := range t.prefixes {
 		t.inside = t.inside || t.prefixes[i].prefix().Overlaps(p6)
 	}
+	t.odd = t.odd || slices.ContainsFunc(silent4, p4.Overlaps)
 	v4, v6 := make4(p4.Addr().As4()), make6(p6.Addr().As16())
 	if m.isHost() {
 		e := host{v6: v6, v4: v4, used: true}

@@ -43,19 +43,19 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 	case o.GSOSize == 0 || h.fh:
 		return BadOffload
 	case gso == tcp && h.proto == protoTCP:
-		h.l4Len = int(data[12]>>4) * 4
-		if h.l4Len < minTransport(protoTCP) || h.l4Len > len(data) {
+		h.l4Len = int32(data[12]>>4) * 4
+		if int(h.l4Len) < minTransport(protoTCP) || int(h.l4Len) > len(data) {
 			return BadOffload
 		}
 	case gso == GSOUDPL4 && h.proto == protoUDP:
-		h.l4Len = minTransport(protoUDP)
-		if len(data)-h.l4Len > int(o.GSOSize)*maxUDPSegments {
+		h.l4Len = int32(minTransport(protoUDP))
+		if len(data)-int(h.l4Len) > int(o.GSOSize)*maxUDPSegments {
 			return BadOffload
 		}
 	default:
 		return BadOffload
 	}
-	h.gso = int(o.GSOSize)
+	h.gso = int32(o.GSOSize)
 	return ok
 }
 
@@ -108,7 +108,7 @@ func (h *header) wireLen() int {
 	if h.gso == 0 {
 		return h.dataLen
 	}
-	return min(h.dataLen, h.l4Len+h.gso)
+	return min(h.dataLen, int(h.l4Len+h.gso))
 }
 
 // segments is how many packets go on the wire.
@@ -116,7 +116,7 @@ func (h *header) segments() int {
 	if h.gso == 0 {
 		return 1
 	}
-	return max(1, (h.dataLen-h.l4Len+h.gso-1)/h.gso)
+	return max(1, (h.dataLen-int(h.l4Len)+int(h.gso)-1)/int(h.gso))
 }
 
 // offload describes the packet that h becomes behind an IP header of hdrLen
@@ -131,7 +131,7 @@ func (h *header) offload(o *Offload, hdrLen int, tcp uint8) Offload {
 		CsumOffset: o.CsumOffset,
 	}
 	if h.gso != 0 {
-		n.GSOType, n.GSOSize, n.HdrLen = GSOUDPL4, o.GSOSize, uint16(hdrLen+h.l4Len)
+		n.GSOType, n.GSOSize, n.HdrLen = GSOUDPL4, o.GSOSize, uint16(hdrLen+int(h.l4Len))
 		if h.proto == protoTCP {
 			n.GSOType = tcp | o.GSOType&GSOECN
 		}
@@ -151,7 +151,7 @@ func (h *header) settle(p *Packet) {
 	n := h.wireLen()
 	pseudo := uint64(binary.BigEndian.Uint16(data[checksumOffset(h.proto):])) + checksum.Minus(uint64(h.dataLen)) + uint64(n)
 	if h.gso != 0 {
-		segmentHeader(data[:h.l4Len], h.proto, n-h.l4Len, n == h.dataLen)
+		segmentHeader(data[:h.l4Len], h.proto, n-int(h.l4Len), n == h.dataLen)
 	}
 	finishChecksum(data[:n], nil, h.proto, pseudo)
 	h.dataLen = n

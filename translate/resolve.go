@@ -23,8 +23,17 @@ type tuple6 struct {
 	proto            uint8
 }
 
-// portsOf reads the ports of a tuple from the data of a packet, which may be cut
-// short.
+// tuple4 and tuple6 are the tuples of a packet, whose data may be cut short.
+func (h *header) tuple4(data []byte, src, dst addr4) tuple4 {
+	srcPort, dstPort := h.portsOf(data)
+	return tuple4{src, dst, srcPort, dstPort, h.proto}
+}
+
+func (h *header) tuple6(data []byte, src, dst addr6) tuple6 {
+	srcPort, dstPort := h.portsOf(data)
+	return tuple6{src, dst, srcPort, dstPort, h.proto}
+}
+
 func (h *header) portsOf(data []byte) (src, dst uint16) {
 	switch {
 	case h.off8 != 0:
@@ -45,11 +54,11 @@ type addresses struct {
 
 // to6 and to4 are the change of the pseudo-header's sum when a packet comes to be of
 // that family.
-func (a *addresses) to6() uint64 {
+func (a addresses) to6() uint64 {
 	return a.src6.sum() + a.dst6.sum() + checksum.Minus(a.src4.sum()+a.dst4.sum())
 }
 
-func (a *addresses) to4() uint64 {
+func (a addresses) to4() uint64 {
 	return a.src4.sum() + a.dst4.sum() + checksum.Minus(a.src6.sum()+a.dst6.sum())
 }
 
@@ -90,111 +99,103 @@ func (no refusal) reason() Reason {
 	return no.why
 }
 
-// resolve4 maps the tuple of an IPv4 packet that is no ICMP error.
-func (w *Worker) resolve4(t *tuple4, a *addresses, ports *ports) refusal {
-	a.src4, a.dst4 = t.src, t.dst
-	if to, found := w.map4(t); found {
-		a.src6, a.dst6 = to.src, to.dst
-		ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
-	} else {
-		dst6, dstHow, peer := w.from4(t.dst, &w.s.tab.first)
-		if !dstHow.mapped() {
-			return refusal{NoDestination, dstHow}
+// resolve4 maps an IPv4 packet that is no ICMP error.
+func (w *Worker) resolve4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
+	if w.s.mapper != nil {
+		if to, found := w.s.mapper.map4(h.tuple4(data, src, dst)); found {
+			h.ports = ports{to.srcPort, to.dstPort, true}
+			return to.src, to.dst, no
 		}
-		src6, srcHow := w.remote4(t.src, peer)
-		if !srcHow.mapped() {
-			return refusal{NoSource, srcHow}
-		}
-		if w.s.tab.loop4(dstHow, srcHow) {
-			return refusal{NoDestination, unmapped}
-		}
-		a.src6, a.dst6 = src6, dst6
 	}
-	return refusal{}
+	dst6, dstHow, peer := w.from4(dst, &w.s.tab.first)
+	if !dstHow.mapped() {
+		return src6, dst6, refusal{NoDestination, dstHow}
+	}
+	src6, srcHow := w.remote4(src, peer)
+	if !srcHow.mapped() {
+		return src6, dst6, refusal{NoSource, srcHow}
+	}
+	if w.s.tab.loop4(dstHow, srcHow) {
+		return src6, dst6, refusal{NoDestination, unmapped}
+	}
+	return src6, dst6, no
 }
 
-// resolve6 maps the tuple of an IPv6 packet that is no ICMP error, and leases the
-// source an IPv4 address if it has none. If the destination is the IPv4 address of an
-// IPv6 host, back is the prefix under which that was addressed: the packet is to be
-// mapped again, see hairpin.
-func (w *Worker) resolve6(t *tuple6, a *addresses, ports *ports) (back *prefix6052, no refusal) {
-	a.src6, a.dst6 = t.src, t.dst
-	dst4, dstHow, pref64 := w.from6(t.dst)
-	if to, found := w.map6(t); found {
-		a.src4, a.dst4 = to.src, to.dst
-		ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
-	} else {
+// resolve6 maps an IPv6 packet that is no ICMP error, and leases the source an IPv4
+// address if it has none. If the destination is the IPv4 address of an IPv6 host, back
+// is the prefix under which that was addressed: the packet is to be mapped again, see
+// hairpin.
+func (w *Worker) resolve6(h *header, data []byte, src, dst addr6) (src4, dst4 addr4, back *prefix6052, no refusal) {
+	dst4, dstHow, pref64 := w.from6(dst)
+	found := false
+	if w.s.mapper != nil {
+		var to tuple4
+		if to, found = w.s.mapper.map6(h.tuple6(data, src, dst)); found {
+			h.ports = ports{to.srcPort, to.dstPort, true}
+			src4, dst4 = to.src, to.dst
+		}
+	}
+	if !found {
 		if w.staysLocal(dst4) {
-			return nil, refusal{NoDestination, linkLocal}
+			return src4, dst4, nil, refusal{NoDestination, linkLocal}
 		}
 		if !dstHow.mapped() {
-			return nil, refusal{NoDestination, dstHow}
+			return src4, dst4, nil, refusal{NoDestination, dstHow}
 		}
-		src4, srcHow, from := w.source6(t.src, pref64)
+		var (
+			srcHow how
+			from   *prefix6052
+		)
+		src4, srcHow, from = w.source6(src, pref64)
 		if !srcHow.mapped() {
-			return nil, refusal{NoSource, srcHow}
+			return src4, dst4, nil, refusal{NoSource, srcHow}
 		}
 		if w.loop6(from, pref64, dst4) {
-			return nil, refusal{NoDestination, unmapped}
+			return src4, dst4, nil, refusal{NoDestination, unmapped}
 		}
-		a.src4, a.dst4 = src4, dst4
 	}
-	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(t, a, ports) {
-		return pref64, refusal{}
+	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(h, data, src4, dst4) {
+		back = pref64
 	}
-	return nil, refusal{}
+	return src4, dst4, back, no
 }
 
-// map4 and map6 ask the mapper, if there is one.
-func (w *Worker) map4(t *tuple4) (to tuple6, found bool) {
-	if w.s.mapper == nil {
-		return to, false
-	}
-	return w.s.mapper.map4(*t)
-}
-
-func (w *Worker) map6(t *tuple6) (to tuple4, found bool) {
-	if w.s.mapper == nil {
-		return to, false
-	}
-	return w.s.mapper.map6(*t)
-}
-
-// between is the tuple that t has become in IPv4.
-func (t *tuple6) between(a *addresses, ports *ports) tuple4 {
-	to := tuple4{a.src4, a.dst4, t.srcPort, t.dstPort, t.proto}
-	if ports.set {
-		to.srcPort, to.dstPort = ports.src, ports.dst
-	}
-	if t.proto == protoICMPv6 {
-		to.proto = protoICMPv4
-	}
-	return to
-}
-
-// leadsBack reports whether the IPv4 destination of a packet from IPv6 belongs to an
-// IPv6 host: the question that intrinsic hairpinning asks, RFC 7757 §4.2.2.
-func (w *Worker) leadsBack(t *tuple6, a *addresses, ports *ports) bool {
-	if w.s.tab.covers4(a.dst4) {
+// leadsBack reports whether the IPv4 destination of a packet from IPv6, which has been
+// mapped, belongs to an IPv6 host: the question that intrinsic hairpinning asks, RFC
+// 7757 §4.2.2.
+func (w *Worker) leadsBack(h *header, data []byte, src4, dst4 addr4) bool {
+	if w.s.tab.covers4(dst4) {
 		return true
 	}
 	if w.s.mapper == nil {
 		return false
 	}
-	_, found := w.s.mapper.map4(t.between(a, ports))
+	_, found := w.s.mapper.map4(h.between(data, src4, dst4))
 	return found
+}
+
+// between is the tuple that an IPv6 packet, or one that is quoted, has in IPv4.
+func (h *header) between(data []byte, src4, dst4 addr4) tuple4 {
+	t := h.tuple4(data, src4, dst4)
+	if h.ports.set {
+		t.srcPort, t.dstPort = h.ports.src, h.ports.dst
+	}
+	if t.proto == protoICMPv6 {
+		t.proto = protoICMPv4
+	}
+	return t
 }
 
 // inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again, and says
 // inside which prefix its host sees the sender.
-func (w *Worker) inside4(t *tuple6, a *addresses, ports *ports, pref64 *prefix6052) (dst6 addr6, how how, peer *prefix6052) {
+func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, how how, peer *prefix6052) {
 	if w.s.mapper != nil {
-		if to, found := w.s.mapper.map4(t.between(a, ports)); found {
-			ports.src, ports.dst, ports.set = to.srcPort, to.dstPort, true
+		if to, found := w.s.mapper.map4(h.between(data, src4, dst4)); found {
+			h.ports = ports{to.srcPort, to.dstPort, true}
 			return to.dst, byMap, pref64
 		}
 	}
-	return w.from4(a.dst4, pref64)
+	return w.from4(dst4, pref64)
 }
 
 // How an address was mapped, or why it was not.
@@ -422,23 +423,18 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 // tuple4 is that of the packet that an ICMPv4 error quotes.
 func (e *icmpError) tuple4() tuple4 {
 	v := (*hdr4)(e.quote)
-	t := tuple4{src: v.src(), dst: v.dst(), proto: e.q.proto}
-	t.srcPort, t.dstPort = e.q.portsOf(e.data())
-	return t
+	return e.q.tuple4(e.data(), v.src(), v.dst())
 }
 
 // tuple6 is that of the packet that an ICMPv6 error quotes.
 func (e *icmpError) tuple6() tuple6 {
 	v := (*hdr6)(e.quote)
-	t := tuple6{src: v.src(), dst: v.dst(), proto: e.q.proto}
-	t.srcPort, t.dstPort = e.q.portsOf(e.data())
-	return t
+	return e.q.tuple6(e.data(), v.src(), v.dst())
 }
 
 // between is the tuple that the quoted packet of an ICMPv6 error has in IPv4.
 func (e *icmpError) between() tuple4 {
-	t := e.tuple6()
-	return t.between(&e.inner, &e.q.ports)
+	return e.q.between(e.data(), e.inner.src4, e.inner.dst4)
 }
 
 // from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. A host with a
@@ -580,6 +576,16 @@ func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
 	return v4, how, nil
 }
 
+// embeds reports whether a lies inside a prefix.
+func (t *Table) embeds(a addr6) bool {
+	for i := range t.prefixes {
+		if t.prefixes[i].contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
 // from6map maps an IPv6 address into IPv4 by explicit map.
 func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
 	t := w.s.tab
@@ -643,6 +649,9 @@ func (w *Worker) silent6(src, dst addr6) Reason {
 		case how == illegal:
 			return IllegalDestination
 		}
+	}
+	if !w.s.tab.odd && !w.s.tab.embeds(src) {
+		return ok // most hosts
 	}
 	switch src4, how, from := w.from6(src); {
 	case w.s.dropsSource(from):

@@ -78,21 +78,41 @@ func (h *header) rewriteEcho(data []byte, to uint8, pseudo uint64) {
 }
 
 // rewritePorts sets the ports in data, if they are to be set, and updates its
-// checksum, complete or partial. pseudo is the change of the pseudo-header's sum. A
-// partial checksum is that sum itself, not its complement, and covers no ports.
-func (h *header) rewritePorts(data []byte, pseudo uint64) {
-	delta := pseudo
-	if h.ports.set && len(data) >= 4 && checksumOffset(h.proto) != 0 {
-		now := uint32(h.ports.src)<<16 | uint32(h.ports.dst)
-		delta += uint64(now) + checksum.Minus(uint64(binary.BigEndian.Uint32(data)))
-		binary.BigEndian.PutUint32(data, now)
+// checksum. delta is the change of the pseudo-header's sum. data may end before the
+// checksum.
+func (h *header) rewritePorts(data []byte, delta uint64) {
+	off := checksumOffset(h.proto)
+	if h.ports.set && off != 0 && len(data) >= 4 {
+		delta += h.setPorts(data)
 	}
-	if !h.partial {
-		fixTransport(data, h.proto, delta)
+	if off == 0 || len(data) < off+2 {
 		return
 	}
-	c := data[checksumOffset(h.proto):]
-	binary.BigEndian.PutUint16(c, checksum.Fold(uint64(binary.BigEndian.Uint16(c))+pseudo))
+	c := data[off : off+2]
+	switch {
+	case h.partial:
+		binary.BigEndian.PutUint16(c, checksum.Fold(uint64(binary.BigEndian.Uint16(c))+delta))
+	case h.proto == protoTCP || h.proto == protoDCCP:
+		checksum.Update(c, delta)
+	case h.proto == protoUDP && c[0]|c[1] == 0: // no checksum: RFC 768
+	default:
+		checksum.Update(c, delta)
+		if c[0]|c[1] == 0 {
+			c[0], c[1] = 0xff, 0xff // RFC 768: zero would mean "no checksum"
+		}
+	}
+}
+
+// setPorts sets the ports in data and returns the change of the checksum's sum. A
+// partial checksum is the sum of the pseudo-header itself, not its complement, and
+// covers no ports.
+func (h *header) setPorts(data []byte) (delta uint64) {
+	was, now := binary.BigEndian.Uint32(data), uint32(h.ports.src)<<16|uint32(h.ports.dst)
+	binary.BigEndian.PutUint32(data, now)
+	if h.partial {
+		return 0
+	}
+	return uint64(now) + checksum.Minus(uint64(was))
 }
 
 // checksumOffset is where a protocol keeps its checksum over the pseudo-header,
@@ -106,27 +126,6 @@ func checksumOffset(proto uint8) int {
 		return 6
 	}
 	return 0
-}
-
-// fixTransport adds delta, the change of the pseudo-header, to the checksum in
-// data, which begins with a transport header and may end before the checksum.
-func fixTransport(data []byte, proto uint8, delta uint64) {
-	off := checksumOffset(proto)
-	if off == 0 || len(data) < off+2 {
-		return
-	}
-	c := data[off : off+2]
-	if proto == protoTCP || proto == protoDCCP {
-		checksum.Update(c, delta)
-		return
-	}
-	if proto == protoUDP && c[0]|c[1] == 0 {
-		return // no checksum: RFC 768
-	}
-	checksum.Update(c, delta)
-	if c[0]|c[1] == 0 {
-		c[0], c[1] = 0xff, 0xff // RFC 768: zero would mean "no checksum"
-	}
 }
 
 // complete finishes a partial checksum, which fragments cannot have.

@@ -63,3 +63,47 @@ func TestNoAnswerForTheAddresses(t *testing.T) {
 		})
 	}
 }
+
+// TestNoAnswerForMappedSources is the same for sources outside all prefixes, whose
+// maps lead to addresses that no packet may have.
+func TestNoAnswerForMappedSources(t *testing.T) {
+	for _, c := range []struct {
+		ipv4, source string
+		want         translate.Reason
+	}{
+		{"0.0.0.0/1", "0.0.0.5", translate.IllegalSource},
+		{"0.0.0.0/1", "10.0.0.5", translate.Translated},
+		{"0.0.0.0/8", "0.0.0.5", translate.IllegalSource},
+		{"127.0.0.5/32", "127.0.0.5", translate.IllegalSource},
+		{"126.0.0.0/7", "127.255.255.255", translate.IllegalSource},
+		{"169.0.0.0/8", "169.254.7.7", translate.LinkLocal},
+		{"169.0.0.0/8", "169.253.255.255", translate.Translated},
+		{"169.254.7.7/32", "169.254.7.7", translate.Translated}, // meant so
+		{"128.0.0.0/1", "224.0.0.1", translate.IllegalSource},
+		{"223.0.0.0/8", "223.255.255.255", translate.Translated},
+		{"224.0.0.0/4", "239.0.0.1", translate.IllegalSource},
+		{"240.0.0.0/4", "240.0.0.1", translate.IllegalSource},
+		{"255.255.255.255/32", "255.255.255.255", translate.IllegalSource},
+	} {
+		t.Run(c.ipv4+"/"+c.source, func(t *testing.T) {
+			ipv4, source := netip.MustParsePrefix(c.ipv4), netip.MustParseAddr(c.source)
+			host := netip.MustParseAddr("2001:db8:e::").As16()
+			copy(host[12:], source.AsSlice())
+			ipv6 := netip.PrefixFrom(netip.AddrFrom16(host), 96+ipv4.Bits()).Masked()
+			x := newComparison(t, packettest.Config(), translate.TableConfig{
+				Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:b::/96")},
+				Maps:     []translate.Map{{IPv4: ipv4, IPv6: ipv6}},
+			})
+			res := x.becomes(t, packettest.IP(packettest.Header{
+				Src: netip.AddrFrom16(host), Dst: netip.MustParseAddr("2001:db8:b::c633:6404"), TTL: 1,
+			}, packettest.UDP(1, 2, packettest.Bytes(8, 0))))
+			want := translate.Result{Verdict: translate.Drop, Reason: c.want}
+			if c.want == translate.Translated {
+				want = translate.Result{Verdict: translate.Reply, Reason: translate.HopLimit}
+			}
+			if res != want {
+				t.Errorf("%v, want %v", res, want)
+			}
+		})
+	}
+}

@@ -28,6 +28,8 @@ type Table struct {
 	listed4 [1 << 16 / 64]uint64
 	inside  bool
 
+	odd bool // a map leads to IPv4 addresses of which packets are dropped silently
+
 	dyn   Dynamic // of the pool that is bound to no prefix; may be nil
 	pools []Pool
 }

@@ -69,15 +69,12 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return w.error4to6(p, &h, src, dst)
 	}
 	if !known {
-		t := tuple4{src: src, dst: dst, proto: h.proto}
-		if w.s.mapper != nil { // tables do not look at ports
-			t.srcPort, t.dstPort = h.portsOf(data)
-		}
-		var a addresses
-		if no := w.resolve4(&t, &a, &h.ports); no.why != ok {
+		src6, dst6, no := w.resolve4(&h, data, src, dst)
+		if no.why != ok {
 			return w.unmapped4(p, &h, no)
 		}
-		w.keep(f, &a, a.to6())
+		a := addresses{src6, dst6, src, dst}
+		w.keep(f, a, a.to6())
 	}
 
 	cut, mtu := w.size4(&h)
@@ -169,13 +166,14 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 	if h.frag {
 		grow += lenFrag
 	}
-	if h.df {
-		if h.hdrLen+h.wireLen()+grow > w.s.mtu6 {
-			return false, w.s.mtu6 - grow
-		}
-		return false, 0
+	n := h.wireLen() + grow
+	if !h.df {
+		return len4+n > w.s.cut6, 0
 	}
-	return len4+grow+h.wireLen() > w.s.cut6, 0
+	if h.hdrLen+n > w.s.mtu6 {
+		mtu = w.s.mtu6 - grow
+	}
+	return false, mtu
 }
 
 // write6 replaces the IP header of p by an IPv6 header, with a Fragment Header if frag
@@ -183,7 +181,9 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 // road: nothing is refused any more.
 func (w *Worker) write6(p *Packet, h *header, data []byte, a *addresses, frag bool) {
 	at := p.Off + h.hdrLen // where the data begins; it stays there
-	h.label = w.flowLabel(a, h, data)
+	if w.s.cfg.FlowLabels {
+		h.label = w.flowLabel(a, h, data)
+	}
 	h.ttl--
 	next, hdrLen := h.proto, len6
 	if frag {

@@ -65,19 +65,15 @@ func (w *Worker) v6to4(p *Packet) Result {
 		return w.error6to4(p, &h, src, dst)
 	}
 	if !known {
-		t := tuple6{src: src, dst: dst, proto: h.proto}
-		if w.s.mapper != nil { // tables do not look at ports
-			t.srcPort, t.dstPort = h.portsOf(data)
-		}
-		var a addresses
-		back, no := w.resolve6(&t, &a, &h.ports)
+		src4, dst4, back, no := w.resolve6(&h, data, src, dst)
 		if no.why != ok {
 			return w.unmapped6(p, &h, no)
 		}
+		a := addresses{src, dst, src4, dst4}
 		if back != nil {
-			return w.hairpin(p, &h, data, &t, &a, back)
+			return w.hairpin(p, &h, data, &a, back)
 		}
-		w.keep(f, &a, a.to4())
+		w.keep(f, a, a.to4())
 	}
 
 	cut, mtu := w.size6(&h)

@@ -35,8 +35,12 @@ func Sum(b []byte) (s uint64) {
 		s += carry
 		s = s>>32 + s&0xffffffff
 	}
-	for ; len(b) >= 4; b = b[4:] {
+	for ; len(b) >= 8; b = b[8:] {
+		s += Sum8(b)
+	}
+	if len(b) >= 4 {
 		s += uint64(binary.BigEndian.Uint32(b))
+		b = b[4:]
 	}
 	if len(b) >= 2 {
 		s += uint64(binary.BigEndian.Uint16(b))
