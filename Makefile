@@ -51,7 +51,7 @@ FUZZTIME ?= 1m
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
-# Known vulnerabilities that our code reaches; skipped aloud without a way to the
+# Known vulnerabilities that our code reaches; skipped, with a message, without a way to the
 # database.
 vuln:
 	@scripts/vuln $(GOVULNCHECK)

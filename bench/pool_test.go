@@ -30,7 +30,7 @@ func BenchmarkPool(b *testing.B) {
 }
 
 // lookups are questions to a pool, in the order in which they are asked: one
-// behind the other in memory, so that asking costs as little as can be.
+// after the other in memory, so that asking costs as little as can be.
 type lookups struct {
 	pool  *pool.Pool
 	v6    [orderLen][16]byte

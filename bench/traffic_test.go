@@ -16,7 +16,7 @@ type traffic struct {
 	offload translate.Offload
 	restore int // bytes at the front of pkt that translation may change
 
-	// flows holds, one behind the other, the bytes of pkt from at on that make
+	// flows holds, one after the other, the bytes of pkt from at on that make
 	// a flow; empty for a single flow.
 	flows     []byte
 	at, width int
@@ -24,7 +24,7 @@ type traffic struct {
 
 // headers is what translation changes of a packet that is forwarded and no ICMP
 // error: an IPv6 header and 24 bytes that hold the transport checksum, also
-// behind a Fragment Header.
+// after a Fragment Header.
 const headers = 64
 
 // batch is the number of packets per call, as a busy daemon has them.

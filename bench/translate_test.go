@@ -44,7 +44,7 @@ func directions(f func(name string, h packettest.Header)) {
 
 // shapes lists the packets of a direction: those that are forwarded whole, large
 // ones that the kernel has not cut yet, fragments, ICMP errors, and what is
-// refused in silence or answered with an ICMP error.
+// dropped silently or answered with an ICMP error.
 func shapes(h packettest.Header) (all []shape) {
 	add := func(proto, kind string, pkt []byte, o translate.Offload, restore int, want translate.Verdict) {
 		size := fmt.Sprint(len(pkt))

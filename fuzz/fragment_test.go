@@ -10,7 +10,7 @@ import (
 )
 
 // transport makes an upper-layer packet with a checksum over all of it, but for
-// ESP, and n bytes behind its header.
+// ESP, and n bytes after its header.
 func transport(kind uint8, n int) packettest.Payload {
 	data := packettest.Bytes(n, kind)
 	switch kind % 6 {
@@ -148,7 +148,7 @@ func FuzzTrain(f *testing.F) {
 }
 
 // pieces makes n buffers that are as small as they may be for packets of size
-// bytes, each with something behind that nobody may touch.
+// bytes, each followed by bytes that must not be touched.
 func pieces(n, size int) (more []translate.Packet, guards [][]byte) {
 	const guard = 16
 	for range n {
@@ -175,7 +175,7 @@ func (x *rig) cut(t *testing.T, p *translate.Packet, n int) (out [][]byte) {
 		}
 		for i := range more {
 			if !bytes.Equal(guards[i], bytes.Repeat([]byte{0xa5}, len(guards[i]))) {
-				t.Fatal("byte written behind a buffer")
+				t.Fatal("byte written after a buffer")
 			}
 			if i >= k && more[i].Len != 0 {
 				t.Error("a buffer that does not count holds something")

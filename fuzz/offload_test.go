@@ -98,7 +98,7 @@ func checkOffload(t *testing.T, p *translate.Packet) {
 	u, ok := open(p.Bytes())
 	offset := map[uint8]uint16{6: 16, 17: 6}[u.proto]
 	if !ok || o.Flags != translate.OffloadNeedsCsum || int(o.CsumStart) != u.hdr || offset == 0 || o.CsumOffset != offset || len(u.data) < int(offset)+2 {
-		t.Errorf("%v: %+v for protocol %d behind %d bytes", p.Result.Verdict, o, u.proto, u.hdr)
+		t.Errorf("%v: %+v for protocol %d after %d bytes", p.Result.Verdict, o, u.proto, u.hdr)
 		return
 	}
 	family := uint8(translate.GSOTCPv6)

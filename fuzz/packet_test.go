@@ -144,7 +144,7 @@ func FuzzICMPError(f *testing.F) {
 	add(0, true, 3, 3, 0, packettest.ICMP(3, 3, 0, data), nil)                                  // an error about an error
 	add(0, false, 2, 0, 1400, packettest.TCP(1, 2, data), nil)                                  // Packet Too Big
 	add(0, false, 2, 0, 1280, packettest.Fragment(7, 0, true, packettest.UDP(1, 2, data)), nil) // about a fragment
-	add(0, false, 4, 0, 40, packettest.UDP(1, 2, data), nil)                                    // pointer behind the header
+	add(0, false, 4, 0, 40, packettest.UDP(1, 2, data), nil)                                    // pointer after the header
 	add(6, false, 3, 0, 0, packettest.UDP(1, 2, data), packettest.MPLS())                       // node address joins an extension
 	add(7, false, 1, 4, 0, packettest.HopByHop(8, packettest.UDP(1, 2, data)), nil)             // a quoted chain
 	f.Fuzz(func(t *testing.T, rig uint8, is4 bool, typ, code uint8, word uint32, src, dst, qsrc, qdst, fix uint8, quote, ext []byte) {

@@ -286,7 +286,7 @@ func (l *poolRun) host() netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// addr is an address of the pool, or just behind it.
+// addr is an address of the pool, or just after it.
 func (l *poolRun) addr() netip.Addr {
 	b := l.c.Prefixes[l.n(len(l.c.Prefixes))].Addr().As4()
 	b[3] += l.byte() & 0x3f
@@ -612,7 +612,7 @@ func checkSave(t *testing.T, p *pool.Pool, c pool.Config) {
 		if now := start.Unix()-l.time < int64(c.LeaseTime/time.Second); held && !now {
 			held, last = false, start.Unix()
 		} else if now != held {
-			t.Fatalf("a held lease behind a dormant one:\n%s", text)
+			t.Fatalf("a held lease after a dormant one:\n%s", text)
 		}
 		if l.time > last {
 			t.Fatalf("not in the order of use:\n%s", text)

@@ -16,7 +16,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// An upper is what a plain reader finds behind the IP headers of a packet.
+// An upper is what a plain reader finds after the IP headers of a packet.
 type upper struct {
 	src, dst netip.Addr
 	ttl      uint8
@@ -24,7 +24,7 @@ type upper struct {
 	off8     int
 	more     bool
 	fh       bool   // IPv6: there is a Fragment Header
-	hdr      int    // bytes in front of data
+	hdr      int    // bytes before data
 	data     []byte // up to the end that the IP header names
 }
 
@@ -179,7 +179,7 @@ func parse(pkt []byte) error {
 func (x *rig) keeps(t *testing.T, pkt []byte, out [][]byte, res translate.Result) {
 	t.Helper()
 	in, opened := open(pkt)
-	if res.Reason == translate.NotJudged {
+	if res.Reason == translate.NotChecked {
 		t.Error("not judged")
 	}
 	if (res.Verdict == translate.Drop) != (len(out) == 0) || res.Verdict != translate.Split && len(out) > 1 {
@@ -363,7 +363,7 @@ func (x *rig) finish(t *testing.T, p *translate.Packet) (out [][]byte) {
 	return out
 }
 
-// inBatch sends pkt through the translator in a batch, behind another one like it,
+// inBatch sends pkt through the translator in a batch, after another one like it,
 // and cuts it if need be.
 func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()
@@ -463,7 +463,7 @@ const (
 )
 
 // mend makes b a packet of one family, with what the bits of what say put right.
-// The checksum of the IPv4 header always is: wrong ones have nothing behind them
+// The checksum of the IPv4 header always is: wrong ones have nothing after them
 // to find. b is changed in place.
 func mend(b []byte, is4 bool, what uint8) []byte {
 	if len(b) == 0 {

@@ -11,7 +11,7 @@ import (
 )
 
 // isPrefix6052 says by the words of RFC 6052 §2.2 whether addresses can be
-// embedded in p: one of six lengths, bits 64 to 71 zero, nothing behind the
+// embedded in p: one of six lengths, bits 64 to 71 zero, nothing after the
 // length, and for hosts that can be.
 func isPrefix6052(p netip.Prefix) bool {
 	if !p.IsValid() || !p.Addr().Is6() || p.Addr().Zone() != "" || p.Addr().Is4In6() {
@@ -64,7 +64,7 @@ func FuzzRFC6052(f *testing.F) {
 	f.Add("2001:db8:0:0:100::/96", "0.0.0.0", "2001:db8:0:0:100::1", byte(6)) // u byte not zero
 	f.Add("::/96", "1.2.3.4", "::1.2.3.4", byte(7))                           // IPv4-compatible: not unicast
 	f.Add("fe80::/64", "1.2.3.4", "fe80::1", byte(8))                         // link-local
-	f.Add("2001:db8::1/64", "1.2.3.4", "2001:db9::", byte(9))                 // bits behind the length; outside
+	f.Add("2001:db8::1/64", "1.2.3.4", "2001:db9::", byte(9))                 // bits after the length; outside
 	f.Add("::ffff:0:0/96", "::ffff:1.2.3.4", "::ffff:1.2.3.4", byte(10))      // IPv4-mapped
 	f.Add("2001:db8::%eth0/64", "01.2.3.4", "2001:db8::%1", byte(11))         // zones
 	f.Fuzz(func(t *testing.T, prefix, v4, v6 string, junk byte) {
@@ -119,12 +119,12 @@ func FuzzRFC6052(f *testing.F) {
 	})
 }
 
-// suffix is 0xff if byte i of an address lies behind the IPv4 address that p
+// suffix is 0xff if byte i of an address lies after the IPv4 address that p
 // embeds, 0 if not.
 func suffix(p netip.Prefix, i int) byte {
 	end := p.Bits()/8 + 4
 	if p.Bits() < 96 {
-		end++ // the u byte, in the middle or in front
+		end++ // the u byte, in the middle or before it
 	}
 	if i >= end {
 		return 0xff

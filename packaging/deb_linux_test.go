@@ -26,7 +26,7 @@ var chrootScript string
 // which has a tayga to take the place of. The recipes run on the newer one.
 const suite = "bookworm"
 
-// need skips the test, aloud, where it can't be run. Asked for by make deb-check,
+// need skips the test, with a message, where it can't be run. Asked for by make deb-check,
 // it fails instead.
 func need(t *testing.T) {
 	t.Helper()

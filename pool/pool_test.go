@@ -254,7 +254,7 @@ func TestClients(t *testing.T) {
 	require.Equal(t, "denied", assign(p, "2001:db8:2::1"))
 }
 
-// TestReserveHostBits: bits behind the length of a reservation say nothing.
+// TestReserveHostBits: bits after the length of a reservation say nothing.
 // Fuzzing found that 10.0.0.5/30 reserved .5 to .8, and at the end of a pool
 // there was a panic.
 func TestReserveHostBits(t *testing.T) {

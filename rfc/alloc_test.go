@@ -328,7 +328,7 @@ func TestAllocations(t *testing.T) {
 		reached[res.Reason] = true
 	}
 	for r := range translate.NumReasons {
-		if why := translate.Reason(r); why != translate.NotJudged && !reached[why] {
+		if why := translate.Reason(r); why != translate.NotChecked && !reached[why] {
 			t.Errorf("no packet reaches %v", why)
 		}
 	}

@@ -273,7 +273,7 @@ func TestBadInputBytes(t *testing.T) {
 	}
 }
 
-// Nothing but noise behind a first byte that is none.
+// Nothing but noise after a first byte that is none.
 func TestBadInputNoise(t *testing.T) {
 	xs := hostileXlats(t)
 	for i := range 20_000 {

@@ -137,7 +137,7 @@ var choices = map[string]func(t *testing.T){
 		}
 		x.forward(pt.IP(between("2001:db8:6::6", wkp("192.88.99.1")), ping))
 	},
-	"non-global-aloud": func(t *testing.T) {
+	"non-global-rejected": func(t *testing.T) {
 		x := withPrefix(t, "64:ff9b::/96", nil)
 		x.err6(pt.IP(between("2001:db8:6::6", wkp("10.0.0.1")), ping), 1, 1)
 		x.prohibited(pt.IP(between("10.0.0.1", "192.0.2.6"), ping), translate.NonGlobal)
@@ -254,7 +254,7 @@ var choices = map[string]func(t *testing.T){
 		x.drop(pt.Edit(error4(3, 3, 0, pt.IP(sent4, ping)), func(b []byte) { b[23] ^= 1 }), translate.ICMPChecksum)
 		x.drop(pt.Edit(error6(1, 4, 0, pt.IP(sent6, ping)), func(b []byte) { b[43] ^= 1 }), translate.ICMPChecksum)
 	},
-	"pointers-behind-the-header": func(t *testing.T) {
+	"pointers-after-the-header": func(t *testing.T) {
 		x := newXlat(t, nil)
 		for _, at := range []uint32{40, 41, 48, 255, 256 + 6, 1 << 31} {
 			x.drop(error6(4, 0, at, pt.IP(sent6, pt.HopByHop(8, ping))), translate.ICMPPointer)

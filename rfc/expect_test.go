@@ -27,7 +27,7 @@ func goldens(t *testing.T, ids ...string) {
 	}
 }
 
-// drop expects in to be dropped in silence, for the given reason.
+// drop expects in to be dropped silently, for the given reason.
 func (x *xlat) drop(in []byte, why translate.Reason) {
 	x.t.Helper()
 	if got := x.none(in); got != why {

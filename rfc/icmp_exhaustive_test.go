@@ -168,7 +168,7 @@ func TestICMPTypesAndCodes6to4(t *testing.T) {
 				out = pt.ExtendedError(want.typ, want.code, want.second, quote4, pt.MPLS())
 			case typ == 2: // an MTU of 16<<24 + 1400: the next hops decide
 				out = pt.ICMP(want.typ, want.code, 1480, quote4)
-			case typ == 4 && code == 0: // a pointer far behind the header
+			case typ == 4 && code == 0: // a pointer far after the header
 				want = icmpOutcome{}
 			}
 			compareICMP(t, x, name+" with extension", pt.IP(pt.From6(), ext), want, pt.IP(as4, out))
@@ -176,7 +176,7 @@ func TestICMPTypesAndCodes6to4(t *testing.T) {
 	}
 }
 
-// extended is a quote with an extension behind it, without header.
+// extended is a quote with an extension after it, without header.
 func extended(quote []byte) []byte {
 	body := make([]byte, 128)
 	copy(body, quote)

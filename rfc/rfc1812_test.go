@@ -165,7 +165,7 @@ func TestRFC1812Never(t *testing.T) {
 		bad := bytes.Clone(good)
 		bad[11] ^= 1
 		x.none(bad)
-		// What is dropped in silence is so whatever else is wrong with it.
+		// What is dropped silently is so whatever else is wrong with it.
 		ttl1 := func(src, dst string, p pt.Payload) []byte {
 			return pt.IP(with(between(src, dst), func(h *pt.Header) { h.TTL = 1 }), p)
 		}

@@ -258,7 +258,7 @@ func carried(t *testing.T, ext []byte) {
 }
 
 // lengthAndStructureTogether sends errors of all types and many sizes. With a
-// length there is a whole structure behind the quote; without one the error is
+// length there is a whole structure after the quote; without one the error is
 // the same as if there had never been a structure.
 func lengthAndStructureTogether(t *testing.T) {
 	x := newXlat(t, nil)

@@ -97,7 +97,7 @@ func TestRFC6052Prefix(t *testing.T) {
 		if w := tab.Warnings(); len(w) != 0 {
 			t.Errorf("warnings %q", w)
 		}
-		// Not treated as the well-known prefix: the address stands behind byte 4.
+		// Not treated as the well-known prefix: the address comes after byte 4.
 		b := withPrefix(t, "64:ff9b::/32", nil).forward(pt.IP(pt.From4(), ping))
 		wantEnds(t, b, "64:ff9b:c633:6404:: > 2001:db8:6::6")
 	})
@@ -191,7 +191,7 @@ func TestRFC6052Layout(t *testing.T) {
 		x := withPrefix(t, "2001:db8:122:344::/64", nil)
 		wantBytes(t, "with a suffix", x.extracted(addr("2001:db8:122:344:c0:2:2100:beef")), []byte{192, 0, 2, 33})
 		wantBytes(t, "the answer", x.composed(addr("192.0.2.33")), addr("2001:db8:122:344:c0:2:2100:0").AsSlice())
-		for _, w := range sixWays { // every bit behind the address, and byte 8, set
+		for _, w := range sixWays { // every bit after the address, and byte 8, set
 			a := addr(w.addr).As16()
 			for i := range a {
 				if i > w.at[3] || i == 8 && w.at[3] != 15 {

@@ -18,7 +18,7 @@ func TestRFC6946(t *testing.T) {
 			wantBytes(t, "flags and offset", b[6:8], []byte{0, 0}) // no DF, however large
 		}
 
-		// Before, between and behind real fragments of the same identification.
+		// Before, between and after real fragments of the same identification.
 		first := pt.IP(pt.From6(), pt.Fragment(0x00012345, 0, true, pt.Part(udp(100), 0, 56)))
 		last := pt.IP(pt.From6(), pt.Fragment(0x00012345, 7, false, pt.Part(udp(100), 56, 108)))
 		want := x.forward(atomic(ping))

@@ -380,8 +380,8 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 			options(7, 1, 0x83, 3, 3),       // length 1
 			options(7, 5, 0, 0),             // one byte beyond the header
 			options(7, 255, 0, 0),           // far beyond
-			options(7, 0, 0x83, 7, 4, 0, 0), // a source route behind what cannot be read
-			options(0, 0x83, 7, 4, 0, 0, 0), // a source route behind the end
+			options(7, 0, 0x83, 7, 4, 0, 0), // a source route after what cannot be read
+			options(0, 0x83, 7, 4, 0, 0, 0), // a source route after the end
 			options(0x83, 2, 1, 1),          // a source route without a pointer
 			options(1, 1, 0x83, 7),          // a source route beyond the header
 			options(1, 1, 1, 0x83),          // a source route without a length
@@ -410,8 +410,8 @@ func TestRFC7915_4_1_Options(t *testing.T) {
 		wantBytes(t, "quote", msg[8:], in)
 		for _, h := range []pt.Header{
 			options(0x89, 7, 4, 10, 0, 0, 1, 0),                     // strict
-			options(1, 1, 0x83, 7, 4, 10, 0, 0, 1, 0),               // behind two bytes of nothing
-			options(7, 3, 4, 0x89, 7, 7, 10, 0, 0, 1),               // behind another option
+			options(1, 1, 0x83, 7, 4, 10, 0, 0, 1, 0),               // after two bytes of nothing
+			options(7, 3, 4, 0x89, 7, 7, 10, 0, 0, 1),               // after another option
 			options(0x83, 11, 8, 10, 0, 0, 1, 10, 0, 0, 2, 0),       // one hop done, one to go
 			options(0x83, 7, 8, 1, 1, 1, 1, 0x89, 7, 4, 1, 1, 1, 1), // the second one is unexpired
 			options(0x83, 3, 3),                                     // the pointer points at itself

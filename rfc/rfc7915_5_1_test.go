@@ -312,7 +312,7 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 				wantPacket(t, out, pt.IP(as4, p))
 			}
 		}
-		// Nothing behind the first header that is no extension is looked at: a
+		// Nothing after the first header that is no extension is looked at: a
 		// Destination Options header in AH stays where it is.
 		_, inner := pt.DestOpts(8, udp(4))(pt.M6, pt.H4in6)
 		ah := append(hexBytes(t, "3c 04 0000 00000001 00000001 000000000000000000000000"), inner...)
@@ -354,11 +354,11 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 			return be32(msg, 4)
 		}
 		is(t, "pointer", pointer(pt.Routing(1, udp(4))), 43)
-		is(t, "pointer behind 8 bytes", pointer(pt.HopByHop(8, pt.Routing(1, udp(4)))), 51)
-		is(t, "pointer behind 64 bytes", pointer(pt.HopByHop(8, pt.DestOpts(56, pt.Routing(1, udp(4))))), 107)
+		is(t, "pointer after 8 bytes", pointer(pt.HopByHop(8, pt.Routing(1, udp(4)))), 51)
+		is(t, "pointer after 64 bytes", pointer(pt.HopByHop(8, pt.DestOpts(56, pt.Routing(1, udp(4))))), 107)
 		is(t, "pointer to the second of two", pointer(pt.Routing(0, pt.Routing(7, udp(4)))), 67)
 		is(t, "pointer to the first of two", pointer(pt.Routing(7, pt.Routing(7, udp(4)))), 43)
-		is(t, "pointer in front of a Fragment Header", pointer(pt.Routing(1, pt.Fragment(7, 0, true, udp(8)))), 43)
+		is(t, "pointer before a Fragment Header", pointer(pt.Routing(1, pt.Fragment(7, 0, true, udp(8)))), 43)
 		is(t, "pointer in an Echo Request", pointer(pt.Routing(1, pt.EchoRequest(1, 2, nil))), 43)
 		for left := 1; left < 256; left++ {
 			is(t, "pointer", pointer(pt.Routing(uint8(left), udp(4))), 43)

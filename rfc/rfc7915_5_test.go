@@ -25,7 +25,7 @@ func TestRFC7915_5(t *testing.T) {
 	})
 
 	// What was wrong stays wrong: nobody may take a damaged packet for a good
-	// one because we have mended its checksum.
+	// one because we have corrected its checksum.
 	row(t, "7915-5-02", func(t *testing.T) {
 		x := newXlat(t, nil)
 		damaged := func(pkt []byte, at int, by uint16) []byte {

@@ -201,7 +201,7 @@ func TestSilentOrAnswered(t *testing.T) {
 	}
 	for r := range translate.NumReasons {
 		switch why := translate.Reason(r); why {
-		case translate.NotJudged, translate.Translated, translate.Hairpinned, translate.EchoReply: // no refusals
+		case translate.NotChecked, translate.Translated, translate.Hairpinned, translate.EchoReply: // no refusals
 		default:
 			if !seen[why.String()] {
 				t.Errorf("%v has no line in the table", why)

@@ -96,7 +96,7 @@ func (x *xlat) pieces(in []byte) [][]byte {
 	return out
 }
 
-// none expects in to be dropped in silence and returns the reason.
+// none expects in to be dropped silently and returns the reason.
 func (x *xlat) none(in []byte) translate.Reason {
 	x.t.Helper()
 	out, res := x.send(in)

@@ -101,7 +101,7 @@ func (m portMapper) quoted6(t tuple6) (tuple4, bool) {
 func (portMapper) emit(time.Duration, *Packet) emission { return nothing }
 func (portMapper) due() time.Duration                   { return Never }
 
-// SetPortMapper puts a portMapper in front of the tables of tr.
+// SetPortMapper puts a portMapper before the tables of tr.
 func SetPortMapper(tr *Translator) {
 	s := *tr.state.Load()
 	s.mapper = portMapper{s.tab.first}
@@ -123,7 +123,7 @@ type held struct {
 	result  Result
 }
 
-// SetHolder puts a Holder in front of the tables of tr.
+// SetHolder puts a Holder before the tables of tr.
 func SetHolder(tr *Translator) *Holder {
 	s := *tr.state.Load()
 	h := &Holder{portMapper: portMapper{s.tab.first}}

@@ -8,7 +8,7 @@ import (
 
 // ICMP extensions, RFC 4884. In the types that can carry one, a byte of the
 // second word names the length of the quote: byte 5 in ICMPv4 in units of 4
-// bytes, byte 4 in ICMPv6 in units of 8. Behind the quote, padded to at least
+// bytes, byte 4 in ICMPv6 in units of 8. After the quote, padded to at least
 // 128 bytes, lies the extension structure; we carry it as it is.
 
 const minPaddedQuote = 128 // RFC 4884 §4
@@ -35,7 +35,7 @@ type message struct {
 	length  int
 }
 
-// fit lays out an ICMP error around the quoted data at buf[at:], in front of
+// fit lays out an ICMP error around the quoted data at buf[at:], before
 // which a quoted header of inner bytes and an outer header of outer bytes are
 // to stand. The packet is kept to limit bytes: a quote without extension is
 // cut; with one it is cut to no less than 128 bytes, and if that is not enough

@@ -9,7 +9,7 @@ import (
 )
 
 // TestHairpinOfPrivateHost: hosts with a global and with a private IPv4 address,
-// behind the well-known prefix. What is refused in silence was answered: a UDP
+// inside the well-known prefix. What is dropped silently was answered: a UDP
 // packet without checksum from the private host; and an error from the private
 // host passed with another source, where RFC 6052 §3.1 wants it dropped. None of
 // the setups that packets are generated for had such hosts.

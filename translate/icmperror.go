@@ -6,7 +6,7 @@ import (
 )
 
 // icmpError is an ICMP error taken apart: the packet that it quotes, and the
-// extension behind. Slices alias the message.
+// extension after it. Slices alias the message.
 type icmpError struct {
 	msg   []byte // all of the message
 	q     header // what the quoted IP header says
@@ -21,7 +21,7 @@ type icmpError struct {
 	rest      uint32
 }
 
-// data returns the quoted bytes behind the quoted IP header.
+// data returns the quoted bytes after the quoted IP header.
 func (e *icmpError) data() []byte { return e.quote[e.q.hdrLen:] }
 
 // open4 takes an ICMPv4 error apart. It refuses what cannot be translated:

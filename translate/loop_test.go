@@ -52,7 +52,7 @@ func TestLoops(t *testing.T) {
 		{"4to6", between(host, unmapped, udp), translate.Reply, answer},
 		{"4to6-echo", between(host, unmapped, ping), translate.Reply, answer},
 		{"4to6-from-lease", between("45.67.89.65", unmapped, udp), translate.Reply, answer},
-		{"4to6-from-map", between("45.67.89.6", unmapped, udp), translate.Forward, forward}, // as in front of a CLAT
+		{"4to6-from-map", between("45.67.89.6", unmapped, udp), translate.Forward, forward}, // as the host of a CLAT
 		{"4to6-to-map", between(host, "45.67.89.6", udp), translate.Forward, forward},
 		{"4to6-to-subnet", between(host, "45.67.89.17", udp), translate.Forward, forward},
 		{"4to6-to-lease", between(host, "45.67.89.65", udp), translate.Forward, forward},

@@ -9,7 +9,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// mapped returns a worker with a portMapper in front of the tables of packettest.
+// mapped returns a worker with a portMapper before the tables of packettest.
 func mapped(t *testing.T, edit func(*translate.Config)) *translate.Worker {
 	t.Helper()
 	tab, err := translate.NewTable(pt.TableConfig())

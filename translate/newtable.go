@@ -14,7 +14,7 @@ import (
 // suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken, by
 // a pool too (RFC 7757 §5), one around IPv6 addresses that no host can have, a
 // prefix or pool that is given twice, or a Pool or a rule of a prefix that is not there or
-// has one already. Bits behind a prefix are ignored in maps and pools. IPv4 addresses
+// has one already. Bits after a prefix are ignored in maps and pools. IPv4 addresses
 // that no packet may have can be mapped and leased: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools)}

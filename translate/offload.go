@@ -119,7 +119,7 @@ func (h *header) segments() int {
 	return max(1, (h.dataLen-int(h.l4Len)+int(h.gso)-1)/int(h.gso))
 }
 
-// offload describes the packet that h becomes behind an IP header of hdrLen
+// offload describes the packet that h becomes after an IP header of hdrLen
 // bytes. tcp is the GSO type of the new family.
 func (h *header) offload(o *Offload, hdrLen int, tcp uint8) Offload {
 	if !h.partial {

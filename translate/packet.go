@@ -19,7 +19,7 @@ const (
 
 // A Packet is one IP packet in a buffer that the caller owns: Buf[Off:Off+Len],
 // from the first byte of the IP header. Around it lie at least Headroom bytes
-// in front and Tailroom bytes behind. Translate moves the window inside Buf;
+// before it and Tailroom bytes after it. Translate moves the window inside Buf;
 // it neither keeps nor replaces Buf.
 type Packet struct {
 	Buf      []byte
@@ -50,7 +50,7 @@ func NewPackets(n, size int) []Packet {
 	return ps
 }
 
-// Set makes p the plain packet b, which is copied to Buf behind Headroom. It reports
+// Set makes p the plain packet b, which is copied to Buf after Headroom. It reports
 // false and changes nothing if Buf is too small for b with the room around it.
 func (p *Packet) Set(b []byte) bool {
 	if len(b) > len(p.Buf)-Headroom-Tailroom {

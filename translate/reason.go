@@ -4,7 +4,7 @@ package translate
 type Reason uint8
 
 const (
-	NotJudged  Reason = iota // the packet has not been looked at
+	NotChecked Reason = iota // the packet has not been looked at
 	Translated               // forwarded to the other family
 	Hairpinned               // translated twice, back into IPv6: RFC 7757 §4.2
 
@@ -21,7 +21,7 @@ const (
 	BadFragment        // fragment that cannot be part of a packet: RFC 8200 §4.5
 	TinyFragment       // first fragment without its transport header: RFC 1858, RFC 3128
 	FragmentedICMP     // fragment of an ICMP message: RFC 7915 §1.2
-	FragmentChain      // extension header behind a Fragment Header: RFC 7915 §5.1.1
+	FragmentChain      // extension header after a Fragment Header: RFC 7915 §5.1.1
 	BadExtensionHeader // extension header chain cut short: RFC 8200 §4
 	NoProtocol         // protocol with no counterpart in the other family
 	ShortTransport     // transport header cut short, or its length is wrong
@@ -57,11 +57,11 @@ const (
 )
 
 // ok is what checks return that find nothing wrong.
-const ok = NotJudged
+const ok = NotChecked
 
 // reasonNames are short, stable names for counters and logs.
 var reasonNames = [NumReasons]string{
-	NotJudged:          "not-judged",
+	NotChecked:         "not-checked",
 	Translated:         "translated",
 	Hairpinned:         "hairpinned",
 	BadHeader:          "bad-header",

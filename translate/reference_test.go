@@ -95,7 +95,7 @@ func TestReferenceOnMutatedGoldens(t *testing.T) {
 						b[i] = v
 						try(b, fmt.Sprintf("byte set to %#x:", v), i)
 						packettest.FixHeader(b)
-						try(b, fmt.Sprintf("byte set to %#x, header checksum mended:", v), i)
+						try(b, fmt.Sprintf("byte set to %#x, header checksum corrected:", v), i)
 					}
 				}
 			}

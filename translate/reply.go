@@ -21,7 +21,7 @@ const (
 func word(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
 
 // refuse4 answers an IPv4 packet with an ICMPv4 error, or drops it where no
-// error may be sent: RFC 1812 §4.3.2.7. The error is put in front of the packet,
+// error may be sent: RFC 1812 §4.3.2.7. The error is put before the packet,
 // which is quoted as it came. rest is the second word of the ICMP header.
 func (w *Worker) refuse4(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()

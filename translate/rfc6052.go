@@ -30,7 +30,7 @@ func newPrefix6052(p netip.Prefix) (prefix6052, error) {
 		return prefix6052{}, fmt.Errorf("translate: prefix %s: length %d not allowed by RFC 6052 (32, 40, 48, 56, 64 or 96)", p, p.Bits())
 	}
 	if p != p.Masked() {
-		return prefix6052{}, fmt.Errorf("translate: prefix %s: bits set behind the prefix length", p)
+		return prefix6052{}, fmt.Errorf("translate: prefix %s: has host bits set", p)
 	}
 	a := p.Addr().As16()
 	if a[8] != 0 {
@@ -71,7 +71,7 @@ func (p *prefix6052) embed(a addr4) addr6 {
 	case 64:
 		v6.lo |= v << 24
 	default: // the address straddles bits 64 to 71
-		below := uint(p.bits) - 32 // bits of v that lie behind the gap
+		below := uint(p.bits) - 32 // bits of v that lie after the gap
 		v6.hi |= v >> below
 		v6.lo |= v << (64 - below) >> 8
 	}

@@ -72,7 +72,7 @@ func (w *Worker) segment(p *Packet, more []Packet) int {
 		}
 		filled += used
 
-		// Move the headers behind the segment that is gone.
+		// Move the headers after the segment that is gone.
 		binary.BigEndian.PutUint16(field, checksum.Fold(partial+checksum.Minus(uint64(n))))
 		if proto == protoTCP {
 			binary.BigEndian.PutUint32(data[4:], binary.BigEndian.Uint32(data[4:])+uint32(n))

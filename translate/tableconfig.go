@@ -3,9 +3,9 @@ package translate
 import "net/netip"
 
 // A Map is an explicit address mapping, RFC 7757 §3.1: addresses of IPv4 stand
-// for addresses of IPv6 and back. The bits behind the IPv4 prefix go to those
-// right behind the IPv6 prefix; there must be room for them. Bits that are set
-// behind a prefix length are ignored.
+// for addresses of IPv6 and back. The bits after the IPv4 prefix go to those
+// directly after the IPv6 prefix; there must be room for them. Bits that are set
+// after a prefix length are ignored.
 type Map struct {
 	IPv4, IPv6 netip.Prefix
 }
@@ -47,7 +47,7 @@ type PrefixRule struct {
 	// runs out. It is answered like a packet to any destination without a mapping
 	// (NoDestination); an ICMP error is dropped. The same holds for an IPv6 packet
 	// from inside Prefix to another address that only a prefix maps. A source with a
-	// Map may be a host in front of a CLAT, whose packets do not come back.
+	// Map may be the host of a CLAT, whose packets do not come back.
 	CheckLoops bool
 }
 

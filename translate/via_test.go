@@ -107,7 +107,7 @@ func TestVia(t *testing.T) {
 		{"bound-error-from-server", between("192.0.2.33", "203.0.113.129", about("203.0.113.129", "192.0.2.33")),
 			"2001:db8:b::c000:221 > 2001:db8:77::1", "2001:db8:77::1 > 2001:db8:b::c000:221"},
 
-		// The host, and a router in front of it, about packets of the server.
+		// The host, and a router on the path to it, about packets of the server.
 		{"other-error-6to4", between("2001:db8:77::1", "2001:db8:a::192.0.2.33", about6("2001:db8:a::192.0.2.33", "2001:db8:77::1")),
 			"203.0.113.65 > 192.0.2.33", "192.0.2.33 > 203.0.113.65"},
 		{"bound-error-6to4", between("2001:db8:77::1", "2001:db8:b::192.0.2.33", about6("2001:db8:b::192.0.2.33", "2001:db8:77::1")),

@@ -93,7 +93,7 @@ func removeLink(index int) error {
 	return err
 }
 
-// talk sends the request b, which has room for its header in front, and returns
+// talk sends the request b, which has room for its header before it, and returns
 // what follows the header of the answer: nil for an acknowledgement. The kernel
 // answers before sendto returns.
 func talk(s int, typ, flags uint16, b []byte) ([]byte, error) {

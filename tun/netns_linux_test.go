@@ -78,7 +78,7 @@ var (
 	peer = netip.MustParseAddr("10.9.0.2")
 )
 
-// setUp gives the device the address of ours, with peer behind it, and sets it up.
+// setUp gives the device the address of ours, with peer on its other side, and sets it up.
 func setUp(t *testing.T, d *Device) {
 	t.Helper()
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)

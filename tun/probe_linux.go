@@ -213,7 +213,7 @@ func (x *prober) in(sizes ...int) error {
 }
 
 // out is send, again if the kernel may have found the queue full. What arrives
-// behind a packet that was lost for want of room is a queue full of others, at least.
+// after a packet that was lost for want of room is a queue full of others, at least.
 func (x *prober) out(sizes ...int) error {
 	for range probeTries {
 		x.makeRoom()

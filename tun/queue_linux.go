@@ -180,7 +180,7 @@ func (q *Queue) fatal(op string, err error) error {
 // many the kernel took. A packet that it refuses (the link is down, there is no
 // memory, the packet is malformed) is counted in Refused and left behind; the
 // others go on. An error means that the queue is finished: ErrClosed or ErrGone.
-// Write changes up to ten bytes in front of each window, and headers.
+// Write changes up to ten bytes before each window, and headers.
 //
 // Where the device has USO, UDP datagrams that are alike and follow each other go
 // as one super-packet. It leaves the kernel as the datagrams that were given, except
@@ -234,7 +234,7 @@ func (q *Queue) write(ps []translate.Packet) error {
 	case p.Off >= virtioLen:
 		head = p.Buf[p.Off-virtioLen : p.Off+p.Len]
 		encodeVirtio(head, &p.Offload)
-	default: // no room in front of the packet
+	default: // no room before the packet
 		var hdr [virtioLen]byte
 		encodeVirtio(hdr[:], &p.Offload)
 		head = append(hdr[:], head...)

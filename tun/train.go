@@ -76,7 +76,7 @@ func soleDatagram(b []byte) int {
 	return 0
 }
 
-// udpIn returns ip if the UDP header behind an IP header of that length can be
+// udpIn returns ip if the UDP header after an IP header of that length can be
 // used.
 func udpIn(b []byte, ip int) int {
 	if udp := b[ip:]; word(udp[4:]) != len(udp) || word(udp[udpChecksum:]) == 0 {
@@ -85,7 +85,7 @@ func udpIn(b []byte, ip int) int {
 	return ip
 }
 
-// follows reports whether the kernel's cutting gives the n-th datagram behind head
+// follows reports whether the kernel's cutting gives the n-th datagram after head
 // the headers that b has, but for checksums and an identification that has no meaning.
 func follows(head, b []byte, ip, n int) bool {
 	if len(b) > len(head) || !bytes.Equal(head[ip:ip+4], b[ip:ip+4]) { // ports
@@ -117,7 +117,7 @@ func sound(p *translate.Packet, ip int) bool {
 }
 
 // couple makes the headers of the first packet of ps those of all: what is left to
-// do is to send the payload of the others behind it.
+// do is to send the payload of the others after it.
 func couple(ps []translate.Packet) {
 	head := &ps[0]
 	b := head.Bytes()
@@ -151,7 +151,7 @@ func couple(ps []translate.Packet) {
 
 func word(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
 
-// pseudoSum is the sum of the pseudo-header of n bytes of UDP behind an IP header
+// pseudoSum is the sum of the pseudo-header of n bytes of UDP after an IP header
 // of length ip.
 func pseudoSum(b []byte, ip, n int) uint64 {
 	addrs := b[12:20]

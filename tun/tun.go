@@ -149,7 +149,7 @@ type Link struct {
 }
 
 // Headroom is the offset at which Read puts packets: room for translation, and
-// for the virtio-net header in front of the packet that translation leaves.
+// for the virtio-net header before the packet that translation leaves.
 const Headroom = translate.Headroom + virtioLen
 
 // maxPacket is the size of the largest packet that a device hands over.

@@ -601,7 +601,7 @@ func TestRefused(t *testing.T) {
 }
 
 // TestReadErrors plays the kernel with descriptors of other kinds. An error of one
-// packet ended the whole queue, or was not even counted behind another packet.
+// packet ended the whole queue, or was not even counted after another packet.
 func TestReadErrors(t *testing.T) {
 	queue := func(fd int, err error) *Queue {
 		require.NoError(t, err)
@@ -632,7 +632,7 @@ func TestReadErrors(t *testing.T) {
 		require.Equal(t, uint64(1), q.Refused())
 		require.Zero(t, q.failed)
 	})
-	t.Run("behind-a-packet", func(t *testing.T) {
+	t.Run("after-a-packet", func(t *testing.T) {
 		q := queue(unix.Eventfd(3, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK|unix.EFD_SEMAPHORE))
 		ps := NewPackets(2)
 		ps[1].Buf = ps[1].Buf[:Headroom+4+translate.Tailroom] // an eventfd has eight bytes to give

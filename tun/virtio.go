@@ -11,7 +11,7 @@ import (
 // the host.
 const virtioLen = 10
 
-// decodeVirtio reads the header in front of a packet. Offsets that a caller could
+// decodeVirtio reads the header before a packet. Offsets that a caller could
 // trip over are translate's to judge; the kernel's word for the rest is passed on.
 func decodeVirtio(b []byte) translate.Offload {
 	v := (*[virtioLen]byte)(b)
@@ -25,7 +25,7 @@ func decodeVirtio(b []byte) translate.Offload {
 	}
 }
 
-// encodeVirtio writes the header in front of a packet.
+// encodeVirtio writes the header before a packet.
 func encodeVirtio(b []byte, o *translate.Offload) {
 	v := (*[virtioLen]byte)(b)
 	v[0], v[1] = o.Flags, o.GSOType

@@ -29,7 +29,7 @@ func TestVirtioLayout(t *testing.T) {
 
 	b := bytes.Repeat([]byte{0xa5}, virtioLen+2)
 	encodeVirtio(b, &o)
-	require.Equal(t, append(want, 0xa5, 0xa5), b, "and nothing behind it")
+	require.Equal(t, append(want, 0xa5, 0xa5), b, "and nothing after it")
 	require.Equal(t, o, decodeVirtio(b))
 }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// A linkType says what lies in front of an IP packet: LINKTYPE_ numbers of
+// A linkType says what lies before an IP packet: LINKTYPE_ numbers of
 // tcpdump.org.
 type linkType uint16
 

@@ -14,7 +14,7 @@ const (
 )
 
 // A pcapReader reads the format of draft-ietf-opsawg-pcap: a header of 24 bytes,
-// then a header of 16 in front of each packet.
+// then a header of 16 before each packet.
 type pcapReader struct {
 	r     *bufio.Reader
 	order binary.ByteOrder
@@ -32,7 +32,7 @@ func newPcapReader(r *bufio.Reader, order binary.ByteOrder, unit time.Duration) 
 		return nil, fmt.Errorf("pcap version %d not known", major)
 	}
 	// Above the link type are 6 bits about a frame check sequence, which lies
-	// behind the packet and so does not matter here.
+	// after the packet and so does not matter here.
 	link := linkType(order.Uint32(h[20:]))
 	return &pcapReader{r: r, order: order, unit: unit, link: link}, link.check()
 }

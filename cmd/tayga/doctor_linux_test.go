@@ -20,7 +20,7 @@ import (
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
-// clinicConf is the configuration of the classic gateway: a private pool behind
+// clinicConf is the configuration of the classic gateway: a private pool with
 // the well-known prefix.
 const clinicConf = `tun-device nat64
 ipv4-addr 192.168.255.1
@@ -219,7 +219,7 @@ func TestDoctorFromNothing(t *testing.T) {
 }
 
 // Set-ups that are broken in one way each: the doctor finds it, and what it says
-// mends it.
+// fixes it.
 func TestDoctor(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -367,7 +367,7 @@ func (c *clinic) pings() bool {
 }
 
 // A host with a CLAT has other needs: the doctor makes one from nothing, too,
-// and mends what is broken.
+// and fixes what is broken.
 func TestDoctorCLAT(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -164,7 +164,7 @@ func TestLockIsNoHardLink(t *testing.T) {
 }
 
 // A link on the way to the pid file is as good as one in its place.
-func TestPidFileBehindALink(t *testing.T) {
+func TestPidFileThroughALink(t *testing.T) {
 	b := newBench(t, gatewayConf)
 	b.openDir()
 	require.NoError(t, os.Mkdir(b.dir+"/root", 0o755))

@@ -64,7 +64,7 @@ func newLogger(w logWriter) *logger {
 
 // printf logs a line. It waits a while if the sink does not keep up, then drops
 // the line: the daemon's work goes before its words. After that no other line is
-// waited for until the sink has taken one: SIGTERM would wait as well, behind the
+// waited for until the sink has taken one: SIGTERM would wait as well, after the
 // hundred lines that a reload may have to say.
 func (l *logger) printf(pri priority, format string, args ...any) {
 	line := logLine{pri: pri, text: fmt.Sprintf(format, args...)}

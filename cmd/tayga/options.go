@@ -42,7 +42,7 @@ type options struct {
 
 // An option is one name of the command line. TAYGA reads its own with GNU
 // getopt_long, and so does this table: short options in bundles, arguments
-// attached or behind, long options by any beginning that fits one of them only.
+// attached or after, long options by any beginning that fits one of them only.
 type option struct {
 	long  string
 	short byte // 0: none
@@ -232,7 +232,7 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
       --status[=WHAT]  show how the running daemon is, and end: summary (the
                        default), leases or maps
       --doctor         say what is missing on this machine, with the command
-                       that mends it, and end
+                       that fixes it, and end
       --json           with --status or --doctor: print JSON
 
   -d, --debug          stay in the foreground and log to standard output

@@ -63,7 +63,7 @@ func TestParseOptions(t *testing.T) {
 		{"--journal|--stdout", with(func(o *options) { o.sink = toStdout }), ""},
 		{"--stdout|--journal", with(func(o *options) { o.sink = toJournal }), ""},
 
-		// Words without a dash are ignored, and options behind them still count.
+		// Words without a dash are ignored, and options after them still count.
 		{"--config|F|--nodetach|", with(func(o *options) { o.configFile, o.foreground = "F", true }), ""},
 		{"|-d|word|-|-cF", with(func(o *options) { debug(o); o.configFile = "F" }), ""},
 		{"--|-d", with(none), ""},

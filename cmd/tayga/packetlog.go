@@ -103,7 +103,7 @@ func (l *packetLog) batch(ps []translate.Packet) {
 }
 
 func (l *packetLog) packet(p *translate.Packet, e *event) {
-	b := briefOf(p)
+	b := summaryOf(p)
 	if b.v6 && b.dst.IsMulticast() && e.kinds == taygaconf.LogDrop {
 		return // the kernel's own chatter: router solicitations, listener reports
 	}
@@ -134,16 +134,16 @@ func (l *packetLog) lease(e pool.Event) {
 	}
 }
 
-// A brief is what a line says about a packet.
-type brief struct {
+// A summary is what a line says about a packet.
+type summary struct {
 	v6       bool
 	src, dst netip.Addr
 	length   int   // without the IPv6 header
-	proto    uint8 // behind extension headers; 0 if unknown
+	proto    uint8 // after extension headers; 0 if unknown
 }
 
 // line forms the line as TAYGA does.
-func (b *brief) line(name, why string) string {
+func (b *summary) line(name, why string) string {
 	s := make([]byte, 0, 160)
 	s = append(s, name...)
 	s = append(s, ": [v"...)
@@ -171,10 +171,10 @@ const (
 	icmpLen = 8
 )
 
-// briefOf tells who sent what to whom, from what is left of the packet after
+// summaryOf tells who sent what to whom, from what is left of the packet after
 // its verdict: itself if it was dropped, or the answer to it, which quotes it
 // or has its addresses swapped.
-func briefOf(p *translate.Packet) brief {
+func summaryOf(p *translate.Packet) summary {
 	b := p.Bytes()
 	answer := p.Result.Verdict == translate.Reply
 	if answer && p.Result.Reason != translate.EchoReply {
@@ -184,25 +184,25 @@ func briefOf(p *translate.Packet) brief {
 		}
 		b = b[min(skip, len(b)):]
 	}
-	brief := parseBrief(b)
+	x := parseSummary(b)
 	if answer && p.Result.Reason == translate.EchoReply {
-		brief.src, brief.dst = brief.dst, brief.src
+		x.src, x.dst = x.dst, x.src
 	}
-	return brief
+	return x
 }
 
-// parseBrief reads an IP header, or as much as there is of it.
-func parseBrief(b []byte) brief {
+// parseSummary reads an IP header, or as much as there is of it.
+func parseSummary(b []byte) summary {
 	switch {
 	case len(b) >= header4 && b[0]>>4 == 4:
-		return brief{
+		return summary{
 			src:    netip.AddrFrom4([4]byte(b[12:16])),
 			dst:    netip.AddrFrom4([4]byte(b[16:20])),
 			length: int(binary.BigEndian.Uint16(b[2:])),
 			proto:  b[9],
 		}
 	case len(b) >= header6 && b[0]>>4 == 6:
-		return brief{
+		return summary{
 			v6:     true,
 			src:    netip.AddrFrom16([16]byte(b[8:24])),
 			dst:    netip.AddrFrom16([16]byte(b[24:40])),
@@ -215,11 +215,11 @@ func parseBrief(b []byte) brief {
 	if v6 {
 		none = netip.IPv6Unspecified()
 	}
-	return brief{v6: v6, src: none, dst: none, length: len(b)}
+	return summary{v6: v6, src: none, dst: none, length: len(b)}
 }
 
 // transport6 walks the extension headers in b, of which the first is of type
-// next, to the protocol behind them. It returns 0 if it does not get there.
+// next, to the protocol after them. It returns 0 if it does not get there.
 func transport6(next uint8, b []byte) uint8 {
 	for range 8 {
 		n := 8
@@ -259,7 +259,7 @@ var events = [translate.NumReasons]event{
 	translate.BadFragment:        {taygaconf.LogDrop, "impossible fragment"},
 	translate.TinyFragment:       {taygaconf.LogDrop, "first fragment without transport header"},
 	translate.FragmentedICMP:     {taygaconf.LogDrop, "fragmented ICMP message"},
-	translate.FragmentChain:      {taygaconf.LogDrop, "extension header behind a fragment header"},
+	translate.FragmentChain:      {taygaconf.LogDrop, "extension header after a fragment header"},
 	translate.BadExtensionHeader: {taygaconf.LogDrop, "extension header cut short"},
 	translate.NoProtocol:         {taygaconf.LogDrop, "protocol cannot be translated"},
 	translate.ShortTransport:     {taygaconf.LogDrop, "transport header cut short"},

@@ -12,11 +12,11 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// IP headers, and the first bytes behind them.
+// IP headers, and the first bytes after them.
 var (
 	// UDP, 192.0.2.1 to 198.51.100.7, 28 bytes.
 	udp4 = []byte{0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7, 0, 1, 0, 2, 0, 8, 0, 0}
-	// TCP behind a Hop-by-Hop Options and a Fragment Header, 2001:db8::1 to
+	// TCP after a Hop-by-Hop Options and a Fragment Header, 2001:db8::1 to
 	// 2001:db8::2, payload length 24.
 	tcp6 = []byte{
 		0x60, 0, 0, 0, 0, 24, 0, 64,
@@ -37,7 +37,7 @@ func judged(v translate.Verdict, r translate.Reason, parts ...[]byte) translate.
 }
 
 func TestPacketLines(t *testing.T) {
-	error4 := make([]byte, 28) // an IPv4 and an ICMP header in front of the quote
+	error4 := make([]byte, 28) // an IPv4 and an ICMP header before the quote
 	error4[0] = 0x45
 	error6 := make([]byte, 48)
 	error6[0] = 0x60
@@ -102,7 +102,7 @@ func TestPacketLines(t *testing.T) {
 func TestEveryReasonHasAnEvent(t *testing.T) {
 	for r := range translate.Reason(translate.NumReasons) {
 		switch r {
-		case translate.NotJudged, translate.Translated, translate.Hairpinned:
+		case translate.NotChecked, translate.Translated, translate.Hairpinned:
 			assert.Zero(t, events[r].kinds, r)
 		default:
 			assert.NotZero(t, events[r].kinds, r)

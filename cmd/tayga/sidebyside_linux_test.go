@@ -83,7 +83,7 @@ func (p *port) send(t *testing.T, b []byte) {
 }
 
 // ask returns what comes of a packet. A ping to the program's own address goes
-// behind it, and its answer ends what there is to wait for.
+// after it, and its answer ends what there is to wait for.
 func (p *port) ask(t *testing.T, b []byte) (out [][]byte) {
 	t.Helper()
 	p.send(t, b)
@@ -93,7 +93,7 @@ func (p *port) ask(t *testing.T, b []byte) (out [][]byte) {
 	buf := make([]byte, 70000)
 	for {
 		n, from, err := unix.Recvfrom(p.fd, buf, 0)
-		require.NoError(t, err, "no answer to the ping behind it")
+		require.NoError(t, err, "no answer to the ping after it")
 		if from.(*unix.SockaddrLinklayer).Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}

@@ -49,7 +49,7 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	About    string   `json:"about"`             // what was looked at: a word that does not change
 	Text     string   `json:"text"`              // what is wrong
-	Command  string   `json:"command,omitempty"` // mends it when run by sh as root; empty if nothing so simple does
+	Command  string   `json:"command,omitempty"` // fixes it when run by sh as root; empty if nothing so simple does
 }
 
 // String returns the finding as a line.

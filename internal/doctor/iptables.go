@@ -40,7 +40,7 @@ func parseIPTables(text string, six bool) (chains []Chain) {
 // linux/netfilter_ipv4.h.
 var iptablesPriority = map[string]int{"raw": -300, "mangle": -150, "nat": -100, "security": 50}
 
-// iptablesRule reads a rule from the words behind -A CHAIN.
+// iptablesRule reads a rule from the words after -A CHAIN.
 func iptablesRule(words []string, six bool) (r rule) {
 	source, target := source4, target4
 	if six {

@@ -49,7 +49,7 @@ type Link struct {
 	// Ownerless: a TUN device that any local user may attach to.
 	Ownerless bool
 	Loopback  bool
-	Physical  bool // a driver and hardware stand behind it
+	Physical  bool // a driver and hardware belong to it
 	GRO       bool // puts segments together on arrival
 	LRO       bool // the same, by hardware, and not so that they can be forwarded
 	// Advertised: an address or a default route of IPv6 came by router

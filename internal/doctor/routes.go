@@ -47,7 +47,7 @@ func (e *examination) checkRoutesOut() {
 		case unsure:
 			e.add(Note, "route", "", "packets of %s for prefix %s are led to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
 		case r.Link == "":
-			e.add(Error, "route", "", "there is no route to prefix %s, behind which the other translator is", p)
+			e.add(Error, "route", "", "there is no route to prefix %s, the prefix of the other translator", p)
 		default:
 			e.add(Error, "route", words(append([]string{"ip", "route", "del", r.Dst.String(), "dev", tun}, r.table()...)...),
 				"what goes to prefix %s leads back to %s, and the other translator is elsewhere", p, tun)

@@ -229,8 +229,8 @@ log drop drop drop drop drop drop drop drop drop drop
 			`tayga.conf:3: prefix: length 95 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96`,
 			`tayga.conf:4: unknown directive "frobnicate"`,
 			`tayga.conf:5: workers: "many" is not a number from 0 to 64`,
-			`tayga.conf:6: map: one word is missing behind it`,
-			`tayga.conf:7: more than 10 words: put the rest on a line of its own, or behind a #`,
+			`tayga.conf:6: map: one word is missing after it`,
+			`tayga.conf:7: more than 10 words: put the rest on a line of its own, or after a #`,
 		}},
 		{"offload", minimal + "offload fast\n", []string{
 			`tayga.conf:4: offload: "fast" is neither auto nor no, nor one of checksum, tso and uso`,
@@ -266,14 +266,14 @@ log drop drop drop drop drop drop drop drop drop drop
 			`tayga.conf:5: dynamic-pool: 10.1.0.0/16 overlaps dynamic-pool 10.0.0.0/8 on line 4`,
 		}},
 		{"pool-via-nothing", minimal + "dynamic-pool 10.0.0.0/24 via\ndynamic-pool 10.0.1.0/24 via 2001:db8:64::\ndynamic-pool 10.0.2.0/24 via 10.0.0.0/8\ndynamic-pool 10.0.3.0/24 by 64:ff9b::/96\ndynamic-pool 10.0.4.0/24 via 2001:db8:64::/96 x\n", []string{
-			`tayga.conf:4: dynamic-pool: a prefix is missing behind via`,
+			`tayga.conf:4: dynamic-pool: a prefix is missing after via`,
 			`tayga.conf:5: dynamic-pool: via: length missing: write 2001:db8:64::/LENGTH`,
 			`tayga.conf:6: dynamic-pool: via: "10.0.0.0" is not an IPv6 address such as 2001:db8::1`,
-			`tayga.conf:7: dynamic-pool: "by" is one word too many: write via and a prefix, or put remarks behind a #`,
-			`tayga.conf:8: dynamic-pool: "x" is one word too many: put remarks behind a #`,
+			`tayga.conf:7: dynamic-pool: "by" is one word too many: write via and a prefix, or put comments after a #`,
+			`tayga.conf:8: dynamic-pool: "x" is one word too many: put comments after a #`,
 		}},
 		{"pool-via-host-bits", minimal + "dynamic-pool 10.0.0.0/24 via 2001:db8:64::1/96\n", []string{
-			`tayga.conf:4: dynamic-pool: via: 2001:db8:64::1/96 has bits set behind its length: did you mean 2001:db8:64::/96?`,
+			`tayga.conf:4: dynamic-pool: via: 2001:db8:64::1/96 has host bits set: did you mean 2001:db8:64::/96?`,
 		}},
 		{"pool-via-unknown", minimal + "dynamic-pool 10.0.0.0/24 via 2001:db8:bad::/96\n", []string{
 			`tayga.conf:4: dynamic-pool: via 2001:db8:bad::/96: there is no such prefix: add a line such as "prefix 2001:db8:bad::/96"`,
@@ -484,7 +484,7 @@ func TestProblemsAreBounded(t *testing.T) {
 
 	_, problems = read(strings.Repeat("strict-frag-hdr on\n", 1000) + minimal + "oops\n")
 	if !problems.Failed() {
-		t.Error("the error behind the warnings was lost")
+		t.Error("the error after the warnings was lost")
 	}
 }
 
@@ -539,7 +539,7 @@ func TestReadMaps(t *testing.T) {
 			"10.9.0.7/32 2001:db8:9::7/128", "10.0.2.9/32 2001:db8:2::9/128"}, nil},
 		{"bad-lines-skipped", "map 10.1.0.1 2001:db8:1::1\nmap 10.1.0.2\nprefix 2001:db8::/96\nmap 10.1.0.300 2001:db8:1::3\nmap 10.1.0.4 2001:db8:1::4", []string{
 			"10.1.0.1/32 2001:db8:1::1/128", "10.1.0.4/32 2001:db8:1::4/128"}, []string{
-			"maps:2: map: write an IPv4 and an IPv6 address or prefix behind it, and nothing else",
+			"maps:2: map: write an IPv4 and an IPv6 address or prefix after it, and nothing else",
 			`maps:3: map: "prefix" is not map, the only directive of a map-file`,
 			`maps:4: map: "10.1.0.300" is not an IPv4 address such as 192.0.2.1`}},
 		{"taken", "map 10.0.0.1 2001:db8:1::1\nmap 10.1.0.1 2001:db8::1\nmap 192.168.255.1 2001:db8:1::2\nmap 10.1.0.1 2001:db8::ff\nmap 10.9.0.0/24 2001:db8:9::/120\nmap 10.1.0.1 2001:db8:1:ffff::7", nil, []string{
@@ -556,7 +556,7 @@ func TestReadMaps(t *testing.T) {
 		{"prefix-in-disguise", "map 0.0.0.0/0 2001:db8:64::/96", nil, []string{
 			"maps:1: map: 0.0.0.0/0 2001:db8:64::/96 is a prefix: write prefix 2001:db8:64::/96 in tayga.conf"}},
 		{"host-bits", "map 10.1.0.5/24 2001:db8:10::/120", []string{"10.1.0.0/24 2001:db8:10::/120"}, []string{
-			"maps:1: map: warning: bits behind the length ignored: taken for 10.1.0.0/24 2001:db8:10::/120"}},
+			"maps:1: map: warning: host bits ignored: used as 10.1.0.0/24 2001:db8:10::/120"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -103,7 +103,7 @@ func (r *reader) read() {
 		case n < d.min:
 			r.errorf(r.line, r.name, "%s", usage(d.min, "word is missing", "words are missing", n))
 		case n > d.max:
-			r.errorf(r.line, r.name, "%s is one word too many: put remarks behind a #", show(words[d.max+1]))
+			r.errorf(r.line, r.name, "%s is one word too many: put comments after a #", show(words[d.max+1]))
 		default:
 			if err := d.set(r, words[1:]); err != nil {
 				r.errorf(r.line, r.name, "%v", err)
@@ -114,9 +114,9 @@ func (r *reader) read() {
 
 func usage(want int, one, many string, have int) string {
 	if want-have == 1 {
-		return "one " + one + " behind it"
+		return "one " + one + " after it"
 	}
-	return many + " behind it"
+	return many + " after it"
 }
 
 // warn reports something strange on this line.
@@ -224,7 +224,7 @@ func (r *reader) addPrefix(p netip.Prefix) error {
 		return fmt.Errorf("length %d not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96", p.Bits())
 	}
 	if p != p.Masked() {
-		return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 	}
 	if _, err := checkUnicast(p.Addr()); err != nil {
 		return err
@@ -291,7 +291,7 @@ func (r *reader) dynamicPool(words []string) error {
 	case p.Bits() == 32:
 		return fmt.Errorf("length 32 leaves no address to give out: use 31 or less")
 	case p != p.Masked():
-		return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 	}
 	warning, err := checkNetwork4(p)
 	if err != nil {
@@ -325,16 +325,16 @@ const largestPool = 4
 func poolPref64(words []string) (netip.Prefix, error) {
 	switch {
 	case !strings.EqualFold(words[0], "via"):
-		return netip.Prefix{}, fmt.Errorf("%s is one word too many: write via and a prefix, or put remarks behind a #", show(words[0]))
+		return netip.Prefix{}, fmt.Errorf("%s is one word too many: write via and a prefix, or put comments after a #", show(words[0]))
 	case len(words) == 1:
-		return netip.Prefix{}, errors.New("a prefix is missing behind via")
+		return netip.Prefix{}, errors.New("a prefix is missing after via")
 	}
 	p, err := prefix(words[1], addr6, needed)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("via: %w", err)
 	}
 	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("via: %s has bits set behind its length: did you mean %s?", p, p.Masked())
+		return netip.Prefix{}, fmt.Errorf("via: %s has host bits set: did you mean %s?", p, p.Masked())
 	}
 	return p, nil
 }
@@ -424,7 +424,7 @@ func (r *reader) tunRoute(words []string) error {
 	}
 	if p != p.Masked() {
 		if p.Addr().Is4() {
-			return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+			return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 		}
 		r.warn("%s taken for %s", p, p.Masked())
 	}
@@ -577,7 +577,7 @@ func (r *reader) poolClients(words []string) error {
 			return err
 		}
 		if p != p.Masked() {
-			return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+			return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 		}
 		r.c.PoolClients = append(r.c.PoolClients, p)
 	}

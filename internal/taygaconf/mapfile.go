@@ -10,7 +10,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// parseMap reads the two words of a map: RFC 7757 §3.1. Bits behind a length
+// parseMap reads the two words of a map: RFC 7757 §3.1. Bits after a length
 // are cleared with a warning; in TAYGA such a map is there and never matches.
 func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 	if m.IPv4, err = prefix(words[0], addr4, whole); err != nil {
@@ -21,11 +21,11 @@ func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 	}
 	have, room := 32-m.IPv4.Bits(), 128-m.IPv6.Bits()
 	if have > room {
-		return m, nil, fmt.Errorf("%d bits behind %s do not fit the %d bits behind %s: make the IPv6 length /%d or less (RFC 7757 §3.2)",
+		return m, nil, fmt.Errorf("%d bits after %s do not fit the %d bits after %s: make the IPv6 length /%d or less (RFC 7757 §3.2)",
 			have, m.IPv4, room, m.IPv6, 128-have)
 	}
 	if m.IPv4 != m.IPv4.Masked() || m.IPv6 != m.IPv6.Masked() {
-		warnings = append(warnings, fmt.Sprintf("bits behind the length ignored: taken for %s %s", m.IPv4.Masked(), m.IPv6.Masked()))
+		warnings = append(warnings, fmt.Sprintf("host bits ignored: used as %s %s", m.IPv4.Masked(), m.IPv6.Masked()))
 	}
 	m.IPv4, m.IPv6 = m.IPv4.Masked(), m.IPv6.Masked()
 	if m.IPv4.Bits() > 0 || m.IPv6.Bits() != 96 { // see addMap for the exception
@@ -130,7 +130,7 @@ func mapLine(words []string) (translate.Map, []string, error) {
 		return translate.Map{}, nil, fmt.Errorf("%s is not map, the only directive of a map-file", show(words[0]))
 	}
 	if len(words) != 3 {
-		return translate.Map{}, nil, fmt.Errorf("write an IPv4 and an IPv6 address or prefix behind it, and nothing else")
+		return translate.Map{}, nil, fmt.Errorf("write an IPv4 and an IPv6 address or prefix after it, and nothing else")
 	}
 	m, warnings, err := parseMap(words[1:])
 	if err == nil && m.IPv4.Bits() == 0 && m.IPv6.Bits() == 96 {

@@ -14,7 +14,7 @@ import (
 // TestRefusedWords: what directives say to words that they do not take.
 func TestRefusedWords(t *testing.T) {
 	for added, want := range map[string]string{
-		"map":                             "map: words are missing behind it",
+		"map":                             "map: words are missing after it",
 		"dynamic-pool x/24":               `dynamic-pool: "x" is not an IPv4 address such as 192.0.2.1`,
 		"dynamic-pool 10.0.0.0":           "dynamic-pool: length missing: write 10.0.0.0/LENGTH",
 		"dynamic-pool 169.254.0.0/16":     "dynamic-pool: warning: 169.254.0.0 is a link-local address, which routers do not forward",
@@ -24,13 +24,13 @@ func TestRefusedWords(t *testing.T) {
 		"tun-up yes\ntun-route x":         `tun-route: "x" is not an IPv4 address such as 192.0.2.1`,
 		"tun-up yes\ntun-route 10.1/8":    `tun-route: "10.1" is not an IPv4 address such as 192.0.2.1`,
 		"tun-up yes\ntun-route ::1/64":    "tun-route: warning: ::1/64 taken for ::/64",
-		"tun-up yes\ntun-route 1.1.1.1/8": "tun-route: 1.1.1.1/8 has bits set behind its length: did you mean 1.0.0.0/8?",
+		"tun-up yes\ntun-route 1.1.1.1/8": "tun-route: 1.1.1.1/8 has host bits set: did you mean 1.0.0.0/8?",
 		"icmp-rate 0":                     `icmp-rate: rate: "0" is not a number from 1 to 1000000, nor off or unlimited`,
 		"icmp-rate 100 0":                 `icmp-rate: burst: "0" is not a number from 1 to 1000000`,
 		"icmp-rate off 5":                 `icmp-rate: "5" is one word too many: off has no burst`,
 		"icmp-rate unlimited 5":           `icmp-rate: "5" is one word too many: unlimited has no burst`,
-		"icmp-rate 1 2 3":                 `icmp-rate: "3" is one word too many: put remarks behind a #`,
-		"icmp-rate":                       "icmp-rate: one word is missing behind it",
+		"icmp-rate 1 2 3":                 `icmp-rate: "3" is one word too many: put comments after a #`,
+		"icmp-rate":                       "icmp-rate: one word is missing after it",
 		"icmp-mtu-rate none":              `icmp-mtu-rate: rate: "none" is not a number from 1 to 1000000, nor off or unlimited`,
 		"icmp-mtu-rate off":               "icmp-mtu-rate: warning: without these errors hosts do not learn that their packets are too large, and connections stall",
 		"icmp-pool x":                     `icmp-pool: "x" is not an IPv4 address such as 192.0.2.1`,
@@ -38,7 +38,7 @@ func TestRefusedWords(t *testing.T) {
 		"icmp-pool 169.254.1.1":           "icmp-pool: 169.254.1.1 is a link-local address, which routers do not forward",
 		"icmp-pool" + strings.Repeat(" 192.0.2.1", 9) + strings.Repeat("\nicmp-pool"+strings.Repeat(" 192.0.2.2", 8), 31): "icmp-pool: more than 256 addresses of one family",
 		"dynamic-pool 10.0.0.0/24\ndynamic-pool-clients 10.0.0.0/8":                                                       `dynamic-pool-clients: "10.0.0.0" is not an IPv6 address such as 2001:db8::1`,
-		"dynamic-pool 10.0.0.0/24\ndynamic-pool-clients 2001:db8::1/64":                                                   "dynamic-pool-clients: 2001:db8::1/64 has bits set behind its length: did you mean 2001:db8::/64?",
+		"dynamic-pool 10.0.0.0/24\ndynamic-pool-clients 2001:db8::1/64":                                                   "dynamic-pool-clients: 2001:db8::1/64 has host bits set: did you mean 2001:db8::/64?",
 	} {
 		_, problems := read(minimal + added + "\n")
 		if len(problems) != 1 || !strings.HasSuffix(problems[0].Error(), ": "+want) || problems.Failed() == strings.Contains(want, "warning") {

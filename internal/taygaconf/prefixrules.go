@@ -41,7 +41,7 @@ func (r *reader) prefixSwitch(switches *[]PrefixSwitch, on bool, words []string)
 				return err
 			}
 			if p != p.Masked() {
-				return fmt.Errorf("%s has bits set behind its length: did you mean %s?", p, p.Masked())
+				return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 			}
 		}
 		for i, s := range *switches {

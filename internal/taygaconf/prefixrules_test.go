@@ -87,7 +87,7 @@ func TestEmbeddedSourceProblems(t *testing.T) {
 		"embedded-source drop\nembedded-source forward\n":                                   "tayga.conf:7: embedded-source: given before without a prefix, on line 6: remove one of the two",
 		"embedded-source drop 2001:db8:64::/96\nembedded-source forward 2001:db8:64::/96\n": "tayga.conf:7: embedded-source: 2001:db8:64::/96 is named before, on line 6: remove one of the two",
 		"embedded-source drop 2001:db8:64::/96 2001:db8:64::/96\n":                          "tayga.conf:6: embedded-source: 2001:db8:64::/96 is named before, on line 6: remove one of the two",
-		"embedded-source drop 2001:db8:64::1/96\n":                                          "tayga.conf:6: embedded-source: 2001:db8:64::1/96 has bits set behind its length: did you mean 2001:db8:64::/96?",
+		"embedded-source drop 2001:db8:64::1/96\n":                                          "tayga.conf:6: embedded-source: 2001:db8:64::1/96 has host bits set: did you mean 2001:db8:64::/96?",
 		"embedded-source drop 2001:db8:64::\n":                                              "tayga.conf:6: embedded-source: length missing: write 2001:db8:64::/LENGTH",
 		"embedded-source drop 10.0.0.0/8\n":                                                 `tayga.conf:6: embedded-source: "10.0.0.0" is not an IPv6 address such as 2001:db8::1`,
 	} {
@@ -107,7 +107,7 @@ func TestEmbeddedSourceProblems(t *testing.T) {
 }
 
 // TestAdvice: embedded sources are worth a note wherever they pass without having
-// been asked for, but not in front of IPv4 hosts, for which they are the purpose.
+// been asked for, but not before IPv4 hosts, for which they are the purpose.
 func TestAdvice(t *testing.T) {
 	const note = `tayga.conf:4: prefix: note: an IPv6 host can send packets with any IPv4 source address, from an address inside `
 	for _, c := range []struct{ name, text, want string }{

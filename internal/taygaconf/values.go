@@ -90,7 +90,7 @@ func boolean(word string) (bool, error) {
 	return false, fmt.Errorf("%s is neither yes nor no", show(word))
 }
 
-// duration reads a time: seconds, or a number with s, m, h or d behind it.
+// duration reads a time: seconds, or a number with s, m, h or d after it.
 func duration(word string) (time.Duration, error) {
 	unit := time.Second
 	digits := word

@@ -79,7 +79,7 @@ func (s *source) next() []string {
 }
 
 // checkLong says what is to be said about a long line, with or without a line
-// feed behind it, and reports whether it can be used.
+// feed after it, and reports whether it can be used.
 func (s *source) checkLong(text string, lf bool) bool {
 	if len(text) > maxLine {
 		s.errorf(s.line, "", "line longer than %d characters", maxLine)
@@ -101,7 +101,7 @@ func (s *source) split(text string) []string {
 			return s.words[:n]
 		}
 		if n == maxWords {
-			s.errorf(s.line, "", "more than %d words: put the rest on a line of its own, or behind a #", maxWords)
+			s.errorf(s.line, "", "more than %d words: put the rest on a line of its own, or after a #", maxWords)
 			return nil
 		}
 		end := strings.IndexAny(text, blanks)
@@ -115,7 +115,7 @@ func (s *source) split(text string) []string {
 }
 
 // open opens a file for reading, or says why that is not possible in words
-// that make sense behind the file's name. A pipe will do.
+// that make sense after the file's name. A pipe will do.
 func open(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -94,7 +94,7 @@ func (x *trial) diskReadOnly() (string, error) {
 		func(d *disk) error { return d.readOnly(false) })
 }
 
-// unwritable spoils the disk and mends it, in one life of the binary and from
+// unwritable spoils the disk and fixes it, in one life of the binary and from
 // one to the next. What was saved before stays, and what was given out meanwhile
 // is saved as soon as it can be.
 func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (string, error) {
@@ -301,7 +301,7 @@ var damages = []damage{
 	{"zeros", func(good []byte) []byte { return make([]byte, len(good)) }, false},
 	{"tail-of-zeros", func(good []byte) []byte { return append(bytes.Clone(good), make([]byte, 4096)...) }, true},
 	{"binary", func(good []byte) []byte { return noise(len(good)) }, false},
-	{"binary-behind", func(good []byte) []byte { return append(append(bytes.Clone(good), '\n'), noise(4096)...) }, true},
+	{"binary-after", func(good []byte) []byte { return append(append(bytes.Clone(good), '\n'), noise(4096)...) }, true},
 	{"twice", func(good []byte) []byte { return append(bytes.Clone(good), good...) }, true},
 	{"another-system", func(good []byte) []byte { return bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")) }, true},
 	{"blanks", func(good []byte) []byte { return bytes.ReplaceAll(good, []byte("\t"), []byte("  ")) }, true},

@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{"extension-length-unit", "header.go",
 		`n := (int(b[at+1]) + 1) * 8`,
 		`n := (int(b[at+1]) + 1) * 4`},
-	{"extension-behind-fragment", "header.go",
+	{"extension-after-fragment", "header.go",
 		`case protoHopByHop, protoRouting, protoFragment, protoAH, protoDestOpts,`,
 		`case protoHopByHop, protoRouting, protoFragment, protoDestOpts,`},
 	{"hop-limit-unchecked-4to6", "v4to6.go",

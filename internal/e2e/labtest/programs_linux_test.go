@@ -87,7 +87,7 @@ func output(t *testing.T, h *netlab.Host, path string, args ...string) string {
 var traceLine = regexp.MustCompile(`(?m)^ *(\d+) +([0-9a-f.:]+) +(?:(<\S+>) +)?[0-9.]+ ms`)
 
 // readTraceroute returns the addresses that traceroute(8) printed, and the ICMP
-// extension objects that it printed behind them.
+// extension objects that it printed after them.
 func readTraceroute(t *testing.T, out string) (hops []netip.Addr, objects []string) {
 	t.Helper()
 	for i, m := range traceLine.FindAllStringSubmatch(out, -1) {

@@ -79,7 +79,7 @@ func (x *lab) fault4() func(*packet) error {
 		src, dst netip.Addr
 		ports    [4]byte
 	}
-	next := map[flow]uint32{} // sequence number behind the last segment with DF
+	next := map[flow]uint32{} // sequence number after the last segment with DF
 	return func(p *packet) error {
 		if !netip.MustParsePrefix(mapped).Contains(p.src) {
 			return nil // from the gateway's own kernel
@@ -88,7 +88,7 @@ func (x *lab) fault4() func(*packet) error {
 		if p.proto == protoTCP && x.mode.offload && !p.fragment {
 			f := flow{p.src, p.dst, [4]byte(p.data)}
 			s := asSegment(p)
-			if behind, ok := next[f]; ok && behind == s.seq && s.n > 0 && p.df {
+			if after, ok := next[f]; ok && after == s.seq && s.n > 0 && p.df {
 				want = true
 			}
 			delete(next, f)

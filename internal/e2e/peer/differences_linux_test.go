@@ -43,19 +43,19 @@ var (
 	sourceRoute     = difference{"source-route", "7915-4.1-22", "ignores source routes", "refuse unexpired ones"}
 	routingHeader   = difference{"routing-header", "7915-5.1-18", "ignores Segments Left", "refuse a Routing header that is not used up"}
 	quotedRouting   = difference{"quoted-routing-header", "7915-5.1-19", "ignores Segments Left in a quote", "drop the error"}
-	behindFragment  = difference{"extension-behind-fragment", "7915-5.1.1-01", "takes an extension header behind a Fragment Header for a protocol", "refuse the packet"}
+	afterFragment   = difference{"extension-after-fragment", "7915-5.1.1-01", "takes an extension header after a Fragment Header for a protocol", "refuse the packet"}
 	largeFragment   = difference{"fragment-with-df", "too-big-fragments", "cuts fragments that have DF set", "refuse them as too big"}
 	laterFragment   = difference{"later-fragment", "1812-4.3.2.7-03", "sends errors about later fragments", "about first ones only"}
 	tinyFragment    = difference{"tiny-fragment", "tiny-fragments", "passes TCP fragments that could overwrite a header", "refuse them"}
 	foreign4        = difference{"protocols-from-ipv4", "7915-4.1-14", "passes protocols that are something else in IPv6", "refuse them"}
 	foreign6        = difference{"protocols-from-ipv6", "7915-5.1-11", "passes ICMPv4 that comes from IPv6", "refuse it"}
-	suffixBits      = difference{"suffix-bits", "6052-2.2-12", "wants zeros behind an embedded IPv4 address", "do not look"}
+	suffixBits      = difference{"suffix-bits", "6052-2.2-12", "wants zeros after an embedded IPv4 address", "do not look"}
 	nonGlobal       = difference{"non-global", "6052-3.1-01", "lets shared and protocol assignment addresses through the well-known prefix", "refuse them"}
 	privateHop      = difference{"private-hop", "non-global-hops", "drops errors from private routers under the well-known prefix", "pass them on from the own address"}
 	reserved6       = difference{"reserved-ipv6", "7915-5.1-15", "takes all of ::/8 but the well-known prefix for invalid", "treat it like other addresses, but for ::, ::1 and ::ffff:0:0/96"}
 	localUse        = difference{"local-use-prefix", "8215-5-03", "takes 64:ff9b:1::/48 for invalid", "treat it like any other address"}
 	hairpin         = difference{"hairpin", "7757-4.2-01", "refuses packets to the IPv4 address of a mapped host", "hairpin them"}
-	illegalEmbedded = difference{"illegal-embedded", "7915-8-01", "answers packets to loopback and multicast addresses inside a prefix", "drop them in silence"}
+	illegalEmbedded = difference{"illegal-embedded", "7915-8-01", "answers packets to loopback and multicast addresses inside a prefix", "drop them silently"}
 	told            = difference{"told", "7915-4.4-01", "drops silently what it cannot translate", "tell the source"}
 	linkLocal       = difference{"link-local", "3927-7-01", "answers packets to 169.254.0.0/16 inside a prefix", "drop them silently"}
 	thisNetwork     = difference{"this-network", "7915-4.1-18", "passes addresses of 0.0.0.0/8", "drop them"}
@@ -79,7 +79,7 @@ var (
 
 var differences = []difference{
 	dontFragment, identification, precedence, checksumZero, zeroFrom6, otherChecksums, echoChecksums, usedUp, sourceRoute,
-	routingHeader, quotedRouting, behindFragment, largeFragment, laterFragment, tinyFragment, foreign4, foreign6,
+	routingHeader, quotedRouting, afterFragment, largeFragment, laterFragment, tinyFragment, foreign4, foreign6,
 	suffixBits, nonGlobal, privateHop, localUse, reserved6, hairpin, illegalEmbedded, told, linkLocal, thisNetwork, echoUnmapped, parameter4,
 	parameter6, addressCode, smallTooBig, quotedShort, quotedZero, quotedReply, quotedFragment, extension,
 	replacedSource, noFragHdr, classE, ownMapping, leasedTarget,

@@ -28,7 +28,7 @@ type program struct {
 	bye  string                     // what it says when SIGTERM ends it
 }
 
-// debian is TAYGA 0.9.2 as Debian ships it. Behind a pipe it says nothing before
+// debian is TAYGA 0.9.2 as Debian ships it. With stdout on a pipe it says nothing before
 // it ends; but it catches signals from its main loop on, and not before.
 var debian = &program{
 	name: "Debian's tayga",

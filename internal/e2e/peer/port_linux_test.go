@@ -106,7 +106,7 @@ func (x *port) send(pkt []byte) {
 var sentinel = netip.MustParseAddr("198.51.100.250")
 
 // exchange sends packets and returns all that the program makes of them. It
-// knows that this is all when an Echo Request to the program itself, sent behind
+// knows that this is all when an Echo Request to the program itself, sent after
 // them, is answered.
 func (x *port) exchange(pkts ...[]byte) (got [][]byte) {
 	x.t.Helper()

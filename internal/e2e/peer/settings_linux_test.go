@@ -66,7 +66,7 @@ func prefixed(prefix, own, host, strange string) setting {
 			{"4to6", in(ip4(udp())), host + ">N6 udp 68", "", same},
 			{"6to4", in(to(host, udp())), "M4>H4 udp 48", "", same},
 			{"own-echo-request", in(to(own, request())), own + ">N6 ttl=64 icmp6=129/0 68", "", same},
-			{"bits-behind", in(to(strange, udp())),
+			{"bits-after", in(to(strange, udp())),
 				own + ">N6 ttl=64 icmp6=1/0 (N6>" + strange + " ttl=64 udp 68) 116", "M4>H4 udp 48", suffixBits},
 		},
 	}

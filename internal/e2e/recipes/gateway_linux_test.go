@@ -72,7 +72,7 @@ func TestRecipeGateway(t *testing.T) {
 
 	others()
 
-	// A stranger in front of the gateway is not let through.
+	// A host on the outer link of the gateway cannot use it.
 	n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
 	out, err := n.isp.Command("ping", "-c", "1", "-W", "2", "64:ff9b::9.9.1.2").CombinedOutput()
 	require.Error(t, err, "%s", out)

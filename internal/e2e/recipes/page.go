@@ -81,7 +81,7 @@ func parsePage(name, text string) (*page, error) {
 	return p, p.check()
 }
 
-// parseInfo reads what stands behind the three backquotes.
+// parseInfo reads what comes after the three backquotes.
 func parseInfo(info string) (block, error) {
 	words := strings.Fields(info)
 	switch {
@@ -182,7 +182,7 @@ func (p *page) packages() []string {
 	return names
 }
 
-// missing returns the first line of want that does not occur in got behind the
+// missing returns the first line of want that does not occur in got after the
 // place of the line before it, or "". In want, … stands for anything.
 func missing(got, want string) string {
 	lines := strings.Split(got, "\n")

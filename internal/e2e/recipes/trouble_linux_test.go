@@ -14,7 +14,7 @@ import (
 
 // TestRecipeTroubleshooting breaks a gateway in each of the ways that
 // troubleshooting.md knows, and follows the page: its first command shows what is
-// wrong, its last one mends it.
+// wrong, its last one fixes it.
 func TestRecipeTroubleshooting(t *testing.T) {
 	r := Open(t, "docs/troubleshooting.md", append(outside, "nftables", "tcpdump", "ethtool")...)
 	gw, guest := r.Machine("gateway"), r.Machine("guest")
@@ -62,7 +62,7 @@ func TestRecipeTroubleshooting(t *testing.T) {
 		gw.Sh(script)
 		require.Error(t, works(), "%s: not broken", title)
 		r.Follow(title)
-		require.NoError(t, works(), "%s: not mended", title)
+		require.NoError(t, works(), "%s: not fixed", title)
 	}
 	guest.Write("/etc/resolv.conf", "nameserver 2001:db8:2::2\n")
 	r.Follow("Names have no IPv6 address")

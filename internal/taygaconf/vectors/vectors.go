@@ -33,7 +33,7 @@ type Vector struct {
 	// Minus lists the lines of Base, by directive, that are left out; "all"
 	// leaves out Base.
 	Minus string
-	// Added is what is put behind it. In paths, D stands for an existing
+	// Added is what is put after it. In paths, D stands for an existing
 	// directory with an empty dynamic.map, F for an empty file, and B for a
 	// map-file with one good line and two bad ones. A line that begins with env
 	// is for the environment.
@@ -128,8 +128,8 @@ var All = []Vector{
 	{60, "map-and-ipv6-addr", "prefix", "map 10.0.0.1 2001:db8::1\nipv6-addr 2001:db8::2", Accept, Accept, Accept, 0, ""},
 	{61, "map-subnet", "", "map 10.0.0.0/24 2001:db8::/120", Accept, Accept, Accept, 0, ""},
 	{62, "map-unequal-suffixes", "", "map 10.0.0.0/24 2001:db8::/64", Reject, Reject, Accept, 0, ""},
-	{63, "map-without-room", "", "map 10.0.0.0/24 2001:db8::", Reject, Reject, Reject, 4, "8 bits behind 10.0.0.0/24 do not fit the 0 bits"},
-	{64, "map-host-bits", "", "map 10.0.0.5/24 2001:db8::5/120", Accept, Accept, Warn, 4, "taken for 10.0.0.0/24 2001:db8::/120"},
+	{63, "map-without-room", "", "map 10.0.0.0/24 2001:db8::", Reject, Reject, Reject, 4, "8 bits after 10.0.0.0/24 do not fit the 0 bits"},
+	{64, "map-host-bits", "", "map 10.0.0.5/24 2001:db8::5/120", Accept, Accept, Warn, 4, "used as 10.0.0.0/24 2001:db8::/120"},
 	{66, "map-negative-length", "", "map 10.0.0.1/-1 2001:db8::/95", Reject, Reject, Reject, 4, `length "-1" of 10.0.0.1`},
 	{67, "map-trailing-text", "", "map 10.0.0.0/24x 2001:db8::/120y", Accept, Accept, Reject, 4, `length "24x"`},
 	{68, "map-as-prefix", "prefix", "map 0.0.0.0/0 2001:db8:2::/96\nipv6-addr 2001:db8:f::1", Accept, Reject, Accept, 0, ""},

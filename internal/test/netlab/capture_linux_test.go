@@ -112,7 +112,7 @@ func TestOffloads(t *testing.T) {
 	assert.Empty(t, bad)
 }
 
-// TestEnableGRO has the router see large packets behind a link that carries none.
+// TestEnableGRO has the router see large packets although the link carries none.
 func TestEnableGRO(t *testing.T) {
 	x := newChain(t)
 	x.disableOffloads()

@@ -152,7 +152,7 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // standard error together.
 func (p *Process) Output() string { return p.out.String() }
 
-// OutputFrom returns what the process has printed behind its first n bytes, of
+// OutputFrom returns what the process has printed after its first n bytes, of
 // which there must have been as many.
 func (p *Process) OutputFrom(n int) string {
 	p.out.mu.Lock()

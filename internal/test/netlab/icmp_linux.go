@@ -17,7 +17,7 @@ import (
 
 // Echo says what Host.Ping sends.
 type Echo struct {
-	Size     int           // bytes of data behind the 8 of the ICMP header
+	Size     int           // bytes of data after the 8 of the ICMP header
 	HopLimit int           // hop limit or TTL; 0 means 64
 	Timeout  time.Duration // 0 means 2 s
 	Source   netip.Addr    // one of the host's addresses; the kernel chooses if it is not valid

@@ -49,10 +49,10 @@ func CheckGuards(t testing.TB, p *translate.Packet, pkt []byte) {
 		t.Errorf("window %d+%d lies outside of the room %d to %d", p.Off, p.Len, guard, end)
 	}
 	if i := firstDifference(p.Buf[:guard], want.Buf[:guard]); i >= 0 {
-		t.Errorf("byte written %d in front of the headroom", guard-i)
+		t.Errorf("byte written %d before the headroom", guard-i)
 	}
 	if i := firstDifference(p.Buf[end:], want.Buf[end:]); i >= 0 {
-		t.Errorf("byte written %d behind the tailroom", i)
+		t.Errorf("byte written %d after the tailroom", i)
 	}
 }
 

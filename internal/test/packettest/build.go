@@ -248,13 +248,13 @@ func Object(class, ctype uint8, payload []byte) []byte {
 func MPLS() []byte { return Extension(Object(1, 1, []byte{0, 1, 1, 1})) }
 
 // HopByHop puts a Hop-by-Hop Options header of n bytes, a multiple of 8 up to
-// 2048, in front of p.
+// 2048, before p.
 func HopByHop(n int, p Payload) Payload { return extend(0, padding(n), p) }
 
-// DestOpts puts a Destination Options header of n bytes in front of p.
+// DestOpts puts a Destination Options header of n bytes before p.
 func DestOpts(n int, p Payload) Payload { return extend(60, padding(n), p) }
 
-// Routing puts a Routing header of type 0 with one address in front of p, 24
+// Routing puts a Routing header of type 0 with one address before p, 24
 // bytes long.
 func Routing(segmentsLeft uint8, p Payload) Payload {
 	b := make([]byte, 24)
@@ -263,7 +263,7 @@ func Routing(segmentsLeft uint8, p Payload) Payload {
 	return extend(43, b, p)
 }
 
-// Fragment puts a Fragment Header in front of p. off8 counts units of 8 bytes.
+// Fragment puts a Fragment Header before p. off8 counts units of 8 bytes.
 func Fragment(id uint32, off8 uint16, more bool, p Payload) Payload {
 	b := make([]byte, 8)
 	word := off8 << 3
@@ -275,7 +275,7 @@ func Fragment(id uint32, off8 uint16, more bool, p Payload) Payload {
 	return extend(44, b, p)
 }
 
-// extend puts an extension header with the given number in front of p.
+// extend puts an extension header with the given number before p.
 func extend(number uint8, header []byte, p Payload) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {
 		proto, data := p(src, dst)
@@ -301,7 +301,7 @@ func padding(n int) []byte {
 }
 
 // Part is the bytes from to until to of p, for fragments by hand: the
-// checksum is that of the whole. to may lie behind the end.
+// checksum is that of the whole. to may lie after the end.
 func Part(p Payload, from, to int) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {
 		proto, data := p(src, dst)

@@ -192,7 +192,7 @@ func checkICMP(src, dst netip.Addr, data []byte) error {
 	if extensible && length != 0 {
 		n := length * unit
 		if n < 128 || n > len(quote) {
-			return fmt.Errorf("ICMP extension behind %d of %d bytes", n, len(quote))
+			return fmt.Errorf("ICMP extension after %d of %d bytes", n, len(quote))
 		}
 		if err := checkExtension(quote[n:]); err != nil {
 			return err

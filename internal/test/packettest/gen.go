@@ -154,7 +154,7 @@ func (g *Gen) options() []byte {
 	return b
 }
 
-// chain puts extension headers and a Fragment Header in front of p, now and
+// chain puts extension headers and a Fragment Header before p, now and
 // then, and cuts p if it is to be a fragment.
 func (g *Gen) chain(h Header, p Payload) Payload {
 	if g.one(5) {
@@ -336,7 +336,7 @@ func (g *Gen) extension() []byte {
 }
 
 // quote makes a packet that the destination of h sent, or nearly, cut anywhere
-// behind its fixed header.
+// after its fixed header.
 func (g *Gen) quote(h Header, depth int) []byte {
 	var q Header
 	if h.Src.Is4() {

@@ -68,7 +68,7 @@ func TestGenReaches(t *testing.T) {
 	for r, n := range reasons {
 		t.Logf("%-20s %6d", translate.Reason(r), n)
 		switch translate.Reason(r) {
-		case translate.NotJudged, translate.BadOffload:
+		case translate.NotChecked, translate.BadOffload:
 		default:
 			require.NotZero(t, n, translate.Reason(r).String())
 		}

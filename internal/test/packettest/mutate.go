@@ -80,8 +80,8 @@ func tellLength(b []byte) {
 }
 
 // FixChecksums makes the checksums of the IPv4 header and of an ICMP message
-// right as far as they can be found: the message is taken from behind the fixed
-// header, extension headers are not looked behind.
+// right as far as they can be found: the message is taken from after the fixed
+// header, extension headers are not skipped.
 func FixChecksums(b []byte) {
 	FixHeader(b)
 	if len(b) < 20 {

@@ -36,7 +36,7 @@ func Fragments(pkt []byte, size int, id uint32) [][]byte {
 }
 
 // take reads the fixed header of a packet that is known to be well formed, and
-// returns it, the number that follows it, and the bytes behind it.
+// returns it, the number that follows it, and the bytes after it.
 func take(pkt []byte) (Header, uint8, []byte) {
 	if pkt[0]>>4 == 4 {
 		n, word := int(pkt[0]&15)*4, binary.BigEndian.Uint16(pkt[6:])

@@ -6,7 +6,7 @@ import (
 )
 
 // Sum returns the ones' complement sum of b, RFC 1071, taken as 16-bit words in
-// network order with a zero byte behind an odd length. It is the plain loop,
+// network order with a zero byte after an odd length. It is the plain loop,
 // folded after every word. A part that carries its right checksum sums to
 // 0xffff.
 func Sum(parts ...[]byte) uint16 {

@@ -267,8 +267,8 @@ func (x *Xlat) host4(a netip.Addr, peer mapping, assign bool) mapping {
 	return mapping{}
 }
 
-// swapPrefix replaces the prefix of a, RFC 7757 §3.3: the bits behind from go
-// right behind to, as many as there is room for, and zeros follow.
+// swapPrefix replaces the prefix of a, RFC 7757 §3.3: the bits after from go
+// directly after to, as many as there is room for, and zeros follow.
 func swapPrefix(a netip.Addr, from, to netip.Prefix) netip.Addr {
 	src, dst := a.AsSlice(), to.Masked().Addr().AsSlice()
 	for i, j := from.Bits(), to.Bits(); i < len(src)*8 && j < len(dst)*8; i, j = i+1, j+1 {

@@ -54,7 +54,7 @@ func TestExplicitMaps(t *testing.T) {
 		out = forwarded(t, x, pt.IP(pt.Header{Src: addr(c.v6), Dst: addr("64:ff9b::9.9.9.9")}, small))
 		require.Equal(t, addr(c.v4).AsSlice(), out[12:16], c.v6)
 	}
-	// Bits behind the IPv4 suffix may be anything on their way in.
+	// Bits after the IPv4 suffix may be anything on their way in.
 	for _, c := range []struct{ v4, v6 string }{
 		{"192.0.2.152", "2001:db8:dddd:0:6000:1:2:3"},
 		{"192.0.2.199", "2001:db8:eeee:b:ffff::"},

@@ -13,7 +13,7 @@ type icmpError struct {
 	typ, code uint8
 	word      uint32 // MTU or pointer where the type has one
 	quoted    packet
-	ext       []byte // RFC 4884 extension behind the quote; nil if none
+	ext       []byte // RFC 4884 extension after the quote; nil if none
 }
 
 // readError takes the ICMP error p apart, whose type is known to have a
@@ -223,7 +223,7 @@ func limits(p packet) (limit, header, unit int) {
 }
 
 // fits reports whether an ICMP error with the outer header p has room for ext
-// behind a quote of 128 bytes.
+// after a quote of 128 bytes.
 func fits(p packet, ext []byte) bool {
 	limit, header, _ := limits(p)
 	return header+8+128+len(ext) <= limit

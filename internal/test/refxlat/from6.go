@@ -164,7 +164,7 @@ func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
 }
 
 // hairpin sends p back into IPv6 at once, because another IPv6 host stands
-// behind its IPv4 destination: RFC 7757 §4.2.2. d is that host.
+// after its IPv4 destination: RFC 7757 §4.2.2. d is that host.
 func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	_, _, dstCode, srcCode := x.codes()
 	if d.how == unmapped {

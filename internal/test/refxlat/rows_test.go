@@ -132,7 +132,7 @@ func TestRefused(t *testing.T) {
 		{"quote6-chain-cut", icmp6(pt.IP(h4m6, pt.HopByHop(16, small))[:48]), translate.ICMPQuote},
 		{"quote6-chain-beyond-length", icmp6(pt.Edit(pt.IP(h4m6, pt.HopByHop(16, small)), func(b []byte) { b[5] = 8 })), translate.ICMPQuote},
 		{"quote6-segments-left", icmp6(pt.IP(h4m6, pt.Routing(1, small))), translate.ICMPQuote},
-		{"quote6-behind-fragment-header", icmp6(pt.IP(h4m6, pt.Fragment(1, 0, true, pt.DestOpts(8, small)))), translate.ICMPQuote},
+		{"quote6-after-fragment-header", icmp6(pt.IP(h4m6, pt.Fragment(1, 0, true, pt.DestOpts(8, small)))), translate.ICMPQuote},
 		{"quote4-igmp", icmp4(pt.IP(m4h4, pt.Raw(2, pt.Bytes(8, 0)))), translate.ICMPQuote},
 		{"quote6-icmpv4", icmp6(pt.IP(h4m6, pt.Raw(1, pt.Bytes(8, 8)))), translate.ICMPQuote},
 		{"quote4-unmapped", icmp4(pt.IP(pt.Header{Src: pt.M4, Dst: addr("127.0.0.1")}, small)), translate.ICMPQuote},
@@ -202,7 +202,7 @@ func TestOriginatedErrors(t *testing.T) {
 		{"lsrr", nil, pt.IP(from4(opts(131, 7, 4, 10, 0, 0, 1, 0)), small), translate.SourceRoute, 3, 5, 0, false},
 		{"ssrr", nil, pt.IP(from4(opts(1, 137, 7, 4, 10, 0, 0, 1)), small), translate.SourceRoute, 3, 5, 0, false},
 		{"routing-header", nil, pt.IP(pt.From6(), pt.Routing(1, small)), translate.SourceRoute, 4, 0, 43, false},
-		{"routing-header-behind-hop-by-hop", nil, pt.IP(pt.From6(), pt.HopByHop(8, pt.Routing(1, pt.Routing(1, small)))), translate.SourceRoute, 4, 0, 51, false},
+		{"routing-header-after-hop-by-hop", nil, pt.IP(pt.From6(), pt.HopByHop(8, pt.Routing(1, pt.Routing(1, small)))), translate.SourceRoute, 4, 0, 51, false},
 
 		{"dst4-unmapped", []change{noPrefix}, pt.IP(from4(dst("192.0.2.7")), small), translate.NoDestination, 3, 13, 0, false},
 		{"dst4-not-leased", []change{pooled}, pt.IP(from4(dst("203.0.113.70")), small), translate.NoDestination, 3, 13, 0, false},
@@ -227,7 +227,7 @@ func TestOriginatedErrors(t *testing.T) {
 
 		{"self4", nil, pt.IP(from4(dst("192.0.2.254")), small), translate.SelfProtocol, 3, 2, 0, false},
 		{"self6", nil, pt.IP(from6(dst("2001:db8:f::254")), small), translate.SelfProtocol, 4, 1, 6, false},
-		{"self6-behind-headers", nil, pt.IP(from6(dst("2001:db8:f::254")), pt.HopByHop(8, pt.Fragment(1, 0, false, small))), translate.SelfProtocol, 4, 1, 48, false},
+		{"self6-after-headers", nil, pt.IP(from6(dst("2001:db8:f::254")), pt.HopByHop(8, pt.Fragment(1, 0, false, small))), translate.SelfProtocol, 4, 1, 48, false},
 		{"self4-later-fragment", nil, pt.IP(from4(func(h *pt.Header) { h.Dst, h.Off8 = pt.X4, 3 }), small), translate.SelfProtocol, 0, 0, 0, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,7 +276,7 @@ func TestEchoToTranslator(t *testing.T) {
 }
 
 // TestTransports: every protocol crosses both ways, and what was right before
-// is right behind.
+// is directly after.
 func TestTransports(t *testing.T) {
 	x := fixture(t)
 	for n := range 40 {
@@ -298,7 +298,7 @@ func TestTransports(t *testing.T) {
 	}
 }
 
-// TestWrongStaysWrong: RFC 7915 §5, no checksum is mended on the way.
+// TestWrongStaysWrong: RFC 7915 §5, no checksum is repaired on the way.
 func TestWrongStaysWrong(t *testing.T) {
 	x := fixture(t)
 	for _, p := range []pt.Payload{pt.UDP(1, 2, nil), pt.TCP(1, 2, nil), pt.DCCP(1, 2, nil), pt.EchoRequest(1, 2, nil)} {
@@ -340,7 +340,7 @@ func TestUDPWithoutChecksum(t *testing.T) {
 		bad := pt.Edit(whole, func(b []byte) { b[25] = n })
 		prohibited(t, mode(translate.UDPZeroCompute), bad, translate.ShortTransport)
 	}
-	// Bytes behind the UDP length are carried, not summed.
+	// Bytes after the UDP length are carried, not summed.
 	out := data(func() []byte {
 		out, _ := mode(translate.UDPZeroCompute).Translate(pt.Edit(whole, func(b []byte) { b[25] = 20 }))
 		return out[0]
@@ -454,7 +454,7 @@ func TestQuotes(t *testing.T) {
 			require.Equal(t, want6, data(forwarded(t, x, pt.IP(pt.From4(), pt.ICMP(11, 0, 0, in4))))[8:])
 			require.Equal(t, want4, data(forwarded(t, x, pt.IP(pt.From6(), pt.ICMP(3, 0, 0, in6))))[8:])
 		}
-		// Cut anywhere behind the header: what is left is translated alike as
+		// Cut anywhere after the header: what is left is translated alike as
 		// long as the checksum is there to be updated.
 		for n := 28; n < len(in4); n++ {
 			out := data(forwarded(t, x, pt.IP(pt.From4(), pt.ICMP(11, 0, 0, in4[:n]))))[8:]

@@ -190,7 +190,7 @@ func TestMTUs(t *testing.T) {
 				}
 			})
 			if c.quoted == 20 {
-				quote[9] = 132 // nothing behind the header
+				quote[9] = 132 // nothing after the header
 				quote = pt.Edit(quote, func([]byte) {})
 			}
 			pkt := pt.IP(pt.From4(), pt.ICMP(3, 4, uint32(c.in), quote))
@@ -354,7 +354,7 @@ func TestExtensions(t *testing.T) {
 			require.Len(t, out, 8+c.padded+len(pt.MPLS()))
 			require.Equal(t, pt.MPLS(), out[8+c.padded:])
 			require.Equal(t, make([]byte, c.padded-c.translated), out[8+c.translated:8+c.padded])
-			end := c.quote[len(c.quote)-8 : len(c.quote)-4] // in front of a UDP checksum
+			end := c.quote[len(c.quote)-8 : len(c.quote)-4] // before a UDP checksum
 			require.Equal(t, end, out[8+c.translated-8:8+c.translated-4], "end of the quote")
 		})
 	}

@@ -198,7 +198,7 @@ func (b *Bed) MakeDevice() error {
 // Said returns how much the binary has printed so far, for Await.
 func (b *Bed) Said() int { return len(b.Process.Output()) }
 
-// Await waits until the binary has printed text behind the first from bytes.
+// Await waits until the binary has printed text after the first from bytes.
 func (b *Bed) Await(from int, text string) error {
 	return b.AwaitTrue(fmt.Sprintf("tayga does not say %q", text), func() bool {
 		return strings.Contains(b.Process.OutputFrom(from), text)

@@ -49,7 +49,7 @@ func (b *Bed) Usage() (u Usage, err error) {
 	return u, nil
 }
 
-// number reads the number behind "key:" in a text of /proc; 0 if there is none.
+// number reads the number after "key:" in a text of /proc; 0 if there is none.
 func number(text, key string) int64 {
 	_, rest, _ := strings.Cut("\n"+text, "\n"+key+":")
 	word, _, _ := strings.Cut(strings.TrimSpace(rest), "\n")
