@@ -15,18 +15,28 @@ var auditArch = map[string]uint32{
 	"arm64": unix.AUDIT_ARCH_AARCH64,
 }[runtime.GOARCH]
 
-// calls returns the system calls that the process may go on to make. What is not
+// calls returns the system calls that a process may go on to make. What is not
 // here fails: programs to run, processes, other users, mounts, namespaces,
 // tracing, loading of code, sockets of the network, and whatever kernels learn
 // in the years to come.
-var calls = func(pid int) []rule {
+var calls = func(pid int, kind Calls) []rule {
+	if kind == Helping {
+		return slices.Concat(runtimeCalls(pid), helperCalls())
+	}
+	return slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(kind))
+}
+
+// packetCalls are those of the packets' loop, which come first.
+func packetCalls() []rule {
+	return always(unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PPOLL, unix.SYS_FUTEX, unix.SYS_WRITEV, unix.SYS_READV)
+}
+
+// runtimeCalls are those of the Go runtime: network poller, timers, scheduler, signals,
+// memory. Its poller also reads and writes 8 bytes.
+func runtimeCalls(pid int) []rule {
 	self := []match{{{0, all, uint32(pid)}}} // the process alone, and its threads
-
-	rules := always(
-		// The packets' loop.
-		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PPOLL, unix.SYS_FUTEX, unix.SYS_WRITEV, unix.SYS_READV,
-
-		// The Go runtime: network poller, timers, scheduler, signals, memory.
+	return append(always(
+		unix.SYS_FUTEX,
 		unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_CREATE1, unix.SYS_EVENTFD2, unix.SYS_PIPE2,
 		unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_CLOCK_GETTIME, unix.SYS_GETTIMEOFDAY,
 		unix.SYS_RESTART_SYSCALL,
@@ -39,20 +49,10 @@ var calls = func(pid int) []rule {
 		// Threads and memory of a C library, in programs with cgo.
 		unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_BRK, unix.SYS_MREMAP,
 
-		// Files. Landlock says which.
-		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATFS, unix.SYS_LSEEK, unix.SYS_GETDENTS64,
-		unix.SYS_READLINKAT, unix.SYS_GETEUID, unix.SYS_GETEGID, // whose links are followed, whose files are kept
-		unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_COPY_FILE_RANGE, unix.SYS_FTRUNCATE, unix.SYS_FSYNC,
-		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
-
-		// Sockets: those that are open, and those that the rule of socket lets be
-		// made. None connects: a TCP socket that listened can be shut down and
-		// connected to anywhere, and Landlock sees that for plain TCP only, not for
-		// MPTCP, and before Linux 6.7 not at all.
-		unix.SYS_BIND, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN, unix.SYS_RECVFROM, unix.SYS_RECVMSG,
-		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
-	)
-	return append(rules,
+		// What both kinds of processes do with descriptors and sockets that are open.
+		unix.SYS_OPENAT, unix.SYS_CLOSE, unix.SYS_GETEUID, unix.SYS_GETEGID,
+		unix.SYS_BIND, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_GETSOCKNAME,
+	),
 		// A thread is a clone that shares everything and gets nothing new.
 		rule{unix.SYS_CLONE, []match{{{0, unix.CLONE_THREAD | namespaces, unix.CLONE_THREAD}}}},
 		rule{unix.SYS_TGKILL, self},
@@ -67,30 +67,79 @@ var calls = func(pid int) []rule {
 		// Others would have signals sent to anybody.
 		rule{unix.SYS_FCNTL, anyOf(1, unix.F_GETFL, unix.F_SETFL, unix.F_GETFD, unix.F_SETFD, unix.F_DUPFD_CLOEXEC)},
 
+		// To send is to connect, too, with MSG_FASTOPEN: only flags that change
+		// nothing but how the call itself behaves. sendmmsg is not in use.
+		rule{unix.SYS_SENDTO, []match{{{3, ^uint32(sendFlags), 0}}}},
+		rule{unix.SYS_SENDMSG, []match{{{2, ^uint32(sendFlags), 0}}}},
+	)
+}
+
+// daemonCalls are those of a process that translates packets. None connects: a TCP
+// socket that listened can be shut down and connected to anywhere, and Landlock sees
+// that for plain TCP only, not for MPTCP, and before Linux 6.7 not at all.
+func daemonCalls(kind Calls) []rule {
+	// A TUN device and its link.
+	device := []uint32{unix.TUNGETIFF, unix.TUNSETOFFLOAD,
+		unix.TUNGETVNETHDRSZ, unix.TUNSETVNETHDRSZ, unix.TUNGETSNDBUF, unix.TUNSETSNDBUF,
+		unix.TUNGETVNETBE, unix.TUNSETVNETBE, unix.TUNSETCARRIER, unix.TUNSETSTEERINGEBPF, unix.TUNSETFILTEREBPF,
+		unix.SIOCGIFINDEX, unix.SIOCGIFMTU, unix.SIOCGIFFLAGS}
+	if kind == Attaching {
+		device = append(device, unix.TUNSETIFF)
+	}
+	return append(always(
+		// Files. Landlock says which.
+		unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATFS, unix.SYS_LSEEK, unix.SYS_GETDENTS64,
+		unix.SYS_READLINKAT, // whose links are followed, whose files are kept
+		unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_COPY_FILE_RANGE, unix.SYS_FTRUNCATE, unix.SYS_FSYNC,
+		unix.SYS_RENAMEAT, unix.SYS_UNLINKAT,
+
+		// Connections to sockets that listen already.
+		unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN, unix.SYS_GETPEERNAME, unix.SYS_GETSOCKOPT,
+	),
 		// A log daemon that was started anew, and the lock on the device's name:
 		// datagrams between processes. The services that would do something for a
 		// client, such as run a program, listen for streams. And route netlink, by
 		// which a device is looked for and set up.
 		rule{unix.SYS_SOCKET, []match{
 			{{0, all, unix.AF_UNIX}, {1, socketType, unix.SOCK_DGRAM}},
-			{{0, all, unix.AF_NETLINK}, {1, socketType, unix.SOCK_RAW}, {2, all, unix.NETLINK_ROUTE}},
+			routeNetlink,
 		}},
-		// To send is to connect, too, with MSG_FASTOPEN: only flags that change
-		// nothing but how the call itself behaves. sendmmsg is not in use.
-		rule{unix.SYS_SENDTO, []match{{{3, ^uint32(sendFlags), 0}}}},
-		rule{unix.SYS_SENDMSG, []match{{{2, ^uint32(sendFlags), 0}}}},
 		// What net/http asks of a connection and netlink of its socket. Others attach
 		// filters, mark packets, bind to devices or take over a connection.
 		rule{unix.SYS_SETSOCKOPT, slices.Concat(
 			options(unix.SOL_SOCKET, unix.SO_KEEPALIVE, unix.SO_SNDTIMEO, unix.SO_RCVTIMEO, unix.SO_SNDBUF, unix.SO_RCVBUF, unix.SO_LINGER),
 			options(unix.IPPROTO_TCP, unix.TCP_NODELAY, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT),
-			options(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK, unix.NETLINK_ADD_MEMBERSHIP))},
-		// A TUN device and its link.
-		rule{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOFFLOAD,
-			unix.TUNGETVNETHDRSZ, unix.TUNSETVNETHDRSZ, unix.TUNGETSNDBUF, unix.TUNSETSNDBUF,
-			unix.TUNGETVNETBE, unix.TUNSETVNETBE, unix.TUNSETCARRIER, unix.TUNSETSTEERINGEBPF, unix.TUNSETFILTEREBPF,
-			unix.SIOCGIFINDEX, unix.SIOCGIFMTU, unix.SIOCGIFFLAGS)},
+			netlinkOptions())},
+		rule{unix.SYS_IOCTL, anyOf(1, device...)},
 	)
+}
+
+// helperCalls are those of a process that attaches to the device and sets it up for
+// another. It may have the descriptors of queues, but reads no packet: read(2) is for
+// the 8 bytes of an eventfd, and there is no other call by which a TUN device is read.
+func helperCalls() []rule {
+	return []rule{
+		{unix.SYS_READ, []match{eventfd}},
+		{unix.SYS_WRITE, []match{eventfd, {{0, all, 2}, {0 + upper, all, 0}}}}, // and stderr, if it crashes
+		{unix.SYS_SOCKET, []match{routeNetlink}},
+		{unix.SYS_SETSOCKOPT, slices.Concat(netlinkOptions(),
+			options(unix.SOL_SOCKET, unix.SO_SNDTIMEO, unix.SO_RCVTIMEO, unix.SO_SNDBUF, unix.SO_RCVBUF))},
+		{unix.SYS_IOCTL, anyOf(1, unix.TUNSETIFF, unix.TUNSETOWNER, unix.TUNSETGROUP, unix.TUNSETOFFLOAD,
+			unix.TUNGETVNETHDRSZ, unix.TUNSETVNETHDRSZ, unix.TUNGETSNDBUF, unix.TUNSETSNDBUF,
+			unix.TUNGETVNETBE, unix.TUNSETVNETBE, unix.TUNSETCARRIER, unix.TUNSETSTEERINGEBPF, unix.TUNSETFILTEREBPF)},
+	}
+}
+
+var (
+	// eventfd is a read or write of 8 bytes. The count has 64 bits.
+	eventfd = match{{2, all, 8}, {2 + upper, all, 0}}
+
+	routeNetlink = match{{0, all, unix.AF_NETLINK}, {1, socketType, unix.SOCK_RAW}, {2, all, unix.NETLINK_ROUTE}}
+)
+
+// netlinkOptions are those that netlink sockets are given.
+func netlinkOptions() []match {
+	return options(unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, unix.NETLINK_GET_STRICT_CHK, unix.NETLINK_ADD_MEMBERSHIP)
 }
 
 const (

@@ -37,8 +37,13 @@ func permitted() Capabilities {
 	return s.permitted()
 }
 
+// Permitted returns the capabilities that the calling thread has, all where that is not
+// known.
+func Permitted() Capabilities { return permitted() }
+
 // dropCapabilities drops all capabilities of all threads but those of keep.
 func dropCapabilities(keep Capabilities) error {
+	DropBounding()
 	var s capState
 	s.set(permitted() & keep)
 	err := allThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(thisThread())), uintptr(unsafe.Pointer(&s)))
@@ -46,6 +51,24 @@ func dropCapabilities(keep Capabilities) error {
 		return nil // there was nothing to drop, as after a change of user
 	}
 	return err
+}
+
+// setPCap is the capability that dropping others from the bounding set takes.
+const setPCap Capabilities = 1 << unix.CAP_SETPCAP
+
+// DropBounding drops what no program that is run could get any more, if the process
+// may: before it changes its user, after which it may not. It is no error if not, since
+// no_new_privs keeps programs from getting a capability, too. Those that the process has
+// stay.
+func DropBounding() {
+	if permitted()&setPCap == 0 || endured(boundingTrials) != nil {
+		return
+	}
+	for c := range uintptr(64) {
+		if allThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c) != nil {
+			return // no capability has this number; or cgo
+		}
+	}
 }
 
 // Unprivileged calls f on a thread without effective capabilities, to find out

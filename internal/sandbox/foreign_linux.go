@@ -49,6 +49,34 @@ var (
 		{"capget", unix.SYS_CAPGET, [6]uintptr{}},
 		{"capset", unix.SYS_CAPSET, [6]uintptr{}},
 	}
+	boundingTrials = []trial{
+		{"prctl", unix.SYS_PRCTL, [6]uintptr{unix.PR_CAPBSET_DROP, nowhere}},
+	}
+	undumpableTrials    = []trial{undumped}
+	endWithParentTrials = []trial{
+		{"prctl", unix.SYS_PRCTL, [6]uintptr{unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)}},
+	}
+	// What it takes to start a process, to talk to it, and to clean up if it does not start.
+	runTrials = []trial{
+		{"execve", unix.SYS_EXECVE, [6]uintptr{}},
+		{"chdir", unix.SYS_CHDIR, [6]uintptr{}},
+		{"dup3", unix.SYS_DUP3, [6]uintptr{nowhere, nowhere}},
+		{"prlimit64", unix.SYS_PRLIMIT64, [6]uintptr{0, unix.RLIMIT_NOFILE}},
+		{"wait4", unix.SYS_WAIT4, [6]uintptr{nowhere, 0, unix.WNOHANG}},
+		{"getppid", unix.SYS_GETPPID, [6]uintptr{}},
+		{"socketpair", unix.SYS_SOCKETPAIR, [6]uintptr{nowhere}},
+		{"sendmsg", unix.SYS_SENDMSG, [6]uintptr{nowhere}},
+		{"recvmsg", unix.SYS_RECVMSG, [6]uintptr{nowhere}},
+		{"shutdown", unix.SYS_SHUTDOWN, [6]uintptr{nowhere}},
+		{"getsockopt", unix.SYS_GETSOCKOPT, [6]uintptr{nowhere}},
+		{"getsockname", unix.SYS_GETSOCKNAME, [6]uintptr{nowhere}},
+		{"getpeername", unix.SYS_GETPEERNAME, [6]uintptr{nowhere}},
+	}
+	ambientTrials = []trial{
+		{"capget", unix.SYS_CAPGET, [6]uintptr{}},
+		{"capset", unix.SYS_CAPSET, [6]uintptr{}},
+		{"prctl", unix.SYS_PRCTL, [6]uintptr{unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_IS_SET, unix.CAP_NET_ADMIN}},
+	}
 	seccompTrials = []trial{
 		{"seccomp", unix.SYS_SECCOMP, [6]uintptr{unix.SECCOMP_SET_MODE_FILTER, filterFlags}},
 		{"seccomp", unix.SYS_SECCOMP, [6]uintptr{unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC}},
@@ -100,6 +128,28 @@ func MayAsk() bool { return endured(accessTrials) == nil }
 
 // MayAskGroups reports the same of getgroups.
 func MayAskGroups() bool { return endured(groupsTrials) == nil }
+
+// MayRun returns nil if the process may start another one and talk to it, as far as a
+// filter has a say. ambient says that the other one is to inherit capabilities.
+func MayRun(ambient bool) error {
+	if err := endured(runTrials); err != nil || !ambient {
+		return err
+	}
+	return endured(ambientTrials)
+}
+
+// Undumpable keeps other processes of the same user from looking into this one.
+func Undumpable() error {
+	return unlessFatal(undumpableTrials, func() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) })
+}
+
+// EndWithParent has the kernel kill this process when the thread that started it ends.
+// The calling thread has to last as long as the process.
+func EndWithParent() error {
+	return unlessFatal(endWithParentTrials, func() error {
+		return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	})
+}
 
 // results are those of the trials so far.
 var (

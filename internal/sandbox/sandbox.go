@@ -66,7 +66,18 @@ type Config struct {
 	Paths []Path
 	// Keep are the capabilities that stay, of those that the process has.
 	Keep Capabilities
+	// Calls are the system calls that stay.
+	Calls Calls
 }
+
+// Calls are the system calls of a kind of process.
+type Calls uint8
+
+const (
+	Attaching   Calls = iota // translates packets, and attaches to its TUN device
+	Translating              // the same, but another process attaches
+	Helping                  // attaches and sets up for another; opens the device only, reads no packet
+)
 
 // A Report says what Enter came to: nil is what is in force.
 type Report struct {

@@ -432,7 +432,7 @@ func TestSandbox(t *testing.T) {
 		}
 		for _, status := range v.status(t) {
 			for _, want := range []string{"NoNewPrivs: 1", "Seccomp: 2", "CapInh: 0000000000000000",
-				"CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapAmb: 0000000000000000"} {
+				"CapPrm: 0000000000000000", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "CapAmb: 0000000000000000"} {
 				assert.Contains(t, status, want)
 			}
 		}

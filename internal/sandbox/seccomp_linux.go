@@ -21,11 +21,15 @@ type match []word
 // A word holds if the bits of mask have this value in an argument, counted from
 // 0. Bits above the 32nd are not looked at: the kernel does not look at them
 // either where an argument is an int, as all of those compared here are, or a
-// set of flags of which none lies there.
+// set of flags of which none lies there. The upper half of another argument is that
+// with the number arg+upper.
 type word struct {
 	arg         int
 	mask, value uint32
 }
+
+// upper is added to the number of an argument for the upper half of its 64 bits.
+const upper = 6
 
 // all is the mask of words that are compared as a whole.
 const all = ^uint32(0)
@@ -68,6 +72,11 @@ func compile(arch uint32, rules []rule) []unix.SockFilter {
 		answer(retEPERM))
 }
 
+// offset is where the word lies in struct seccomp_data.
+func (w word) offset() uint32 {
+	return offsetArgs + 8*uint32(w.arg%upper) + 4*uint32(w.arg/upper)
+}
+
 // compileMatches ends in an answer, whatever happens.
 func compileMatches(when []match) (f []unix.SockFilter) {
 	if when == nil {
@@ -77,7 +86,7 @@ func compileMatches(when []match) (f []unix.SockFilter) {
 		const perWord = 3
 		for i, w := range m {
 			rest := uint8((len(m) - i - 1) * perWord) // of this match, without its answer
-			f = append(f, load(offsetArgs+8*uint32(w.arg)), and(w.mask), jumpIf(w.value, 0, rest+1))
+			f = append(f, load(w.offset()), and(w.mask), jumpIf(w.value, 0, rest+1))
 		}
 		f = append(f, answer(retAllow))
 	}
@@ -112,11 +121,11 @@ func answer(ret uint32) unix.SockFilter {
 const filterFlags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 // filterCalls leaves all threads no system calls but those of the table.
-func filterCalls() error {
+func filterCalls(kind Calls) error {
 	if calls == nil {
 		return errors.New("no filter for this processor")
 	}
-	f := compile(auditArch, calls(os.Getpid()))
+	f := compile(auditArch, calls(os.Getpid(), kind))
 	prog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, filterFlags, uintptr(unsafe.Pointer(&prog)))
 	if errno == unix.EINVAL { // SPEC_ALLOW came with 4.17

@@ -14,10 +14,10 @@ import (
 
 // ask runs the filter for a process with the number 4711 in a machine that
 // shares no code with the kernel, which loads words in network order.
-func ask(t *testing.T, arch uint32, nr uintptr, args ...uint64) uint32 {
+func ask(t *testing.T, kind Calls, arch uint32, nr uintptr, args ...uint64) uint32 {
 	t.Helper()
 	var program []bpf.Instruction
-	for _, in := range compile(auditArch, calls(4711)) {
+	for _, in := range compile(auditArch, calls(4711, kind)) {
 		program = append(program, bpf.RawInstruction{Op: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}.Disassemble())
 	}
 	vm, err := bpf.NewVM(program)
@@ -110,17 +110,77 @@ func TestFilter(t *testing.T) {
 		{"unheard-of", eperm, 9999, nil},
 		{"negative", eperm, 1<<64 - 1, nil},
 	} {
-		assert.Equal(t, test.want, ask(t, auditArch, test.nr, test.args...), test.name)
+		assert.Equal(t, test.want, ask(t, Attaching, auditArch, test.nr, test.args...), test.name)
 	}
-	assert.EqualValues(t, eperm, ask(t, unix.AUDIT_ARCH_I386, unix.SYS_READ), "in the way of another processor")
+	assert.EqualValues(t, eperm, ask(t, Attaching, unix.AUDIT_ARCH_I386, unix.SYS_READ), "in the way of another processor")
+}
+
+// The process that attaches for another reads no packet and no file. A count of 64
+// bits could have passed for 8 where half of it was looked at.
+func TestFilterOfHelper(t *testing.T) {
+	const allow, eperm = retAllow, retEPERM
+	for _, test := range []struct {
+		name string
+		want uint32
+		nr   uintptr
+		args []uint64
+	}{
+		{"eventfd-read", allow, unix.SYS_READ, []uint64{3, 0, 8}},
+		{"eventfd-written", allow, unix.SYS_WRITE, []uint64{3, 0, 8}},
+		{"read", eperm, unix.SYS_READ, []uint64{3, 0, 65535}},
+		{"read-a-little", eperm, unix.SYS_READ, []uint64{3, 0, 9}},
+		{"read-much-that-looks-little", eperm, unix.SYS_READ, []uint64{3, 0, 1<<32 + 8}},
+		{"written", eperm, unix.SYS_WRITE, []uint64{3, 0, 60}},
+		{"written-much-that-looks-little", eperm, unix.SYS_WRITE, []uint64{3, 0, 1<<40 + 8}},
+		{"crash", allow, unix.SYS_WRITE, []uint64{2, 0, 60}},
+		{"readv", eperm, unix.SYS_READV, []uint64{3}},
+		{"preadv", eperm, unix.SYS_PREADV, []uint64{3}},
+		{"pread", eperm, unix.SYS_PREAD64, []uint64{3, 0, 8}},
+		{"writev", eperm, unix.SYS_WRITEV, []uint64{3}},
+		{"splice", eperm, unix.SYS_SPLICE, []uint64{3}},
+		{"sendfile", eperm, unix.SYS_SENDFILE, []uint64{3}},
+		{"copied", eperm, unix.SYS_COPY_FILE_RANGE, []uint64{3}},
+
+		{"asked", allow, unix.SYS_RECVMSG, []uint64{3}},
+		{"answered", allow, unix.SYS_SENDMSG, []uint64{3, 0, unix.MSG_NOSIGNAL}},
+		{"connect", eperm, unix.SYS_CONNECT, []uint64{3}},
+		{"accept", eperm, unix.SYS_ACCEPT4, []uint64{3}},
+		{"remove", eperm, unix.SYS_UNLINKAT, []uint64{3}},
+		{"execve", eperm, unix.SYS_EXECVE, nil},
+		{"fork", eperm, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}},
+		{"signal", eperm, unix.SYS_KILL, []uint64{1, 9}},
+
+		{"route-netlink", allow, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW | unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE}},
+		{"packet-filter-netlink", eperm, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}},
+		{"datagrams-between-processes", eperm, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_DGRAM}},
+		{"packet-socket", eperm, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW}},
+
+		{"attach", allow, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}},
+		{"owner", allow, unix.SYS_IOCTL, []uint64{3, unix.TUNSETOWNER}},
+		{"persistence", eperm, unix.SYS_IOCTL, []uint64{3, unix.TUNSETPERSIST}},
+		{"flags", eperm, unix.SYS_IOCTL, []uint64{3, unix.SIOCSIFFLAGS}},
+	} {
+		assert.Equal(t, test.want, ask(t, Helping, auditArch, test.nr, test.args...), test.name)
+	}
+}
+
+// A process for which another one attaches cannot attach.
+func TestFilterWithoutAttaching(t *testing.T) {
+	for kind, want := range map[Calls]uint32{Attaching: retAllow, Translating: retEPERM} {
+		assert.Equal(t, want, ask(t, kind, auditArch, unix.SYS_IOCTL, 3, unix.TUNSETIFF))
+		assert.EqualValues(t, retAllow, ask(t, kind, auditArch, unix.SYS_IOCTL, 3, unix.TUNSETOFFLOAD))
+		assert.EqualValues(t, retAllow, ask(t, kind, auditArch, unix.SYS_READ, 3, 0, 65535))
+	}
 }
 
 // Whatever it is asked, the filter has an answer, and one of its own three.
 func TestFilterEnds(t *testing.T) {
-	for nr := range uintptr(1000) {
-		for _, arg := range []uint64{0, 1, 1<<64 - 1} {
-			assert.Contains(t, []uint32{retAllow, retEPERM, retENOSYS}, ask(t, auditArch, nr, arg, arg, arg, arg, arg, arg))
+	for _, kind := range []Calls{Attaching, Translating, Helping} {
+		for nr := range uintptr(1000) {
+			for _, arg := range []uint64{0, 1, 1<<64 - 1} {
+				assert.Contains(t, []uint32{retAllow, retEPERM, retENOSYS}, ask(t, kind, auditArch, nr, arg, arg, arg, arg, arg, arg))
+			}
 		}
+		assert.Less(t, len(compile(auditArch, calls(1, kind))), 4096) // the kernel's limit
 	}
-	assert.Less(t, len(compile(auditArch, calls(1))), 4096) // the kernel's limit
 }
