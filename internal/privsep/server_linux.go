@@ -1,0 +1,138 @@
+package privsep
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// A Handler carries out the operations of the helper.
+type Handler interface {
+	Attach() (tun.Attached, error)
+	Up() error
+	AddIP(netip.Prefix) error
+	AddRoute(netip.Prefix) error
+}
+
+// A Server is the helper's end of the pair of sockets.
+type Server struct {
+	Config *Config
+	fd     int
+}
+
+// Connect takes what a process that is Marked was started with. The error says that it
+// was not started by a daemon.
+func Connect() (*Server, error) {
+	kind, err := unix.GetsockoptInt(socketFD, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_SEQPACKET {
+		return nil, errors.New("only tayga starts its helper")
+	}
+	peer, err := unix.GetsockoptUcred(socketFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || int(peer.Pid) != os.Getppid() {
+		return nil, errors.New("only tayga starts its helper, and it has ended")
+	}
+	unix.CloseOnExec(socketFD)
+	b, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration of the helper: %w", err)
+	}
+	if len(b) > maxConfig {
+		return nil, errors.New("configuration of the helper: too long")
+	}
+	c, err := decodeConfig(b)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of the helper: %w", err)
+	}
+	return &Server{Config: c, fd: socketFD}, nil
+}
+
+// Serve says that the helper is ready, with a text about its sandbox, and answers
+// requests until the daemon has ended.
+func (s *Server) Serve(h Handler, text string) error {
+	if err := s.send(reply{text: text}, nil); err != nil {
+		return err
+	}
+	for {
+		b := make([]byte, maxRequest)
+		n, flags, err := s.receive(b)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil // the daemon has ended
+		}
+		if err := s.answer(h, b[:n], flags); err != nil {
+			return err
+		}
+	}
+}
+
+// receive reads one message, of no bytes where there is nobody any more. There is no room for descriptors: the kernel closes those
+// that come with it, and says so in the flags.
+func (s *Server) receive(b []byte) (n, flags int, err error) {
+	for {
+		n, _, flags, _, err = unix.Recvmsg(s.fd, b, nil, unix.MSG_CMSG_CLOEXEC)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ECONNRESET): // and left a reply unread
+			return 0, 0, nil
+		default:
+			return n, flags, err
+		}
+	}
+}
+
+// answer carries out a request, if it is one and the configuration covers it.
+func (s *Server) answer(h Handler, b []byte, flags int) error {
+	r, err := decodeRequest(b)
+	switch {
+	case flags&unix.MSG_TRUNC != 0:
+		err = errMalformed
+	case flags&unix.MSG_CTRUNC != 0:
+		err = errors.New("a descriptor came with it")
+	}
+	if err == nil {
+		err = s.Config.allows(r)
+	}
+	if err != nil {
+		return s.send(reply{code: codeRefused, text: err.Error()}, nil)
+	}
+	switch r.op {
+	case opAttach:
+		a, err := h.Attach()
+		defer a.Close() // the daemon has them
+		answer := replyTo(err)
+		answer.features = a.Features
+		return s.send(answer, a.FDs)
+	case opUp:
+		err = h.Up()
+	case opAddIP:
+		err = h.AddIP(r.prefix)
+	case opAddRoute:
+		err = h.AddRoute(r.prefix)
+	}
+	return s.send(replyTo(err), nil)
+}
+
+func (s *Server) send(r reply, fds []int) error {
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	for {
+		err := unix.Sendmsg(s.fd, r.encode(), rights, nil, unix.MSG_NOSIGNAL)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+			return nil // the next message is the end
+		default:
+			return err
+		}
+	}
+}
