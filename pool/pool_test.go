@@ -247,6 +247,36 @@ func TestQuota(t *testing.T) {
 	require.NotEqual(t, "denied", assign(p, "2001:db8:0:1::2"))
 }
 
+// TestQuotaOfAnyLength: the shortest and the longest prefix that a quota can have. With a
+// length of 1, all of 2000::/3 is one client.
+func TestQuotaOfAnyLength(t *testing.T) {
+	for _, c := range []struct {
+		length         int
+		first          string
+		same, another  string // same: in the prefix of first
+		sameIsTheFirst bool
+	}{
+		{1, "2001:db8::1", "3fff::1", "fd00::1", false},
+		{2, "2001:db8::1", "3fff::1", "4000::1", false},
+		{127, "2001:db8::", "2001:db8::1", "2001:db8::2", false},
+		{128, "2001:db8::1", "2001:db8::1", "2001:db8::2", true},
+	} {
+		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), MaxPerPrefix: Quota{Len: c.length, Leases: 1}})
+		first := assign(p, c.first)
+		require.NotEqual(t, "refused", first, c.length)
+		if c.sameIsTheFirst {
+			require.Equal(t, first, assign(p, c.same), c.length)
+		} else {
+			require.Equal(t, "refused", assign(p, c.same), c.length)
+		}
+		require.NotEqual(t, "refused", assign(p, c.another), c.length)
+	}
+	for _, q := range []Quota{{-1, 1}, {0, 1}, {129, 1}, {1, 0}, {1, -1}} {
+		_, err := New(Config{Prefixes: prefixes("10.0.0.0/24"), MaxPerPrefix: q}, start)
+		require.Error(t, err, q)
+	}
+}
+
 func TestClients(t *testing.T) {
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), Clients: prefixes("2001:db8:1::/48", "fd00::/8")})
 	require.NotEqual(t, "denied", assign(p, "2001:db8:1::1"))

@@ -78,6 +78,13 @@ func TestIllegal6(t *testing.T) {
 		"::": true, "::1": true, "::2": false, "::ffff:1.2.3.4": true, "::fffe:1.2.3.4": false,
 		"fe80::1": true, "febf::1": true, "fec0::1": false, "fe7f::1": false,
 		"ff02::1": true, "fd00::1": false, "2001:db8::1": false, "0:0:0:1::1": false, "64:ff9b::1": false,
+		// The first and the last address of each prefix, and their neighbors.
+		"::ffff:0:0": true, "::ffff:ffff:ffff": true, "::fffe:ffff:ffff": false, "::1:0:0:0": false,
+		"fd80::": false, "fdbf:ffff:ffff:ffff:ffff:ffff:ffff:ffff": false, "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff": false,
+		"fe00::": false, "fe00::1": false, "fe3f::1": false, "fe40::": false, "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff": false,
+		"fe80::": true, "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff": true,
+		"fec0::": false, "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff": false,
+		"ff00::": true, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff": true,
 	} {
 		if got := illegal6(make6(netip.MustParseAddr(a).As16())); got != want {
 			t.Errorf("illegal6(%s) = %v", a, got)
@@ -220,5 +227,71 @@ func TestReasonsHaveNames(t *testing.T) {
 	}
 	if Reason(NumReasons).String() != "unknown" {
 		t.Error("a reason beyond the last has a name")
+	}
+}
+
+// TestAcceptsNode: an extension structure gets another object only if all of its objects
+// can be read: RFC 4884 §8. One without payload has just the 4 bytes of its header.
+func TestAcceptsNode(t *testing.T) {
+	object := func(length, has int) []byte { // length is what it says
+		o := make([]byte, has)
+		for i, b := range []byte{byte(length >> 8), byte(length), 1, 1} {
+			if i < has {
+				o[i] = b
+			}
+		}
+		return o
+	}
+	for name, c := range map[string]struct {
+		objects [][]byte
+		want    bool
+	}{
+		"none":                 {nil, false},
+		"empty-object":         {[][]byte{object(4, 4)}, true},
+		"two-empty-objects":    {[][]byte{object(4, 4), object(4, 4)}, true},
+		"object":               {[][]byte{object(8, 8)}, true},
+		"object-then-empty":    {[][]byte{object(12, 12), object(4, 4)}, true},
+		"object-of-no-length":  {[][]byte{object(0, 4)}, false},
+		"object-of-3":          {[][]byte{object(3, 4)}, false},
+		"object-of-6":          {[][]byte{object(6, 8)}, false},
+		"longer-than-there-is": {[][]byte{object(8, 4)}, false},
+		"longer-by-one-word":   {[][]byte{object(12, 12), object(12, 8)}, false},
+		"1-byte-after-it":      {[][]byte{object(8, 8), object(4, 1)}, false},
+		"3-bytes-after-it":     {[][]byte{object(8, 8), object(4, 3)}, false},
+	} {
+		ext := []byte{2 << 4, 0, 0, 0} // no checksum
+		for _, o := range c.objects {
+			ext = append(ext, o...)
+		}
+		if got := acceptsNode(ext); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestSegments: how many packets of a super-packet go on the wire. Each of them takes an
+// identification.
+func TestSegments(t *testing.T) {
+	for _, c := range []struct {
+		data    int
+		l4, gso int32
+		want    int
+	}{
+		{1000, 8, 0, 1},
+		{8, 8, 100, 1}, // no payload
+		{9, 8, 100, 1},
+		{107, 8, 100, 1},
+		{108, 8, 100, 1},
+		{109, 8, 100, 2},
+		{208, 8, 100, 2},
+		{209, 8, 100, 3},
+		{20 + 44*1440, 20, 1440, 44},
+		{20 + 44*1440 + 1, 20, 1440, 45},
+		{20 + 7, 20, 1, 7},
+	} {
+		h := header{dataLen: c.data, l4Len: c.l4, gso: c.gso}
+		if got := h.segments(); got != c.want {
+			t.Errorf("%+v: %d segments", c, got)
+		}
 	}
 }

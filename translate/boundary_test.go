@@ -1,0 +1,291 @@
+package translate_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// Sizes that just fit, and that just do not.
+
+// fragmented calls Fragment with room for n pieces at a time and returns the packets.
+func fragmented(t *testing.T, w *translate.Worker, p *translate.Packet, n int) (out [][]byte) {
+	t.Helper()
+	for more := translate.NewPackets(n, 1<<16); p.Result.Verdict == translate.Split; {
+		k := w.Fragment(p, more)
+		if k == 0 && p.Result.Verdict == translate.Split {
+			t.Fatal("no piece")
+		}
+		for _, q := range more[:k] {
+			out = append(out, bytes.Clone(q.Bytes()))
+		}
+	}
+	return append(out, bytes.Clone(p.Bytes()))
+}
+
+// TestFragmentHeaderStays: the Fragment Header of what is a fragment stays, although the
+// packet would fit without. Only that of a whole packet may go, which has neither an
+// offset nor more fragments. Of an offset of 256 bytes one byte is zero.
+func TestFragmentHeaderStays(t *testing.T) {
+	for _, c := range []struct {
+		off8 uint16
+		more bool
+		size int // of the data: with the header it is too large, without it fits
+	}{
+		{1, false, 1240}, {31, false, 1240}, {32, false, 1236}, {32, true, 1240}, {0, true, 1240}, {256, false, 1233}, {0x1f00, false, 1240},
+	} {
+		t.Run(fmt.Sprintf("offset=%d,more=%v", c.off8*8, c.more), func(t *testing.T) {
+			w := newWorker(t, nil)
+			data := pt.Bytes(c.size, 1)
+			h := pt.From4()
+			h.DF, h.Off8, h.MF, h.ID = false, c.off8, c.more, 7
+			p := pt.Buffer(pt.IP(h, pt.Raw(17, data)))
+			if res := w.Translate(0, &p); res.Verdict != translate.Split {
+				t.Fatal(res)
+			}
+			out, at := fragmented(t, w, &p, 1), int(c.off8)*8
+			var got []byte
+			for i, b := range out {
+				word := int(binary.BigEndian.Uint16(b[42:]))
+				wantMore := c.more || i < len(out)-1
+				if b[6] != 44 || len(b) > 1280 || word&^7 != at || (word&1 != 0) != wantMore {
+					t.Errorf("piece %d of %d: %x, want offset %d, more %v", i, len(out), b[:48], at, wantMore)
+				}
+				got, at = append(got, b[48:]...), at+len(b)-48
+			}
+			if !bytes.Equal(got[8:], data[8:]) { // the first fragment has a UDP header
+				t.Error("not the data of the fragment")
+			}
+		})
+	}
+}
+
+// TestFragmentHeaderGoes: that of a whole packet goes once the MTU has grown to what the
+// packet has without it, and not a byte earlier: RFC 8021.
+func TestFragmentHeaderGoes(t *testing.T) {
+	const size = 1500 // of the IPv6 packet without Fragment Header
+	for _, grown := range []int{size - 1, size, size + 1} {
+		tr, err := translate.New(pt.Config(), newTable(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := tr.NewWorker()
+		h := pt.From4()
+		h.DF = false
+		p := pt.Buffer(pt.IP(h, pt.UDP(1, 2, pt.Bytes(size-48, 1))))
+		if res := w.Translate(0, &p); res.Verdict != translate.Split {
+			t.Fatal(res)
+		}
+		if err := tr.Update(func(s *translate.Settings) { s.LowestIPv6MTU, s.MTU6 = grown, grown }); err != nil {
+			t.Fatal(err)
+		}
+		w.TranslateBatch(0, nil)
+		out := fragmented(t, w, &p, 1)
+		if whole := grown >= size; whole != (len(out) == 1) || whole == (out[0][6] == 44) {
+			t.Errorf("MTU %d: %d packets, the first of %d bytes", grown, len(out), len(out[0]))
+		}
+		for _, b := range out {
+			if len(b) > grown {
+				t.Errorf("MTU %d: a packet of %d bytes", grown, len(b))
+			}
+		}
+	}
+}
+
+func newTable(t *testing.T) *translate.Table {
+	t.Helper()
+	tab, err := translate.NewTable(pt.TableConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+// TestJustFits: what a packet may have at most to be forwarded whole, in bytes of data
+// after its IP header, and what becomes of one that has a byte more. The pieces of that
+// have the size that fits, too.
+func TestJustFits(t *testing.T) {
+	from4, from6 := pt.From4(), pt.From6()
+	noDF := from4
+	noDF.DF = false
+	udp := func(n int) pt.Payload { return pt.UDP(1, 2, pt.Bytes(n-8, 0)) }
+	fragment4 := func(n int) []byte {
+		h := noDF
+		h.MF = true
+		return pt.IP(h, pt.Raw(17, pt.Bytes(n, 0)))
+	}
+	last4 := func(n int) []byte {
+		h := noDF
+		h.Off8 = 9
+		return pt.IP(h, pt.Raw(17, pt.Bytes(n, 0)))
+	}
+	for _, c := range []struct {
+		name    string
+		most    int
+		pkt     func(n int) []byte
+		verdict translate.Verdict // of a byte more; Forward: not tried
+		mtu4    int
+		mtu6    int
+	}{
+		{"4to6", 1280 - 40, func(n int) []byte { return pt.IP(noDF, udp(n)) }, translate.Split, 1500, 1500},
+		{"4to6-df", 1500 - 40, func(n int) []byte { return pt.IP(from4, udp(n)) }, translate.Reply, 1500, 1500},
+		{"4to6-fragment", 1280 - 48, fragment4, translate.Forward, 1500, 1500},
+		{"4to6-last-fragment", 1280 - 48, last4, translate.Split, 1500, 1500},
+		{"6to4", 1500 - 20, func(n int) []byte { return pt.IP(from6, udp(n)) }, translate.Reply, 1500, 1500},
+		{"6to4-small-mtu", 576 - 20, func(n int) []byte { return pt.IP(from6, udp(n)) }, translate.Split, 576, 1500},
+		{"6to4-lowest-mtu", 1280 - 40, func(n int) []byte { return pt.IP(from6, udp(n)) }, translate.Reply, 576, 1500}, // is cut
+		{"6to4-fragment", 1500 - 20, func(n int) []byte {
+			return pt.IP(from6, pt.Fragment(7, 9, false, pt.Raw(17, pt.Bytes(n, 0))))
+		}, translate.Split, 1500, 1500},
+		{"6to4-largest", 65535 - 20, func(n int) []byte { return pt.IP(from6, udp(n)) }, translate.Reply, 65535, 65535},
+		{"6to4-largest-fragment", 65535 - 20, func(n int) []byte {
+			return pt.IP(from6, pt.Fragment(7, 0, false, pt.Raw(17, pt.Bytes(n, 0))))
+		}, translate.Reply, 1500, 1500}, // is cut; what is larger has no length in IPv4
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4, cfg.MTU6 = c.mtu4, c.mtu6 })
+			p := pt.Buffer(c.pkt(c.most))
+			if res := w.Translate(0, &p); res.Reason != translate.Translated {
+				t.Errorf("%d bytes: %v (%v)", c.most, res.Verdict, res.Reason)
+			} else if fits := c.name != "6to4-lowest-mtu" && c.name != "6to4-largest-fragment"; fits != (res.Verdict == translate.Forward) {
+				t.Errorf("%d bytes: %v", c.most, res.Verdict)
+			}
+			if c.verdict == translate.Forward {
+				return
+			}
+			p = pt.Buffer(c.pkt(c.most + 1))
+			if res := w.Translate(0, &p); res.Verdict != c.verdict {
+				t.Errorf("%d bytes: %v (%v), want %v", c.most+1, res.Verdict, res.Reason, c.verdict)
+			}
+		})
+	}
+}
+
+// TestLastPieceJustFits: the rest of a packet that is cut leaves whole as soon as it fits,
+// whatever Fragment is given room for.
+func TestLastPieceJustFits(t *testing.T) {
+	noDF := pt.From4()
+	noDF.DF = false
+	for _, c := range []struct {
+		name  string
+		pkt   func(n int) []byte // n bytes of data
+		n     int
+		sizes []int // of the pieces
+	}{
+		{"4to6", func(n int) []byte { return pt.IP(noDF, pt.UDP(1, 2, pt.Bytes(n-8, 0))) }, 1232 + 1232, []int{1280, 1280}},
+		{"4to6-and-one", func(n int) []byte { return pt.IP(noDF, pt.UDP(1, 2, pt.Bytes(n-8, 0))) }, 1232 + 1233, []int{1280, 1280, 49}},
+		{"6to4", func(n int) []byte { return pt.IP(pt.From6(), pt.UDP(1, 2, pt.Bytes(n-8, 0))) }, 552 + 556, []int{572, 576}},
+		{"6to4-and-one", func(n int) []byte { return pt.IP(pt.From6(), pt.UDP(1, 2, pt.Bytes(n-8, 0))) }, 552 + 557, []int{572, 572, 25}},
+	} {
+		for room := 1; room <= 4; room++ {
+			w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4 = 576 })
+			p := pt.Buffer(c.pkt(c.n))
+			if res := w.Translate(0, &p); res.Verdict != translate.Split {
+				t.Fatal(res)
+			}
+			var sizes []int
+			for _, b := range fragmented(t, w, &p, room) {
+				sizes = append(sizes, len(b))
+			}
+			if !slices.Equal(sizes, c.sizes) {
+				t.Errorf("%s, room for %d: pieces of %v bytes, want %v", c.name, room, sizes, c.sizes)
+			}
+		}
+	}
+}
+
+// TestSegmentsThatNeedAllBuffers: Fragment is given room for the pieces of one segment of
+// a super-packet and not one more. It has to return after each segment: what is left is a
+// super-packet, which is not to be cut like a packet.
+func TestSegmentsThatNeedAllBuffers(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		h      pt.Header
+		gso    int
+		mtu4   int
+		pieces int // of a segment
+	}{
+		{"4to6", pt.Header{Src: pt.H4, Dst: pt.M4}, 1440, 1500, 2},
+		{"6to4", pt.From6(), 1200, 576, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4 = c.mtu4 })
+			pkt := pt.IP(c.h, pt.TCP(1, 2, pt.Bytes(4*c.gso, 0)))
+			o := pt.Partial(pkt, c.gso)
+			all := func(room int) (out [][]byte, calls int) {
+				p := pt.Buffer(pkt)
+				p.Offload = o
+				if res := w.Translate(0, &p); res.Verdict != translate.Split {
+					t.Fatal(res)
+				}
+				more := translate.NewPackets(room, 1500)
+				for p.Result.Verdict == translate.Split {
+					k := w.Fragment(&p, more)
+					for _, q := range more[:k] {
+						out = append(out, bytes.Clone(q.Bytes()))
+					}
+					calls++
+					if p.Offload.GSOType == translate.GSONone && p.Len > c.gso+100 {
+						t.Fatalf("after %d calls %d bytes are no super-packet", calls, p.Len)
+					}
+				}
+				return append(out, bytes.Clone(p.Bytes())), calls
+			}
+			want, _ := all(translate.MaxPieces)
+			got, calls := all(c.pieces)
+			if len(want) != 4*c.pieces || calls < 4 {
+				t.Errorf("%d packets, want %d, in %d calls", len(want), 4*c.pieces, calls)
+			}
+			for i := range want {
+				if c.h.Src.Is4() { // identifications are those of the source
+					if i >= len(got) || !bytes.Equal(got[i], want[i]) {
+						t.Fatalf("packet %d of %d differs", i, len(got))
+					}
+				} else if i >= len(got) || !bytes.Equal(got[i][20:], want[i][20:]) {
+					t.Fatalf("data of packet %d of %d differs", i, len(got))
+				}
+			}
+			if with := panics(func() { all(c.pieces - 1) }); with == nil {
+				t.Error("no panic with a buffer less")
+			}
+		})
+	}
+}
+
+// TestICMPPoolOf256: the most sources that errors can have, each of which is chosen. One
+// more is refused.
+func TestICMPPoolOf256(t *testing.T) {
+	cfg := pt.Config()
+	cfg.ICMPPool4, cfg.ICMPPool6 = nil, nil
+	for i := range 256 {
+		cfg.ICMPPool4 = append(cfg.ICMPPool4, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}))
+		cfg.ICMPPool6 = append(cfg.ICMPPool6, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}))
+	}
+	tr, err := translate.New(cfg, newTable(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, seen := tr.NewWorker(), make(map[byte]bool)
+	quote := pt.IP(pt.Header{Src: pt.H4in6, Dst: pt.M6}, pt.UDP(1, 2, nil))
+	router := pt.Header{Src: netip.MustParseAddr("2001:db8:bad::1"), Dst: pt.H4in6}
+	for range 20_000 { // one of 256 is missed once in 10^31 runs
+		p := pt.Buffer(pt.IP(router, pt.ICMP(3, 0, 0, quote)))
+		if res := w.Translate(0, &p); res.Verdict != translate.Forward {
+			t.Fatal(res)
+		}
+		seen[p.Bytes()[15]] = true
+	}
+	if len(seen) != 256 {
+		t.Errorf("%d sources", len(seen))
+	}
+	cfg.ICMPPool4 = append(cfg.ICMPPool4, netip.MustParseAddr("203.0.114.1"))
+	if _, err := translate.New(cfg, newTable(t)); err == nil {
+		t.Error("257 sources are taken")
+	}
+}
