@@ -34,12 +34,12 @@ type allowance struct {
 	full    time.Duration // burst and reserve
 }
 
-// newAllowance makes the allowance of a rate, which is UnlimitedErrors or lower.
+// newAllowance makes the allowance of a rate, which is not 0.
 func newAllowance(rate, burst int) allowance {
-	if rate < 0 || rate == UnlimitedErrors {
-		return allowance{off: rate < 0}
+	if rate < 0 {
+		return allowance{off: true}
 	}
-	a := allowance{cost: time.Second / time.Duration(rate)}
+	a := allowance{cost: time.Second / time.Duration(rate)} // 0 for UnlimitedErrors
 	a.reserve = a.cost * time.Duration(burst/reserveShare)
 	a.full = a.cost*time.Duration(burst) + a.reserve
 	return a

@@ -53,7 +53,7 @@ func (p *prefix6052) prefix() netip.Prefix {
 
 // mask64 returns a mask of the n highest bits; n may lie outside 0 to 64.
 func mask64(n int) uint64 {
-	return ^(^uint64(0) >> uint(min(max(n, 0), 64)))
+	return ^(^uint64(0) >> uint(max(n, 0)))
 }
 
 // contains reports whether a lies inside the prefix.
@@ -65,27 +65,21 @@ func (p *prefix6052) contains(a addr6) bool {
 // to 71 and the suffix are zero.
 func (p *prefix6052) embed(a addr4) addr6 {
 	v, v6 := uint64(a), p.addr
-	switch p.bits {
-	case 96:
+	if p.bits == 96 {
 		v6.lo |= v
-	case 64:
-		v6.lo |= v << 24
-	default: // the address straddles bits 64 to 71
-		below := uint(p.bits) - 32 // bits of v that lie after the gap
-		v6.hi |= v >> below
-		v6.lo |= v << (64 - below) >> 8
+		return v6
 	}
+	below := uint(p.bits) - 32 // bits of v after bits 64 to 71, which the address spans
+	v6.hi |= v >> below
+	v6.lo |= v << (64 - below) >> 8
 	return v6
 }
 
 // extract returns the IPv4 address in a. Bits 64 to 71 and the suffix are not
 // looked at: RFC 6052 §2.2, §2.3.
 func (p *prefix6052) extract(a addr6) addr4 {
-	switch p.bits {
-	case 96:
+	if p.bits == 96 {
 		return addr4(a.lo)
-	case 64:
-		return addr4(a.lo >> 24)
 	}
 	below := uint(p.bits) - 32
 	return addr4(a.hi<<below) | addr4(a.lo<<8>>(64-below))

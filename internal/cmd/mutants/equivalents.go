@@ -5,6 +5,10 @@ package main
 var equivalents = []equivalent{
 	{"translate/address.go", "case o-1 < 126:", "126", "125", "a later case says the same of 126.0.0.0/8"},
 	{"translate/address.go", "if a.hi >= 0xfe<<56 {", ">=", ">", "fe00:: itself is legal either way"},
+	{"translate/budget.go", "if rate < 0 {", "", "", "no rate is 0: withDefaults replaces it"},
+	{"translate/budget.go", "func (w *Worker) errorHost4(", "0", "1", otherKey},
+	{"translate/budget.go", "func (w *Worker) errorHost6(", "1", "2", otherKey},
+	{"translate/budget.go", "func (w *Worker) errorHost6(", "+", "-", "a hash as good"},
 	{"translate/icmp.go", "{icmp4Unreachable, 2, 2,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp4Unreachable, 3, 3,", "3", "2", earlierRow},
 	{"translate/icmp.go", "{icmp4Unreachable, 4, 4,", "4", "3", earlierRow},
@@ -18,4 +22,7 @@ var equivalents = []equivalent{
 	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
 }
 
-const earlierRow = "an earlier row takes the code that the row begins with then"
+const (
+	earlierRow = "an earlier row takes the code that the row begins with then"
+	otherKey   = "another random key"
+)
