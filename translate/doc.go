@@ -33,7 +33,8 @@
 //   - Transport checksums are not verified: a wrong one stays wrong. The checksums of ICMP
 //     errors are the exception.
 //   - A prefix maps every IPv4 address outside the pools to an IPv6 address, whether or
-//     not a host has it. If both are routed to the translator, packets to unused addresses
-//     loop until their hop limit runs out, unless a route or a filter prevents it. See
-//     [PrefixRule].
+//     not a host has it. A packet to an unused address may be routed to the translator
+//     again. Set CheckLoops of [PrefixRule] for a prefix from which no host is numbered,
+//     such as 64:ff9b::/96: the packet is then answered. Otherwise it loops until its hop
+//     limit runs out, unless a route or a filter prevents it.
 package translate

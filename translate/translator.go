@@ -141,10 +141,11 @@ func (t *Translator) Update(change func(*Settings)) error {
 	return nil
 }
 
-// A Worker translates packets for one goroutine at a time. It owns counters,
-// identifications and the error budget, so that workers share nothing that they
-// write to, but for one number that errors from routers without a mapping need.
-// It allocates nothing after NewWorker.
+// A Worker translates packets for one goroutine at a time. It owns its counters, its
+// budget of ICMP errors, and identifications in blocks. Workers take no lock. They share
+// three things that they write to: the counters from which blocks of identifications are
+// taken, the source that was chosen last for errors of routers without a mapping, and
+// the pools. A worker allocates nothing after NewWorker, but for Append.
 type Worker struct {
 	_ noCopy
 
@@ -160,7 +161,7 @@ type Worker struct {
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
-	touched        uint64 // of no meaning: what fetch has read is used
+	touched        uint64 // the sum of what fetch has read, so that the compiler keeps the reads
 
 	now    time.Duration // the latest that was passed
 	second int64         // of now
