@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/gateway"
+	"github.com/steppe-nat64/steppe/internal/privsep"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/tun"
@@ -34,10 +35,12 @@ type daemon struct {
 
 	dev      device
 	queues   []queue
-	owner    tun.Owner // of a device that we make
-	link     tun.Link  // as last seen
-	obstacle string    // to restore, as logged last
-	foreign  foreign   // what the log says of other programs at the device
+	owner    tun.Owner       // of a device that we make
+	link     tun.Link        // as last seen
+	obstacle string          // to restore, as logged last
+	foreign  foreign         // what the log says of other programs at the device
+	helper   *privsep.Helper // may be nil
+	free     bool            // the device can be attached to again without privilege
 	gateway  *gateway.Gateway
 	leases   leaseFiles
 	packets  *packetLog
@@ -87,6 +90,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	if err == nil {
 		err = d.run(d.signals)
 	}
+	d.closeHelper()
 	d.closeStatus()
 	d.unlock()
 	switch {
@@ -180,8 +184,12 @@ func (d *daemon) handle(signals <-chan os.Signal, links <-chan tun.Link, failed 
 	look := time.NewTicker(refusalInterval)
 	defer look.Stop()
 	refused := uint64(0)
+	helperEnded := d.helperEnded()
 	for {
 		select {
+		case <-helperEnded:
+			d.reportHelper()
+			helperEnded = nil
 		case <-look.C:
 			if n := d.refused(); n > refused {
 				d.log.warningf("Tun device %s: %d packets could not be written", d.dev.Name(), n-refused)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
@@ -30,6 +31,14 @@ type queue interface {
 	Refused() uint64
 }
 
+// A linkChanger changes the link of the device, which takes privilege: a kernelLink, or
+// the helper.
+type linkChanger interface {
+	Up() error
+	AddIP(netip.Prefix) error
+	AddRoute(netip.Prefix) error
+}
+
 // lowestMTU is the least that an IPv6 link carries: RFC 8200 §5.
 const lowestMTU = 1280
 
@@ -38,14 +47,23 @@ const lowestMTU = 1280
 func openDevice(c *taygaconf.Config, own tun.Owner) (device, []queue, tun.Link, error) {
 	tc := tunConfig(c)
 	tc.Owner = &own
-	d, err := tun.Open(tc)
+	return readied(tun.Open(tc))
+}
+
+// attachBy is openDevice with another process that attaches.
+func attachBy(c *taygaconf.Config, attach func() (tun.Attached, error)) (device, []queue, tun.Link, error) {
+	return readied(tun.OpenAttached(tunConfig(c), attach))
+}
+
+// readied is the end of openDevice.
+func readied(d *tun.Device, err error) (device, []queue, tun.Link, error) {
 	if err != nil {
 		return nil, nil, tun.Link{}, err
 	}
 	link, err := d.Link()
 	if err == nil && link.MTU < lowestMTU {
 		err = fmt.Errorf("tun device %s has an MTU of %d, less than the %d that IPv6 needs: ip link set %s mtu 1500",
-			c.TunDevice, link.MTU, lowestMTU, c.TunDevice)
+			d.Name(), link.MTU, lowestMTU, d.Name())
 	}
 	if err != nil {
 		d.Close()

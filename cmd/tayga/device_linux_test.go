@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/steppe-nat64/steppe/internal/status"
+	"github.com/steppe-nat64/steppe/tun"
 )
 
 // addTun makes a persistent device the way ip tuntap does, with or without
@@ -233,12 +234,13 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// A daemon that is no longer root cannot attach again. It says so and ends.
+// A daemon without privilege cannot attach again to a device of another user. It says so
+// and ends.
 func TestDeviceDeletedUnprivileged(t *testing.T) {
 	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR\n", "", 1))
 	b.openDir()
-	b.addTun("nat64", 1)
-	p := b.launch("-u", "nobody")
+	require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", true, 65534, -1) }))
+	p := b.unprivileged()
 	b.delete("nat64")
 	b.await(p, "Tun device nat64 is gone: waiting for it to come back\n")
 	b.addTun("nat64", 1)

@@ -53,18 +53,25 @@ func filtered() {
 // launchFiltered starts tayga under such a filter.
 func (b *bench) launchFiltered(action uint32, calls []uintptr, args ...string) *netlab.Process {
 	b.Helper()
-	words := []string{fmt.Sprint(action)}
-	for _, nr := range calls {
-		words = append(words, fmt.Sprint(nr))
-	}
-	filtering, err := os.Executable()
-	require.NoError(b, err)
-	b.Setenv(asFiltered, strings.Join(words, " "))
-	p, err := b.host.Launch(filtering, append([]string{b.self, "-d", "-c", b.conf}, args...)...)
+	p, err := b.host.Launch(filtering(b.T, action, calls), append([]string{b.self, "-d", "-c", b.conf}, args...)...)
 	require.NoError(b, err)
 	os.Unsetenv(asFiltered)
 	b.await(p, "Workers: ")
 	return p
+}
+
+// filtering returns a program that runs another one under such a filter, for the rest of
+// the test.
+func filtering(t *testing.T, action uint32, calls []uintptr) string {
+	t.Helper()
+	words := []string{fmt.Sprint(action)}
+	for _, nr := range calls {
+		words = append(words, fmt.Sprint(nr))
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	t.Setenv(asFiltered, strings.Join(words, " "))
+	return self
 }
 
 var (

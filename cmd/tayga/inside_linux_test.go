@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -22,6 +23,9 @@ import (
 // asInmate makes the test binary start as tayga does, and then try what it is
 // not to be able to.
 const asInmate = "STEPPE_TEST_AS_INMATE"
+
+// inmateName is the name of that program, by which its helper knows it, too.
+const inmateName = "inmate"
 
 func inmate() {
 	o, err := parseOptions(os.Args[1:])
@@ -51,6 +55,70 @@ func inmate() {
 	for _, attempt := range netAdminAttempts {
 		fmt.Printf("%s: %v\n", attempt.name, attempt.try())
 	}
+}
+
+// inmateHelper is the helper of an inmate: it tries what it is not to be able to before it
+// is at the service of the inmate.
+func inmateHelper() {
+	parent := os.Getppid()
+	s, text, err := enterHelper()
+	if err != nil {
+		panic(err)
+	}
+	// What is written to stderr arrives; nothing else is.
+	tell := func(what string, err error) { fmt.Fprintf(os.Stderr, "helper: %s: %v\n", what, err) }
+	for _, name := range []string{"/etc/shadow", "/etc/passwd", fmt.Sprintf("/proc/%d/mem", parent)} {
+		_, err := os.Open(name)
+		tell("open", err)
+	}
+	for what, args := range map[string][3]int{
+		"raw socket": {unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP}, "packet socket": {unix.AF_PACKET, unix.SOCK_RAW, 0},
+		"stream": {unix.AF_UNIX, unix.SOCK_STREAM, 0}, "packet filter": {unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER},
+	} {
+		_, err := unix.Socket(args[0], args[1], args[2])
+		tell(what, err)
+	}
+	tell("program", unix.Exec("/bin/true", []string{"true"}, nil))
+	tell("signal", unix.Kill(parent, 0))
+
+	queue, err := handlerFor(s).Attach() // another one, of the same device
+	tell("attach", err)
+	for _, fd := range queue.FDs[:min(len(queue.FDs), 1)] {
+		b := make([]byte, 2048)
+		_, err = unix.Read(fd, b)
+		tell("read", err)
+		_, err = unix.Readv(fd, [][]byte{b})
+		tell("readv", err)
+		_, err = unix.Write(fd, b[:60])
+		tell("write", err)
+		tell("persist", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	}
+	queue.Close()
+	s.Serve(handlerFor(s), text)
+	os.Exit(0)
+}
+
+// From inside of the helper, nobody can read a packet or a file, or run a program.
+func TestHelperFromInside(t *testing.T) {
+	program := asInside(t)
+	b := newBench(t, gatewayConf+"tun-up yes\n")
+	b.self = program
+	b.addTun("nat64", 2)
+	out, errs, status := b.tayga("-d", "-c", b.conf)
+	assert.Equal(t, 0, status, errs)
+	assert.Contains(t, out, "sandbox: landlock, seccomp, no_new_privs; capabilities: cap_net_admin\n")
+	got := map[string]int{}
+	for line := range strings.Lines(errs) {
+		got[strings.TrimSuffix(line, "\n")]++
+	}
+	want := map[string]int{"helper: attach: <nil>": 1, "helper: open: open /etc/shadow: permission denied": 1, "helper: open: open /etc/passwd: permission denied": 1}
+	for _, what := range []string{"raw socket", "packet socket", "stream", "packet filter", "program", "signal", "read", "readv", "write", "persist"} {
+		want["helper: "+what+": operation not permitted"] = 1
+	}
+	for line, n := range want {
+		assert.Equal(t, n, got[line], "%s in\n%s", line, errs)
+	}
+	assert.Contains(t, errs, "/mem: permission denied\n")
 }
 
 // connectBy makes a connection of a socket that listens, past what looks at
@@ -125,7 +193,7 @@ var netAdminAttempts = []struct {
 // asInside returns a program that behaves as inmate says.
 func asInside(t *testing.T) string {
 	t.Helper()
-	program := t.TempDir() + "/inmate"
+	program := t.TempDir() + "/" + inmateName
 	build := exec.Command("go", "test", "-c", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	text, err := build.CombinedOutput()
@@ -151,27 +219,36 @@ func TestFromInside(t *testing.T) {
 	}
 }
 
-// What CAP_NET_ADMIN leaves open, if the daemon has to keep it, is what SECURITY.md
-// says: routes, rules, addresses and traffic control, of all devices. Without the
-// capability it is nothing.
+// From inside of the process that reads packets nothing can be done to the network: no
+// route, rule, address or traffic control, no other device. What CAP_NET_ADMIN leaves
+// open, if there is no helper for it, is what SECURITY.md says: all of that.
 func TestNetAdminFromInside(t *testing.T) {
 	const denied = "packet socket: operation not permitted\npacket filter: operation not permitted\n" +
 		"ipsec: operation not permitted\nbpf: operation not permitted\n" +
 		"kernel setting: open /proc/sys/net/ipv4/ip_forward: permission denied\n"
+	const dropped = "route: operation not permitted\nrule: operation not permitted\n" +
+		"address: operation not permitted\nqdisc: operation not permitted\nanother device: "
 	program := asInside(t)
-	for _, test := range []struct{ name, conf, capabilities, want string }{
-		{"kept", "tun-up yes\n", "cap_net_admin", "route: <nil>\nrule: <nil>\naddress: <nil>\nqdisc: <nil>\nanother device: <nil>\n" + denied},
-		{"dropped", "", "none", "route: operation not permitted\nrule: operation not permitted\n" +
-			"address: operation not permitted\nqdisc: operation not permitted\nanother device: operation not permitted\n" + denied},
+	for _, test := range []struct {
+		name, conf, capabilities, want string
+		filter                         []uintptr // what keeps a helper from being started
+	}{
+		{"helper", "tun-up yes\n", "none", dropped + "permission denied\n" + denied, nil},
+		{"no-helper-needed", "", "none", dropped + "operation not permitted\n" + denied, nil},
+		{"no-helper", "tun-up yes\n", "cap_net_admin",
+			"route: <nil>\nrule: <nil>\naddress: <nil>\nqdisc: <nil>\nanother device: <nil>\n" + denied, []uintptr{unix.SYS_SOCKETPAIR}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, gatewayConf+test.conf)
-			b.self = program
 			b.addTun("nat64", 1)
-			out, errs, status := b.tayga("-d", "-c", b.conf)
-			assert.Equal(t, 0, status, errs)
-			assert.Contains(t, out, inSandbox+test.capabilities+"\n")
-			assert.Contains(t, out, test.want)
+			args := []string{program, "-d", "-c", b.conf}
+			if test.filter != nil {
+				args = append([]string{filtering(t, unix.SECCOMP_RET_KILL_PROCESS, test.filter)}, args...)
+			}
+			out, err := b.host.Command(args[0], args[1:]...).CombinedOutput()
+			require.NoError(t, err, string(out))
+			assert.Contains(t, string(out), inSandbox+test.capabilities+"\n")
+			assert.Contains(t, string(out), test.want)
 		})
 	}
 }

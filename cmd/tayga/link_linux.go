@@ -13,19 +13,18 @@ import (
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
-// setUpLink does what tun-up, tun-ip and tun-route ask for: the link, the
+// setUpLink does what tun-up, tun-ip and tun-route ask for, by way of to: the link, the
 // addresses, the routes, IPv4 before IPv6, each in the order of the file. said
 // is told of everything that was done. Nothing is undone at the end.
-func setUpLink(c *taygaconf.Config, said func(format string, args ...any)) error {
+func setUpLink(c *taygaconf.Config, to linkChanger, said func(format string, args ...any)) error {
 	if !c.TunUp && len(c.TunIPs) == 0 && len(c.TunRoutes) == 0 {
 		return nil
 	}
-	link, err := netlink.LinkByName(c.TunDevice)
-	if err != nil {
+	if _, err := netlink.LinkByName(c.TunDevice); err != nil {
 		return fmt.Errorf("tun-up: find device %s: %w", c.TunDevice, err)
 	}
 	if c.TunUp {
-		if err := netlink.LinkSetUp(link); err != nil {
+		if err := to.Up(); err != nil {
 			return fmt.Errorf("tun-up: set device %s up: %w", c.TunDevice, err)
 		}
 		said("Tun device %s is UP", c.TunDevice)
@@ -35,7 +34,7 @@ func setUpLink(c *taygaconf.Config, said func(format string, args ...any)) error
 			if p.Addr().Is6() != six {
 				continue
 			}
-			if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
+			if err := to.AddIP(p); err != nil {
 				return fmt.Errorf("tun-ip: add %s to device %s: %w", p, c.TunDevice, err)
 			}
 			said("Added IPv%c address %s to tun device %s", family(p), p, c.TunDevice)
@@ -46,7 +45,7 @@ func setUpLink(c *taygaconf.Config, said func(format string, args ...any)) error
 			if p.Addr().Is6() != six {
 				continue
 			}
-			if err := addRoute(link, p); err != nil {
+			if err := to.AddRoute(p); err != nil {
 				return fmt.Errorf("tun-route: add %s over device %s: %w", p, c.TunDevice, err)
 			}
 			said("Added IPv%c route %s to tun device %s", family(p), p, c.TunDevice)
@@ -55,12 +54,42 @@ func setUpLink(c *taygaconf.Config, said func(format string, args ...any)) error
 	return nil
 }
 
+// A kernelLink changes the device of that name, which takes CAP_NET_ADMIN.
+type kernelLink string
+
+// Up sets the device up.
+func (name kernelLink) Up() error {
+	link, err := netlink.LinkByName(string(name))
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// AddIP adds an address, or finds that it is there.
+func (name kernelLink) AddIP(p netip.Prefix) error {
+	link, err := netlink.LinkByName(string(name))
+	if err != nil {
+		return err
+	}
+	return netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(p)})
+}
+
+// AddRoute adds a route, or finds that it is there.
+func (name kernelLink) AddRoute(p netip.Prefix) error {
+	link, err := netlink.LinkByName(string(name))
+	if err != nil {
+		return err
+	}
+	return addRoute(link, p)
+}
+
 // restoreLink adds addresses and routes that setUpLink added and that are not there
 // any more: as a device goes down, the kernel removes its routes and its IPv6
 // addresses; and as IPv6 is switched off on it, or its MTU gets too small for that.
 // Whether it is up is left to whoever set it down. said is told of everything that
 // was done. A device that is down or deleted by now comes back later.
-func restoreLink(c *taygaconf.Config, said func(format string, args ...any)) error {
+func restoreLink(c *taygaconf.Config, to linkChanger, said func(format string, args ...any)) error {
 	if len(c.TunIPs) == 0 && len(c.TunRoutes) == 0 {
 		return nil
 	}
@@ -77,14 +106,14 @@ func restoreLink(c *taygaconf.Config, said func(format string, args ...any)) err
 	for _, p := range c.TunIPs {
 		if !slices.Contains(addrs, p) {
 			one.TunIPs = []netip.Prefix{p}
-			errs = append(errs, setUpLink(&one, said))
+			errs = append(errs, setUpLink(&one, to, said))
 		}
 	}
 	one.TunIPs = nil
 	for _, p := range c.TunRoutes {
 		if !slices.Contains(routes, p.Masked()) {
 			one.TunRoutes = []netip.Prefix{p}
-			errs = append(errs, setUpLink(&one, said))
+			errs = append(errs, setUpLink(&one, to, said))
 		}
 	}
 	if err = errors.Join(errs...); errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENODEV) {

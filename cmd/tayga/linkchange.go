@@ -41,7 +41,7 @@ func (d *daemon) setMTU(mtu int) error {
 // does not end the daemon.
 func (d *daemon) restore() {
 	text := ""
-	if err := restoreLink(d.conf, d.log.infof); err != nil {
+	if err := restoreLink(d.conf, d.changer(), d.log.infof); err != nil {
 		text = err.Error()
 	}
 	if text != "" && text != d.obstacle {

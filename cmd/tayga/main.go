@@ -14,6 +14,7 @@
 //	pump.go       the packet loop of a worker
 //	workers.go    the number of queues and workers
 //	privileges.go user, group and root directory
+//	helper.go     the process that keeps CAP_NET_ADMIN; helper_linux.go what it does
 //	datadir.go    owner and lock of data-dir; pidfile.go, lock.go
 //	sandbox.go    privileges that are dropped, and those that are kept
 //	leases.go     the dynamic pool and its dynamic.map
@@ -37,6 +38,7 @@ import (
 	"runtime/debug"
 
 	"github.com/steppe-nat64/steppe/internal/plain"
+	"github.com/steppe-nat64/steppe/internal/privsep"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -57,7 +59,12 @@ func version() string {
 
 var wellKnownPrefix = netip.MustParsePrefix("64:ff9b::/96")
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if privsep.Marked() {
+		os.Exit(help())
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is main without its globals.
 func run(args []string, stdout, stderr io.Writer) int {

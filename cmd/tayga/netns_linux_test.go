@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/privsep"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
@@ -31,12 +32,18 @@ import (
 const asTayga = "STEPPE_TEST_AS_TAYGA"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asInmate) != "" {
-		inmate()
-		return
+	if privsep.Marked() {
+		if self, err := os.Executable(); err == nil && filepath.Base(self) == inmateName {
+			inmateHelper()
+		}
+		os.Exit(help())
 	}
 	if os.Getenv(asFiltered) != "" {
 		filtered()
+	}
+	if os.Getenv(asInmate) != "" {
+		inmate()
+		return
 	}
 	if os.Getenv(asJailed) != "" {
 		jailed()

@@ -63,5 +63,8 @@ func (d *daemon) status() string {
 	if d.foreign.queues > 0 {
 		s += fmt.Sprintf("; %s", foreignQueues(d.foreign.queues))
 	}
+	if d.helperLost() {
+		s += "; the privileged helper has ended"
+	}
 	return s
 }

@@ -47,6 +47,15 @@ func asNobody(command string) string {
 		"setpriv --reuid=65534 --regid=65534 --clear-groups " + command
 }
 
+// unprivileged starts tayga as nobody.
+func (b *bench) unprivileged() *netlab.Process {
+	b.Helper()
+	p, err := b.host.Launch("/usr/bin/unshare", "-m", "/bin/sh", "-c", asNobody(b.readable(b.self)+" -d -c "+b.conf))
+	require.NoError(b, err)
+	b.await(p, "Workers: ")
+	return p
+}
+
 // readable returns a copy of a program that any user may run.
 func (b *bench) readable(program string) string {
 	b.Helper()

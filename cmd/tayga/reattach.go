@@ -23,7 +23,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 	late := time.After(maxAbsence)
 	for {
 		if deviceExists(d.conf.TunDevice) {
-			dev, queues, link, err := openDevice(d.conf, d.owner)
+			dev, queues, link, err := d.openAgain()
 			if err == nil {
 				d.dev, d.queues, d.link, d.foreign = dev, queues, link, foreign{}
 				break
@@ -43,7 +43,7 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 		case <-look.C:
 		}
 	}
-	if err := setUpLink(d.conf, d.log.infof); err != nil {
+	if err := setUpLink(d.conf, d.changer(), d.log.infof); err != nil {
 		d.dev.Close()
 		if !deviceExists(d.conf.TunDevice) {
 			err = tun.ErrGone

@@ -29,6 +29,10 @@ func (d *daemon) report(what status.What) *status.Report {
 	r.Device.Refused = own.refusedLocked()
 	own.mu.Unlock()
 
+	if d.helper != nil {
+		r.Helper = &status.Helper{PID: d.helper.PID(), Alive: d.helper.Alive()}
+	}
+
 	s := d.gateway.Stats()
 	r.Packets = countsOf(s.Packets)
 	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack

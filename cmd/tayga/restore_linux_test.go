@@ -153,13 +153,14 @@ func TestRestoreKeepsOut(t *testing.T) {
 	require.NoError(t, p.Stop(patience))
 }
 
-// A daemon that gave up root cannot set the device up again, and says so instead of
-// leaving that to be found out.
+// A daemon that gave up root, and that can start no helper, cannot set the device up
+// again, and says so instead of leaving that to be found out.
 func TestRestoreWithoutPrivilege(t *testing.T) {
 	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR\n", "tun-up yes\ntun-route 10.0.0.0/8\n", 1))
 	b.openDir()
 	b.addTun("nat64", 2)
-	p := b.launch("-u", "nobody")
+	p := b.launchFiltered(unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_SOCKETPAIR}, "-u", "nobody")
+	assert.Contains(t, p.Output(), ": a device that is deleted cannot be set up again\n")
 	b.setUp(false, true)
 	b.await(p, "tun-route: add 10.0.0.0/8 over device nat64: operation not permitted: not there since the device was down\n")
 	assert.Equal(t, 1, strings.Count(p.Output(), "not permitted"), p.Output())

@@ -22,7 +22,11 @@ func (d *daemon) confine() {
 		return
 	}
 	_, _ = time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
-	r := sandbox.Enter(sandbox.Config{Paths: d.paths(), Keep: d.capabilities()})
+	c := sandbox.Config{Paths: d.paths(), Keep: d.capabilities()}
+	if d.helper != nil {
+		c.Calls = sandbox.Translating
+	}
+	r := sandbox.Enter(c)
 	d.log.infof("Sandbox: %v", r)
 	for _, line := range r.Missing() {
 		d.log.noticef("Note: %s", line)
@@ -35,11 +39,14 @@ func (d *daemon) confine() {
 }
 
 // paths are what the daemon still opens and removes: its leases, the map-file,
-// the device if it has to be attached to again, and at the end what shows that it
+// the device if this process has to attach to it again, and at the end what shows that it
 // runs. Metrics tell what the kernel knows about the process. tayga.conf is read
 // at start only.
 func (d *daemon) paths() []sandbox.Path {
-	list := []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
+	var list []sandbox.Path
+	if d.helper == nil {
+		list = append(list, sandbox.Path{Name: tunPath, Access: sandbox.UseDevice})
+	}
 	if d.conf.DataDir != "" {
 		list = append(list, sandbox.Path{Name: ".", Access: sandbox.KeepFiles})
 		for _, l := range d.leases {

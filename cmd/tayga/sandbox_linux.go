@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"unsafe"
@@ -13,9 +14,10 @@ import (
 )
 
 // capabilities returns those that the daemon cannot do without, if it has them.
-// To move packets, to follow the device and to save leases takes none.
+// To move packets, to follow the device and to save leases takes none; nor does
+// anything about the device, with a helper.
 func (d *daemon) capabilities() (keep sandbox.Capabilities) {
-	if !attachesFreely(d.conf) {
+	if d.helper == nil && !d.free {
 		keep |= sandbox.NetAdmin
 	}
 	permitted := sandbox.MayAsk()
@@ -27,18 +29,22 @@ func (d *daemon) capabilities() (keep sandbox.Capabilities) {
 }
 
 // attachesFreely reports whether a device that was deleted and comes back can be
-// taken up again without CAP_NET_ADMIN: it does not have to be set up, and the
-// kernel lets us attach to it, since it belongs to us or to nobody. Whoever makes
-// it again is taken to make the same.
-func attachesFreely(c *taygaconf.Config) bool {
+// taken up again without CAP_NET_ADMIN by the process as it will be: it does not have to
+// be set up, and the kernel lets us attach to it, since it belongs to us or to nobody.
+// Whoever makes it again is taken to make the same. We make one that is absent.
+func attachesFreely(c *taygaconf.Config, id identity) bool {
 	if c.TunUp || len(c.TunIPs) > 0 || len(c.TunRoutes) > 0 {
 		return false
 	}
 	i, err := tun.Inspect(c.TunDevice)
-	if err != nil || i.UID >= 0 && i.UID != os.Geteuid() {
+	if errors.Is(err, unix.ENODEV) {
+		return true
+	}
+	own := id.owner()
+	if err != nil || i.UID >= 0 && i.UID != own.UID {
 		return false
 	}
-	return i.GID < 0 || i.GID == os.Getegid() || inGroup(i.GID)
+	return i.GID < 0 || i.GID == own.GID || id.gid < 0 && inGroup(i.GID)
 }
 
 // inGroup reports whether a group is one of the supplementary ones. It is not asked
@@ -54,7 +60,7 @@ func inGroup(gid int) bool {
 // filesPermitted reports whether the permissions of all files that the daemon
 // still opens, or removes, let this thread do so. What is absent is no obstacle.
 func (d *daemon) filesPermitted() bool {
-	ok := permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
+	ok := d.helper != nil || permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
 	if d.conf.DataDir != "" {
 		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
 		for _, l := range d.leases {

@@ -70,8 +70,9 @@ func TestSandbox(t *testing.T) {
 	}
 	writeMaps("map 198.51.99.8 2001:db8:c::8\n")
 	p := v.launch("--pidfile", v.dir+"/run/pid")
-	assert.Contains(t, p.Output(), inSandbox+"cap_net_admin\n") // for tun-up and tun-route
-	v.confined(p.Pid(), capNetAdmin)
+	assert.Contains(t, p.Output(), inSandbox+"none\n")
+	v.confined(p.Pid(), 0)
+	v.confined(v.helper(p), capNetAdmin) // for tun-up and tun-route
 
 	_, err := v.server.ServeTransfers(":80")
 	require.NoError(t, err)
@@ -112,7 +113,8 @@ func TestSandbox(t *testing.T) {
 	v.await(p, "is gone: waiting for it to come back\n")
 	v.addTun("nat64", 2)
 	v.eventually(func() bool { return strings.Count(p.Output(), "Workers: ") == 2 }, p.Output)
-	v.confined(p.Pid(), capNetAdmin)
+	v.confined(p.Pid(), 0)
+	v.confined(v.helper(p), capNetAdmin)
 	works()
 
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGUSR1))
@@ -130,8 +132,8 @@ func TestSandbox(t *testing.T) {
 	assert.NotContains(t, p.Output(), "permission denied")
 }
 
-// Which capabilities stay depends on what a device that comes back would need,
-// and on whose the files are.
+// Which capabilities stay depends on whose the files are; whether there is a helper, on
+// what a device that comes back would need.
 func TestSandboxCapabilities(t *testing.T) {
 	const nobody = 65534
 	owned := func(b *bench, owner uint32) {
@@ -145,24 +147,25 @@ func TestSandboxCapabilities(t *testing.T) {
 		conf    string
 		keep    string
 		numbers uint64
+		helper  bool
 	}{
-		{"device-of-nobody", func(b *bench) { b.addTun("nat64", 1) }, "", "none", 0},
+		{"device-of-nobody", func(b *bench) { b.addTun("nat64", 1) }, "", "none", 0, false},
 		{"device-of-root", func(b *bench) {
 			_, errs, status := b.tayga("--mktun", "-c", b.conf)
 			require.Equal(b, 0, status, errs)
-		}, "", "none", 0},
-		{"device-of-somebody-else", func(b *bench) { owned(b, nobody) }, "", "cap_net_admin", capNetAdmin},
-		{"device-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-up yes\n", "cap_net_admin", capNetAdmin},
-		{"address-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-ip 10.9.9.9/24\n", "cap_net_admin", capNetAdmin},
+		}, "", "none", 0, false},
+		{"device-of-somebody-else", func(b *bench) { owned(b, nobody) }, "", "none", 0, true},
+		{"device-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-up yes\n", "none", 0, true},
+		{"address-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-ip 10.9.9.9/24\n", "none", 0, true},
 		{"data-dir-of-somebody-else", func(b *bench) {
 			b.addTun("nat64", 1)
 			require.NoError(b, os.Chown(b.dir, nobody, nobody))
-		}, "", "cap_dac_override", capDACOverride},
+		}, "", "cap_dac_override", capDACOverride, false},
 		{"leases-of-somebody-else", func(b *bench) {
 			b.addTun("nat64", 1)
 			require.NoError(b, os.WriteFile(b.dir+"/dynamic.map", nil, 0o600))
 			require.NoError(b, os.Chown(b.dir+"/dynamic.map", nobody, nobody))
-		}, "", "cap_dac_override", capDACOverride},
+		}, "", "cap_dac_override", capDACOverride, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, gatewayConf).installed()
@@ -171,6 +174,10 @@ func TestSandboxCapabilities(t *testing.T) {
 			p := b.launch()
 			assert.Contains(t, p.Output(), inSandbox+test.keep+"\n")
 			b.confined(p.Pid(), test.numbers)
+			assert.Equal(t, test.helper, strings.Contains(p.Output(), "Privileged helper: "))
+			if test.helper {
+				b.confined(b.helper(p), capNetAdmin)
+			}
 
 			b.delete("nat64")
 			b.await(p, "is gone: waiting for it to come back\n")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/gateway"
+	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -52,24 +53,30 @@ func (d *daemon) start() (err error) {
 	if err := d.install(more); err != nil {
 		return err
 	}
+	d.startHelper(id)
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
 		d.explainBusy(err)
 		return err
 	}
-	if err := setUpLink(d.conf, d.log.infof); err != nil {
+	if err := setUpLink(d.conf, kernelLink(d.conf.TunDevice), d.log.infof); err != nil {
 		return err
 	}
 	tryOffloads(d.conf, d.dev, d.log)
+	d.configureHelper()
 	if err := d.openStatus(id); err != nil {
 		return err
 	}
 	if err := d.openMetrics(); err != nil {
 		return err
 	}
+	d.awaitHelper()
 	if d.o.chroot {
 		if err := jail(); err != nil {
 			return err
 		}
+	}
+	if d.conf.Sandbox {
+		sandbox.DropBounding()
 	}
 	if err := id.drop(); err != nil {
 		return err

@@ -233,6 +233,10 @@ func TestExamine(t *testing.T) {
 		{name: "datagrams-without-checksum", harm: func(g *gateway) {
 			g.Report = &status.Report{Packets: []status.Count{{Direction: "4to6", Verdict: "drop", Reason: "udp-zero-checksum", Packets: 3}}}
 		}, want: []string{"note: udp-checksum: 3 datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one"}},
+		{name: "helper", harm: func(g *gateway) { g.Report = &status.Report{Helper: &status.Helper{PID: 8, Alive: true}} }},
+		{name: "helper-ended", harm: func(g *gateway) {
+			g.Report, g.Process = &status.Report{Helper: &status.Helper{PID: 8}}, Process{Unit: "tayga.service"}
+		}, want: []string{"warning: helper: the privileged helper of tayga has ended: if nat64 is deleted or set down, tayga cannot attach to it or set it up again; run: systemctl restart tayga.service"}},
 		{name: "stale-in-the-background", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Args: []string{"tayga", "-c", "my file"}}
 		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: kill 7 && sleep 2 && tayga -c 'my file'"}},

@@ -36,6 +36,8 @@ var (
 	foreignDesc = desc("device_foreign_queues", "Queues of the device that other programs have open.")
 	refusedDesc = desc("queue_refused_packets_total", "Packets that the kernel did not take from a queue.", "queue")
 
+	helperDesc = desc("helper_up", "Whether the privileged helper, which attaches to the device and sets it up, is there.")
+
 	poolDesc     = desc("pool_addresses", "Addresses of the dynamic pool that can be leased.")
 	leasesDesc   = desc("leases", "Leases of the dynamic pool.", "state")
 	requestsDesc = desc("lease_requests_refused_total", "Requests for a lease that were refused.")
@@ -90,6 +92,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		count(refusedDesc, n, strconv.Itoa(i))
 	}
 
+	if h := r.Helper; h != nil {
+		up := 0.0
+		if h.Alive {
+			up = 1
+		}
+		gauge(helperDesc, up)
+	}
 	if p := r.Pool; p != nil {
 		gauge(poolDesc, float64(p.Size))
 		gauge(leasesDesc, float64(p.Held), "held")

@@ -35,6 +35,7 @@ func sample() *status.Report {
 			{Direction: "6to4", Verdict: "drop", Reason: "bad-header", Packets: 1, Octets: 20},
 		},
 		ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
+		Helper:  &status.Helper{PID: 8, Alive: true},
 		Pool:    &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
 		Maps:    status.Maps{Config: 1, MapFile: 2},
 		Reloads: status.Reloads{OK: 4, Failed: 6},
@@ -70,6 +71,9 @@ steppe_device_mtu_bytes 1500
 # HELP steppe_device_foreign_queues Queues of the device that other programs have open.
 # TYPE steppe_device_foreign_queues gauge
 steppe_device_foreign_queues 3
+# HELP steppe_helper_up Whether the privileged helper, which attaches to the device and sets it up, is there.
+# TYPE steppe_helper_up gauge
+steppe_helper_up 1
 # HELP steppe_workers Workers that translate packets, one for each queue of the device.
 # TYPE steppe_workers gauge
 steppe_workers 2
@@ -99,7 +103,7 @@ steppe_reloads_total{result="ok"} 4
 # TYPE steppe_start_time_seconds gauge
 steppe_start_time_seconds 1.8000000005e+09
 `), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_icmp_mtu_errors_held_back_total", "steppe_device_info",
-		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_device_foreign_queues", "steppe_workers", "steppe_queue_refused_packets_total",
+		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_device_foreign_queues", "steppe_helper_up", "steppe_workers", "steppe_queue_refused_packets_total",
 		"steppe_pool_addresses", "steppe_leases", "steppe_lease_requests_refused_total", "steppe_maps",
 		"steppe_reloads_total", "steppe_start_time_seconds"))
 

@@ -32,7 +32,8 @@ type Report struct {
 	Uptime         uint64    `json:"uptime_seconds"`
 
 	Device  Device  `json:"device"`
-	Packets []Count `json:"packets"` // those that occurred, by direction, verdict and reason
+	Helper  *Helper `json:"helper,omitempty"` // nil if it needs no helper
+	Packets []Count `json:"packets"`          // those that occurred, by direction, verdict and reason
 	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.
 	ErrorsHeldBack uint64 `json:"icmp_errors_held_back"`
 	// MTUErrorsHeldBack counts those among them that would have told an MTU.
@@ -62,6 +63,13 @@ type Device struct {
 	// Repaired counts how often other programs have changed settings of the device
 	// that are ours, since it was attached to.
 	Repaired int `json:"settings_repaired"`
+}
+
+// A Helper is the process that attaches to the device and sets it up, for a daemon
+// without the capability.
+type Helper struct {
+	PID   int  `json:"pid"`
+	Alive bool `json:"alive"` // or else the daemon has to be restarted before the device is deleted
 }
 
 // A Count counts packets and their bytes as they came in, IP headers included.

@@ -27,6 +27,7 @@ var sample = Report{
 		Name: "nat64", Present: true, Up: true, MTU: 1500, Workers: 2,
 		Offloads: []string{"checksum", "tso"}, Refused: []uint64{1, 2},
 	},
+	Helper: &Helper{PID: 43, Alive: true},
 	Packets: []Count{
 		{"4to6", "forward", "translated", 10, 1000},
 		{"4to6", "drop", "no-destination", 1, 20},
@@ -77,6 +78,20 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// Without a helper, and after it has ended, the table says so.
+func TestTableOfHelper(t *testing.T) {
+	for want, h := range map[string]*Helper{
+		"":                                nil,
+		"privileged helper: process 43\n": {PID: 43, Alive: true},
+		"privileged helper: process 43 has ended:": {PID: 43},
+	} {
+		var b strings.Builder
+		require.NoError(t, (&Report{Helper: h}).WriteTable(&b))
+		assert.Contains(t, b.String(), want)
+		assert.Equal(t, h != nil, strings.Contains(b.String(), "helper"))
+	}
+}
+
 func TestTable(t *testing.T) {
 	r := tell(Leases)
 	r.MapList = tell(MapList).MapList
@@ -85,6 +100,7 @@ func TestTable(t *testing.T) {
 	require.NoError(t, r.WriteTable(&b))
 	assert.Equal(t, `tayga 1.0 (steppe), process 42, /etc/tayga.conf, up 1d1m1s
 device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, write errors: 3
+privileged helper: process 43
 maps: 1 in the configuration, 2 in the map-file; reloads: 4, and 1 that failed
 dynamic pool: 254 addresses, 1 held, 2 dormant, 3 requests refused
 ICMP errors held back by the rate limit: 5

@@ -20,6 +20,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, line := range r.Device.trouble() {
 		t.line("device %s: %s", clean(r.Device.Name), line)
 	}
+	if h := r.Helper; h != nil && h.Alive {
+		t.line("privileged helper: process %d", h.PID)
+	} else if h != nil {
+		t.line("privileged helper: process %d has ended: a device that is deleted does not come back: restart tayga", h.PID)
+	}
 	t.line("maps: %d in the configuration, %d in the map-file; reloads: %d, and %d that failed",
 		r.Maps.Config, r.Maps.MapFile, r.Reloads.OK, r.Reloads.Failed)
 	if p := r.Pool; p == nil {

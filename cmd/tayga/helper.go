@@ -1,0 +1,106 @@
+package main
+
+import (
+	"github.com/steppe-nat64/steppe/internal/privsep"
+	"github.com/steppe-nat64/steppe/internal/sandbox"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// startHelper starts the process that keeps CAP_NET_ADMIN when this one drops it, if it
+// has the capability, and if it could need it later: to attach to the device again, or to
+// set it up again.
+func (d *daemon) startHelper(id identity) {
+	d.free = attachesFreely(d.conf, id)
+	drops := d.conf.Sandbox || id.uid > 0
+	if d.free || !drops || sandbox.Permitted()&sandbox.NetAdmin == 0 {
+		return
+	}
+	var err error
+	if d.helper, err = privsep.Start(d.conf.TunDevice); err != nil {
+		d.noHelper(err)
+	}
+}
+
+// configureHelper says what the helper may do. It is to have the offloads that were tried.
+func (d *daemon) configureHelper() {
+	if d.helper == nil {
+		return
+	}
+	tc := tunConfig(d.conf)
+	tc.Owner = &d.owner
+	err := d.helper.Configure(privsep.Config{
+		Device: tc, Up: d.conf.TunUp, IPs: d.conf.TunIPs, Routes: d.conf.TunRoutes, Sandbox: d.conf.Sandbox,
+	})
+	if err != nil {
+		d.noHelper(err)
+	}
+}
+
+// awaitHelper waits until the helper works: from now on this process can do without the
+// capability.
+func (d *daemon) awaitHelper() {
+	if d.helper == nil {
+		return
+	}
+	text, err := d.helper.Ready()
+	if err != nil {
+		d.noHelper(err)
+		return
+	}
+	d.log.infof("Privileged helper: process %d; sandbox: %s", d.helper.PID(), text)
+}
+
+// noHelper says what it means that there is none.
+func (d *daemon) noHelper(err error) {
+	if d.helper != nil {
+		d.helper.Close()
+		d.helper = nil
+	}
+	means := "this process keeps the capability to set up the device again"
+	if d.o.user != "" {
+		means = "a device that is deleted cannot be set up again"
+	}
+	d.log.warningf("No privileged helper: %v: %s", err, means)
+}
+
+// openAgain is openDevice after the start.
+func (d *daemon) openAgain() (device, []queue, tun.Link, error) {
+	if d.helper == nil {
+		return openDevice(d.conf, d.owner)
+	}
+	return attachBy(d.conf, d.helper.Attach)
+}
+
+// changer is by whom the link is changed after the start.
+func (d *daemon) changer() linkChanger {
+	if d.helper == nil {
+		return kernelLink(d.conf.TunDevice)
+	}
+	return d.helper
+}
+
+// helperEnded is closed when the helper has ended, nil if there is none.
+func (d *daemon) helperEnded() <-chan struct{} {
+	if d.helper == nil {
+		return nil
+	}
+	return d.helper.Ended()
+}
+
+// helperLost reports whether there was a helper.
+func (d *daemon) helperLost() bool { return d.helper != nil && !d.helper.Alive() }
+
+// reportHelper says that the helper has ended. Packets pass as before, which is why the
+// daemon goes on.
+func (d *daemon) reportHelper() {
+	d.log.errorf("The privileged helper, process %d, has ended: tun device %s cannot be attached to or set up again: restart tayga",
+		d.helper.PID(), d.conf.TunDevice)
+	d.notifier.send(d.status())
+}
+
+// closeHelper ends the helper.
+func (d *daemon) closeHelper() {
+	if d.helper != nil {
+		d.helper.Close()
+	}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/privsep"
+	"github.com/steppe-nat64/steppe/internal/sandbox"
+	"github.com/steppe-nat64/steppe/tun"
+)
+
+// help is main in the helper. It does what the daemon asks for until that has ended.
+func help() int {
+	s, text, err := enterHelper()
+	if err == nil {
+		err = s.Serve(handlerFor(s), text)
+	}
+	if err != nil {
+		printError(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// enterHelper makes this process the helper, which drops all privileges but that for which
+// it is there. The text says what its sandbox is. The signals that end or reload the
+// daemon are not for the helper.
+func enterHelper() (s *privsep.Server, text string, err error) {
+	signal.Ignore(append(handledSignals, unix.SIGPIPE)...)
+	if s, err = privsep.Connect(); err != nil {
+		return nil, "", err
+	}
+	privsep.Prepare()
+	if !s.Config.Sandbox {
+		return s, "no", nil
+	}
+	r := sandbox.Enter(sandbox.Config{
+		Paths: []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}},
+		Keep:  sandbox.NetAdmin,
+		Calls: sandbox.Helping,
+	})
+	return s, r.String(), nil
+}
+
+// A handler carries out the operations of the helper.
+type handler struct {
+	kernelLink
+	device tun.Config
+}
+
+// Attach opens the queues of the device.
+func (h handler) Attach() (tun.Attached, error) { return tun.Attach(h.device) }
+
+func handlerFor(s *privsep.Server) handler {
+	return handler{kernelLink(s.Config.Device.Name), s.Config.Device}
+}
