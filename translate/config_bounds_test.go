@@ -50,6 +50,19 @@ func TestConfigBounds(t *testing.T) {
 	}
 }
 
+// TestConfigDefaults: what zero fields mean. Settings has the values in force.
+func TestConfigDefaults(t *testing.T) {
+	tr, err := translate.New(translate.Config{}, new(translate.Table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tr.Settings().Config
+	got := [...]int{c.MTU4, c.MTU6, c.LowestIPv6MTU, c.ErrorRate, c.ErrorBurst, c.MTUErrorRate, c.MTUErrorBurst}
+	if want := [...]int{1500, 1500, 1280, 100, 50, 100, 50}; got != want {
+		t.Errorf("MTUs, rates and bursts %v, want %v", got, want)
+	}
+}
+
 // TestErrorsThatAreOff: errors that are turned off are not counted as held back.
 func TestErrorsThatAreOff(t *testing.T) {
 	for _, off := range []struct{ rate, mtuRate, heldBack, mtuHeldBack int }{{-1, 5, 9, 9}, {5, -1, 9, 0}, {-1, 0, 0, 0}} {

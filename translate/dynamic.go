@@ -63,8 +63,7 @@ func (s *state) exclude() error {
 }
 
 // excluded lists the IPv4 addresses that are no host's to lease.
-func (s *state) excluded() []netip.Prefix {
-	list := make([]netip.Prefix, 0, 1+len(s.cfg.ICMPPool4)+len(s.tab.maps))
+func (s *state) excluded() (list []netip.Prefix) {
 	if s.own4 != 0 {
 		list = append(list, netip.PrefixFrom(s.cfg.IPv4, 32))
 	}

@@ -103,6 +103,20 @@ func (e *excluder) Exclude(addrs []netip.Prefix) (int, error) {
 	return 0, nil
 }
 
+// TestNoOwnAddressIsExcluded: without an own IPv4 address pools are told of none.
+func TestNoOwnAddressIsExcluded(t *testing.T) {
+	for _, own := range []netip.Addr{{}, netip.MustParseAddr("0.0.0.0")} {
+		e := new(excluder)
+		tab, err := translate.NewTable(translate.TableConfig{Pools: packettest.Pools(e, "192.0.2.0/24")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := translate.New(translate.Config{IPv4: own}, tab); err != nil || len(e.addrs) != 0 {
+			t.Errorf("own address %v: excluded %v (%v)", own, e.addrs, err)
+		}
+	}
+}
+
 // TestMapOntoLease: a table with a map onto a leased address made two hosts leave with
 // one IPv4 source until somebody called pool.Reserve. New and Update tell pools.
 func TestMapOntoLease(t *testing.T) {

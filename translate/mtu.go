@@ -1,8 +1,9 @@
 package translate
 
 // plateaus are the MTUs to try when an IPv4 router does not name one, RFC 1191
-// §7.1. Those below 1280 are left out: RFC 7915 §4.2 has no use for them.
-var plateaus = [...]int{65535, 32000, 17914, 8166, 4352, 2002, 1492}
+// §7.1. Those below 1280 are left out: RFC 7915 §4.2 has no use for them. So is 65535,
+// as no packet is longer.
+var plateaus = [...]int{32000, 17914, 8166, 4352, 2002, 1492}
 
 // ptbFromFragNeeded is the MTU of the Packet Too Big that a Fragmentation Needed
 // becomes: RFC 7915 §4.2. mtu is the one it carries, quotedLen the Total Length
