@@ -69,3 +69,33 @@ func TestEveryPoolOfSources(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryPoolOfSources6: the same of IPv6, down to a pool of one.
+func TestEveryPoolOfSources6(t *testing.T) {
+	quoted := packettest.IP(packettest.Header{Src: packettest.M4, Dst: n4, TTL: 1}, packettest.UDP(1, 2, nil))
+	expired := packettest.IP(packettest.Header{Src: packettest.R4, Dst: packettest.M4}, packettest.ICMP(11, 0, 0, quoted))
+	for n := 0; n <= 4; n++ {
+		w := newWorker(t, func(c *translate.Config, tc *translate.TableConfig) {
+			tc.Prefixes = nil
+			tc.Maps = append(tc.Maps, translate.Map{IPv4: netip.PrefixFrom(n4, 32), IPv6: netip.PrefixFrom(n6, 128)})
+			for i := range n {
+				c.ICMPPool6 = append(c.ICMPPool6, netip.AddrFrom16([16]byte{0x20, 1, 0x0d, 0xb8, 15: byte(1 + i)}))
+			}
+		})
+		seen, last := map[netip.Addr]bool{}, netip.Addr{}
+		for range 100 {
+			p := packettest.Buffer(expired)
+			if res := w.Translate(0, &p); res.Verdict != translate.Forward {
+				t.Fatalf("%v (%v)", res.Verdict, res.Reason)
+			}
+			src := netip.AddrFrom16([16]byte(p.Bytes()[8:]))
+			if n > 1 && src == last {
+				t.Fatalf("of %d addresses %s comes twice in a row", n, src)
+			}
+			seen[src], last = true, src
+		}
+		if n > 0 && (len(seen) != n || seen[packettest.X6]) || n == 0 && !seen[packettest.X6] {
+			t.Errorf("of %d addresses these were used: %v", n, seen)
+		}
+	}
+}

@@ -23,10 +23,16 @@ var equivalents = []equivalent{
 	{"translate/icmp.go", "{icmp6Unreachable, 2, 3,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp6Unreachable, 4, 4,", "4", "3", earlierRow},
 	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
+	{"translate/stats.go", "if c.nTouched > 0 && s == c.last {", "0", "1", onlySlower},
+	{"translate/translator.go", "generation += d.Generation()", "", "", "it changes whenever one of them does"},
+	{"translate/translator.go", "if now > w.now || s != w.s {", ">", ">=", "nothing is gained in no time"},
+	{"translate/translator.go", "w.stamp++", "", "", "any new stamp will do"},
+	{"translate/translator.go", "if room := max(0, len(p.Buf)-Tailroom);", "0", "1", "Off is larger anyway"},
 }
 
 const (
 	earlierRow = "an earlier row takes the code that the row begins with then"
+	onlySlower = "only slower"
 	noZero     = "withDefaults has replaced 0"
 	otherKey   = "another random key"
 )
