@@ -67,7 +67,7 @@ func kinds() []kind {
 		s.Pools[0].Dynamic = lease{host: addr("2001:db8:64::c612:1"), v4: addr("198.18.0.1")}
 	}
 	labels := func(s *settings) { s.FlowLabels = true }
-	refuse := func(s *settings) { s.RefuseEmbeddedSource = true }
+	refuse := func(s *settings) { s.DropEmbeddedSource = true }
 	narrow4 := func(s *settings) { s.MTU4 = 576 }
 	wide := func(s *settings) { s.MTU4, s.MTU6 = 9000, 9000 }
 

@@ -367,7 +367,7 @@ func TestRFC6052Hosts(t *testing.T) {
 		spoofed := pt.IP(between("2001:db8:64::808:808", "2001:db8:64::c633:6404"), ping)
 		wantEnds(t, newXlat(t, nil).forward(spoofed), "8.8.8.8 > 198.51.100.4")
 		x := newXlat(t, func(s *settings) {
-			s.RefuseEmbeddedSource = true
+			s.DropEmbeddedSource = true
 			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("192.0.2.7/32"), IPv6: pfx("2001:db8:64::7/128")})
 		})
 		if why := x.none(spoofed); why != translate.EmbeddedSource {

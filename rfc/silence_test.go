@@ -114,7 +114,7 @@ func refusals() map[string][]refusal {
 	add(translate.NonGlobal, "ICMP errors", wellKnown, from4("10.0.0.1", gone4), to6("64:ff9b::10.0.0.1", gone6))
 	add(translate.LinkLocal, "", nil, from4(metadata, udp(4)), to4(metadata, udp(4)), from6("2001:db8:64::"+metadata, udp(4)), to6("2001:db8:64::"+metadata, udp(4)))
 	add(translate.LinkLocal, "", wellKnown, from4(metadata, echo), to6("64:ff9b::"+metadata, udp(4)))
-	add(translate.EmbeddedSource, "", func(s *settings) { s.RefuseEmbeddedSource = true }, from6("2001:db8:64::101:101", udp(4)), from6("2001:db8:64::101:101", gone6))
+	add(translate.EmbeddedSource, "", func(s *settings) { s.DropEmbeddedSource = true }, from6("2001:db8:64::101:101", udp(4)), from6("2001:db8:64::101:101", gone6))
 	add(translate.BadFragment, "first", nil, frag4(0, true, udp(61)), frag4(0, true, pt.Raw(17, nil)), frag6(0, true, udp(61)), frag6(0, true, pt.Raw(17, nil)))
 	add(translate.BadFragment, "later", nil, frag4(8191, false, udp(64)), frag4(3, true, udp(61)), frag6(8191, false, udp(64)), frag6(3, true, udp(61)))
 	add(translate.BadFragment, "of ICMP errors", nil, frag4(0, true, pt.Part(gone4, 0, 61)), frag4(0, true, pt.Raw(1, nil)), frag6(0, true, pt.Part(gone6, 0, 61)))

@@ -2,10 +2,10 @@ package translate
 
 import "time"
 
-// Append translates one packet, appends what comes of it to dst, and returns the
-// longer slice. It is for callers with one packet at a time who do not want to keep
-// buffers: it copies the packet twice. packet starts with its IP header, is plain (its
-// checksums are complete), is not changed, and must not overlap dst's free capacity.
+// Append translates one packet, appends the result to dst, and returns the extended
+// slice. It is for callers with one packet at a time that do not keep buffers: it copies
+// the packet twice. packet starts with its IP header, is plain (its checksums are
+// complete), is not changed, and must not overlap dst's free capacity.
 //
 // The verdict says what was appended: Forward, one packet of the other family; Reply,
 // one packet for the side from which packet came; Split, several packets one after

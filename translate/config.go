@@ -34,10 +34,10 @@ type Config struct {
 	AllowPrivate bool
 	// AllowClassE accepts 240.0.0.0/4 as unicast addresses.
 	AllowClassE bool
-	// RefuseEmbeddedSource drops IPv6 packets whose source address lies inside
+	// DropEmbeddedSource drops IPv6 packets whose source address lies inside
 	// a translation prefix: RFC 6052 §5.1. Set it where no IPv6 host is numbered
 	// from any prefix; TableConfig.Rules does it for some of them.
-	RefuseEmbeddedSource bool
+	DropEmbeddedSource bool
 
 	// ErrorRate is how many ICMP errors a Worker may originate per second, and
 	// ErrorBurst how many at once (token bucket, RFC 4443 §2.4 (f)). 0 means 100
@@ -73,9 +73,9 @@ const UnlimitedErrors = 1 << 30
 type UDPZero uint8
 
 const (
-	UDPZeroDrop    UDPZero = iota // refuse it
-	UDPZeroCompute                // compute the checksum; first fragments are refused
-	UDPZeroForward                // pass it on without a checksum (RFC 6936 tunnels)
+	UDPZeroDrop    UDPZero = iota // reject it
+	UDPZeroCompute                // compute the checksum; first fragments are rejected
+	UDPZeroForward                // forward it without a checksum (RFC 6936 tunnels)
 )
 
 // Hairpin is how hosts with explicit maps reach each other by their IPv4
@@ -96,8 +96,8 @@ const (
 	// ErrorsRFC7915 sends 3/13 and 1/1: RFC 7915 §4.4, §5.4.
 	ErrorsRFC7915 ICMPErrors = iota
 	// ErrorsTAYGA sends 3/1 and 1/0 for destinations, 3/10 and 1/5 for sources,
-	// refuses non-global addresses aloud, and lets errors from such addresses
-	// pass with the translator's own address as their source.
+	// rejects packets with non-global addresses, and translates ICMP errors from such
+	// addresses with the translator's own address as their source.
 	ErrorsTAYGA
 )
 
@@ -109,7 +109,7 @@ type TOS struct {
 }
 
 // withDefaults returns c with every zero field replaced by its default, or an
-// error that names the first field that makes no sense.
+// error that names the first invalid field.
 func (c Config) withDefaults() (Config, error) {
 	if c.IPv4.IsValid() && !c.IPv4.Is4() {
 		return c, fmt.Errorf("translate: IPv4: %s is not an IPv4 address", c.IPv4)

@@ -9,7 +9,7 @@
 //		now := time.Since(start)
 //		w.TranslateBatch(now, ps[:n])
 //		finish(ps[:n])
-//		n, next = w.Emit(now, ps) // packets that come from none of the batch
+//		n, next = w.Emit(now, ps) // packets that are not the translation of one in ps
 //		finish(ps[:n])
 //	}
 //
@@ -22,7 +22,7 @@
 //		send(p)
 //	}
 //
-// The caller has to know:
+// For callers:
 //
 //   - The caller owns the buffers, before and after a call. [Packet.Bytes] is the packet
 //     to send.

@@ -5,46 +5,43 @@ import (
 	"net/netip"
 )
 
-// Dynamic lends IPv4 addresses to IPv6 hosts that have no explicit map.
-// *pool.Pool satisfies it. It is asked about IPv4 addresses inside the pools that
-// the Table names, and about every IPv6 host without a map.
+// Dynamic assigns IPv4 addresses to IPv6 hosts that have no explicit map.
+// *pool.Pool satisfies it. It is called for IPv4 addresses inside the pools of the
+// Table, and for every IPv6 host without a map.
 //
-// What it lends is believed. The addresses have to lie in these pools, or no answer
-// finds its host; and they must not be the translator's own or have a Map, to which
-// the answers would go: see Excluder.
+// The addresses are not checked. They have to be inside these pools, or no answer
+// reaches the host. They must not be the translator's own or have a Map, since the
+// answers would go there: see Excluder.
 //
-// All methods are called from the packet path: they must be safe for concurrent use
-// and should neither block nor allocate when they find what they are asked for. A
-// worker remembers an answer until Generation changes, and asks again after a second
-// at most, by the time that it is told.
+// All methods are called from the packet path: they must be safe for concurrent use, and
+// should neither block nor allocate when there is a lease. A worker caches a result until
+// Generation changes, for one second at most.
 type Dynamic interface {
-	// Assign returns the IPv4 address that host holds, and lends one if it holds
-	// none. It reports false if none is to be had. Only the source address of a
-	// packet that is not an ICMP error is given to Assign.
+	// Assign returns the IPv4 address that host has leased. If it has none, Assign
+	// leases one. It reports false if that is not possible. Assign is called only for
+	// the source address of a packet that is not an ICMP error.
 	Assign(host [16]byte) (addr [4]byte, ok bool)
-	// Addr returns the IPv4 address that host holds now. It never lends one:
+	// Addr returns the IPv4 address that host has leased. It never leases one:
 	// addresses in ICMP errors are looked up with it.
 	Addr(host [16]byte) (addr [4]byte, ok bool)
-	// Host returns the host that holds addr now.
+	// Host returns the host that has leased addr.
 	Host(addr [4]byte) (host [16]byte, ok bool)
-	// Generation is asked once a batch. It has to change once an address has ceased
-	// to lead to the host that Assign, Addr or Host named, and before it leads to
-	// another.
+	// Generation is called once a batch. It has to change after a lease that Assign,
+	// Addr or Host returned has ended, and before its address is leased to another host.
 	Generation() uint64
 }
 
-// An Excluder is a Dynamic that can be told which addresses it must not lease.
-// *pool.Pool is one. New and Update name the translator's own addresses, those of
-// ICMPPool4 and those with a Map, before these are in force; leases on them end.
+// An Excluder is a Dynamic with a list of addresses that it must not lease. *pool.Pool is
+// one. New and Update call Exclude with the translator's own addresses, those of
+// ICMPPool4 and those with a Map, before these are used. Leases on them end.
 type Excluder interface {
 	Dynamic
-	// Exclude replaces the addresses that it was told before. It returns how many
-	// leases that has ended.
+	// Exclude replaces the list. It returns how many leases that has ended.
 	Exclude(addrs []netip.Prefix) (ended int, err error)
 }
 
-// exclude tells all pools which addresses they must not lease. A host with a lease on
-// an address that gets a Map would go on with it, and two hosts would have one address.
+// exclude calls Exclude of all pools. Otherwise a host with a lease on an address that
+// gets a Map would keep it, and two hosts would have one address.
 func (s *state) exclude() error {
 	var list []netip.Prefix
 	for _, d := range s.dynamics {
@@ -62,7 +59,7 @@ func (s *state) exclude() error {
 	return nil
 }
 
-// excluded lists the IPv4 addresses that are no host's to lease.
+// excluded lists the IPv4 addresses that must not be leased.
 func (s *state) excluded() (list []netip.Prefix) {
 	if s.own4 != 0 {
 		list = append(list, netip.PrefixFrom(s.cfg.IPv4, 32))

@@ -9,27 +9,24 @@ import (
 // Never is the time that Emit returns if no packet waits. No clock reaches it.
 const Never = time.Duration(math.MaxInt64)
 
-// Emit fills ps from the front with packets that no packet of a batch became: packets
-// that were held until something came that they need, such as the first fragment or an
-// address for their host; and packets that only the time brings, such as keep-alives or
-// the answer to a packet that waited in vain. It returns how many it filled, and the
-// time by which to call it again.
+// Emit fills ps, from the beginning, with packets that are not the translation of a packet
+// in a batch: packets that were queued until the first fragment or an address for their
+// host arrived, and packets that are due at a time, such as keep-alives or the answer to a
+// packet that timed out. It returns how many it filled, and the time of the next call.
 //
-// The packets have a Result, as after TranslateBatch, and the same is done with them:
-// Forward and Reply are sent, Split is cut by Fragment, Drop is not sent. They may be
+// The packets have a Result, as after TranslateBatch, and are handled in the same way:
+// send Forward and Reply, call Fragment for Split, do not send Drop. They may be
 // super-packets, of either family.
 //
-// Call it after each batch, and once next has come. If ps is too short for all packets
-// that are due, next is not after now: call it again. A goroutine that waits for the
-// next batch until next misses nothing, since only this worker's own calls bring next
-// forward. A late call makes packets late; an early one returns 0. now is that of
-// Translate.
+// Call Emit after each batch, and at the time next. If ps is too short for all packets
+// that are due, next is not after now: call it again. A goroutine can wait for the next
+// batch until next: only calls of this worker make next earlier. After a late call, packets
+// are late; an early call returns 0. now is that of Translate.
 //
 // Buf of each packet must be at least as long as those of the packets that were given to
-// the workers of this Translator; Emit panics if one is shorter than what it has to hold.
-// ps may be the last batch, if that has been sent. Emit allocates nothing. Without
-// anything that holds packets, which is so with every Table today, it returns 0 and
-// Never, and costs a comparison.
+// the workers of this Translator; Emit panics if one is too short for its packet. ps may be
+// the last batch, if that has been sent. Emit allocates nothing. No Table of today queues
+// packets: Emit returns 0 and Never, at the cost of a comparison.
 func (w *Worker) Emit(now time.Duration, ps []Packet) (n int, next time.Duration) {
 	if w.s.mapper == nil {
 		return 0, Never
@@ -71,7 +68,7 @@ func (w *Worker) emitDue(now time.Duration, ps []Packet) (n int, next time.Durat
 			break
 		}
 		if what == received {
-			w.judge(p)
+			w.process(p)
 		} else {
 			w.counts.add(NoFamily, p.Result, p.Len) // it came from neither side
 		}

@@ -2,11 +2,10 @@ package translate
 
 import "encoding/binary"
 
-// Fragment cuts a packet that was judged Split into packets that fit. It fills
-// more from the front, in the order in which the pieces are to be sent, and
-// returns how many it filled; p keeps what is left. Once the rest fits, p itself
-// is the last piece and its verdict is Forward; until then call Fragment again
-// with buffers that are free:
+// Fragment splits a packet with the verdict Split into packets that fit. It fills more
+// from the beginning, in the order in which the pieces are to be sent, and returns how
+// many it filled; p keeps the rest. When the rest fits, p itself is the last piece and
+// its verdict is Forward. Until then, call Fragment again with free buffers:
 //
 //	for p.Result.Verdict == translate.Split {
 //		n := w.Fragment(p, more)
@@ -17,10 +16,9 @@ import "encoding/binary"
 // Buf of each packet in more must hold Headroom bytes and a packet as large as
 // the next hop takes, which is MTU4 or MTU6, and for super-packets more must be at
 // least MaxPieces long; Fragment panics if they are shorter. It sets their windows.
-// Any worker of the same Translator may go on with a packet. Of a packet that was
-// not judged Split nothing is cut, nor of one that fits because the MTU has grown
-// since; with no buffers nothing happens to a plain packet that does not. It
-// allocates nothing.
+// Any worker of the same Translator may continue with a packet. A packet with another
+// verdict is not split, nor is one that fits because the MTU has grown since. With no
+// buffers, a plain packet that does not fit is unchanged. Fragment allocates nothing.
 func (w *Worker) Fragment(p *Packet, more []Packet) int {
 	n := 0
 	if p.Result.Verdict == Split && p.Offload.GSOType != GSONone {

@@ -9,13 +9,16 @@ import (
 	"github.com/gaissmai/bart"
 )
 
-// NewTable builds a Table. Its error names the mapping that cannot be: a prefix
-// that RFC 6052 §2.2 does not allow, a Map with more IPv4 suffix bits than IPv6
-// suffix bits (RFC 7757 §3.2), one whose IPv4 or IPv6 prefix is already taken, by
-// a pool too (RFC 7757 §5), one around IPv6 addresses that no host can have, a
-// prefix or pool that is given twice, or a Pool or a rule of a prefix that is not there or
-// has one already. Bits after a prefix are ignored in maps and pools. IPv4 addresses
-// that no packet may have can be mapped and leased: their packets are dropped.
+// NewTable builds a Table. Its error names the invalid mapping:
+//   - a prefix that RFC 6052 §2.2 does not allow;
+//   - a Map with more IPv4 suffix bits than IPv6 suffix bits (RFC 7757 §3.2);
+//   - a Map whose IPv4 or IPv6 prefix another Map or a pool has (RFC 7757 §5);
+//   - a Map that contains IPv6 addresses that no host can have;
+//   - a prefix or pool that is given twice;
+//   - a Pool or a rule of a prefix that does not exist or already has one.
+//
+// Host bits in maps and pools are ignored. IPv4 addresses that no packet may have can be
+// mapped and leased: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools)}
 	for _, pfx := range c.Prefixes {

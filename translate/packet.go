@@ -18,19 +18,18 @@ const (
 )
 
 // A Packet is one IP packet in a buffer that the caller owns: Buf[Off:Off+Len],
-// from the first byte of the IP header. Around it lie at least Headroom bytes
-// before it and Tailroom bytes after it. Translate moves the window inside Buf;
-// it neither keeps nor replaces Buf.
+// from the first byte of the IP header. Buf has at least Headroom bytes before that
+// window and Tailroom bytes after it. Translate moves the window inside Buf; it
+// neither keeps nor replaces Buf.
 type Packet struct {
 	Buf      []byte
 	Off, Len int
 
-	// Offload describes work that the kernel left undone. Its zero value is a
-	// plain packet: one packet on the wire, checksums complete. Of a packet that is
-	// forwarded it goes on to say so, and whoever sends that has to cut it into
-	// segments and to complete its checksum, or have the kernel do it; a Reply and
-	// the pieces of Fragment are plain, and so is a packet whose unfinished checksum
-	// lies inside a tunnel: Translate completes it.
+	// Offload describes work that the kernel left to the device. Its zero value is a
+	// plain packet: one packet on the wire, checksums complete. It is still valid after
+	// Forward: the sender has to segment such a packet and to complete its checksum, or
+	// to pass Offload to the kernel. A Reply and the pieces of Fragment are plain. So is a
+	// packet whose incomplete checksum was inside a tunnel: Translate completes it.
 	Offload Offload
 
 	// Result is the last verdict on the packet, set by Translate, TranslateBatch
@@ -87,19 +86,18 @@ type Offload struct {
 	CsumOffset uint16
 }
 
-// A Verdict says what the caller does with a packet. The zero value is the
-// safe one.
+// A Verdict says what the caller has to do with a packet. The zero value is Drop.
 type Verdict uint8
 
 const (
-	// Drop: forget the packet. It is byte for byte as it came.
+	// Drop: send nothing. The packet is unchanged.
 	Drop Verdict = iota
-	// Forward: send the window on; its version nibble tells the family.
+	// Forward: send the window. Its version field is that of its family.
 	Forward
-	// Reply: the window now holds an answer (an ICMP error, an Echo Reply) for
-	// the side from which the packet came.
+	// Reply: the window is an answer (an ICMP error or an Echo Reply). Send it to the
+	// side from which the packet came.
 	Reply
-	// Split: the window holds a translated packet that is too large; call
+	// Split: the window is a translated packet that is too large; call
 	// Worker.Fragment.
 	Split
 )

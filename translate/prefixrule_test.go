@@ -45,7 +45,7 @@ func TestEmbeddedSourcePerPrefix(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, src     string
-		all, one, off bool // dropped with Config.RefuseEmbeddedSource, with a rule, without
+		all, one, off bool // dropped with Config.DropEmbeddedSource, with a rule, without
 	}{
 		{"prefix-with-rule", "2001:db8:b::808:808", true, true, false},
 		{"prefix-without-rule", "2001:db8:a::808:808", true, false, false},
@@ -58,7 +58,7 @@ func TestEmbeddedSourcePerPrefix(t *testing.T) {
 				rule translate.PrefixRule
 				drop bool
 			}{
-				{func(c *translate.Config) { c.RefuseEmbeddedSource = true }, translate.PrefixRule{}, c.all},
+				{func(c *translate.Config) { c.DropEmbeddedSource = true }, translate.PrefixRule{}, c.all},
 				{func(*translate.Config) {}, translate.PrefixRule{DropSource: true}, c.one},
 				{func(*translate.Config) {}, translate.PrefixRule{}, c.off},
 			} {

@@ -4,14 +4,14 @@ package translate
 type Reason uint8
 
 const (
-	NotChecked Reason = iota // the packet has not been looked at
+	NotChecked Reason = iota // the packet has not been checked yet
 	Translated               // forwarded to the other family
 	Hairpinned               // translated twice, back into IPv6: RFC 7757 §4.2
 
-	// Not translated: dropped silently where an RFC says so, and else answered with 3/13
-	// or 1/1, like those below (RFC 7915 §4.4, §5.4). rfc/README.md says which.
+	// Not translated: dropped silently if an RFC requires it, otherwise rejected with 3/13
+	// or 1/1, like those below (RFC 7915 §4.4, §5.4). rfc/README.md has the list.
 
-	BadHeader          // IP header or lengths that cannot be: RFC 1812 §5.2.2, RFC 8200 §3
+	BadHeader          // invalid IP header or lengths: RFC 1812 §5.2.2, RFC 8200 §3
 	BadHeaderChecksum  // IPv4 header checksum wrong: RFC 1812 §5.2.2
 	IllegalSource      // source address that no packet may have: RFC 7915 §4.1, §5.1
 	IllegalDestination // destination that is multicast, loopback, …: RFC 7915 §1.2, §8
@@ -35,13 +35,13 @@ const (
 	ICMPExtension      // RFC 4884 length beyond the message
 	ICMPSource         // ICMP error whose source cannot be translated: RFC 6791
 	SelfICMP           // ICMP to the translator itself that asks for no answer
-	HairpinLoop        // hairpinned packet that would leave as it came
+	HairpinLoop        // hairpinned packet that would not change
 	BadOffload         // offload description that contradicts the packet
 
-	// Not translated, and the source is told (Verdict Reply) unless RFC 1812 §4.3,
+	// Not translated: rejected with an ICMP error (Verdict Reply) unless RFC 1812 §4.3,
 	// RFC 4443 §2.4, the error budget or the configuration forbid it (Drop).
 
-	HopLimit      // TTL or hop limit ran out: RFC 7915 §4.1, §5.1
+	HopLimit      // TTL or hop limit exceeded: RFC 7915 §4.1, §5.1
 	TooBig        // larger than the next hop's MTU: RFC 7915 §1.4, §4.1
 	SourceRoute   // unexpired source route or Routing header: RFC 7915 §4.1, §5.1
 	NoDestination // destination that no mapping covers: RFC 7915 §4.4, §5.4
@@ -56,7 +56,7 @@ const (
 	NumReasons = int(EchoReply) + 1
 )
 
-// ok is what checks return that find nothing wrong.
+// ok is the result of a check that finds no error.
 const ok = NotChecked
 
 // reasonNames are short, stable names for counters and logs.

@@ -635,7 +635,7 @@ func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how, pfx *p
 // dropsSource reports whether no IPv6 host may send from inside pfx, which is nil
 // for a source outside all prefixes: RFC 6052 §5.1.
 func (s *state) dropsSource(pfx *prefix6052) bool {
-	return pfx != nil && (pfx.dropSource || s.cfg.RefuseEmbeddedSource)
+	return pfx != nil && (pfx.dropSource || s.cfg.DropEmbeddedSource)
 }
 
 // silent6 returns why a packet is dropped silently for its addresses, whatever else is

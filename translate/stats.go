@@ -40,8 +40,8 @@ func (o Outcome) valid() bool {
 // Translate and every packet that Emit returns is counted once.
 type Stats struct {
 	counts [NumDirections][NumVerdicts][NumReasons]Count
-	// ErrorsHeldBack counts errors that were not originated for want of budget, and
-	// MTUErrorsHeldBack those among them that would have told an MTU.
+	// ErrorsHeldBack counts errors that were not originated because the budget was
+	// used up, and MTUErrorsHeldBack those among them that report an MTU.
 	ErrorsHeldBack, MTUErrorsHeldBack uint64
 }
 
@@ -62,7 +62,7 @@ func (s Stats) All() iter.Seq2[Outcome, Count] {
 	}
 }
 
-// Count returns the count of one outcome. It is zero for one that there is not.
+// Count returns the count of one outcome. It is zero for an invalid one.
 func (s Stats) Count(o Outcome) Count {
 	if !o.valid() {
 		return Count{}
@@ -70,8 +70,8 @@ func (s Stats) Count(o Outcome) Count {
 	return s.counts[o.Direction][o.Verdict][o.Reason]
 }
 
-// Total sums the counts of a direction and verdict over all reasons. It is zero
-// for a direction or verdict that there is not.
+// Total sums the counts of a direction and verdict over all reasons. It is zero for an
+// invalid direction or verdict.
 func (s Stats) Total(d Direction, v Verdict) (sum Count) {
 	for o, c := range s.All() {
 		if o.Direction == d && o.Verdict == v {

@@ -40,7 +40,7 @@ type state struct {
 	mapper     mapper    // nil: tables alone
 }
 
-// newState makes a state. It reports what in cfg makes no sense.
+// newState makes a state. Its error names the invalid field of cfg.
 func newState(cfg Config, tab *Table) (*state, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *state) leases() (generation uint64) {
 	return generation
 }
 
-// New makes a Translator. It reports what in cfg makes no sense. tab must not be nil.
+// New makes a Translator. Its error names the invalid field of cfg. tab must not be nil.
 func New(cfg Config, tab *Table) (*Translator, error) {
 	s, err := newState(cfg, tab)
 	if err != nil {
@@ -106,8 +106,8 @@ func New(cfg Config, tab *Table) (*Translator, error) {
 	return t, nil
 }
 
-// Settings are what a Translator is made of. Defaults stand in the place of zero
-// values of Config.
+// Settings are the configuration and the table of a Translator. Zero values of Config
+// are replaced by the defaults.
 type Settings struct {
 	Config
 	Table *Table
@@ -119,11 +119,11 @@ func (t *Translator) Settings() Settings {
 	return Settings{s.cfg, s.tab}
 }
 
-// Update changes the settings while workers run: it calls change with those in force,
-// and puts in force what change leaves. A worker takes them up with its next call of
-// Translate or TranslateBatch; no packet sees a mixture. A pool that is an Excluder
-// is told which addresses have a Map now. Update reports what New reports, and nothing is
-// changed then. change must not call t.
+// Update changes the settings while workers run: it calls change with the current
+// settings, and applies them as changed. A worker uses them from its next call of
+// Translate or TranslateBatch; no packet sees a mixture. Update calls Exclude of a pool
+// that is an Excluder, with the addresses that have a Map now. It returns the errors of
+// New, and then nothing has changed. change must not call t.
 func (t *Translator) Update(change func(*Settings)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,7 +165,7 @@ type Worker struct {
 
 	now    time.Duration // the latest that was passed
 	second int64         // of now
-	leases uint64        // generation of what the Dynamics said
+	leases uint64        // generation of the results of the Dynamics
 
 	budgets *[errorClasses]errorBudget // for originated errors
 
@@ -195,8 +195,8 @@ func (t *Translator) NewWorker() *Worker {
 	return w
 }
 
-// Close gives the worker's memory back. What it has counted stays in Stats. The worker
-// must not be in use; afterwards all its methods but Close panic.
+// Close releases the worker's memory. Its counts stay in Stats. The worker must not be in
+// use; after Close, all its methods except Close panic.
 func (w *Worker) Close() {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
@@ -210,12 +210,11 @@ func (w *Worker) Close() {
 }
 
 // begin is called at the start of a batch: it takes the time and loads what all
-// workers share. Of several times the latest counts, so that a clock which goes
-// back, or callers with clocks that differ, do no harm.
+// workers share. The latest time counts, so a clock that goes back and callers with
+// different clocks do no harm.
 //
-// What the worker remembers about flows is void once anything has changed that it
-// was made of: tables, MTUs, leases. It is void after a second, too, so that a
-// Dynamic sees which leases are in use.
+// The worker's cache of flows is void when tables, MTUs or leases have changed. It is
+// also void after a second, so that a Dynamic sees which leases are in use.
 func (w *Worker) begin(now time.Duration) {
 	s := w.t.state.Load()
 	if now > w.now || s != w.s {
@@ -233,18 +232,17 @@ func (w *Worker) begin(now time.Duration) {
 	}
 }
 
-// Translate judges p and translates it in place; the result is also left in
-// p.Result. It looks at nothing outside p's window and writes nothing outside
-// p's window, Headroom and Tailroom; it panics if the buffer lacks them. A
-// dropped packet is left as it came.
+// Translate checks p and translates it in place; it also stores the result in p.Result.
+// It reads nothing outside p's window, and writes nothing outside p's window, Headroom
+// and Tailroom; it panics if the buffer lacks them. A dropped packet is unchanged.
 //
 // now is a reading of any monotonic clock, the same for all calls, such as the time
 // since the program started. It refills the budgets for ICMP errors, and lets a
-// Dynamic see, once a second, which leases are in use. A constant time is no
-// harm: the worker originates no more errors then than it may at once.
+// Dynamic see, once a second, which leases are in use. If now never advances, the worker
+// originates one burst of ICMP errors and no more.
 func (w *Worker) Translate(now time.Duration, p *Packet) Result {
 	w.begin(now)
-	w.judge(p)
+	w.process(p)
 	w.counts.publish()
 	return p.Result
 }
@@ -255,13 +253,13 @@ func (w *Worker) TranslateBatch(now time.Duration, ps []Packet) {
 	w.begin(now)
 	w.fetch(ps)
 	for i := range ps {
-		w.judge(&ps[i])
+		w.process(&ps[i])
 	}
 	w.counts.publish()
 }
 
-// judge is the way of every packet: the family's steps, the verdict, the count.
-func (w *Worker) judge(p *Packet) {
+// process translates one packet: the steps of its family, the verdict, the counter.
+func (w *Worker) process(p *Packet) {
 	if room := max(0, len(p.Buf)-Tailroom); p.Off < Headroom || p.Len < 0 || uint(p.Off)+uint(p.Len) > uint(room) {
 		panic(fmt.Sprintf("translate: window %d+%d of %d bytes leaves too little room", p.Off, p.Len, len(p.Buf)))
 	}

@@ -61,13 +61,13 @@ var settingLines = map[string]string{
 
 // settingReasons says why a setting has no directive.
 var settingReasons = map[string]string{
-	"translate.Config.MTU4":                 "that of the device, which the daemon follows",
-	"translate.Config.MTU6":                 "that of the device, which the daemon follows",
-	"translate.Config.AllowClassE":          "always on, as in TAYGA after 0.9.2",
-	"translate.Config.RefuseEmbeddedSource": "embedded-source sets the rule of each prefix instead",
-	"translate.PrefixRule.Prefix":           "names the prefix",
-	"tun.Config.Owner":                      "the user and the group that the daemon runs as: options -u and -g",
-	"pool.Config.OnEvent":                   "where the daemon logs leases, directive log",
+	"translate.Config.MTU4":               "that of the device, which the daemon follows",
+	"translate.Config.MTU6":               "that of the device, which the daemon follows",
+	"translate.Config.AllowClassE":        "always on, as in TAYGA after 0.9.2",
+	"translate.Config.DropEmbeddedSource": "embedded-source sets the rule of each prefix instead",
+	"translate.PrefixRule.Prefix":         "names the prefix",
+	"tun.Config.Owner":                    "the user and the group that the daemon runs as: options -u and -g",
+	"pool.Config.OnEvent":                 "where the daemon logs leases, directive log",
 }
 
 // settingsOf returns the settings of the library by name.

@@ -157,7 +157,7 @@ func Setups() []Setup {
 	add("udp-zero-compute", with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroCompute }))
 	add("udp-zero-forward", with(func(c *translate.Config) { c.UDPZero = translate.UDPZeroForward }))
 	add("node-address", with(func(c *translate.Config) { c.NodeAddress = true }))
-	add("embedded-source-refused", with(func(c *translate.Config) { c.RefuseEmbeddedSource = true }))
+	add("embedded-source-refused", with(func(c *translate.Config) { c.DropEmbeddedSource = true }))
 	add("embedded-source-refused-in-one-prefix", func(c *translate.Config, t *translate.TableConfig) {
 		prefixes("2001:db8:122:300::/56", "2001:db8:64::/96")(c, t)
 		t.Rules = []translate.PrefixRule{{Prefix: P, DropSource: true}}

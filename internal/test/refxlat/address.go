@@ -127,7 +127,7 @@ func (x *Xlat) dropsSource(prefix netip.Prefix) bool {
 			return true
 		}
 	}
-	return x.cfg.RefuseEmbeddedSource
+	return x.cfg.DropEmbeddedSource
 }
 
 // across is the way for the other address of a packet to or from m: a host finds

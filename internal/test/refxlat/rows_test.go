@@ -222,7 +222,7 @@ func TestOriginatedErrors(t *testing.T) {
 		{"wkp-dst6", []change{wkp}, pt.IP(from6(dst("64:ff9b::10.0.0.1")), small), translate.NonGlobal, 1, 1, 0, false},
 		{"wkp-dst6-tayga", []change{wkp, taygaCodes}, pt.IP(from6(dst("64:ff9b::10.0.0.1")), small), translate.NonGlobal, 1, 0, 0, false},
 		{"wkp-src6", []change{wkp}, pt.IP(pt.Header{Src: addr("64:ff9b::10.0.0.1"), Dst: addr("64:ff9b::8.8.8.8")}, small), translate.NonGlobal, 1, 1, 0, false},
-		{"embedded-source", []change{with(func(c *translate.Config) { c.RefuseEmbeddedSource = true })}, pt.IP(from6(src("2001:db8:64::808:808")), small), translate.EmbeddedSource, 0, 0, 0, true},
+		{"embedded-source", []change{with(func(c *translate.Config) { c.DropEmbeddedSource = true })}, pt.IP(from6(src("2001:db8:64::808:808")), small), translate.EmbeddedSource, 0, 0, 0, true},
 		{"wkp-quoted", []change{wkp}, pt.IP(global4, pt.ICMP(11, 0, 0, pt.IP(pt.Header{Src: pt.M4, Dst: addr("10.0.0.1")}, small))), translate.ICMPQuote, 0, 0, 0, true},
 
 		{"self4", nil, pt.IP(from4(dst("192.0.2.254")), small), translate.SelfProtocol, 3, 2, 0, false},
