@@ -236,6 +236,43 @@ func (b *bench) examine() string {
 	return out
 }
 
+// A helper that is under a filter, too, does what it is there for, with as much of a
+// sandbox as the filter permits.
+func TestHelperUnderFilters(t *testing.T) {
+	for name, calls := range map[string][]uintptr{
+		"nothing": nil, "unit": strictUnit, "all-of-it": optionalCalls, "prctl": {unix.SYS_PRCTL}, "capget": {unix.SYS_CAPGET}, "getgroups": {unix.SYS_GETGROUPS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, helperConf).installed()
+			b.addTun("nat64", 2)
+			p := b.launchFiltered(unix.SECCOMP_RET_KILL_PROCESS, calls)
+			helper := b.helper(p)
+			b.delete("nat64")
+			b.await(p, "is gone: waiting for it to come back\n")
+			b.addTun("nat64", 2)
+			b.eventually(func() bool { return strings.Count(p.Output(), "Workers: ") == 2 }, p.Output)
+			assert.Empty(t, b.missing())
+			require.NoError(t, p.Stop(patience))
+			b.over(helper)
+			assert.NotContains(t, p.Output(), "not permitted")
+		})
+	}
+}
+
+// With sandbox no, a daemon that gives up root has a helper as well, which is then as free
+// as the daemon was.
+func TestHelperWithoutSandbox(t *testing.T) {
+	b := newBench(t, strings.Replace(helperConf, "data-dir DIR\n", "sandbox no\n", 1)).installed()
+	b.openDir()
+	b.addTun("nat64", 2)
+	p := b.launch("-u", "nobody")
+	assert.Contains(t, p.Output(), "; sandbox: no\n")
+	b.setUp(false, true)
+	b.eventually(func() bool { return len(b.missing()) == 0 }, p.Output)
+	require.NoError(t, p.Stop(patience))
+	b.over(b.helper(p))
+}
+
 // Where no helper can be started, a filter of the service manager being in the way, the
 // daemon works in one process as it did before, and warns of what that means. No call is
 // made that ends it.

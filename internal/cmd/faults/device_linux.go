@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/test/testbed"
@@ -107,4 +110,32 @@ func (x *trial) deviceMTUStorm() (string, error) {
 		return errors.Join(b.Err(), b.Await(from, fmt.Sprintf("has an MTU of %d now", last)), traffic.AwaitTransfers(2))
 	})
 	return fmt.Sprintf("%d times %d changes; %d transfers arrived all the same", rounds, changes, n), err
+}
+
+// helperLine is the line that names the process that sets up the device.
+var helperLine = regexp.MustCompile(`Privileged helper: process (\d+); `)
+
+// helperKilled kills the process that sets up the device. Packets need it no more.
+func (x *trial) helperKilled() (string, error) {
+	lives, transfers := x.n(5, 2), int64(0)
+	for range lives {
+		n, err := x.underTraffic(1, func(b *testbed.Bed, traffic *testbed.Traffic, _ int) error {
+			m := helperLine.FindStringSubmatch(b.Process.Output())
+			if m == nil {
+				return errors.New("faults: no helper")
+			}
+			pid, _ := strconv.Atoi(m[1])
+			time.Sleep(rand.N(100 * time.Millisecond))
+			from := b.Said()
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				return err
+			}
+			return errors.Join(b.Await(from, "has ended: tun device"), b.PingThrough(), traffic.AwaitTransfers(2), b.Reload())
+		})
+		if err != nil {
+			return "", err
+		}
+		transfers += n
+	}
+	return fmt.Sprintf("%d times; %d transfers arrived all the same", lives, transfers), nil
 }

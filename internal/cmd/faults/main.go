@@ -16,7 +16,7 @@
 //	run_linux.go      the list of faults, the sum
 //	life_linux.go     killed, signals, a log that nobody reads
 //	storage_linux.go  data-dir and dynamic.map
-//	device_linux.go   the TUN device
+//	device_linux.go   the TUN device, and the process that sets it up
 //	flood_linux.go    packets by the hundred thousand
 //	loop_linux.go     routes in circles
 //

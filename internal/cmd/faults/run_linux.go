@@ -33,6 +33,7 @@ var faults = []struct {
 	{"device-down", (*trial).deviceDown},
 	{"device-mtu", (*trial).deviceMTU},
 	{"device-mtu-storm", (*trial).deviceMTUStorm},
+	{"helper-killed", (*trial).helperKilled},
 	{"spoofed-sources", (*trial).spoofed},
 	{"error-flood", (*trial).errorFlood},
 	{"fragment-flood", (*trial).fragmentFlood},
