@@ -105,7 +105,7 @@ func (s *sequence) expect(pkt []byte) ([][]byte, translate.Result) {
 	o := translate.Outcome{Direction: d, Result: res}
 	c := s.counts[o]
 	c.Packets++
-	c.Octets += uint64(len(pkt))
+	c.Bytes += uint64(len(pkt))
 	s.counts[o] = c
 	return out, res
 }

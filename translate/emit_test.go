@@ -88,7 +88,7 @@ func TestEmitTranslates(t *testing.T) {
 			if c.want != nil {
 				samePacket(t, p.Bytes(), c.want)
 			}
-			if got := tr.Stats().Count(c.outcome); got.Packets != 1 || got.Octets != uint64(len(c.in)) {
+			if got := tr.Stats().Count(c.outcome); got.Packets != 1 || got.Bytes != uint64(len(c.in)) {
 				t.Errorf("counted as %+v", got)
 			}
 			for p.Result.Verdict == translate.Split {
@@ -122,7 +122,7 @@ func TestEmitComplete(t *testing.T) {
 		t.Error(d)
 	}
 	got := tr.Stats().Count(translate.Outcome{Direction: translate.NoFamily, Result: want})
-	if got.Packets != 1 || got.Octets != uint64(len(alive)) {
+	if got.Packets != 1 || got.Bytes != uint64(len(alive)) {
 		t.Errorf("counted as %+v", got)
 	}
 }

@@ -70,10 +70,10 @@ func TestStatsAddUp(t *testing.T) {
 		for v := range translate.NumVerdicts {
 			c := s.Total(translate.Direction(d), translate.Verdict(v))
 			got.Packets += c.Packets
-			got.Octets += c.Octets
+			got.Bytes += c.Bytes
 		}
 	}
-	if want := (translate.Count{Packets: packets, Octets: size}); got != want {
+	if want := (translate.Count{Packets: packets, Bytes: size}); got != want {
 		t.Errorf("counted %+v, sent %+v", got, want)
 	}
 }

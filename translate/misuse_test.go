@@ -250,9 +250,9 @@ func TestOutOfRange(t *testing.T) {
 			want := translate.Count{}
 			switch {
 			case i == int(translate.V4ToV6) && j == int(translate.Forward):
-				want = translate.Count{Packets: 1, Octets: 28}
+				want = translate.Count{Packets: 1, Bytes: 28}
 			case i == int(translate.NoFamily) && j == int(translate.Drop):
-				want = translate.Count{Packets: 1, Octets: 3}
+				want = translate.Count{Packets: 1, Bytes: 3}
 			}
 			if got := s.Total(translate.Direction(n), translate.Verdict(j)); got != want {
 				t.Fatalf("Total(%d, %d) is %v, want %v", i, j, got, want)
@@ -261,7 +261,7 @@ func TestOutOfRange(t *testing.T) {
 			for r := range 256 {
 				c := s.Count(translate.Outcome{Direction: translate.Direction(n), Result: translate.Result{Verdict: translate.Verdict(j), Reason: translate.Reason(r)}})
 				sum.Packets += c.Packets
-				sum.Octets += c.Octets
+				sum.Bytes += c.Bytes
 			}
 			if sum != want {
 				t.Fatalf("the counts of %d, %d add up to %v, want %v", i, j, sum, want)

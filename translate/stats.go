@@ -21,8 +21,8 @@ func (d Direction) String() string {
 	return [...]string{"4to6", "6to4", "none", "none"}[d&3]
 }
 
-// Count counts packets and their octets as they came in, headers included.
-type Count struct{ Packets, Octets uint64 }
+// Count counts packets and their bytes as they came in, headers included.
+type Count struct{ Packets, Bytes uint64 }
 
 // An Outcome is what packets are counted by: the side from which they came, and what
 // became of them.
@@ -76,7 +76,7 @@ func (s Stats) Total(d Direction, v Verdict) (sum Count) {
 	for o, c := range s.All() {
 		if o.Direction == d && o.Verdict == v {
 			sum.Packets += c.Packets
-			sum.Octets += c.Octets
+			sum.Bytes += c.Bytes
 		}
 	}
 	return sum
@@ -103,7 +103,7 @@ type counts struct {
 	touched   [16]slot
 	nTouched  int
 	last      slot
-	published [NumDirections][NumVerdicts][NumReasons]struct{ packets, octets atomic.Uint64 }
+	published [NumDirections][NumVerdicts][NumReasons]struct{ packets, bytes atomic.Uint64 }
 	pubHeld   [errorClasses]atomic.Uint64
 }
 
@@ -114,11 +114,11 @@ type slot struct {
 	r Reason
 }
 
-func (c *counts) add(d Direction, res Result, octets int) {
+func (c *counts) add(d Direction, res Result, size int) {
 	s := slot{d, res.Verdict, res.Reason}
 	n := &c.mine[s.d][s.v][s.r]
 	n.Packets++
-	n.Octets += uint64(octets)
+	n.Bytes += uint64(size)
 	if c.nTouched > 0 && s == c.last {
 		return
 	}
@@ -134,7 +134,7 @@ func (c *counts) publish() {
 	for _, s := range c.touched[:c.nTouched] {
 		n, p := &c.mine[s.d][s.v][s.r], &c.published[s.d][s.v][s.r]
 		p.packets.Store(n.Packets)
-		p.octets.Store(n.Octets)
+		p.bytes.Store(n.Bytes)
 	}
 	c.nTouched = 0
 	for i := range c.heldBack {
@@ -150,7 +150,7 @@ func (c *counts) addTo(s *Stats) {
 			for r := range c.published[d][v] {
 				p := &c.published[d][v][r]
 				s.counts[d][v][r].Packets += p.packets.Load()
-				s.counts[d][v][r].Octets += p.octets.Load()
+				s.counts[d][v][r].Bytes += p.bytes.Load()
 			}
 		}
 	}

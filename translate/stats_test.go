@@ -68,7 +68,7 @@ func TestCountsOfABatch(t *testing.T) {
 			o.Direction = translate.V6ToV4
 		}
 		c := want[o]
-		want[o] = translate.Count{Packets: c.Packets + 1, Octets: c.Octets + uint64(len(pkt))}
+		want[o] = translate.Count{Packets: c.Packets + 1, Bytes: c.Bytes + uint64(len(pkt))}
 		ps = append(ps, packettest.Buffer(pkt))
 	}
 	for _, pkt := range kinds {

@@ -17,10 +17,10 @@ func (x *converter) summary(w io.Writer) {
 	}
 	s := x.gateway.Stats().Packets
 	for o, c := range s.All() {
-		line(o.Direction, o.Verdict, o.Reason, c.Packets, c.Octets)
+		line(o.Direction, o.Verdict, o.Reason, c.Packets, c.Bytes)
 	}
-	line("-", "skipped", "not-ip", x.notIP.Packets, x.notIP.Octets)
-	line("-", "skipped", "cut-short-by-the-capture", x.cut.Packets, x.cut.Octets)
+	line("-", "skipped", "not-ip", x.notIP.Packets, x.notIP.Bytes)
+	line("-", "skipped", "cut-short-by-the-capture", x.cut.Packets, x.cut.Bytes)
 	line("-", "held back", "errors-beyond-the-rate", s.ErrorsHeldBack, 0)
 	t.Flush()
 	fmt.Fprintf(w, "%d packets in, %d packets out\n", x.in, x.out)

@@ -156,7 +156,7 @@ func (x *converter) write(w writer, t time.Time, p *translate.Packet) error {
 
 func count(c *translate.Count, b []byte) {
 	c.Packets++
-	c.Octets += uint64(len(b))
+	c.Bytes += uint64(len(b))
 }
 
 // maxElapsed bounds the time: times in a capture may be anything; a clock goes forward

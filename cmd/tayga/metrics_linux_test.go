@@ -209,8 +209,8 @@ func TestMetricsAddUp(t *testing.T) {
 	for _, c := range r.Packets {
 		labels := fmt.Sprintf(`{direction="%s",reason="%s",verdict="%s"}`, c.Direction, c.Reason, c.Verdict)
 		assert.EqualValues(t, c.Packets, s["steppe_packets_total"+labels], labels)
-		assert.EqualValues(t, c.Octets, s["steppe_bytes_total"+labels], labels)
-		assert.Contains(t, logged, fmt.Sprintf("%s %s %s: %d packets, %d octets\n", c.Direction, c.Verdict, c.Reason, c.Packets, c.Octets))
+		assert.EqualValues(t, c.Bytes, s["steppe_bytes_total"+labels], labels)
+		assert.Contains(t, logged, fmt.Sprintf("%s %s %s: %d packets, %d octets\n", c.Direction, c.Verdict, c.Reason, c.Packets, c.Bytes))
 		told += c.Packets
 	}
 	assert.Equal(t, all, told)

@@ -59,7 +59,7 @@ func countsOf(s translate.Stats) []status.Count {
 			Verdict:   o.Verdict.String(),
 			Reason:    o.Reason.String(),
 			Packets:   c.Packets,
-			Octets:    c.Octets,
+			Bytes:     c.Bytes,
 		})
 	}
 	return counts

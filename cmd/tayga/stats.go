@@ -13,7 +13,7 @@ func statLines(s translate.Stats) []string {
 	var lines []string
 	for o, c := range s.All() {
 		lines = append(lines, fmt.Sprintf("%v %v %v: %d packets, %d octets",
-			o.Direction, o.Verdict, o.Reason, c.Packets, c.Octets))
+			o.Direction, o.Verdict, o.Reason, c.Packets, c.Bytes))
 	}
 	if s.ErrorsHeldBack > 0 {
 		lines = append(lines, fmt.Sprintf("ICMP errors held back by the rate limit: %d", s.ErrorsHeldBack))

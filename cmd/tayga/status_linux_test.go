@@ -76,7 +76,7 @@ func TestStatus(t *testing.T) {
 	b.await(p, "dynamic pool: 254 addresses, 1 held, 0 dormant, 0 requests refused\n")
 	require.NotEmpty(t, r.Packets)
 	for _, c := range b.ask(status.Summary).Packets {
-		assert.Contains(t, p.Output(), fmt.Sprintf("%s %s %s: %d packets, %d octets\n", c.Direction, c.Verdict, c.Reason, c.Packets, c.Octets))
+		assert.Contains(t, p.Output(), fmt.Sprintf("%s %s %s: %d packets, %d octets\n", c.Direction, c.Verdict, c.Reason, c.Packets, c.Bytes))
 	}
 
 	leases := b.ask(status.Leases).LeaseList

@@ -74,7 +74,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 
 	for _, p := range r.Packets {
 		count(packetsDesc, p.Packets, p.Direction, p.Verdict, p.Reason)
-		count(bytesDesc, p.Octets, p.Direction, p.Verdict, p.Reason)
+		count(bytesDesc, p.Bytes, p.Direction, p.Verdict, p.Reason)
 	}
 	count(heldBackDesc, r.ErrorsHeldBack)
 	count(mtuHeldDesc, r.MTUErrorsHeldBack)

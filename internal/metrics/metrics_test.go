@@ -31,8 +31,8 @@ func sample() *status.Report {
 			Offloads: []string{"checksum", "tso"}, Refused: []uint64{0, 7}, Foreign: 3,
 		},
 		Packets: []status.Count{
-			{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 10, Octets: 1000},
-			{Direction: "6to4", Verdict: "drop", Reason: "bad-header", Packets: 1, Octets: 20},
+			{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 10, Bytes: 1000},
+			{Direction: "6to4", Verdict: "drop", Reason: "bad-header", Packets: 1, Bytes: 20},
 		},
 		ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
 		Helper:  &status.Helper{PID: 8, Alive: true},

@@ -78,7 +78,7 @@ type Count struct {
 	Verdict   string `json:"verdict"`   // forward, reply, split, drop
 	Reason    string `json:"reason"`
 	Packets   uint64 `json:"packets"`
-	Octets    uint64 `json:"octets"`
+	Bytes     uint64 `json:"octets"`
 }
 
 // A Pool holds the figures of the dynamic pool.

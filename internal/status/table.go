@@ -84,11 +84,11 @@ func (t *table) counts(counts []Count) {
 		n := i
 		for ; n < len(counts) && counts[n].Direction == sum.Direction; n++ {
 			sum.Packets += counts[n].Packets
-			sum.Octets += counts[n].Octets
+			sum.Bytes += counts[n].Bytes
 		}
-		t.line(form, clean(sum.Direction), "all", "", sum.Packets, sum.Octets)
+		t.line(form, clean(sum.Direction), "all", "", sum.Packets, sum.Bytes)
 		for _, c := range counts[i:n] {
-			t.line(form, clean(c.Direction), clean(c.Verdict), clean(c.Reason), c.Packets, c.Octets)
+			t.line(form, clean(c.Direction), clean(c.Verdict), clean(c.Reason), c.Packets, c.Bytes)
 		}
 		i = n
 	}
