@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attach opens the queues of the named device and makes it if there is none: the half
-// of Open that takes privilege. Another process turns the result into a Device, by
-// OpenAttached, which also keeps other daemons away from it.
+// Attach opens the queues of the named device and creates it if it does not exist: the
+// part of Open that needs privilege. Another process makes a Device of the result, by
+// OpenAttached, which also locks the device against other daemons.
 func Attach(c Config) (a Attached, err error) {
 	if err := c.check(); err != nil {
 		return a, err
@@ -100,7 +100,7 @@ func attachAll(c Config) (queues []*Queue, f Features, err error) {
 		}
 		queues = append(queues, q)
 	}
-	reset(q.fd) // what a program before us may have left
+	reset(q.fd) // settings that an earlier program may have left
 	_, err = restore(q.fd)
 	if flags&unix.IFF_VNET_HDR != 0 && err == nil {
 		f = grant(q.fd, c)
@@ -128,7 +128,7 @@ func attach(name string, flags uint16) (*Queue, error) {
 	return &Queue{fd: fd, virtio: flags&unix.IFF_VNET_HDR != 0}, nil
 }
 
-// explain turns an error of attach into a sentence that says what to do.
+// explain turns an error of attach into one that says what to do.
 func explain(name string, err error) error {
 	var path *os.PathError
 	switch {
@@ -152,8 +152,8 @@ func explain(name string, err error) error {
 
 // Offload flags of TUNSETOFFLOAD, linux/if_tun.h. The last two came with 6.2. Those
 // of 6.17 (TUN_F_UDP_TUNNEL_GSO and its checksum, 0x80 and 0x100) are not asked for:
-// the kernel then cuts super-packets inside of tunnels itself, and hands over plain
-// packets whose inner checksum is undone, which translate completes.
+// the kernel then segments super-packets inside of tunnels itself, and delivers plain
+// packets whose inner checksum is incomplete, which translate completes.
 const (
 	tunFCsum   = 0x01
 	tunFTSO4   = 0x02
@@ -163,8 +163,7 @@ const (
 	tunFUSO6   = 0x40
 )
 
-// grant asks for offloads, fewer with every refusal. The kernel takes them for
-// the whole device.
+// grant requests offloads, fewer after each error. They apply to the whole device.
 func grant(fd int, c Config) Features {
 	for _, f := range []Features{{true, true, true}, {true, true, false}, {true, false, false}} {
 		f.TSO = f.TSO && !c.NoTSO
@@ -188,15 +187,15 @@ func (f Features) bits() int {
 	return b
 }
 
-// plain takes all offloads back. They belong to the device: one that is
-// persistent keeps them for whoever attaches next, who may not know what to do
-// with super-packets and partial checksums.
+// plain switches all offloads off. They belong to the device: a persistent device keeps
+// them for the next program that attaches, which may not support super-packets and
+// partial checksums.
 func plain(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) }
 
-// Persist makes the named device stay, or go, when no program has it open. It
-// makes the device if there is none, at once with its owner, as Open does. With
-// stay, uid and gid become the owner of a device that exists, too; −1 leaves one of
-// them out. See Owner for what that means.
+// Persist says whether the named device stays when no program has it open. It creates the
+// device if it does not exist, at once with its owner, as Open does. With stay, uid and
+// gid become the owner of an existing device, too; −1 omits one of them. See Owner for
+// what that means.
 func Persist(name string, stay bool, uid, gid int) error {
 	if err := checkName(name); err != nil {
 		return err

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// claim takes a lock on the device's name. The kernel lets any number of
-// programs attach to a device with multiple queues, and would deal the packets
-// out among them. An abstract socket is bound to the network namespace, as the
-// device is, and is gone when the process is. Programs that do not know of the
-// lock are found by queuesInUse; and since anybody in the namespace may bind the
-// socket, without privilege, what the kernel says of the queues goes before it.
+// claim takes a lock on the device's name. The kernel lets any number of programs attach
+// to a device with multiple queues, and would distribute the packets among them. An
+// abstract socket belongs to the network namespace, as the device does, and disappears
+// with the process. Programs that do not use the lock are found by queuesInUse. Since any
+// local user in the namespace may bind the socket, the kernel's number of queues counts
+// more than the socket.
 func (d *Device) claim() (err error) {
 	d.lock, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -35,7 +35,7 @@ func (d *Device) claim() (err error) {
 // settle is how long a process that has bound the socket may take to attach.
 const settle = 250 * time.Millisecond
 
-// unused reports whether the kernel says, for as long as settle, that nobody is
+// unused reports whether, for as long as settle, the kernel reports no program that is
 // attached to the named device.
 func unused(name string) bool {
 	for end := time.Now().Add(settle); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {

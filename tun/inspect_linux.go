@@ -8,10 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Inspect asks the kernel about the named device of this network namespace. It
-// takes no privilege. The error wraps ENODEV if there is no interface of that name,
-// and errors.ErrUnsupported if it is no TUN device, or if the kernel does not tell,
-// as before 4.17.
+// Inspect queries the kernel about the named device of this network namespace. It needs
+// no privilege. The error wraps ENODEV if there is no interface of that name, and
+// errors.ErrUnsupported if it is no TUN device, or if the kernel is older than 4.17.
 func Inspect(name string) (Info, error) {
 	err := checkName(name)
 	if err != nil {
@@ -29,7 +28,7 @@ func Inspect(name string) (Info, error) {
 	return i, nil
 }
 
-// routeSocket opens a route netlink socket for questions.
+// routeSocket opens a route netlink socket for queries.
 func routeSocket() (int, error) {
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -80,7 +79,7 @@ func inspect(s int, name string) (Info, error) {
 	return i, nil
 }
 
-// removeLink deletes the interface with that index, whoever has it open.
+// removeLink deletes the interface with that index, even if programs have it open.
 func removeLink(index int) error {
 	s, err := routeSocket()
 	if err != nil {
@@ -131,10 +130,9 @@ func appendString(b []byte, typ uint16, s string) []byte {
 	return append(b, make([]byte, 4-len(s)%4)...) // a zero at least, and up to a multiple of 4
 }
 
-// queuesInUse asks the kernel how many queues of the named device programs have
-// open. It reports false if the kernel does not tell, as before 4.17. A device
-// that does not exist has none; nor does one with a single queue: the kernel lets
-// no other program share that.
+// queuesInUse queries how many queues of the named device programs have open. It reports
+// false if the kernel is older than 4.17. A device that does not exist has none; nor does
+// one with a single queue, which programs cannot share.
 func queuesInUse(name string) (n int, ok bool) {
 	i, err := Inspect(name)
 	if errors.Is(err, unix.ENODEV) {

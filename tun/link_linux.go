@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openLink opens the sockets that look after the device's link. They belong to
-// the network namespace of the thread that opened the device.
+// openLink opens the sockets for the device's link. They belong to the network namespace
+// of the thread that opened the device.
 func (d *Device) openLink() (err error) {
-	// Any socket will do, netdevice(7), and this one sends nothing anywhere.
+	// Any type of socket works, netdevice(7); this one sends nothing.
 	if d.ctl, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return fmt.Errorf("tun: socket: %w", err)
 	}
@@ -129,8 +129,8 @@ func (d *Device) SetUp(up bool) error {
 // case. f is called by the calling goroutine; it must not call Close or Watch,
 // which would wait for it. Only one Watch runs at a time.
 //
-// f is called once more with the state that it knows if the device, or IPv6 on it,
-// was down in between: the kernel has removed routes and addresses then.
+// f is also called with an unchanged state if the device, or IPv6 on it, was down in
+// between: the kernel has removed routes and addresses then.
 func (d *Device) Watch(f func(Link)) error {
 	if err := d.enter(&d.watching); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (d *Device) Watch(f func(Link)) error {
 				continue
 			}
 		}
-		// Messages may be late; the device itself is asked what holds now.
+		// Messages may be late: query the current state of the device.
 		now, err := d.linkByIndex(last)
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ func (d *Device) Watch(f func(Link)) error {
 	}
 }
 
-// skip reads what the kernel has told before Watch asks how things are.
+// skip reads the messages that arrived before Watch queries the state.
 func (d *Device) skip(buf []byte) {
 	for range 1000 { // others may go on for ever
 		if _, _, err := unix.Recvfrom(d.route, buf, 0); errors.Is(err, unix.EAGAIN) {
@@ -197,13 +197,12 @@ func (d *Device) skip(buf []byte) {
 	}
 }
 
-// lookInterval is how often Watch looks without having been notified: the kernel
-// does not notify of settings, nor of queues while the device is down.
+// lookInterval is the poll interval of Watch: the kernel sends no messages about settings,
+// nor about queues while the device is down.
 const lookInterval = time.Second
 
-// linkByIndex is Link for the device that was opened, and not for a later one
-// that took its name. It sets back settings that other programs have changed since
-// the last look.
+// linkByIndex is Link for the device that was opened, and not for a later one of the same
+// name. It restores settings that other programs have changed since the last poll.
 func (d *Device) linkByIndex(last Link) (Link, error) {
 	if err := d.enter(&d.mu); err != nil {
 		return Link{}, err
@@ -227,7 +226,7 @@ func (d *Device) linkByIndex(last Link) (Link, error) {
 	return l, err
 }
 
-// A sight is what route netlink messages have told of a link.
+// A sight is what route netlink messages have reported about a link.
 type sight struct {
 	index int
 	up    bool
@@ -242,7 +241,7 @@ func (s *sight) read(b []byte) (ours, came bool) {
 			break // cut, and not a message of the link
 		}
 		if n < unix.SizeofNlMsghdr || n > len(b) {
-			return true, true // not understood: better look
+			return true, true // unknown message: query the state
 		}
 		switch body := b[unix.SizeofNlMsghdr:n]; binary.NativeEndian.Uint16(b[4:]) {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:

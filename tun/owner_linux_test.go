@@ -256,7 +256,7 @@ func TestThiefIsNoticed(t *testing.T) {
 	ps[0].Len = copy(ps[0].Bytes(), udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), false, []byte("n1")))
 	_, err = q.Write(ps)
 	require.NoError(t, err)
-	require.Zero(t, q.Refused())
+	require.Zero(t, q.Failed())
 	require.Equal(t, "n1", receive(t, s))
 
 	d.Close()
@@ -285,7 +285,7 @@ func TestSettingsLeftBehind(t *testing.T) {
 			ps[0].Len = copy(ps[0].Bytes(), udp4(netip.AddrPortFrom(peer, 2000), netip.AddrPortFrom(ours, 1000), false, []byte("n1")))
 			_, err = q.Write(ps)
 			require.NoError(t, err)
-			require.Zero(t, q.Refused())
+			require.Zero(t, q.Failed())
 			require.Equal(t, "n1", receive(t, s))
 		})
 	}

@@ -24,34 +24,34 @@ const (
 	probeTries = 5
 )
 
-// What Probe keeps of other packets for the first Read: about what fits the
-// kernel's queue, and memory that nobody misses.
+// What Probe keeps of other packets for the first Read: about as much as the kernel's queue
+// holds, and a small amount of memory.
 const (
 	maxEarly      = 512
 	maxEarlyBytes = 4 << 20
 )
 
 var (
-	// errNoAnswer: something that has to arrive has not.
+	// errNoAnswer: a packet did not arrive.
 	errNoAnswer = errors.New("nothing arrives")
-	// errCrowded: nor has it, but the kernel may have had no room for it.
+	// errCrowded: it did not arrive, but the kernel's queue may have been full.
 	errCrowded = errors.New("packets of others fill the device's queue")
 )
 
-// Probe sends UDP super-packets through the device both ways, between its
-// link-local address and a neighbour that does not exist, and takes USO back if
-// they do not arrive as the datagrams that they stand for: there have been kernels
-// that granted it and did not keep their word. Features tells what is left.
+// Probe tests USO: it sends UDP super-packets through the device in both directions,
+// between its link-local address and a neighbour that does not exist. If the kernel does
+// not segment them into the right datagrams, Probe switches USO off. Features returns the
+// remaining offloads.
 //
-// An error says what was wrong, or why that could not be found out: the device is
-// down or has no link-local address, a firewall is in the way, or others send more
-// than the device's queue holds. Then USO stays.
+// An error says what was wrong, or why it could not be tested: the device is down or has
+// no link-local address, a firewall drops the packets, or other programs send more than
+// the device's queue holds. In the latter cases USO stays on.
 //
-// Probe comes before any other use of the device, and nothing else may be called
-// meanwhile. Packets of others that arrive are kept for the first Read, about as
-// many as the kernel would have kept; those beyond are counted in Refused. It takes
-// a few milliseconds, about half a second if nothing arrives, and two seconds if too
-// much does.
+// Probe comes before any other use of the device, and no other method may be called
+// meanwhile. Other packets that arrive are kept for the first Read, about as many as the
+// kernel would have queued; further ones are counted in Failed. Probe takes a few
+// milliseconds, about half a second if nothing arrives, and two seconds if the queue is
+// full.
 func (d *Device) Probe() error {
 	if !d.features.USO {
 		return nil
@@ -91,7 +91,7 @@ type prober struct {
 	socket     int
 	here, peer netip.AddrPort
 	room       int // packets that a queue holds
-	foreign    int // packets of others that came instead of what was awaited
+	foreign    int // other packets that arrived instead of the expected ones
 	kept       int // bytes of them
 }
 
@@ -152,7 +152,7 @@ func (x *prober) linkLocal() (netip.Addr, error) {
 	return netip.Addr{}, errors.New("the device has no link-local address")
 }
 
-// name notes who talks to whom.
+// name stores the addresses and ports.
 func (x *prober) name(addr netip.Addr) error {
 	name, err := unix.Getsockname(x.socket)
 	if err != nil {
@@ -168,8 +168,8 @@ func (x *prober) name(addr netip.Addr) error {
 // payload is what the i-th datagram carries.
 func payload(i, size int) []byte { return bytes.Repeat([]byte{'a' + byte(i)}, size) }
 
-// in has the kernel take datagrams of the given sizes, as a train if they are more
-// than one, and looks at what the socket gets.
+// in writes datagrams of the given sizes to the kernel, as a super-packet if there are
+// several, and checks what the socket receives.
 func (x *prober) in(sizes ...int) error {
 	for i, size := range sizes {
 		p := &x.ps[i]
@@ -212,8 +212,8 @@ func (x *prober) in(sizes ...int) error {
 	return nil
 }
 
-// out is send, again if the kernel may have found the queue full. What arrives
-// after a packet that was lost for want of room is a queue full of others, at least.
+// out is send, repeated if the kernel's queue may have been full. After a packet that was
+// lost because the queue was full, at least a full queue of other packets arrives.
 func (x *prober) out(sizes ...int) error {
 	for range probeTries {
 		x.makeRoom()
@@ -225,8 +225,8 @@ func (x *prober) out(sizes ...int) error {
 	return errCrowded
 }
 
-// makeRoom reads what is in the queues now: what has piled up while nobody read,
-// and what has come too late.
+// makeRoom reads the packets that are in the queues now: those that have accumulated, and
+// those that arrived too late.
 func (x *prober) makeRoom() {
 	for _, q := range x.d.queues {
 		for range x.room {
@@ -293,7 +293,7 @@ func (x *prober) receive(end time.Time, p *translate.Packet) error {
 				some = true
 			}
 		}
-		// What was there in time counts, also if we were not.
+		// A packet that arrived in time counts, even if it is read late.
 		if time.Now().After(end) && (!some || x.foreign >= x.room) {
 			return errNoAnswer
 		}
@@ -313,7 +313,7 @@ func (x *prober) read(q *Queue, p *translate.Packet) bool {
 	}
 	x.foreign++
 	if len(q.early) == maxEarly || x.kept+p.Len > maxEarlyBytes {
-		q.refused.Add(1)
+		q.lost.Add(1)
 		return true
 	}
 	x.kept += p.Len
@@ -328,7 +328,7 @@ func (x *prober) ours(p *translate.Packet) bool {
 		netip.AddrFrom16([16]byte(b[24:40])) == x.peer.Addr() && word(b[lenIPv6:]) == int(x.here.Port())
 }
 
-// takeEarly hands out packets that arrived while somebody else read.
+// takeEarly returns packets that arrived during Probe.
 func (q *Queue) takeEarly(ps []translate.Packet) (n int) {
 	n = min(len(ps), len(q.early))
 	for i := range n {

@@ -153,7 +153,7 @@ func TestProbeInAFlood(t *testing.T) {
 			for _, p := range q.early {
 				require.Less(t, cap(p.Buf), 1000, "of a packet with %d bytes", p.Len)
 			}
-			t.Logf("%d packets kept, %d counted as lost", len(q.early), q.Refused())
+			t.Logf("%d packets kept, %d counted as lost", len(q.early), q.Failed())
 		})
 	}
 }

@@ -16,32 +16,31 @@ import (
 
 // Queue is one queue of a device. One goroutine may read while another writes.
 type Queue struct {
-	d       *Device
-	fd      int
-	virtio  bool
-	poll    [2]unix.PollFd
-	refused atomic.Uint64
-	rd, wr  sync.Mutex           // held while fd is read or written: nobody else's line
-	iov     [maxTrain]unix.Iovec // of a train, under wr
-	early   []translate.Packet   // that Probe has met, under rd; each Buf is a window
-	failed  int                  // reads since the last packet, under rd
+	d      *Device
+	fd     int
+	virtio bool
+	poll   [2]unix.PollFd
+	lost   atomic.Uint64
+	rd, wr sync.Mutex              // locked while fd is read or written; each by one goroutine only
+	iov    [maxSegments]unix.Iovec // of coalesced datagrams, under wr
+	early  []translate.Packet      // packets that arrived during Probe, under rd; each Buf is a window
+	failed int                     // reads since the last packet, under rd
 }
 
 // batchBytes ends a batch of Read. What has been copied from the kernel should
 // still be in the core's own cache when it is copied back.
 const batchBytes = 256 << 10
 
-// Read waits for a packet and then takes what else is there without waiting, up
-// to len(ps) packets or about 256 KiB, whichever comes first. It sets the window,
-// Offload and Result of each; their Buf must be at least as long as those of
-// NewPackets; it panics if one has not even the room for translation. An error
-// means that the queue is finished: ErrClosed, ErrGone, or what every read ends
-// with by now. A packet that the kernel fails to hand over is counted in Refused
-// and left out. Read allocates nothing.
+// Read waits for a packet, and then reads further packets without waiting, up to len(ps)
+// packets or about 256 KiB. It sets the window, Offload and Result of each. Their Buf must
+// be at least as long as those of NewPackets; Read panics if one has no room for
+// translation. After an error the queue cannot be used any more: ErrClosed, ErrGone, or
+// an error that repeats. A packet that the kernel does not deliver because of an error is
+// counted in Failed and skipped. Read allocates nothing.
 //
-// Descriptors do not block; poll waits for the queue or the eventfd of Close.
-// Under load poll is not called at all. The runtime's network poller would cost
-// a switch of goroutines for each wake-up instead.
+// Descriptors do not block; poll waits for the queue or the eventfd of Close. Under load
+// poll is not called at all. The runtime's network poller would cost a switch of
+// goroutines for each wake-up.
 func (q *Queue) Read(ps []translate.Packet) (n int, err error) { return q.read(ps, -1) }
 
 // ReadTimeout is Read that waits no longer than timeout, to the millisecond: then it
@@ -75,7 +74,7 @@ func (q *Queue) read(ps []translate.Packet, timeout time.Duration) (n int, err e
 			}
 		case q.passing(err):
 		case n > 0:
-			return n, nil // the next Read meets the error again
+			return n, nil // the next Read returns the error
 		default:
 			return 0, q.fatal("read", err)
 		}
@@ -83,10 +82,9 @@ func (q *Queue) read(ps []translate.Packet, timeout time.Duration) (n int, err e
 	return n, nil
 }
 
-// passing reports whether reading can go on after an error, and counts the packet.
-// The kernel throws away a single packet that it cannot hand over, as a
-// super-packet of a kind that the virtio-net header has no word for. But no error
-// may have us read in vain forever.
+// passing reports whether reading can continue after an error, and counts the packet. The
+// kernel discards a packet that it cannot deliver, for example a super-packet of a type
+// that the virtio-net header cannot describe. But an error that repeats must end the loop.
 func (q *Queue) passing(err error) bool {
 	if errors.Is(err, unix.EINTR) {
 		return true
@@ -95,14 +93,14 @@ func (q *Queue) passing(err error) bool {
 		return false
 	}
 	q.failed++
-	q.refused.Add(1)
+	q.lost.Add(1)
 	return true
 }
 
-// maxFailed is after how many failures in a row a queue is given up.
+// maxFailed is the number of successive errors after which a queue cannot be used.
 const maxFailed = 100
 
-// readOne reads one packet, or returns EAGAIN, or an error for passing to judge.
+// readOne reads one packet, or returns EAGAIN, or an error for passing.
 func (q *Queue) readOne(p *translate.Packet) error {
 	at := Headroom
 	if q.virtio {
@@ -126,9 +124,8 @@ func (q *Queue) readOne(p *translate.Packet) error {
 	return nil
 }
 
-// transfer is read(2) or write(2) of one packet. It does not tell the runtime's
-// scheduler: a descriptor that does not block is back before anybody could have
-// made use of the processor, and telling costs more than the system call.
+// transfer is read(2) or write(2) of one packet. It does not notify the runtime's
+// scheduler: the call does not block, and the notification costs more than the call.
 func transfer(trap uintptr, fd int, b []byte) (n int, err error) {
 	r, _, errno := unix.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	if errno != 0 {
@@ -161,8 +158,8 @@ func (q *Queue) wait(timeout time.Duration) (ready bool, err error) {
 	}
 }
 
-// milliseconds rounds a timeout up to what poll takes: earlier there is nothing to do.
-// One of more than three weeks is shortened.
+// milliseconds rounds a timeout up to the milliseconds of poll. A timeout of more than
+// three weeks is shortened.
 func milliseconds(d time.Duration) int {
 	d = min(max(d, 0), (math.MaxInt32-1)*time.Millisecond)
 	return int((d + time.Millisecond - 1) / time.Millisecond)
@@ -176,15 +173,15 @@ func (q *Queue) fatal(op string, err error) error {
 	return fmt.Errorf("tun: %s %s: %w", op, q.d.name, err)
 }
 
-// Write sends the packets of ps in order, with their Offload, and returns how
-// many the kernel took. A packet that it refuses (the link is down, there is no
-// memory, the packet is malformed) is counted in Refused and left behind; the
-// others go on. An error means that the queue is finished: ErrClosed or ErrGone.
-// Write changes up to ten bytes before each window, and headers.
+// Write sends the packets of ps in order, with their Offload, and returns how many were
+// sent. A packet that the kernel does not accept (the link is down, there is no memory,
+// the packet is malformed) is counted in Failed; the others are sent. After an error the
+// queue cannot be used any more: ErrClosed or ErrGone. Write changes up to ten bytes
+// before each window, and headers.
 //
-// Where the device has USO, UDP datagrams that are alike and follow each other go
-// as one super-packet. It leaves the kernel as the datagrams that were given, except
-// that identifications of those with DF, which have no meaning, count up.
+// If the device has USO, Write coalesces successive UDP datagrams of one flow and size into
+// one super-packet. The kernel segments it into the same datagrams, except that the
+// identifications of those with DF, which have no meaning, count up.
 func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	if err := q.d.enter(&q.wr); err != nil {
 		return 0, err
@@ -193,29 +190,29 @@ func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	for len(ps) > 0 {
 		k := 1
 		if q.d.features.USO {
-			k = trainLen(ps)
+			k = coalesceLen(ps)
 		}
-		switch err := q.writeTrain(ps[:k]); {
+		switch err := q.writeCoalesced(ps[:k]); {
 		case err == nil:
 			n += k
 		case errors.Is(err, unix.EBADFD), errors.Is(err, unix.EBADF):
 			return n, q.fatal("write", err)
 		default:
-			q.refused.Add(uint64(k))
+			q.lost.Add(uint64(k))
 		}
 		ps = ps[k:]
 	}
 	return n, nil
 }
 
-// Refused returns how many packets the kernel would not take from Write, or failed
-// to hand over to Read.
-func (q *Queue) Refused() uint64 { return q.refused.Load() }
+// Failed returns how many packets Write could not send, and how many packets the kernel
+// did not deliver to Read because of an error.
+func (q *Queue) Failed() uint64 { return q.lost.Load() }
 
-// writeTrain writes packets that trainLen has found to be one train.
-func (q *Queue) writeTrain(ps []translate.Packet) error {
+// writeCoalesced writes packets that can be one super-packet, as coalesceLen reports.
+func (q *Queue) writeCoalesced(ps []translate.Packet) error {
 	if len(ps) > 1 {
-		couple(ps)
+		coalesce(ps)
 	}
 	for {
 		err := q.write(ps)

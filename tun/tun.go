@@ -45,23 +45,23 @@ import (
 
 // Config says which device to open, and how.
 type Config struct {
-	// Name of the device, 1 to 15 bytes. A device of that name is attached to,
-	// however it was made; else one is made, which is gone again after Close.
+	// Name is the name of the device, 1 to 15 bytes. Open attaches to an existing device
+	// of that name; if there is none, it creates one, which Close removes.
 	Name string
-	// Queues is how many queues to open, 1 to 64; 0 means 1. A device that was
-	// made for a single queue gives one, whatever is asked.
+	// Queues is the number of queues to open, 1 to 64; 0 means 1. A device that was
+	// created with a single queue has one, whatever Queues is.
 	Queues int
 	// Plain asks for plain packets: no offload.
 	Plain bool
 	// NoTSO, NoUSO leave out an offload: TCP or UDP segmentation.
 	NoTSO, NoUSO bool
-	// Owner of a device that Open makes; nil means the effective user and group of
-	// this process. A device that is attached to keeps the owner that it has, or has
-	// not: see Inspect.
+	// Owner is the owner of a device that Open creates; nil means the effective user and
+	// group of this process. An existing device keeps its owner, or has none: see
+	// Inspect.
 	Owner *Owner
 }
 
-// MaxQueues is how many queues a device has at most.
+// MaxQueues is the largest number of queues of a device.
 const MaxQueues = 64
 
 // Attached are the open queues of a device: see Attach and OpenAttached.
@@ -70,29 +70,32 @@ type Attached struct {
 	Features Features // what the kernel has granted
 }
 
-// An Owner says who may attach to a device without CAP_NET_ADMIN: the user, if
-// GID is negative; a member of the group, if UID is; who is both, if neither is;
-// and any local user that can open /dev/net/tun if both are negative and the device
-// has several queues, as those that Open makes have. Such a program gets packets
-// that others should get, and sends what it likes.
+// An Owner says which users may attach to a device without CAP_NET_ADMIN:
+//   - the user UID, if GID is negative;
+//   - the members of the group GID, if UID is negative;
+//   - the user UID as a member of the group GID, if neither is negative;
+//   - any local user that can open /dev/net/tun, if both are negative and the device has
+//     several queues, as all devices that Open creates have.
+//
+// A program that attaches gets a share of the packets, and can send any packet.
 type Owner struct{ UID, GID int }
 
-// Info is what the kernel says of a TUN device.
+// Info is what the kernel reports about a TUN device.
 type Info struct {
 	Index      int
 	MultiQueue bool
-	Queues     int // of a device with several: open in programs, detached ones included
+	Queues     int // of a device with several: the queues that programs have open, detached ones included
 	Persistent bool
 	UID, GID   int // of the owner and the group, −1 for none
 }
 
-// Ownerless reports whether any local user may attach to the device, and to one
-// that others have open.
+// Ownerless reports whether any local user may attach to the device, also while other
+// programs use it.
 func (i Info) Ownerless() bool { return i.MultiQueue && i.UID < 0 && i.GID < 0 }
 
 // Errors that callers branch on. They come wrapped.
 var (
-	// ErrGone: somebody deleted the device.
+	// ErrGone: the device was deleted.
 	ErrGone = errors.New("device is gone")
 	// ErrClosed: Stop or Close was called.
 	ErrClosed = errors.New("device is closed")
@@ -132,27 +135,28 @@ func (f Features) String() string {
 type Link struct {
 	MTU  int
 	Up   bool
-	Gone bool // deleted; the rest is void
+	Gone bool // deleted; the other fields are not valid
 	// Foreign is how many queues other programs have open, detached ones included.
-	// They get a share of the packets, and may change settings of the device. To
-	// attach takes privilege, or being the owner, unless the device is ownerless.
+	// They get a share of the packets, and may change settings of the device. A program
+	// needs privilege to attach, or has to run as the owner, unless the device is
+	// ownerless.
 	Foreign int
 	// Ownerless: any local user may attach. See Info.
 	Ownerless bool
 	// Owner is that of a device with several queues; see Info for negative numbers.
 	// Zero for other devices, and for one without an owner.
 	Owner Owner
-	// Repaired counts how often Watch has found settings changed that belong to
-	// the reader of a queue, such as the size of the virtio-net header, and has set
-	// them back. Packets in between were lost.
+	// Repaired counts how often Watch has restored settings that another program had
+	// changed and that a reader depends on, such as the size of the virtio-net header.
+	// Packets in between were lost.
 	Repaired int
 }
 
-// Headroom is the offset at which Read puts packets: room for translation, and
-// for the virtio-net header before the packet that translation leaves.
+// Headroom is the offset at which Read stores packets: room for translation, and for the
+// virtio-net header before the translated packet.
 const Headroom = translate.Headroom + virtioLen
 
-// maxPacket is the size of the largest packet that a device hands over.
+// maxPacket is the size of the largest packet that a device delivers.
 const maxPacket = 65535
 
 // NewPackets returns n packets with buffers for Read: Headroom, the largest

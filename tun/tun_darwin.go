@@ -147,7 +147,7 @@ func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 }
 
 // Refused returns 0: a refusal ends the queue here.
-func (q *Queue) Refused() uint64 { return 0 }
+func (q *Queue) Failed() uint64 { return 0 }
 
 func (q *Queue) error(op string, err error) error {
 	if errors.Is(err, os.ErrClosed) {

@@ -9,26 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Device is an open TUN device. All methods may be called at any time, but for
-// Probe, which comes before any other use, and for Close and Watch, which the
-// function given to Watch must not call: they wait for it.
+// Device is an open TUN device. All methods may be called at any time, with two
+// exceptions: Probe comes before any other use, and the function given to Watch must not
+// call Close or Watch, which wait for it.
 type Device struct {
 	name     string
 	features Features
 	queues   []*Queue
-	lock     int // abstract socket that keeps other daemons of ours away
+	lock     int // abstract socket that prevents other daemons of ours from attaching
 	ctl      int // socket for ioctls, in the namespace of the device
 	route    int // route netlink socket, for Watch
-	query    int // another, for questions about the device
+	query    int // another, for queries about the device
 	wake     int // eventfd that is readable once the device is closed
 	index    int
 
-	closed   atomic.Bool // Stop was called: descriptors are used no more
+	closed   atomic.Bool // Stop was called: descriptors are not used any more
 	ending   sync.Mutex  // held by Stop and Close; guards released
 	released bool
 	mu       sync.Mutex // held while ctl and query are used
 	watching sync.Mutex // held while route is used
-	repaired int        // settings that were changed and set back, under mu
+	repaired int        // settings that were changed and restored, under mu
 }
 
 // Open makes or attaches to the device. On any error nothing is left behind.
@@ -72,9 +72,9 @@ func (c *Config) check() error {
 	return nil
 }
 
-// checkName refuses what does not name one device. The kernel would stop reading
-// at a NUL, and take another device than the one whose lock we hold; of a pattern
-// it would make a new one at every call.
+// checkName returns an error for a name that is not that of one device. The kernel would
+// stop at a NUL and use another device than the one that we have locked; for a pattern it
+// would create a new device at every call.
 func checkName(name string) error {
 	if name == "" || len(name) >= unix.IFNAMSIZ {
 		return fmt.Errorf("tun: device name %q: want 1 to %d bytes", name, unix.IFNAMSIZ-1)
@@ -99,7 +99,7 @@ func (d *Device) open(c Config, attach func(Config) ([]*Queue, Features, error))
 	if err != nil {
 		return err
 	}
-	if n, ok := queuesInUse(d.name); ok && n > len(d.queues) { // somebody was as fast
+	if n, ok := queuesInUse(d.name); ok && n > len(d.queues) { // another program attached at the same time
 		return explain(d.name, unix.EBUSY)
 	}
 	if d.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
@@ -134,9 +134,9 @@ func (d *Device) enter(m *sync.Mutex) error {
 	return nil
 }
 
-// Stop wakes all readers and watchers and waits until they are out. All that would
-// use the device fails with ErrClosed from then on, but it stays ours until Close,
-// and nobody else attaches to it: time to put away what the next one will look for.
+// Stop wakes all readers and watchers and waits until they have returned. From then on,
+// all methods that use the device return ErrClosed. The device stays open until Close, so
+// no other daemon attaches to it: the caller can save what the next one will read.
 func (d *Device) Stop() {
 	d.ending.Lock()
 	defer d.ending.Unlock()
@@ -171,7 +171,7 @@ func (d *Device) stop() {
 		m.Lock()
 	}
 	for _, m := range held {
-		m.Unlock() // who comes now sees closed
+		m.Unlock() // later callers see closed
 	}
 }
 

@@ -451,7 +451,7 @@ func TestWrite(t *testing.T) {
 				for i := range ps {
 					require.Equal(t, string([]byte{'n', byte('0' + i)}), receive(t, s))
 				}
-				require.Zero(t, q.Refused())
+				require.Zero(t, q.Failed())
 			})
 		}
 	}
@@ -584,7 +584,7 @@ func TestRefused(t *testing.T) {
 	n, err := q.Write(ps)
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.Equal(t, uint64(1), q.Refused())
+	require.Equal(t, uint64(1), q.Failed())
 	require.Equal(t, "good", receive(t, s))
 	require.Equal(t, "good", receive(t, s))
 
@@ -592,7 +592,7 @@ func TestRefused(t *testing.T) {
 	n, err = q.Write(ps[:1])
 	require.NoError(t, err)
 	require.Zero(t, n)
-	require.Equal(t, uint64(2), q.Refused())
+	require.Equal(t, uint64(2), q.Failed())
 
 	require.NoError(t, d.SetUp(true))
 	n, err = q.Write(ps[:1])
@@ -629,7 +629,7 @@ func TestReadErrors(t *testing.T) {
 		n, err := q.Read(NewPackets(2))
 		require.NoError(t, err)
 		require.Equal(t, 2, n)
-		require.Equal(t, uint64(1), q.Refused())
+		require.Equal(t, uint64(1), q.Failed())
 		require.Zero(t, q.failed)
 	})
 	t.Run("after-a-packet", func(t *testing.T) {
@@ -640,7 +640,7 @@ func TestReadErrors(t *testing.T) {
 			n, err := q.Read(ps)
 			require.NoError(t, err)
 			require.Equal(t, 1, n)
-			require.Equal(t, uint64((i+1)*maxFailed), q.Refused())
+			require.Equal(t, uint64((i+1)*maxFailed), q.Failed())
 		}
 		_, err := q.Read(ps[1:])
 		require.EqualError(t, err, "tun: read nat64: invalid argument")
@@ -650,13 +650,13 @@ func TestReadErrors(t *testing.T) {
 		n, err := q.Read(NewPackets(2))
 		require.EqualError(t, err, "tun: read nat64: is a directory")
 		require.Zero(t, n)
-		require.Equal(t, uint64(maxFailed), q.Refused())
+		require.Equal(t, uint64(maxFailed), q.Failed())
 	})
 	t.Run("of-the-queue", func(t *testing.T) {
 		q := &Queue{d: &Device{name: "nat64"}, fd: -1}
 		_, err := q.Read(NewPackets(2))
 		require.ErrorIs(t, err, unix.EBADF)
-		require.Zero(t, q.Refused())
+		require.Zero(t, q.Failed())
 	})
 }
 
@@ -1042,9 +1042,9 @@ func TestUseAndClose(t *testing.T) {
 	}
 }
 
-// TestTrain gives the kernel datagrams of which many are alike, and looks at what
+// TestCoalesce gives the kernel datagrams of which many are alike, and looks at what
 // a program gets.
-func TestTrain(t *testing.T) {
+func TestCoalesce(t *testing.T) {
 	for _, uso := range []bool{true, false} {
 		t.Run(fmt.Sprintf("uso=%v", uso), func(t *testing.T) {
 			lab(t)
@@ -1071,9 +1071,9 @@ func TestTrain(t *testing.T) {
 			n, err := q.Write(ps)
 			require.NoError(t, err)
 			require.Equal(t, len(ps), n)
-			require.Zero(t, q.Refused())
+			require.Zero(t, q.Failed())
 			if uso {
-				require.Equal(t, uint8(translate.GSOUDPL4), ps[0].Offload.GSOType, "it went as a train")
+				require.Equal(t, uint8(translate.GSOUDPL4), ps[0].Offload.GSOType, "the datagrams were coalesced")
 			}
 			for i := range want {
 				require.Equal(t, want[i], receive(t, s), "datagram %d", i)

@@ -54,4 +54,4 @@ func (*Queue) ReadTimeout([]translate.Packet, time.Duration) (int, error) {
 	return 0, errors.ErrUnsupported
 }
 func (*Queue) Write([]translate.Packet) (int, error) { return 0, errors.ErrUnsupported }
-func (*Queue) Refused() uint64                       { return 0 }
+func (*Queue) Failed() uint64                        { return 0 }

@@ -27,7 +27,7 @@ var (
 	_ interface {
 		Read([]translate.Packet) (int, error)
 		Write([]translate.Packet) (int, error)
-		Refused() uint64
+		Failed() uint64
 	} = (*Queue)(nil)
 )
 

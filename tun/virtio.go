@@ -6,13 +6,12 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// virtioLen is the size of struct virtio_net_hdr, the header that stands in
-// front of every packet on a device with offloads. It is in the byte order of
-// the host.
+// virtioLen is the size of struct virtio_net_hdr, the header before every packet on a
+// device with offloads. It is in the byte order of the host.
 const virtioLen = 10
 
-// decodeVirtio reads the header before a packet. Offsets that a caller could
-// trip over are translate's to judge; the kernel's word for the rest is passed on.
+// decodeVirtio reads the header before a packet. It checks nothing: translate checks the
+// offsets that it uses.
 func decodeVirtio(b []byte) translate.Offload {
 	v := (*[virtioLen]byte)(b)
 	return translate.Offload{

@@ -218,7 +218,7 @@ const refusalInterval = 10 * time.Second
 // refused returns how many packets the kernel has not taken in this session.
 func (d *daemon) refused() (n uint64) {
 	for _, q := range d.queues {
-		n += q.Refused()
+		n += q.Failed()
 	}
 	return n
 }

@@ -28,7 +28,7 @@ type queue interface {
 	Read(ps []translate.Packet) (int, error)
 	ReadTimeout(ps []translate.Packet, timeout time.Duration) (int, error)
 	Write(ps []translate.Packet) (int, error)
-	Refused() uint64
+	Failed() uint64
 }
 
 // A linkChanger changes the link of the device, which takes privilege: a kernelLink, or

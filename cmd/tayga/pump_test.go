@@ -346,13 +346,13 @@ type brokenQueue struct{ queue }
 func (brokenQueue) Read([]translate.Packet) (int, error) {
 	return 0, errors.New("tun: read mem0: input/output error")
 }
-func (brokenQueue) Refused() uint64 { return 0 }
+func (brokenQueue) Failed() uint64 { return 0 }
 
 // nullQueue is there for what it does not do.
 type nullQueue struct{ sent int }
 
 func (q *nullQueue) Read([]translate.Packet) (int, error) { return 0, tun.ErrClosed }
-func (q *nullQueue) Refused() uint64                      { return 0 }
+func (q *nullQueue) Failed() uint64                       { return 0 }
 func (q *nullQueue) ReadTimeout([]translate.Packet, time.Duration) (int, error) {
 	return 0, tun.ErrClosed
 }

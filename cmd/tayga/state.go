@@ -94,7 +94,7 @@ func (s *state) refusedLocked() []uint64 {
 	sum := make([]uint64, max(len(s.before), len(s.queues)))
 	copy(sum, s.before)
 	for i, q := range s.queues {
-		sum[i] += q.Refused()
+		sum[i] += q.Failed()
 	}
 	return sum
 }

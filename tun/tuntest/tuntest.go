@@ -96,7 +96,7 @@ func (q *Queue) read(ps []translate.Packet, late *bool) (n int, err error) {
 }
 
 // Write sends the packets of ps in order, with their Offload, and returns how
-// many there was room for. The others are counted in Refused. The packets are
+// many there was room for. The others are counted in Failed. The packets are
 // copied: they belong to the caller again. The error is tun.ErrClosed after
 // Close of this end, tun.ErrGone after Close of the other.
 func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
@@ -121,8 +121,8 @@ func (q *Queue) Write(ps []translate.Packet) (n int, err error) {
 	return n, nil
 }
 
-// Refused returns how many packets Write had no room for.
-func (q *Queue) Refused() uint64 {
+// Failed returns how many packets Write had no room for.
+func (q *Queue) Failed() uint64 {
 	q.out.mu.Lock()
 	defer q.out.mu.Unlock()
 	return q.out.refused

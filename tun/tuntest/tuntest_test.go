@@ -18,7 +18,7 @@ var _, _ interface {
 	Read([]translate.Packet) (int, error)
 	ReadTimeout([]translate.Packet, time.Duration) (int, error)
 	Write([]translate.Packet) (int, error)
-	Refused() uint64
+	Failed() uint64
 } = (*tun.Queue)(nil), (*Queue)(nil)
 
 func packets(data ...string) []translate.Packet {
@@ -91,8 +91,8 @@ func TestLimit(t *testing.T) {
 	n, err := a.Write(packets("one", "two", "three"))
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
-	require.Equal(t, uint64(1), a.Refused())
-	require.Zero(t, b.Refused())
+	require.Equal(t, uint64(1), a.Failed())
+	require.Zero(t, b.Failed())
 	require.Equal(t, []string{"one", "two"}, read(t, b, 4))
 	n, err = a.Write(packets("four"))
 	require.NoError(t, err)

@@ -8,17 +8,17 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A train is a run of UDP datagrams of one flow and one size, as QUIC and video
-// send them. The kernel takes it as one super-packet, whose cost per datagram is
-// a fraction of that of a packet; it cuts it into the same datagrams again, as
-// late as it can. Only what the kernel's cutting restores byte for byte may be
-// joined: so the checksums that it is going to make have to have been right, and
-// identifications to follow each other. Those of datagrams with DF have no meaning
-// (RFC 6864 §4.1) and are random: they count up from the first afterwards.
+// UDP segmentation: successive UDP datagrams of one flow and one size, as QUIC and video
+// send them, are written as one super-packet, whose cost per datagram is a fraction of
+// that of a packet. The kernel segments it into the same datagrams, as late as possible.
+// Datagrams are coalesced only if the kernel restores each of them byte for byte: the
+// checksums must have been correct, and identifications must be successive. Those of
+// datagrams with DF have no meaning (RFC 6864 §4.1) and are random: afterwards they count
+// up from the first.
 
-// maxTrain is how many datagrams the kernel makes of a super-packet: the least
+// maxSegments is the largest number of datagrams in a super-packet: the least
 // UDP_MAX_SEGMENTS of all kernels that have USO for TUN devices.
-const maxTrain = 64
+const maxSegments = 64
 
 const (
 	lenIPv4  = 20
@@ -30,9 +30,9 @@ const (
 	dontFragment = 0x40 // bit of byte 6 of an IPv4 header
 )
 
-// trainLen returns how many packets ps begins with that can go as one, which is 1
-// if none but the first can.
-func trainLen(ps []translate.Packet) int {
+// coalesceLen returns how many packets at the beginning of ps can be one super-packet: 1
+// if no other can be added to the first.
+func coalesceLen(ps []translate.Packet) int {
 	if len(ps) < 2 {
 		return 1
 	}
@@ -42,7 +42,7 @@ func trainLen(ps []translate.Packet) int {
 		return 1
 	}
 	total := len(head)
-	for n := 1; n < min(len(ps), maxTrain); n++ {
+	for n := 1; n < min(len(ps), maxSegments); n++ {
 		b := ps[n].Bytes()
 		payload := len(b) - ip - lenUDP
 		if soleDatagram(b) != ip || !follows(head, b, ip, n) || total+payload > maxPacket || !sound(&ps[n], ip) {
@@ -53,7 +53,7 @@ func trainLen(ps []translate.Packet) int {
 			return n + 1 // only the last one may be shorter
 		}
 	}
-	return min(len(ps), maxTrain)
+	return min(len(ps), maxSegments)
 }
 
 // soleDatagram returns the length of the IP header if b is a whole UDP datagram
@@ -85,8 +85,8 @@ func udpIn(b []byte, ip int) int {
 	return ip
 }
 
-// follows reports whether the kernel's cutting gives the n-th datagram after head
-// the headers that b has, but for checksums and an identification that has no meaning.
+// follows reports whether the kernel's segmentation gives the n-th datagram after head the
+// headers of b, except for checksums and an identification that has no meaning.
 func follows(head, b []byte, ip, n int) bool {
 	if len(b) > len(head) || !bytes.Equal(head[ip:ip+4], b[ip:ip+4]) { // ports
 		return false
@@ -101,8 +101,8 @@ func follows(head, b []byte, ip, n int) bool {
 		bytes.Equal(head[6:40], b[6:40])
 }
 
-// sound reports whether p's UDP checksum is right, or is going to be as soon as
-// somebody completes it.
+// sound reports whether p's UDP checksum is correct, or is partial and will be correct
+// once completed.
 func sound(p *translate.Packet, ip int) bool {
 	b := p.Bytes()
 	udp := b[ip:]
@@ -116,9 +116,9 @@ func sound(p *translate.Packet, ip int) bool {
 	return false
 }
 
-// couple makes the headers of the first packet of ps those of all: what is left to
-// do is to send the payload of the others after it.
-func couple(ps []translate.Packet) {
+// coalesce makes the headers of the first packet of ps those of the super-packet. The
+// payloads of the others have to be sent after it.
+func coalesce(ps []translate.Packet) {
 	head := &ps[0]
 	b := head.Bytes()
 	ip := lenIPv4

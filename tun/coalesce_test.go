@@ -43,12 +43,12 @@ func load(all [][]byte, partial bool) []translate.Packet {
 	return ps
 }
 
-// wire is what the kernel makes of one train.
+// wire is what the kernel sends for one super-packet.
 func wire(ps []translate.Packet) [][]byte {
 	if len(ps) == 1 {
 		return packettest.Segments(bytes.Clone(ps[0].Bytes()), ps[0].Offload)
 	}
-	couple(ps)
+	coalesce(ps)
 	b := bytes.Clone(ps[0].Bytes())
 	for i := 1; i < len(ps); i++ {
 		b = append(b, ps[i].Bytes()[ps[0].Offload.HdrLen:]...)
@@ -56,10 +56,10 @@ func wire(ps []translate.Packet) [][]byte {
 	return packettest.Segments(b, ps[0].Offload)
 }
 
-// trains cuts ps into trains, and returns their lengths and what goes on the wire.
-func trains(ps []translate.Packet) (lengths []int, out [][]byte) {
+// runs coalesces ps, and returns the lengths of the runs and what is sent.
+func runs(ps []translate.Packet) (lengths []int, out [][]byte) {
 	for len(ps) > 0 {
-		n := trainLen(ps)
+		n := coalesceLen(ps)
 		lengths = append(lengths, n)
 		out = append(out, wire(ps[:n])...)
 		ps = ps[n:]
@@ -67,13 +67,13 @@ func trains(ps []translate.Packet) (lengths []int, out [][]byte) {
 	return lengths, out
 }
 
-func TestTrains(t *testing.T) {
+func TestCoalesceRuns(t *testing.T) {
 	for family, from := range families {
 		for _, partial := range []bool{false, true} {
-			// try gives the lengths of the trains that the datagrams leave in.
+			// try gives the lengths of the runs that are coalesced.
 			try := func(name string, want []int, all [][]byte) {
 				t.Run(fmt.Sprintf("%s/family=%s/partial=%v", name, family, partial), func(t *testing.T) {
-					lengths, out := trains(load(all, partial))
+					lengths, out := runs(load(all, partial))
 					require.Equal(t, want, lengths)
 					require.Equal(t, all, out, "what is on the wire in the end")
 				})
@@ -133,9 +133,9 @@ func TestTrains(t *testing.T) {
 	}
 }
 
-// TestTrainWithDF: identifications of datagrams with DF have no meaning, so they keep
+// TestCoalesceWithDF: identifications of datagrams with DF have no meaning, so they keep
 // no datagram from going with others, and count up from the first one's.
-func TestTrainWithDF(t *testing.T) {
+func TestCoalesceWithDF(t *testing.T) {
 	from := families["4"]
 	from.DF = true
 	var given, want [][]byte
@@ -147,7 +147,7 @@ func TestTrainWithDF(t *testing.T) {
 		}
 		given = append(given, packettest.IP(h, packettest.UDP(1000, 2000, packettest.Bytes(100, byte(i)))))
 	}
-	lengths, out := trains(load(given, false))
+	lengths, out := runs(load(given, false))
 	require.Equal(t, []int{5}, lengths)
 	require.Equal(t, want, out)
 }
@@ -157,9 +157,9 @@ func with(h packettest.Header, id uint16) packettest.Header {
 	return h
 }
 
-// TestTrainsOfStrangeOffloads: a description that is not the plain one, or a
+// TestCoalesceStrangeOffloads: a description that is not the plain one, or a
 // partial checksum that would become a wrong one, is left alone.
-func TestTrainsOfStrangeOffloads(t *testing.T) {
+func TestCoalesceStrangeOffloads(t *testing.T) {
 	for name, edit := range map[string]func(p *translate.Packet){
 		"partial-sum": func(p *translate.Packet) { p.Bytes()[26]++ },
 		"start":       func(p *translate.Packet) { p.Offload.CsumStart++ },
@@ -173,7 +173,7 @@ func TestTrainsOfStrangeOffloads(t *testing.T) {
 				edit(&ps[i])
 				var lengths []int
 				for len(ps) > 0 {
-					n := trainLen(ps)
+					n := coalesceLen(ps)
 					lengths, ps = append(lengths, n), ps[n:]
 				}
 				require.Equal(t, want, lengths)
@@ -182,8 +182,8 @@ func TestTrainsOfStrangeOffloads(t *testing.T) {
 	}
 }
 
-// FuzzTrains: whatever the packets are, the same ones are on the wire in the end.
-func FuzzTrains(f *testing.F) {
+// FuzzCoalesce: whatever the packets are, the same ones are on the wire in the end.
+func FuzzCoalesce(f *testing.F) {
 	for _, from := range families {
 		three := datagrams(from, 3, 20)
 		f.Add(three[0], three[1], three[2], false)
@@ -199,7 +199,7 @@ func FuzzTrains(f *testing.F) {
 		for i := range ps {
 			want = append(want, wire(ps[i:i+1])...)
 		}
-		_, got := trains(ps)
+		_, got := runs(ps)
 		require.Equal(t, want, got)
 	})
 }
