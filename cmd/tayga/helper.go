@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/steppe-nat64/steppe/internal/privsep"
 	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/tun"
@@ -68,7 +71,11 @@ func (d *daemon) openAgain() (device, []queue, tun.Link, error) {
 	if d.helper == nil {
 		return openDevice(d.conf, d.owner)
 	}
-	return attachBy(d.conf, d.helper.Attach)
+	dev, queues, link, err := attachBy(d.conf, d.helper.Attach)
+	if errors.Is(err, privsep.ErrEnded) {
+		err = fmt.Errorf("attach to tun device %s: %w", d.conf.TunDevice, err)
+	}
+	return dev, queues, link, err
 }
 
 // changer is by whom the link is changed after the start.

@@ -225,7 +225,7 @@ func TestHelperKilled(t *testing.T) {
 	b.delete("nat64")
 	b.await(p, "is gone: waiting for it to come back\n")
 	b.addTun("nat64", 2)
-	assert.Contains(t, b.ends(p, 1), "\nthe privileged helper has ended\n")
+	assert.Contains(t, b.ends(p, 1), "\nattach to tun device nat64: the privileged helper has ended\n")
 }
 
 // examine returns what the doctor says.
