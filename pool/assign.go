@@ -29,7 +29,7 @@ func (p *Pool) assignLocked(host [16]byte) (addr uint32, ok bool) {
 		return e.addr, true // another worker was faster
 	}
 	if !p.quotaLeft(host) {
-		return 0, false
+		return addr, false
 	}
 	if e != nil {
 		p.dormant.Remove(e.addr)
@@ -54,7 +54,7 @@ func (p *Pool) assignLocked(host [16]byte) (addr uint32, ok bool) {
 		}
 		return a, true
 	}
-	return 0, false
+	return addr, false
 }
 
 // occupy marks a free address as taken.

@@ -103,6 +103,8 @@ func (p *Pool) Load(r io.Reader, check func(Lease) error, bad func(*LineError)) 
 	return n, err
 }
 
+var errLong = fmt.Errorf("longer than %d bytes", maxLine)
+
 // eachLine calls f for each line, without its end. A line that is too long comes
 // cut, with an error.
 func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
@@ -111,7 +113,7 @@ func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
 		text, err := in.ReadSlice('\n')
 		var long error
 		if err == bufio.ErrBufferFull {
-			long = fmt.Errorf("longer than %d bytes", maxLine)
+			long = errLong
 			text = bytes.Clone(text)
 			for err == bufio.ErrBufferFull {
 				_, err = in.ReadSlice('\n')
@@ -120,9 +122,11 @@ func eachLine(r io.Reader, f func(line int, text []byte, err error)) error {
 		if err != nil && err != io.EOF {
 			return err // the rest of the line is unknown
 		}
-		if len(text) > 0 {
-			f(line, bytes.TrimRight(text, "\r\n"), long)
+		text = bytes.TrimRight(text, "\r\n")
+		if len(text) > maxLine {
+			long = errLong
 		}
+		f(line, text, long) // an empty one after the last line end does no harm
 		if err == io.EOF {
 			return nil
 		}
@@ -187,14 +191,10 @@ func (p *Pool) invalid(rec *record, at reading, check func(Lease) error) error {
 // age returns the age of a lease by the time in its line, in seconds, at most
 // Config.Retention.
 func (p *Pool) age(t int64, at reading) uint32 {
-	switch {
-	case t > at.wall+maxAhead:
+	if t > at.wall+maxAhead {
 		return p.leaseTime
-	case t > at.wall:
-		return 0
-	default:
-		return uint32(min(at.wall-t, int64(p.retention))) // both are positive
 	}
+	return uint32(max(0, min(at.wall-t, int64(p.retention))))
 }
 
 // An ignoredRecord is a record that is ignored, and why.
@@ -261,10 +261,10 @@ func (p *Pool) takeAll(records []record, at reading) (n int, ignored []ignoredRe
 // is used up, the lease is dormant.
 func (p *Pool) take(rec *record, at reading) (state uint64, err error) {
 	if p.entryAt(rec.addr) != nil {
-		return 0, errAddrTaken
+		return state, errAddrTaken
 	}
 	if p.find(&rec.host) != nil {
-		return 0, errHostTaken
+		return state, errHostTaken
 	}
 	state, age := held, p.age(rec.time, at)
 	if age >= p.leaseTime || !p.quotaLeft(rec.host) {

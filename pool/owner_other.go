@@ -15,6 +15,6 @@ func othersWrite(fs.FileInfo) bool { return false }
 
 func ownedBy(_, _ fs.FileInfo) bool { return true }
 
-func sameGroup(*os.Root, fs.FileInfo) bool { return true }
+func sameGroup(_, _ fs.FileInfo) bool { return true }
 
 func keepOwner(*os.File, fs.FileInfo) bool { return true }

@@ -263,13 +263,13 @@ func TestQuotaOfAnyLength(t *testing.T) {
 	} {
 		p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/24"), MaxPerPrefix: Quota{Len: c.length, Leases: 1}})
 		first := assign(p, c.first)
-		require.NotEqual(t, "refused", first, c.length)
+		require.NotEqual(t, "denied", first, c.length)
 		if c.sameIsTheFirst {
 			require.Equal(t, first, assign(p, c.same), c.length)
 		} else {
-			require.Equal(t, "refused", assign(p, c.same), c.length)
+			require.Equal(t, "denied", assign(p, c.same), c.length)
 		}
-		require.NotEqual(t, "refused", assign(p, c.another), c.length)
+		require.NotEqual(t, "denied", assign(p, c.another), c.length)
 	}
 	for _, q := range []Quota{{-1, 1}, {0, 1}, {129, 1}, {1, 0}, {1, -1}} {
 		_, err := New(Config{Prefixes: prefixes("10.0.0.0/24"), MaxPerPrefix: q}, start)

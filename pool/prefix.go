@@ -51,13 +51,13 @@ func (s *span) at(off uint32) *atomic.Pointer[entry] {
 
 // locate returns the number of the span that holds a, and a's offset in it.
 func (p *Pool) locate(a uint32) (i int, off uint32, ok bool) {
-	for i := range p.spans {
+	for i = range p.spans {
 		s := &p.spans[i]
 		if off := a - s.first; off <= s.last { // an address below wraps round to far above
 			return i, off, true
 		}
 	}
-	return 0, 0, false
+	return i, off, false
 }
 
 // slot returns the place of an address in the arrays, or nil if there is none
@@ -93,8 +93,8 @@ func (p *Pool) entryAt(a uint32) *entry {
 // uses on nearly all the machines it runs on.
 func startOffset(host *[16]byte, bits int) uint32 {
 	s := uint32(0)
-	for i := 0; i < 16; i += 4 {
-		s += binary.LittleEndian.Uint32(host[i:]) // mod 2³², as in tayga
+	for i := range 4 {
+		s += binary.LittleEndian.Uint32(host[4*i:]) // mod 2³², as in tayga
 		for s>>bits != 0 {
 			s = s&(1<<bits-1) + s>>bits
 		}
@@ -115,7 +115,7 @@ func (p *Pool) free(host *[16]byte) (addr uint32, ok bool) {
 			return s.first + off, true
 		}
 	}
-	return 0, false
+	return addr, false
 }
 
 // reservations returns a set per span of the offsets that are never assigned.

@@ -79,15 +79,26 @@ func replaceFile(name string, perm *fs.FileMode, write func(io.Writer) error) er
 type attributes struct {
 	perm fs.FileMode
 	of   fs.FileInfo // whose owner and group it gets; nil: the process's
+	dir  fs.FileInfo // where that is
 }
 
 // keep takes over what an old file has.
 func (a *attributes) keep(dir *os.Root, old fs.FileInfo) {
-	if in, err := dir.Stat("."); err != nil || !ownedBy(old, in) {
+	in, err := dir.Stat(".")
+	if err != nil || !ownedBy(old, in) {
 		a.perm &= old.Mode().Perm() // another user created it
 		return
 	}
-	a.perm, a.of = old.Mode().Perm(), old
+	a.perm, a.of, a.dir = old.Mode().Perm(), old, in
+}
+
+// first returns the permissions that the file begins with: until it has its group, the
+// one that it has may not do more than others.
+func (a *attributes) first() fs.FileMode {
+	if a.of != nil && !sameGroup(a.dir, a.of) {
+		return othersOnly(a.perm)
+	}
+	return a.perm
 }
 
 // mostLinks is how many symbolic links a name may lead through, as in Linux.
@@ -96,7 +107,7 @@ const mostLinks = 40
 // locateFile opens the directory of the file that name leads to, and returns the
 // file's name in it, which is not that of a symbolic link.
 func locateFile(name string) (dir *os.Root, base string, err error) {
-	for range mostLinks {
+	for range 1 + mostLinks {
 		parent := filepath.Dir(name)
 		if dir, err = os.OpenRoot(parent); err != nil {
 			return nil, "", err
@@ -135,11 +146,7 @@ func trustedLink(dir *os.Root, base string, link fs.FileInfo) (string, error) {
 
 // writeSynced makes a file.
 func writeSynced(dir *os.Root, name string, like attributes, write func(io.Writer) error) error {
-	first := like.perm
-	if like.of != nil && !sameGroup(dir, like.of) {
-		first = othersOnly(first) // until it has its group
-	}
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, first)
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, like.first())
 	if err != nil {
 		return err
 	}
@@ -180,8 +187,13 @@ func syncDir(dir *os.Root) error {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
-		return err
+	return syncError(d.Sync())
+}
+
+// syncError is err, but for the errors of file systems that cannot sync a directory.
+func syncError(err error) error {
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		return nil
 	}
-	return nil
+	return err
 }

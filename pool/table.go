@@ -44,7 +44,7 @@ func newHashKeys() hashKeys {
 // 16 bytes where it has no AES. It is several times faster here than
 // hash/maphash, being inlined.
 func (k *hashKeys) hash(host *[16]byte) uint64 {
-	a := binary.LittleEndian.Uint64(host[:8])
+	a := binary.LittleEndian.Uint64(host[:])
 	b := binary.LittleEndian.Uint64(host[8:])
 	hi, lo := bits.Mul64(a^k[0], b^k[1])
 	hi, lo = bits.Mul64(hi^lo^k[2], k[3]|1)

@@ -72,13 +72,12 @@ func (r reading) lease(e *entry, w uint64) Lease {
 }
 
 // live returns the lease in a slot of the arrays, or nil.
-func live(slot *atomic.Pointer[entry]) (*entry, uint64) {
+func live(slot *atomic.Pointer[entry]) (e *entry, w uint64) {
 	for {
-		e := slot.Load()
-		if e == nil {
-			return nil, 0
+		if e = slot.Load(); e == nil {
+			return nil, w
 		}
-		if w := e.word.Load(); w>>32 == held || w>>32 == dormant {
+		if w = e.word.Load(); w>>32 == held || w>>32 == dormant {
 			return e, w
 		}
 	}
@@ -168,7 +167,7 @@ func (p *Pool) removeAll(cutoff uint32) (n int) {
 // be leased.
 func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 	if err := checkReserved(prefixes); err != nil {
-		return 0, err
+		return ended, err
 	}
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
@@ -180,7 +179,7 @@ func (p *Pool) Reserve(prefixes []netip.Prefix) (ended int, err error) {
 // translate.Translator excludes from leasing, its own and those with a map.
 func (p *Pool) Exclude(prefixes []netip.Prefix) (ended int, err error) {
 	if err := checkReserved(prefixes); err != nil {
-		return 0, err
+		return ended, err
 	}
 	p.upkeep.Lock()
 	defer p.upkeep.Unlock()
