@@ -72,7 +72,7 @@ func (b *bitmap) next(i uint32) (uint32, bool) {
 	// Go up until a word has a gap at or after i, then down into it.
 	for k := 0; k < len(b.levels); k++ {
 		if int(i/64) >= len(b.levels[k]) {
-			return i, false
+			return 0, false
 		}
 		gaps := ^b.levels[k][i/64] >> (i % 64) << (i % 64)
 		if gaps == 0 {
@@ -85,7 +85,7 @@ func (b *bitmap) next(i uint32) (uint32, bool) {
 		}
 		return i, true
 	}
-	return i, false
+	return 0, false
 }
 
 // setRange adds lo to hi, both included, 64 at a time where it can.
