@@ -206,6 +206,8 @@ func (s *identSpace) find(first uint16, tag, clock uint32) (index uint16, known,
 func (s *identSpace) place(src, dst addr4, proto uint8) (at uint16, tag uint32) {
 	hi, lo := bits.Mul64((uint64(src)<<32|uint64(dst))^s.places[0], s.places[1]^uint64(proto)<<1|1)
 	hi ^= lo
+	hi ^= hi >> 32 // a product alone puts addresses in a row into few sets, for some keys
+	hi *= 0x9e3779b97f4a7c15
 	return uint16(hi >> 48), uint32(hi>>(48-tagBits))&(1<<tagBits-1) | 1
 }
 

@@ -169,6 +169,43 @@ func TestIdentOfOthers(t *testing.T) {
 	}
 }
 
+// TestIdentPlaces: however the addresses of 12,000 flows are chosen, and whatever the
+// keys are, nearly all of them find a counter. Counters were once chosen by one product:
+// with one key in forty, most hosts of a scanned network shared a few sets, and from
+// there on got random values, some of them twice within seconds.
+func TestIdentPlaces(t *testing.T) {
+	const flows = 12_000
+	keys := [][2]uint64{{0, 1}, {0, 1 << 32}, {0, 1<<64 - 1}, {0, 0x5555555555555555}, {0, 0x3333333333333333}, {0, 1<<63 | 1}, {1 << 63, 0x2492492492492492}}
+	r := rand.New(rand.NewPCG(7739, 6))
+	for range 100 {
+		keys = append(keys, [2]uint64{r.Uint64(), r.Uint64()})
+	}
+	for name, flow := range map[string]func(i int) (src, dst addr4, proto uint8){
+		"destinations in a row":    func(i int) (addr4, addr4, uint8) { return 0xc0000207, addr4(0xc6120000 + i), protoUDP },
+		"sources in a row":         func(i int) (addr4, addr4, uint8) { return addr4(0xc0a80000 + i), 0xc6336404, protoUDP },
+		"one host of each network": func(i int) (addr4, addr4, uint8) { return 0xc0000207, addr4(0x0a000001 + i<<8), protoUDP },
+		"all pairs of two networks": func(i int) (addr4, addr4, uint8) {
+			return addr4(0xc0a80000 + i%110), addr4(0xc6120000 + i/110), protoUDP
+		},
+		"all protocols": func(i int) (addr4, addr4, uint8) { return addr4(0xc0a80000 + i>>8), 0xc6336404, uint8(i) },
+	} {
+		for _, key := range keys {
+			s := identSpace{places: key}
+			var sets [identSets]uint8
+			random := 0
+			for i := range flows {
+				at, _ := s.place(flow(i))
+				if sets[at/identWays]++; sets[at/identWays] > identWays {
+					random++
+				}
+			}
+			if random > flows/200 {
+				t.Errorf("%s, key %#x: %d of %d have no counter", name, key, random, flows)
+			}
+		}
+	}
+}
+
 // TestIdentFull: with all counters in use, newcomers get random values, and the
 // flows that have counters go on as before.
 func TestIdentFull(t *testing.T) {

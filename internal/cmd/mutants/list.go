@@ -359,6 +359,9 @@ var mutants = []mutant{
 	{"identification-of-a-stale-block", "ident.go",
 		`c-*b > identStale`,
 		`false`},
+	{"identification-crowded-counters", "ident.go",
+		`hi *= 0x9e3779b97f4a7c15`,
+		`hi *= 1`},
 
 	// Super-packets.
 	{"checksum-start-kept", "offload.go",
