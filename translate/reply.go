@@ -104,8 +104,7 @@ func (w *Worker) broken6(p *Packet, h *header, b []byte, why Reason) Result {
 // putICMP writes the header of the ICMP message that fills msg. pseudo is the
 // sum of the pseudo-header, 0 for ICMPv4.
 func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
-	msg[0], msg[1], msg[2], msg[3] = typ, code, 0, 0
-	binary.BigEndian.PutUint32(msg[4:], rest)
+	binary.BigEndian.PutUint64(msg, uint64(typ)<<56|uint64(code)<<48|uint64(rest)) // read as such by Sum
 	binary.BigEndian.PutUint16(msg[2:], ^checksum.Fold(checksum.Sum(msg)+pseudo))
 }
 
