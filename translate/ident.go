@@ -129,9 +129,8 @@ func (w *Worker) identFor(src, dst addr4, proto uint8) uint16 {
 // ident returns the first of n identifications in a row for packets without DF from
 // f.src4 to f.dst4. Usually the worker has them.
 func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
-	if f.idProto != uint16(proto)+1 {
-		f.idProto = uint16(proto) + 1
-		f.idAt, f.idTag = w.t.ids.place(f.src4, f.dst4, proto)
+	if !f.knowsIdent(proto) {
+		w.seekIdent(f, proto)
 	}
 	c := identCounter(w.counters[f.idAt].Load())
 	if c.tag() != f.idTag { // the cache line of the block is of no use then
@@ -144,6 +143,17 @@ func (w *Worker) ident(f *flow, proto uint8, n int) uint16 {
 	id := b.value()
 	*b += identCounter(n)
 	return id
+}
+
+// knowsIdent reports whether the slot says where the counter for a protocol should be.
+func (f *flow) knowsIdent(proto uint8) bool { return f.idProto == uint16(proto)+1 }
+
+// seekIdent finds that out. It reads the counter, which takes a while if it is in no
+// cache near: it is called before it is needed.
+func (w *Worker) seekIdent(f *flow, proto uint8) {
+	f.idProto = uint16(proto) + 1
+	f.idAt, f.idTag = w.t.ids.place(f.src4, f.dst4, proto)
+	w.touched += w.counters[f.idAt].Load()
 }
 
 // newIdent is ident where the counter is not where it was, or the block has to be a

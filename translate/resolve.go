@@ -180,10 +180,16 @@ func (h *header) between(data []byte, src4, dst4 addr4) tuple4 {
 	if h.ports.set {
 		t.srcPort, t.dstPort = h.ports.src, h.ports.dst
 	}
-	if t.proto == protoICMPv6 {
-		t.proto = protoICMPv4
-	}
+	t.proto = h.proto4()
 	return t
+}
+
+// proto4 is the protocol that an IPv6 packet has in IPv4.
+func (h *header) proto4() uint8 {
+	if h.proto == protoICMPv6 {
+		return protoICMPv4
+	}
+	return h.proto
 }
 
 // inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again, and says

@@ -161,7 +161,7 @@ type Worker struct {
 
 	flows4, flows6 *[flowSlots]flow
 	flowKeys       flowKeys
-	touched        uint64 // the sum of what fetch has read, so that the compiler keeps the reads
+	touched        uint64 // the sum of what was read early, so that the compiler keeps the reads
 
 	now    time.Duration // the latest that was passed
 	second int64         // of now

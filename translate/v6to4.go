@@ -74,6 +74,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.hairpin(p, &h, data, &a, back)
 		}
 		w.keep(f, a, a.to4())
+		if proto := h.proto4(); !f.knowsIdent(proto) {
+			w.seekIdent(f, proto)
+		}
 	}
 
 	cut, mtu := w.size6(&h)
