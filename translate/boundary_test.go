@@ -200,10 +200,10 @@ func TestLastPieceJustFits(t *testing.T) {
 	}
 }
 
-// TestSegmentsThatNeedAllBuffers: Fragment is given room for the pieces of one segment of
-// a super-packet and not one more. It has to return after each segment: what is left is a
-// super-packet, which is not to be cut like a packet.
-func TestSegmentsThatNeedAllBuffers(t *testing.T) {
+// TestSegmentsAndBuffers: Fragment returns when it has no room for all pieces of the next
+// segment of a super-packet, also if it has some. What is left is a super-packet, which
+// is not to be cut like a packet, and a short last segment is a packet by itself.
+func TestSegmentsAndBuffers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		h      pt.Header
@@ -214,47 +214,47 @@ func TestSegmentsThatNeedAllBuffers(t *testing.T) {
 		{"4to6", pt.Header{Src: pt.H4, Dst: pt.M4}, 1440, 1500, 2},
 		{"6to4", pt.From6(), 1200, 576, 3},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4 = c.mtu4 })
-			pkt := pt.IP(c.h, pt.TCP(1, 2, pt.Bytes(4*c.gso, 0)))
-			o := pt.Partial(pkt, c.gso)
-			all := func(room int) (out [][]byte, calls int) {
-				p := pt.Buffer(pkt)
-				p.Offload = o
-				if res := w.Translate(0, &p); res.Verdict != translate.Split {
-					t.Fatal(res)
-				}
-				more := translate.NewPackets(room, 1500)
-				for p.Result.Verdict == translate.Split {
-					k := w.Fragment(&p, more)
-					for _, q := range more[:k] {
-						out = append(out, bytes.Clone(q.Bytes()))
+		for _, last := range []int{0, 100} { // bytes after four segments
+			t.Run(fmt.Sprintf("%s,last=%d", c.name, last), func(t *testing.T) {
+				w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4 = c.mtu4 })
+				pkt := pt.IP(c.h, pt.TCP(1, 2, pt.Bytes(4*c.gso+last, 0)))
+				o := pt.Partial(pkt, c.gso)
+				all := func(room int) (out [][]byte) {
+					p := pt.Buffer(pkt)
+					p.Offload = o
+					if res := w.Translate(0, &p); res.Verdict != translate.Split {
+						t.Fatal(res)
 					}
-					calls++
-					if p.Offload.GSOType == translate.GSONone && p.Len > c.gso+100 {
-						t.Fatalf("after %d calls %d bytes are no super-packet", calls, p.Len)
+					out = fragmented(t, w, &p, room)
+					if p.Offload != (translate.Offload{}) {
+						t.Errorf("room for %d: the last packet has %+v", room, p.Offload)
+					}
+					return out
+				}
+				want := all(translate.MaxPieces)
+				if n := 4*c.pieces + min(last, 1); len(want) != n {
+					t.Errorf("%d packets, want %d", len(want), n)
+				}
+				for room := c.pieces; room <= 3*c.pieces; room++ {
+					got := all(room)
+					if len(got) != len(want) {
+						t.Fatalf("room for %d: %d packets, want %d", room, len(got), len(want))
+					}
+					for i := range want {
+						skip := 0
+						if !c.h.Src.Is4() {
+							skip = 20 // the header has a new identification
+						}
+						if !bytes.Equal(got[i][skip:], want[i][skip:]) {
+							t.Fatalf("room for %d: packet %d of %d differs\ngot  %x\nwant %x", room, i, len(got), got[i][:60], want[i][:60])
+						}
 					}
 				}
-				return append(out, bytes.Clone(p.Bytes())), calls
-			}
-			want, _ := all(translate.MaxPieces)
-			got, calls := all(c.pieces)
-			if len(want) != 4*c.pieces || calls < 4 {
-				t.Errorf("%d packets, want %d, in %d calls", len(want), 4*c.pieces, calls)
-			}
-			for i := range want {
-				if c.h.Src.Is4() { // identifications are those of the source
-					if i >= len(got) || !bytes.Equal(got[i], want[i]) {
-						t.Fatalf("packet %d of %d differs", i, len(got))
-					}
-				} else if i >= len(got) || !bytes.Equal(got[i][20:], want[i][20:]) {
-					t.Fatalf("data of packet %d of %d differs", i, len(got))
+				if with := panics(func() { all(c.pieces - 1) }); with == nil {
+					t.Error("no panic with a buffer less")
 				}
-			}
-			if with := panics(func() { all(c.pieces - 1) }); with == nil {
-				t.Error("no panic with a buffer less")
-			}
-		})
+			})
+		}
 	}
 }
 

@@ -66,12 +66,9 @@ func TestStatsAddUp(t *testing.T) {
 	}
 	var got translate.Count
 	s := tr.Stats()
-	for d := range translate.NumDirections {
-		for v := range translate.NumVerdicts {
-			c := s.Total(translate.Direction(d), translate.Verdict(v))
-			got.Packets += c.Packets
-			got.Bytes += c.Bytes
-		}
+	for _, c := range s.All() {
+		got.Packets += c.Packets
+		got.Bytes += c.Bytes
 	}
 	if want := (translate.Count{Packets: packets, Bytes: size}); got != want {
 		t.Errorf("counted %+v, sent %+v", got, want)

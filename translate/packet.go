@@ -102,8 +102,8 @@ const (
 	Split
 )
 
-// NumVerdicts is the number of verdicts.
-const NumVerdicts = 4
+// numVerdicts is the number of verdicts.
+const numVerdicts = 4
 
 // String returns the verdict's name in lower case.
 func (v Verdict) String() string {

@@ -13,7 +13,7 @@ const (
 	V6ToV4                    // IPv6 packets
 	NoFamily                  // neither, and packets that came from no side: see Emit
 
-	NumDirections = int(NoFamily) + 1
+	numDirections = int(NoFamily) + 1
 )
 
 // String returns "4to6", "6to4" or "none".
@@ -33,13 +33,13 @@ type Outcome struct {
 
 // valid reports whether o consists of constants of this package.
 func (o Outcome) valid() bool {
-	return int(o.Direction) < NumDirections && int(o.Verdict) < NumVerdicts && int(o.Reason) < NumReasons
+	return int(o.Direction) < numDirections && int(o.Verdict) < numVerdicts && int(o.Reason) < NumReasons
 }
 
 // Stats are counters since the Translator was made. Every packet given to
 // Translate and every packet that Emit returns is counted once.
 type Stats struct {
-	counts [NumDirections][NumVerdicts][NumReasons]Count
+	counts [numDirections][numVerdicts][NumReasons]Count
 	// ErrorsHeldBack counts errors that were not originated because the budget was
 	// used up, and MTUErrorsHeldBack those among them that report an MTU.
 	ErrorsHeldBack, MTUErrorsHeldBack uint64
@@ -70,18 +70,6 @@ func (s Stats) Count(o Outcome) Count {
 	return s.counts[o.Direction][o.Verdict][o.Reason]
 }
 
-// Total sums the counts of a direction and verdict over all reasons. It is zero for an
-// invalid direction or verdict.
-func (s Stats) Total(d Direction, v Verdict) (sum Count) {
-	for o, c := range s.All() {
-		if o.Direction == d && o.Verdict == v {
-			sum.Packets += c.Packets
-			sum.Bytes += c.Bytes
-		}
-	}
-	return sum
-}
-
 // Stats sums the counters of all workers. Each counter is exact and never goes
 // back; counters of packets in flight may be a batch apart.
 func (t *Translator) Stats() (s Stats) {
@@ -98,12 +86,12 @@ func (t *Translator) Stats() (s Stats) {
 // publishes what it touched at the end of a batch, since an atomic store costs
 // as much as half a translation.
 type counts struct {
-	mine      [NumDirections][NumVerdicts][NumReasons]Count
+	mine      [numDirections][numVerdicts][NumReasons]Count
 	heldBack  [errorClasses]uint64
 	touched   [16]slot
 	nTouched  int
 	last      slot
-	published [NumDirections][NumVerdicts][NumReasons]struct{ packets, bytes atomic.Uint64 }
+	published [numDirections][numVerdicts][NumReasons]struct{ packets, bytes atomic.Uint64 }
 	pubHeld   [errorClasses]atomic.Uint64
 }
 

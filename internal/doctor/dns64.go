@@ -76,8 +76,9 @@ func pref64(a netip.Addr) (netip.Prefix, bool) {
 		if err != nil {
 			return netip.Prefix{}, false
 		}
-		for _, v4 := range dns64Addrs {
-			if v6, err := translate.Embed(p, v4); err == nil && v6 == a {
+		v4, err := translate.Extract(p, a)
+		if err == nil && slices.Contains(dns64Addrs, v4) {
+			if v6, err := translate.Embed(p, v4); err == nil && v6 == a { // no bits but these
 				return p, true
 			}
 		}

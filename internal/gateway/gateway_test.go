@@ -218,6 +218,8 @@ func TestUpdateWhileWorkersRun(t *testing.T) {
 	_, err := g.Update(gateway.Changes{Maps: maps[1]})
 	require.NoError(t, err)
 	g.Close()
-	assert.Equal(t, n, g.Stats().Packets.Total(translate.V6ToV4, translate.Forward).Packets)
+	assert.Equal(t, n, g.Stats().Packets.Count(translate.Outcome{
+		Direction: translate.V6ToV4, Result: translate.Result{Verdict: translate.Forward, Reason: translate.Translated},
+	}).Packets)
 	assert.Zero(t, g.Stats().Leases.Held, "the last maps have the host")
 }

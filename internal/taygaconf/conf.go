@@ -25,12 +25,6 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// Times of TAYGA for leases of the dynamic pool.
-const (
-	DefaultLeaseTime = 124 * time.Minute   // held this long after the last packet
-	DefaultRetention = 14 * 24 * time.Hour // and remembered this long after it
-)
-
 // NoStatusSocket is the StatusSocket of a daemon that is to have none.
 const NoStatusSocket = "no"
 

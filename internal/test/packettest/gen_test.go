@@ -41,7 +41,7 @@ func TestGenIsDetermined(t *testing.T) {
 func TestGenReaches(t *testing.T) {
 	const perSetup = 3000
 	var reasons [translate.NumReasons]int
-	var verdicts [translate.NumVerdicts]int
+	verdicts := make(map[translate.Verdict]int)
 	for i, s := range packettest.Setups() {
 		x, err := refxlat.New(s.Config, s.Table)
 		require.NoError(t, err, s.Name)
@@ -75,9 +75,9 @@ func TestGenReaches(t *testing.T) {
 	}
 	all := 0
 	for v, n := range verdicts {
-		t.Logf("%-20s %6d", translate.Verdict(v), n)
-		require.NotZero(t, n)
+		t.Logf("%-20s %6d", v, n)
 		all += n
 	}
+	require.Len(t, verdicts, 4)
 	require.Greater(t, reasons[translate.Translated]+reasons[translate.Hairpinned], all/4)
 }
