@@ -201,7 +201,7 @@ func sprayUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
 // countUDP counts datagrams until it is told to stop and there are no more. It
 // looks for them twice a millisecond, and the socket's buffer holds more than
 // come meanwhile: a reader that sleeps until the next one comes would be woken
-// for each, at the expense of whoever delivers it.
+// for each, at the expense of the process that delivers it.
 func countUDP(fd, size int, n *atomic.Uint64, stop *atomic.Bool) {
 	m := newMessages(batchUDP, size)
 	pause := unix.NsecToTimespec((500 * time.Microsecond).Nanoseconds())

@@ -98,7 +98,7 @@ func FuzzTaygaConf(f *testing.F) {
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice
-	add(base + "frob\x1b[2J\nmap \u202e 1\n")                                   // characters that a terminal obeys
+	add(base + "frob\x1b[2J\nmap \u202e 1\n")                                   // control characters of a terminal
 	f.Fuzz(func(t *testing.T, file []byte, state string) {
 		if len(file) > 1<<16 {
 			return

@@ -81,7 +81,7 @@ func tricks(train [][]byte, todo []byte) [][]byte {
 			}
 		case 6: // is shorter
 			b = b[:max(len(b)-int(v), least)]
-			mend(b, b[0]>>4 == 4, mendLength)
+			fix(b, b[0]>>4 == 4, fixLength)
 		case 7: // is another protocol's
 			if b[0]>>4 == 4 {
 				b[9] = v
@@ -127,7 +127,7 @@ func FuzzTrain(f *testing.F) {
 		good := len(todo) < 3
 		var out [][]byte
 		for _, piece := range tricks(train, todo) {
-			got, res := x.judge(t, piece)
+			got, res := x.translate3(t, piece)
 			good = good && (res.Verdict == translate.Forward || res.Verdict == translate.Split)
 			out = append(out, got...)
 		}
@@ -210,7 +210,7 @@ func (x *rig) change(t *testing.T, mtu4, mtu6 int) *rig {
 // many buffers at a time as the fuzzer gives, none larger than it must be. The
 // pieces are those of the reference, whatever the buffers; each fits; nothing is
 // written outside of them; together they are the packet again, also if the MTUs
-// change before it is cut. Of a packet that was not judged Split nothing is cut
+// change before it is cut. A packet with another verdict than Split is not cut
 // and nothing is changed, nor is it with no buffer at all.
 func FuzzFragment(f *testing.F) {
 	f.Add(uint8(0), true, uint8(0), uint8(0), uint8(0), uint16(3000), uint16(0), false, uint8(1))    // one buffer at a time
@@ -255,7 +255,7 @@ func FuzzFragment(f *testing.F) {
 			t.Errorf("%v (%v) with %d buffers: Fragment says %d and leaves %v", was.Result.Verdict, was.Result.Reason, len(some), k, q.Result)
 		}
 		if q.Result.Verdict != translate.Split {
-			x.judge(t, pkt)
+			x.translate3(t, pkt)
 			return
 		}
 		n4, n6 := []int{68, 577, 1300, 9000, 65535}, []int{1280, 1401, 9000, 65535}

@@ -228,7 +228,7 @@ func (x *rig) honest(t *testing.T, pkt []byte, o translate.Offload) {
 
 	var want [][]byte
 	for i, s := range segments {
-		out, alone := x.judge(t, s)
+		out, alone := x.translate3(t, s)
 		refused := alone.Verdict == translate.Drop || alone.Verdict == translate.Reply
 		if i == 0 && alone != res && (refused || res.Verdict != translate.Forward && res.Verdict != translate.Split) {
 			t.Fatalf("%v (%v), its first segment is %v (%v)", res.Verdict, res.Reason, alone.Verdict, alone.Reason)

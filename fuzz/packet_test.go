@@ -16,7 +16,7 @@ const maxPacket = 12_000
 type packetInput struct {
 	rig      uint8 // which of packettest.Setups
 	src, dst uint8 // 0 leaves the address; others choose one that the rig knows
-	mend     uint8 // what to put right
+	fix      uint8 // what to fix
 	pkt      []byte
 }
 
@@ -32,7 +32,7 @@ func (in *packetInput) build(x *rig, is4 bool) []byte {
 			copy(b[at:at+n], x.addr(is4, choice-1).AsSlice())
 		}
 	}
-	return mend(b, is4, in.mend)
+	return fix(b, is4, in.fix)
 }
 
 // packetSeeds are nearly valid packets of one family: the golden ones, one for
@@ -55,7 +55,7 @@ func packetSeeds(t testing.TB, is4 bool) (all []packetInput) {
 		h = packettest.From4()
 	}
 	hand := func(h packettest.Header, p packettest.Payload) {
-		all = append(all, packetInput{rig: 1, mend: mendLength | mendICMP, pkt: packettest.IP(h, p)})
+		all = append(all, packetInput{rig: 1, fix: fixLength | fixICMP, pkt: packettest.IP(h, p)})
 	}
 	hand(h, packettest.UDPNoSum(1, 2, data))                                            // RFC 7915 §4.5
 	hand(h, packettest.UDPLite(1, 2, 8, data))                                          // a checksum over the header alone
@@ -110,16 +110,16 @@ func FuzzPacket6to4(f *testing.F) { fuzzPacket(f, false) }
 
 func fuzzPacket(f *testing.F, is4 bool) {
 	for _, in := range packetSeeds(f, is4) {
-		f.Add(in.rig, in.src, in.dst, in.mend, in.pkt)
+		f.Add(in.rig, in.src, in.dst, in.fix, in.pkt)
 	}
-	f.Fuzz(func(t *testing.T, rig, src, dst, mend uint8, pkt []byte) {
+	f.Fuzz(func(t *testing.T, rig, src, dst, fix uint8, pkt []byte) {
 		if len(pkt) > maxPacket {
 			return
 		}
 		x := rigOf(t, rig)
-		in := packetInput{rig, src, dst, mend, pkt}
+		in := packetInput{rig, src, dst, fix, pkt}
 		b := in.build(x, is4)
-		out, res := x.judge(t, b)
+		out, res := x.translate3(t, b)
 		x.label(t, b, out, res)
 	})
 }
@@ -134,7 +134,7 @@ func FuzzICMPError(f *testing.F) {
 		if is4 {
 			q = packettest.Header{Src: packettest.M4, Dst: packettest.H4}
 		}
-		f.Add(rig, is4, typ, code, word, uint8(0), uint8(0), uint8(0), uint8(0), uint8(mendLength), packettest.IP(q, qproto), ext)
+		f.Add(rig, is4, typ, code, word, uint8(0), uint8(0), uint8(0), uint8(0), uint8(fixLength), packettest.IP(q, qproto), ext)
 	}
 	data := packettest.Bytes(40, 0)
 	add(0, true, 3, 4, 1400, packettest.TCP(1, 2, data), nil)                                   // Fragmentation Needed
@@ -169,7 +169,7 @@ func FuzzICMPError(f *testing.F) {
 		if len(pkt) > 65535 {
 			return
 		}
-		out, _ := x.judge(t, pkt)
+		out, _ := x.translate3(t, pkt)
 		in, _ := open(pkt)
 		for _, b := range out {
 			if in.isError() {

@@ -180,7 +180,7 @@ func (x *rig) keeps(t *testing.T, pkt []byte, out [][]byte, res translate.Result
 	t.Helper()
 	in, opened := open(pkt)
 	if res.Reason == translate.NotChecked {
-		t.Error("not judged")
+		t.Error("not checked")
 	}
 	if (res.Verdict == translate.Drop) != (len(out) == 0) || res.Verdict != translate.Split && len(out) > 1 {
 		t.Errorf("%v, and %d packets leave", res.Verdict, len(out))
@@ -348,7 +348,7 @@ func (x *rig) emit(t *testing.T) {
 	}
 }
 
-// finish cuts what was judged Split and returns the packets that leave.
+// finish fragments a packet with the verdict Split and returns the packets that leave.
 func (x *rig) finish(t *testing.T, p *translate.Packet) (out [][]byte) {
 	t.Helper()
 	for p.Result.Verdict == translate.Split {
@@ -381,10 +381,10 @@ func (x *rig) inBatch(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	return out, res
 }
 
-// judge translates pkt three times, the second time with its pair of addresses
+// translate3 translates pkt three times, the second time with its pair of addresses
 // remembered and other bytes around it, the third time in a batch. It holds each
 // outcome against the reference, and checks what is promised of any packet.
-func (x *rig) judge(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
+func (x *rig) translate3(t *testing.T, pkt []byte) ([][]byte, translate.Result) {
 	t.Helper()
 	want, wantRes := x.ref.Translate(pkt)
 	var out [][]byte
@@ -455,17 +455,17 @@ func (x *rig) label(t *testing.T, pkt []byte, out [][]byte, res translate.Result
 	}
 }
 
-// What mend puts right in a packet from the fuzzer.
+// What fix corrects in a packet from the fuzzer.
 const (
-	mendLength    = 1 << iota // length field of the IP header
-	mendTransport             // checksum of TCP, UDP and their like
-	mendICMP                  // checksum of ICMP
+	fixLength    = 1 << iota // length field of the IP header
+	fixTransport             // checksum of TCP, UDP and their like
+	fixICMP                  // checksum of ICMP
 )
 
-// mend makes b a packet of one family, with what the bits of what say put right.
+// fix makes b a packet of one family, and corrects what the bits of what say.
 // The checksum of the IPv4 header always is: wrong ones have nothing after them
 // to find. b is changed in place.
-func mend(b []byte, is4 bool, what uint8) []byte {
+func fix(b []byte, is4 bool, what uint8) []byte {
 	if len(b) == 0 {
 		return b
 	}
@@ -473,7 +473,7 @@ func mend(b []byte, is4 bool, what uint8) []byte {
 	if is4 {
 		b[0] = b[0]&15 | 0x40
 	}
-	if what&mendLength != 0 {
+	if what&fixLength != 0 {
 		switch {
 		case is4 && len(b) >= 4:
 			binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
@@ -482,18 +482,18 @@ func mend(b []byte, is4 bool, what uint8) []byte {
 		}
 	}
 	if u, ok := open(b); ok && u.off8 == 0 {
-		mendSum(&u, what)
+		fixSum(&u, what)
 	}
 	packettest.FixHeader(b)
 	return b
 }
 
-// mendSum makes a transport checksum right.
-func mendSum(u *upper, what uint8) {
-	at, bit := map[uint8]int{6: 16, 17: 6, 33: 6, 136: 6, 1: 2, 58: 2}[u.proto], uint8(mendTransport)
+// fixSum corrects a transport checksum.
+func fixSum(u *upper, what uint8) {
+	at, bit := map[uint8]int{6: 16, 17: 6, 33: 6, 136: 6, 1: 2, 58: 2}[u.proto], uint8(fixTransport)
 	pseudo := packettest.Pseudo(u.src, u.dst, u.proto, len(u.data))
 	if u.proto == 1 || u.proto == 58 {
-		bit = mendICMP
+		bit = fixICMP
 	}
 	if u.proto == 1 {
 		pseudo = nil

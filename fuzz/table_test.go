@@ -249,7 +249,7 @@ func FuzzTable(f *testing.F) {
 			for _, addrs := range [][]netip.Addr{v4, v6} {
 				src, dst := addrs[next.n(len(addrs))], addrs[next.n(len(addrs))]
 				if src.IsValid() && dst.IsValid() {
-					x.judge(t, packettest.IP(packettest.Header{Src: src, Dst: dst},
+					x.translate3(t, packettest.IP(packettest.Header{Src: src, Dst: dst},
 						packettest.UDP(1, 2, binary.BigEndian.AppendUint16(nil, uint16(len(next))))))
 				}
 			}

@@ -88,7 +88,7 @@ func TestContainerPrivileges(t *testing.T) {
 	assert.Equal(t, []string{"no-new-privileges:true"}, s.Security)
 }
 
-// Each configuration that is shipped says whose hosts get leases: without it, whoever
+// Each configuration that is shipped says whose hosts get leases: without it, any host that
 // can send packets to the device takes the pool.
 func TestShippedConfigurationsNameClients(t *testing.T) {
 	for _, name := range []string{"debian/tayga.conf", "container/tayga.conf"} {

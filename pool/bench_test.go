@@ -12,7 +12,7 @@ import (
 )
 
 // filled returns a pool with n leases, and their hosts and addresses in random
-// order: whoever visits them finds nothing in the cache by neighbourhood.
+// order: a program that visits them finds no neighbour in the cache.
 func filled(b testing.TB, prefix string, n int) (p *Pool, hosts [][16]byte, addrs [][4]byte) {
 	b.Helper()
 	p, err := New(Config{Prefixes: []netip.Prefix{netip.MustParsePrefix(prefix)}}, start)

@@ -26,11 +26,11 @@ func Example() {
 		fmt.Println("192.168.255.95 leads to", netip.AddrFrom16(h))
 	}
 	_, ok := p.Host([4]byte{192, 168, 255, 96})
-	fmt.Println("192.168.255.96 leads to somebody:", ok)
+	fmt.Println("192.168.255.96 is leased:", ok)
 	// Output:
 	// 2001:db8:77::1 has 192.168.255.95
 	// 192.168.255.95 leads to 2001:db8:77::1
-	// 192.168.255.96 leads to somebody: false
+	// 192.168.255.96 is leased: false
 }
 
 // The pool has no clock. A program tells it the time once a second and does

@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// load reads a file into a new pool and returns what was complained about.
-func load(t *testing.T, c Config, text string) (p *Pool, n int, complaints []string) {
+// load reads a file into a new pool and returns the errors.
+func load(t *testing.T, c Config, text string) (p *Pool, n int, errs []string) {
 	t.Helper()
 	p = newPool(t, c)
-	n, err := p.Load(strings.NewReader(text), nil, func(e *LineError) { complaints = append(complaints, fmt.Sprint(e.Line, ": ", e.Err)) })
+	n, err := p.Load(strings.NewReader(text), nil, func(e *LineError) { errs = append(errs, fmt.Sprint(e.Line, ": ", e.Err)) })
 	require.NoError(t, err)
 	check(t, p)
-	return p, n, complaints
+	return p, n, errs
 }
 
 // state tells the lease of a host in one line.
@@ -42,12 +42,12 @@ func state(p *Pool, h string) string {
 func TestLoad(t *testing.T) {
 	at := func(age int) string { return fmt.Sprint(start.Unix() - int64(age)) }
 	tests := []struct {
-		name       string
-		c          Config
-		file       string
-		n          int
-		complaints []string
-		states     []string // pairs of host and state
+		name   string
+		c      Config
+		file   string
+		n      int
+		errs   []string
+		states []string // pairs of host and state
 	}{
 		{
 			name: "as-tayga-wrote-it",
@@ -82,7 +82,7 @@ func TestLoad(t *testing.T) {
 				strings.Repeat("9", 5000) + "\n" +
 				"172.16.2.14\t2001:db8::3\t" + at(2) + "\n",
 			n: 2,
-			complaints: []string{
+			errs: []string{
 				"2: 1 words, want address, host and time", "3: 4 words, want address, host and time", "4: not an IPv4 address",
 				"5: not an IPv4 address", "6: not an IPv6 address", "7: not an IPv6 address", "8: not a time in seconds",
 				"9: not a time in seconds", "10: not a time in seconds", "11: not a time in seconds", "12: not a time in seconds",
@@ -91,12 +91,12 @@ func TestLoad(t *testing.T) {
 			states: []string{"2001:db8::1", "172.16.2.12 1 held", "2001:db8::2", "none", "2001:db8::3", "172.16.2.14 2 held"},
 		},
 		{
-			// Found by fuzzing: whoever could write the file could have the packets
+			// Found by fuzzing: a user who could write the file could have the packets
 			// for an address sent to all hosts of a link.
 			name: "hosts-that-cannot-be",
 			file: "172.16.2.12 ff02::1 " + at(1) + "\n172.16.2.13 fe80::1 " + at(1) + "\n172.16.2.14 ::1 " + at(1) +
 				"\n172.16.2.15 :: " + at(1) + "\n172.16.2.16 ::ffff:192.0.2.1 " + at(1) + "\n",
-			complaints: []string{
+			errs: []string{
 				"1: not the address of a host", "2: not the address of a host", "3: not the address of a host",
 				"4: not the address of a host", "5: not the address of a host",
 			},
@@ -105,30 +105,30 @@ func TestLoad(t *testing.T) {
 			name: "addresses-that-cannot-be-leased",
 			c:    Config{Reserved: prefixes("172.16.2.64/26")},
 			file: "172.16.3.1 2001:db8::1 " + at(1) + "\n172.16.2.0 2001:db8::2 " + at(1) + "\n172.16.2.65 2001:db8::3 " + at(1) + "\n",
-			complaints: []string{
+			errs: []string{
 				"1: address is not in the pool", "2: address is reserved", "3: address is reserved",
 			},
 		},
 		{
-			name:       "hosts-that-may-not-lease",
-			c:          Config{Clients: prefixes("2001:db8::/32")},
-			file:       "172.16.2.1 2001:db9::1 " + at(1) + "\n172.16.2.2 2001:db8::1 " + at(1) + "\n",
-			n:          1,
-			complaints: []string{"1: host is not among the clients"},
+			name: "hosts-that-may-not-lease",
+			c:    Config{Clients: prefixes("2001:db8::/32")},
+			file: "172.16.2.1 2001:db9::1 " + at(1) + "\n172.16.2.2 2001:db8::1 " + at(1) + "\n",
+			n:    1,
+			errs: []string{"1: host is not among the clients"},
 		},
 		{
-			name:       "address-twice-latest-wins",
-			file:       "172.16.2.12 2001:db8::1 " + at(10) + "\n172.16.2.12 2001:db8::2 " + at(5) + "\n172.16.2.12 2001:db8::3 " + at(7) + "\n",
-			n:          1,
-			complaints: []string{"1: address has a later lease", "3: address has a later lease"},
-			states:     []string{"2001:db8::1", "none", "2001:db8::2", "172.16.2.12 5 held"},
+			name:   "address-twice-latest-wins",
+			file:   "172.16.2.12 2001:db8::1 " + at(10) + "\n172.16.2.12 2001:db8::2 " + at(5) + "\n172.16.2.12 2001:db8::3 " + at(7) + "\n",
+			n:      1,
+			errs:   []string{"1: address has a later lease", "3: address has a later lease"},
+			states: []string{"2001:db8::1", "none", "2001:db8::2", "172.16.2.12 5 held"},
 		},
 		{
-			name:       "host-twice-latest-wins",
-			file:       "172.16.2.12 2001:db8::1 " + at(10) + "\n172.16.2.13 2001:db8::1 " + at(5) + "\n",
-			n:          1,
-			complaints: []string{"1: host has a later lease"},
-			states:     []string{"2001:db8::1", "172.16.2.13 5 held"},
+			name:   "host-twice-latest-wins",
+			file:   "172.16.2.12 2001:db8::1 " + at(10) + "\n172.16.2.13 2001:db8::1 " + at(5) + "\n",
+			n:      1,
+			errs:   []string{"1: host has a later lease"},
+			states: []string{"2001:db8::1", "172.16.2.13 5 held"},
 		},
 		{
 			name:   "one-time-in-the-future-spoils-only-itself",
@@ -153,15 +153,15 @@ func TestLoad(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.c.Prefixes = prefixes("172.16.2.0/24")
-			p, n, complaints := load(t, tt.c, tt.file)
+			p, n, errs := load(t, tt.c, tt.file)
 			require.Equal(t, tt.n, n)
-			slices.SortFunc(complaints, func(a, b string) int {
+			slices.SortFunc(errs, func(a, b string) int {
 				var i, j int
 				fmt.Sscan(a, &i)
 				fmt.Sscan(b, &j)
 				return i - j
 			})
-			require.Equal(t, tt.complaints, complaints)
+			require.Equal(t, tt.errs, errs)
 			for i := 0; i < len(tt.states); i += 2 {
 				require.Equal(t, tt.states[i+1], state(p, tt.states[i]), tt.states[i])
 			}

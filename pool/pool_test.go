@@ -411,7 +411,7 @@ func TestClock(t *testing.T) {
 	})
 }
 
-// stepped is what time.Now returns at a moment if somebody has set the wall clock
+// stepped is what time.Now returns at a moment if the wall clock was set
 // meanwhile: the monotonic reading goes on. Package time makes no such Time but
 // from the system's clocks.
 func stepped(t *testing.T, now time.Time, by time.Duration) time.Time {
@@ -622,7 +622,7 @@ func TestTouch(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { p.Touch(h, 0) }))
 }
 
-// TestReassignedNamesOldHost: whoever mirrors the leases needs to know where an
+// TestReassignedNamesOldHost: a program that mirrors the leases needs to know where an
 // address came from.
 func TestReassignedNamesOldHost(t *testing.T) {
 	var last Event

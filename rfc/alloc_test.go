@@ -41,7 +41,7 @@ func kinds() []kind {
 	fromR6 := pt.Header{Src: pt.R6, Dst: pt.H4in6}
 	noSum := pt.UDPNoSum(5000, 6001, data)
 	zeroLite := pt.Raw(136, make([]byte, 16))
-	seven := translate.Map{IPv4: pfx("192.0.2.7/32"), IPv6: pfx("2001:db8:7::7/128")}
+	seven := translate.Map{IPv4: mustPrefix("192.0.2.7/32"), IPv6: mustPrefix("2001:db8:7::7/128")}
 
 	// Ways to set a translator up.
 	compute := func(s *settings) { s.UDPZero = translate.UDPZeroCompute }

@@ -59,7 +59,7 @@ func hostileXlats(t *testing.T) []*xlat {
 		newXlat(t, func(s *settings) {
 			s.UDPZero, s.Hairpin = translate.UDPZeroForward, translate.HairpinSimple
 			s.MTU4, s.MTU6, s.LowestIPv6MTU = 65535, 65535, 65535
-			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("198.51.100.0/24"), IPv6: pfx("2001:db8:a::/64")})
+			s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("198.51.100.0/24"), IPv6: mustPrefix("2001:db8:a::/64")})
 		}),
 	}
 }

@@ -185,7 +185,7 @@ var choices = map[string]func(t *testing.T){
 		wantEnds(t, b, "2001:db8:64::c000:206 > 2001:db8:7::7")
 		b = x.forward(pt.IP(between("2001:db8:7::7", "2001:db8:64::c000:206"), ping))
 		wantEnds(t, b, "2001:db8:64::c000:2c8 > 2001:db8:6::6")
-		x.err6(pt.IP(between("2001:db8:6::6", "2001:db8:64::c000:2c9"), ping), 1, 1) // lent to nobody
+		x.err6(pt.IP(between("2001:db8:6::6", "2001:db8:64::c000:2c9"), ping), 1, 1) // not leased
 
 		// A lease that leads back to where the packet came from.
 		x = newXlat(t, func(s *settings) {
@@ -343,7 +343,7 @@ var choices = map[string]func(t *testing.T){
 	},
 }
 
-// Whoever reads the README should find every row that is not proven.
+// A reader of the README should find every row that is not proven.
 func TestReadmeNamesDeviations(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

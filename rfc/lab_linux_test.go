@@ -145,7 +145,7 @@ func routedLab(t *testing.T) (g *gateway, r, host4, host6, native *netlab.Host) 
 	native.DefaultRoute("2001:db8:7::1", "eth0")
 
 	g = translated(t, r, newXlat(t, func(s *settings) {
-		s.Maps = append(s.Maps, translate.Map{IPv4: pfx("192.0.2.7/32"), IPv6: pfx("2001:db8:6::7/128")})
+		s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("192.0.2.7/32"), IPv6: mustPrefix("2001:db8:6::7/128")})
 	}))
 	r.Route("192.0.2.0/24", "", "nat64")
 	r.Route(pt.P.String(), "", "nat64")

@@ -42,7 +42,7 @@ var (
 )
 
 // strict is a translator in which all triggers work: a pool of which nothing is
-// lent, and an MTU4 below what comes from IPv6.
+// leased, and an MTU4 below what comes from IPv6.
 func strict(t *testing.T, edit func(s *settings)) *xlat {
 	t.Helper()
 	return newXlat(t, func(s *settings) {

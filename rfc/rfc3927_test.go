@@ -14,7 +14,7 @@ const metadata = "169.254.169.254"
 // embedIn composes an address under the prefix.
 func embedIn(t *testing.T, prefix, v4 string) string {
 	t.Helper()
-	v6, err := translate.Embed(pfx(prefix), addr(v4))
+	v6, err := translate.Embed(mustPrefix(prefix), addr(v4))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,8 +24,8 @@ func embedIn(t *testing.T, prefix, v4 string) string {
 // linkLocalNamed has a host with the map of a link-local address, and one with
 // the lease of another.
 func linkLocalNamed(s *settings) {
-	s.Maps = append(s.Maps, translate.Map{IPv4: pfx("169.254.9.9/32"), IPv6: pfx("2001:db8:9::9/128")},
-		translate.Map{IPv4: pfx("168.0.0.0/6"), IPv6: pfx("2001:db8:a8::/102")})
+	s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("169.254.9.9/32"), IPv6: mustPrefix("2001:db8:9::9/128")},
+		translate.Map{IPv4: mustPrefix("168.0.0.0/6"), IPv6: mustPrefix("2001:db8:a8::/102")})
 	s.Pools = pt.Pools(nil, "169.254.7.0/24")
 	s.Pools[0].Dynamic = lease{host: addr("2001:db8:7::7"), v4: addr("169.254.7.7")}
 }
@@ -67,7 +67,7 @@ func TestRFC3927(t *testing.T) {
 		for _, prefix := range prefixes {
 			for _, edit := range edits {
 				x := withPrefix(t, prefix, func(s *settings) {
-					s.Maps = append(s.Maps, translate.Map{IPv4: pfx("8.8.4.4/32"), IPv6: pfx("fd00::8/128")})
+					s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("8.8.4.4/32"), IPv6: mustPrefix("fd00::8/128")})
 					if edit != nil {
 						edit(s)
 					}

@@ -62,7 +62,7 @@ func TestRFC4443Error(t *testing.T) {
 			x := newXlat(t, func(s *settings) { s.MTU4 = c.mtu4 })
 			b := x.err6(pt.IP(pt.From6(), udp(c.size-48)), 2, 0)
 			is(t, "MTU", be32(b, 4), c.mtu)
-			if c.mtu > 1280 { // whoever obeys gets through
+			if c.mtu > 1280 { // a host that follows the error gets through
 				x.forward(pt.IP(pt.From6(), udp(int(c.mtu)-48)))
 			} else {
 				x.send(pt.IP(pt.From6(), udp(1280-48)))

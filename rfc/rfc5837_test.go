@@ -70,7 +70,7 @@ func TestRFC5837(t *testing.T) {
 			with := pt.Extension(append(objects, nodeObject(pt.R6))...)
 			x.becomes(timeExceeded(pt.Extension(objects...)), timeExceeded4(with))
 
-			unsummed := pt.Extension(objects...) // whoever wants no checksum gets none
+			unsummed := pt.Extension(objects...) // without a checksum
 			unsummed[2], unsummed[3] = 0, 0
 			with[2], with[3] = 0, 0
 			x.becomes(timeExceeded(unsummed), timeExceeded4(with))

@@ -116,20 +116,20 @@ func TestRFC6052Prefix(t *testing.T) {
 			"64:ff9b::/96":          "64:ff9b::c000:221",
 			"2001:db8:122:344::/64": "2001:db8:122:344:c0:2:2100:0",
 		} {
-			a, _ := translate.Embed(pfx(prefix), addr("192.0.2.33"))
+			a, _ := translate.Embed(mustPrefix(prefix), addr("192.0.2.33"))
 			is(t, "text", a.String(), text)
 		}
 		for _, w := range sixWays {
-			a, err := translate.Embed(pfx(w.prefix), addr("192.0.2.33"))
+			a, err := translate.Embed(mustPrefix(w.prefix), addr("192.0.2.33"))
 			if err != nil || a != addr(w.addr) {
 				t.Errorf("Embed under %s: %v, %v", w.prefix, a, err)
 			}
-			v4, err := translate.Extract(pfx(w.prefix), addr(w.addr))
+			v4, err := translate.Extract(mustPrefix(w.prefix), addr(w.addr))
 			if err != nil || v4.String() != "192.0.2.33" {
 				t.Errorf("Extract under %s: %v, %v", w.prefix, v4, err)
 			}
 		}
-		v4, err := translate.Extract(pfx("2001:db8:122:344::/96"), addr("2001:db8:122:344::192.0.2.33"))
+		v4, err := translate.Extract(mustPrefix("2001:db8:122:344::/96"), addr("2001:db8:122:344::192.0.2.33"))
 		if err != nil || v4.String() != "192.0.2.33" {
 			t.Errorf("Extract from dotted form: %v, %v", v4, err)
 		}
@@ -208,7 +208,7 @@ func TestRFC6052Layout(t *testing.T) {
 			x := withPrefix(t, w.prefix, nil)
 			for range 200 {
 				v4 := [4]byte{byte(1 + rnd.IntN(126)), byte(rnd.Uint32()), byte(rnd.Uint32()), byte(rnd.Uint32())}
-				want := pfx(w.prefix).Addr().As16()
+				want := mustPrefix(w.prefix).Addr().As16()
 				for i, at := range w.at {
 					want[at] = v4[i]
 				}
@@ -275,7 +275,7 @@ func TestRFC6052WellKnownPrefix(t *testing.T) {
 		// Mapped addresses are not composed: neither documentation nor private
 		// ones are held back.
 		mapped := withPrefix(t, "64:ff9b::/96", func(s *settings) {
-			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("10.9.9.9/32"), IPv6: pfx("2001:db8:9::9/128")})
+			s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("10.9.9.9/32"), IPv6: mustPrefix("2001:db8:9::9/128")})
 			s.Pools = pt.Pools(nil, "192.168.7.0/24")
 			s.Pools[0].Dynamic = lease{host: addr("2001:db8:7::7"), v4: addr("192.168.7.7")}
 		})
@@ -301,7 +301,7 @@ func TestRFC6052WellKnownPrefix(t *testing.T) {
 		for v6, warned := range map[string]bool{"64:ff9b::c633:6401/128": true, "2001:db8:64::c633:6401/128": false} {
 			tab, err := translate.NewTable(translate.TableConfig{
 				Prefixes: prefixes("64:ff9b::/96"),
-				Maps:     []translate.Map{{IPv4: pfx("198.51.100.1/32"), IPv6: pfx(v6)}},
+				Maps:     []translate.Map{{IPv4: mustPrefix("198.51.100.1/32"), IPv6: mustPrefix(v6)}},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -368,7 +368,7 @@ func TestRFC6052Hosts(t *testing.T) {
 		wantEnds(t, newXlat(t, nil).forward(spoofed), "8.8.8.8 > 198.51.100.4")
 		x := newXlat(t, func(s *settings) {
 			s.DropEmbeddedSource = true
-			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("192.0.2.7/32"), IPv6: pfx("2001:db8:64::7/128")})
+			s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("192.0.2.7/32"), IPv6: mustPrefix("2001:db8:64::7/128")})
 		})
 		if why := x.none(spoofed); why != translate.EmbeddedSource {
 			t.Error(why)
@@ -403,7 +403,7 @@ func TestRFC6052Hosts(t *testing.T) {
 // The examples have to be what the table of layouts says.
 func TestRFC6052Examples(t *testing.T) {
 	for _, w := range sixWays {
-		want := pfx(w.prefix).Addr().As16()
+		want := mustPrefix(w.prefix).Addr().As16()
 		for i, at := range w.at {
 			want[at] = []byte{192, 0, 2, 33}[i]
 		}

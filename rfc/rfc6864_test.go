@@ -239,7 +239,7 @@ func identificationsOfDestinations(t *testing.T) {
 		first[i] = identification(x.w, to(i))
 		distinct[first[i]] = true
 	}
-	for range 1000 { // traffic of somebody else
+	for range 1000 { // traffic of another host
 		identification(x.w, pt.From6())
 	}
 	steps := map[uint16]int{}

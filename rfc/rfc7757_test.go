@@ -12,7 +12,7 @@ import (
 // maps is a list of explicit maps: IPv4 prefix, IPv6 prefix, and so on.
 func maps(texts ...string) (list []translate.Map) {
 	for i := 0; i < len(texts); i += 2 {
-		list = append(list, translate.Map{IPv4: pfx(texts[i]), IPv6: pfx(texts[i+1])})
+		list = append(list, translate.Map{IPv4: mustPrefix(texts[i]), IPv6: mustPrefix(texts[i+1])})
 	}
 	return list
 }

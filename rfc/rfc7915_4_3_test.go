@@ -193,7 +193,7 @@ func TestRFC7915_4_3(t *testing.T) {
 		}
 
 		// Without a prefix only mapped hosts can be quoted.
-		r4 := translate.Map{IPv4: pfx("203.0.113.1/32"), IPv6: pfx("2001:db8:7::1/128")}
+		r4 := translate.Map{IPv4: mustPrefix("203.0.113.1/32"), IPv6: mustPrefix("2001:db8:7::1/128")}
 		mapsOnly := newXlat(t, func(s *settings) { s.Prefixes, s.Maps = nil, append(s.Maps, r4) })
 		mapsOnly.drop(error4(3, 3, 0, quote), translate.ICMPQuote)
 		back := pt.IP(pt.Header{Src: pt.M4, Dst: pt.R4}, udp(64))

@@ -9,7 +9,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// unlent is an address of a pool of which nothing is lent.
+// unleased is an address of a pool without leases.
 var unleased = netip.MustParseAddr("198.18.0.7")
 
 func withPool(s *settings) { s.Pools = pt.Pools(nil, "198.18.0.0/24") }

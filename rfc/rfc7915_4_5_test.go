@@ -117,7 +117,7 @@ func TestRFC7915_4_5(t *testing.T) {
 			x.prohibited(in, translate.UDPZeroChecksum)
 			s := x.Stats()
 			is(t, "events", s.Count(outcome(translate.V4ToV6, translate.Reply, translate.UDPZeroChecksum)).Packets, 1)
-			// The rest of the datagram has no checksum to judge by.
+			// The rest of the datagram has no checksum to check.
 			x.forward(pt.IP(with(noDF, func(h *pt.Header) { h.Off8 = 2 }), pt.Raw(17, make([]byte, 24))))
 		}
 	})

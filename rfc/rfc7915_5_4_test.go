@@ -36,7 +36,7 @@ func TestRFC7915_5_4(t *testing.T) {
 		x.drop(to(pt.ICMP(1, 4, 0, quote)), translate.NoDestination)
 		x.drop(to(pt.ICMP(3, 0, 0, quote)), translate.NoDestination)
 
-		// Whoever pings may be told that the hops ran out, or that the packet is
+		// The sender of a ping may get an error that the hop limit was exceeded, or that the packet is
 		// too large, or where it was not meant to pass.
 		one := with(pt.From6(), func(h *pt.Header) { h.TTL = 1 })
 		x.err6(pt.IP(one, pt.EchoRequest(1, 2, nil)), 3, 0)

@@ -21,8 +21,8 @@ func TestRFC7915_6(t *testing.T) {
 		// With an explicit map on either side and nothing else.
 		x := newXlat(t, func(s *settings) {
 			s.TableConfig = translate.TableConfig{Maps: []translate.Map{
-				{IPv4: pfx("192.0.2.0/28"), IPv6: pfx("2001:db8:1::/124")},
-				{IPv4: pfx("198.51.100.4/32"), IPv6: pfx("2001:db8:2::1/128")},
+				{IPv4: mustPrefix("192.0.2.0/28"), IPv6: mustPrefix("2001:db8:1::/124")},
+				{IPv4: mustPrefix("198.51.100.4/32"), IPv6: mustPrefix("2001:db8:2::1/128")},
 			}}
 		})
 		wantEnds(t, x.forward(pt.IP(between("198.51.100.4", "192.0.2.9"), udp(4))), "2001:db8:2::1 > 2001:db8:1::9")
@@ -59,7 +59,7 @@ func TestRFC7915_8(t *testing.T) {
 		x.forward(pt.IP(pt.Header{Src: pt.M6, Dst: addr("2001:db8:64::102:3")}, udp(4))) // 1.2.0.3
 		// Maps are no way around it.
 		x = newXlat(t, func(s *settings) {
-			s.Maps = append(s.Maps, translate.Map{IPv4: pfx("224.0.0.0/24"), IPv6: pfx("2001:db8:e::/120")})
+			s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("224.0.0.0/24"), IPv6: mustPrefix("2001:db8:e::/120")})
 		})
 		x.drop(pt.IP(pt.Header{Src: pt.M6, Dst: addr("2001:db8:e::5")}, udp(4)), translate.IllegalDestination)
 		x.drop(pt.IP(pt.Header{Src: addr("2001:db8:e::5"), Dst: pt.H4in6}, udp(4)), translate.IllegalSource)

@@ -25,7 +25,7 @@ func TestRFC8215(t *testing.T) {
 		for _, prefix := range []string{"64:ff9b:1::/96", "64:ff9b:1:abcd:0:5431::/96", "64:ff9b:1::/64", "64:ff9b:1::/48"} {
 			x := withPrefix(t, prefix, nil)
 			for _, v4 := range nonGlobal {
-				v6, err := translate.Embed(pfx(prefix), addr(v4))
+				v6, err := translate.Embed(mustPrefix(prefix), addr(v4))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -96,7 +96,7 @@ func refusals() map[string][]refusal {
 	noSources := func(s *settings) { mapsOnly(s); s.IPv4, s.IPv6, s.ICMPPool4 = netip.Addr{}, netip.Addr{}, nil }
 	noSources6 := func(s *settings) { s.IPv4, s.IPv6, s.ICMPPool4 = netip.Addr{}, netip.Addr{}, nil }
 	twoHosts := func(s *settings) {
-		s.Maps = append(s.Maps, translate.Map{IPv4: pfx("192.0.2.7/32"), IPv6: pfx("2001:db8:7::7/128")})
+		s.Maps = append(s.Maps, translate.Map{IPv4: mustPrefix("192.0.2.7/32"), IPv6: mustPrefix("2001:db8:7::7/128")})
 	}
 	narrow := func(s *settings) { s.MTU4, s.MTU6 = 1300, 1280 }
 

@@ -11,14 +11,14 @@ import (
 )
 
 var (
-	addr = netip.MustParseAddr
-	pfx  = netip.MustParsePrefix
+	addr       = netip.MustParseAddr
+	mustPrefix = netip.MustParsePrefix
 )
 
 // prefixes is a list of prefixes in text.
 func prefixes(texts ...string) (list []netip.Prefix) {
 	for _, s := range texts {
-		list = append(list, pfx(s))
+		list = append(list, mustPrefix(s))
 	}
 	return list
 }

@@ -99,7 +99,7 @@ func ExampleOpen() {
 	for _, q := range d.Queues() {
 		all.Go(func() {
 			if err := pump(q, t.NewWorker()); err != nil {
-				fmt.Println(err) // tun.ErrGone, if somebody deleted the device
+				fmt.Println(err) // tun.ErrGone, if the device was deleted
 			}
 		})
 	}

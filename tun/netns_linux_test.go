@@ -72,7 +72,7 @@ func open(t *testing.T, c Config) *Device {
 	return d
 }
 
-// Addresses of the lab: ours is the kernel's end, peer is behind the device.
+// Addresses of the lab: ours is the kernel's end, peer is on the other side of the device.
 var (
 	ours = netip.MustParseAddr("10.9.0.1")
 	peer = netip.MustParseAddr("10.9.0.2")
@@ -93,7 +93,7 @@ func setUp(t *testing.T, d *Device) {
 	require.NoError(t, d.SetUp(true))
 }
 
-// otherProgram attaches to a device as somebody who knows nothing of us would,
+// otherProgram attaches to a device as a program that does not know ours would,
 // until the test ends.
 func otherProgram(t *testing.T, name string, flags uint16) int {
 	t.Helper()

@@ -20,7 +20,7 @@ func firewall(t *testing.T, rules string) {
 	require.NoError(t, err, string(out))
 }
 
-// TestProbe: what a kernel does with super-packets that does not keep its word is
+// TestProbe: what a kernel that mis-segments super-packets does is
 // played by firewall rules that see their size.
 func TestProbe(t *testing.T) {
 	const table = "add table inet t; "

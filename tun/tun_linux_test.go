@@ -184,7 +184,7 @@ func TestNobodySharesADevice(t *testing.T) {
 }
 
 // TestSquatter: a socket by the name of the lock kept us away, and it takes no
-// privilege to bind one. It still does where the kernel tells that somebody has the
+// privilege to bind one. It still does where the kernel reports that another program has the
 // device.
 func TestSquatter(t *testing.T) {
 	for _, tt := range []struct {
@@ -222,7 +222,7 @@ func TestSquatter(t *testing.T) {
 }
 
 // TestLockHolderIsWaitedFor: another Open that has the lock may not have attached
-// yet. Who did not wait for it made both find that somebody was as fast.
+// yet. Who did not wait for it made both find that another program was attached.
 func TestLockHolderIsWaitedFor(t *testing.T) {
 	lab(t)
 	leaveBehind(t, "nat64", multi)
@@ -501,7 +501,7 @@ func TestOffloads(t *testing.T) {
 }
 
 // TestPlainAfterOffloads: offloads stay with a persistent device. Who asks for
-// plain packets must not get super-packets or partial checksums that somebody
+// plain packets must not get super-packets or partial checksums that another program
 // before had asked for.
 func TestPlainAfterOffloads(t *testing.T) {
 	lab(t)
@@ -523,7 +523,7 @@ func TestPlainAfterOffloads(t *testing.T) {
 }
 
 // TestOffloadsDoNotOutliveUs: the next program that attaches to a persistent
-// device may be one that has never heard of offloads.
+// device may be one that does not know offloads.
 func TestOffloadsDoNotOutliveUs(t *testing.T) {
 	lab(t)
 	require.NoError(t, Persist("nat64", true, -1, -1))
@@ -537,7 +537,7 @@ func TestOffloadsDoNotOutliveUs(t *testing.T) {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
 		return n == 1 && err == nil
 	}
-	require.Eventually(t, func() bool { // the kernel sees a moment later that somebody listens again
+	require.Eventually(t, func() bool { // the kernel sees a moment later that a program listens again
 		err := unix.Sendto(s, make([]byte, 3000), 0, &unix.SockaddrInet4{Port: 2000, Addr: peer.As4()})
 		return err == nil && readable()
 	}, 10*time.Second, time.Millisecond)
@@ -784,7 +784,7 @@ func TestCloseDuringNews(t *testing.T) {
 	within(t, "the watcher", wg.Wait)
 }
 
-// TestDeleted: whoever uses a device that somebody deletes is told so, once a
+// TestDeleted: every user of a device that is deleted gets an error, once a
 // call, and does not spin.
 func TestDeleted(t *testing.T) {
 	for _, persistent := range []bool{false, true} {

@@ -247,7 +247,7 @@ func TestSectionsAndInterfaces(t *testing.T) {
 		ngBlock(le, 0x12345678, []byte("what no reader knows")...),
 		ngInterface(le, linkRaw),
 		ngInterface(le, linkEthernet, append([]byte{2, 0, 3, 0, 'e', 't', 'h', 0, optTSResol, 0, 1, 0, 0x80 | 10, 0, 0, 0, optTSOffset, 0, 8, 0}, 100, 0, 0, 0, 0, 0, 0, 0)...),
-		ngInterface(le, 189), // a USB bus that nothing was heard of
+		ngInterface(le, 189), // a USB bus without packets
 		ngEnhanced(le, 0, 5_500_000, packet),
 		ngEnhanced(le, 1, 1024*7+512, ethernet(packet)),
 		ngBlock(le, blockSimple, append(size, packet...)...),

@@ -163,7 +163,7 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// dataDirInUse says who has the leases. A second daemon for the same device hears
+// dataDirInUse says who has the leases. A second daemon for the same device gets
 // of that, too.
 func (d *daemon) dataDirInUse(h holder) error {
 	err := fmt.Errorf("data-dir %s is in use by another tayga: %v", d.conf.DataDir, h)

@@ -177,7 +177,7 @@ func TestContainer(t *testing.T) {
 }
 
 // The systemd unit: the journal, a state directory, and a socket on which the
-// service manager hears when the daemon is ready, reloads and stops.
+// service manager is notified when the daemon is ready, reloads and stops.
 func TestSystemd(t *testing.T) {
 	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR\n", "map-file DIR/maps\n", 1))
 	require.NoError(t, os.WriteFile(b.dir+"/maps", nil, 0o644))

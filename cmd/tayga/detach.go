@@ -19,7 +19,7 @@ const reportFD = 3
 
 // detach starts the same command in a session of its own, away from the
 // terminal, and waits until it runs. It returns the exit status: 0 once the
-// daemon works, else that of the daemon, whose complaints have gone to stderr.
+// daemon works, else that of the daemon, whose errors have gone to stderr.
 func detach(args []string, stderr io.Writer) int {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -57,7 +57,7 @@ func detach(args []string, stderr io.Writer) int {
 // ready is what the daemon sends when it works.
 const ready = 0
 
-// relay copies what the daemon complains about, and reports whether it became
+// relay copies the errors that the daemon prints, and reports whether it became
 // ready in the end.
 func relay(w io.Writer, r io.Reader) bool {
 	b := make([]byte, 4096)

@@ -114,7 +114,7 @@ func ownerless(name string) string {
 	return fmt.Sprintf("tun device %s has several queues and no owner: any local user may read its packets and send others, see DEVICE in tayga(8)", name)
 }
 
-// reportOwner logs who else may attach to the device, if somebody may.
+// reportOwner logs which other users may attach to the device, if any.
 func (d *daemon) reportOwner() {
 	d.foreign.owner = d.link.Owner
 	if d.link.Ownerless {

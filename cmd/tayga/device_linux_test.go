@@ -195,7 +195,7 @@ func TestDeviceDeleted(t *testing.T) {
 	assert.LessOrEqual(t, strings.Count(p.Output(), "is gone"), 2)
 }
 
-// A device that is back but still in somebody else's hands is waited for, too.
+// The daemon also waits for a device that exists again but is used by another program.
 // SIGHUP took the daemon down then: it told systemd of a device that it had not.
 func TestDeviceHeldWhenItComesBack(t *testing.T) {
 	b := newBench(t, gatewayConf+"tun-up yes\nstatus-socket DIR/sock\n")

@@ -176,8 +176,8 @@ func (c *clinic) findings() (list []finding) {
 	return list
 }
 
-// obey runs a command as the doctor says it.
-func (c *clinic) obey(f finding) {
+// execute runs the command of a finding.
+func (c *clinic) execute(f finding) {
 	c.Helper()
 	require.NotEmpty(c, f.Command, f)
 	out, err := c.host.Command("sh", "-c", f.Command).CombinedOutput()
@@ -211,7 +211,7 @@ func TestDoctorFromNothing(t *testing.T) {
 	var about []string
 	for _, f := range list {
 		about = append(about, f.About)
-		c.obey(f)
+		c.execute(f)
 	}
 	assert.Equal(t, []string{"forwarding", "forwarding", "device", "device", "route", "route", "masquerading", "daemon"}, about)
 	assert.Empty(t, c.findings())
@@ -321,7 +321,7 @@ func TestDoctor(t *testing.T) {
 			assert.Contains(t, list[0].Text, test.text)
 			for range max(test.rounds, 1) {
 				for _, f := range list {
-					c.obey(f)
+					c.execute(f)
 				}
 				list = c.findings()
 			}
@@ -389,7 +389,7 @@ func TestDoctorCLAT(t *testing.T) {
 			var about []string
 			for _, f := range c.findings() {
 				about = append(about, f.About)
-				c.obey(f)
+				c.execute(f)
 			}
 			assert.Equal(t, []string{"forwarding", "device", "device", "address", "route", "route", "neighbours", "daemon"}, about)
 			require.Empty(t, c.findings())
@@ -405,7 +405,7 @@ func TestDoctorCLAT(t *testing.T) {
 			assert.Equal(t, test.about, list[0].About)
 			assert.Contains(t, list[0].Text, test.text)
 			for _, f := range list {
-				c.obey(f)
+				c.execute(f)
 			}
 			assert.Empty(t, c.findings(), "after")
 			assert.True(t, c.pings(), "after")
@@ -452,7 +452,7 @@ func TestDoctorBadInput(t *testing.T) {
 	assert.Equal(t, 2, code)
 	assert.Contains(t, out, "error: configuration: "+c.conf+": no such file or directory\n")
 
-	// A socket on which somebody else answers is no daemon's; that the device is
+	// A socket on which another program answers is no daemon's; that the device is
 	// in use tells that there is one.
 	c.configure(strings.Replace(clinicConf, "DIR/sock", "DIR/liar", 1))
 	liar, err := net.Listen("unix", c.dir+"/liar")

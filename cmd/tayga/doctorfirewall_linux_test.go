@@ -63,7 +63,7 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 			require.Len(t, list, 1, "%v", list)
 			assert.Equal(t, "error", list[0].Severity)
 			assert.Equal(t, test.text+" of nat64", list[0].Text)
-			c.obey(list[0])
+			c.execute(list[0])
 			assert.Empty(t, c.findings(), "after")
 			assert.True(t, c.reaches(serverAddr), "after")
 		})
@@ -90,7 +90,7 @@ func TestDoctorFirewallOfPools(t *testing.T) {
 				list := slices.DeleteFunc(c.findings(), func(f finding) bool { return f.About != "firewall" })
 				require.Len(t, list, 1)
 				assert.Equal(t, "chain t of table ip t drops IPv4 packets of nat64", list[0].Text)
-				c.obey(list[0])
+				c.execute(list[0])
 				assert.True(t, c.reaches(serverAddr), "after")
 			})
 		}
@@ -158,7 +158,7 @@ func TestDoctorFirewallCLAT(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCLAT(t)
 			for _, f := range c.findings() {
-				c.obey(f)
+				c.execute(f)
 			}
 			require.True(t, c.pings(), "before")
 			c.sh("nft '" + test.rules + "'")
@@ -166,7 +166,7 @@ func TestDoctorFirewallCLAT(t *testing.T) {
 			list := c.findings()
 			require.Len(t, list, 1, "%v", list)
 			assert.Equal(t, test.text, list[0].Text)
-			c.obey(list[0])
+			c.execute(list[0])
 			assert.Empty(t, c.findings(), "after")
 			assert.True(t, c.pings(), "after")
 		})

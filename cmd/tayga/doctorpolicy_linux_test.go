@@ -88,7 +88,7 @@ func TestDoctorPolicyRoutingBroken(t *testing.T) {
 			assert.Equal(t, "error", list[0].Severity)
 			assert.Contains(t, list[0].Text, test.text)
 			assert.Equal(t, test.command, list[0].Command)
-			c.obey(list[0])
+			c.execute(list[0])
 			c.quiet(func() bool { return c.reaches(serverAddr) })
 		})
 	}
@@ -120,7 +120,7 @@ func TestDoctorRoutesThatRefuse(t *testing.T) {
 			assert.Equal(t, test.text, list[0].Text)
 			assert.Equal(t, test.command, list[0].Command)
 			if test.command != "" {
-				c.obey(list[0])
+				c.execute(list[0])
 				c.quiet(func() bool { return c.reaches(serverAddr) })
 			}
 		})
@@ -151,7 +151,7 @@ func TestDoctorCLATWithTheHostsAddress(t *testing.T) {
 func TestDoctorCLATForOneUser(t *testing.T) {
 	c := newCLAT(t)
 	for _, f := range c.findings() {
-		c.obey(f)
+		c.execute(f)
 	}
 	c.sh("ip route del default dev clat; ip route add default dev clat table 100; ip rule add uidrange 1000-1000 lookup 100 pref 50")
 	c.openDir()
@@ -171,7 +171,7 @@ func TestDoctorCLATBesideVPN(t *testing.T) {
 	require.NoError(t, err)
 	c := newCLAT(t)
 	for _, f := range c.findings() {
-		c.obey(f)
+		c.execute(f)
 	}
 	// -m sets the mark, as the socket of the VPN does.
 	outer := func() bool {
@@ -195,7 +195,7 @@ func TestDoctorCLATBesideVPN(t *testing.T) {
 	assert.Contains(t, list[0].Text, `packets of clat for prefix 64:ff9b::/96 are led to wg0 by the rule "pref 32765 not fwmark 0xca6c lookup 51820"`)
 	assert.Equal(t, "ip -6 rule add iif clat lookup main pref 100", list[0].Command)
 	assert.Contains(t, string(page), "\n"+list[0].Command+"\n")
-	c.obey(list[0])
+	c.execute(list[0])
 	assert.Empty(t, c.quiet(outer))
 }
 
@@ -204,7 +204,7 @@ func TestDoctorCLATBesideVPN(t *testing.T) {
 func TestDoctorCLATThroughVPN(t *testing.T) {
 	c := newCLAT(t)
 	for _, f := range c.findings() {
-		c.obey(f)
+		c.execute(f)
 	}
 	c.sh(`ip link add wg0 type veth peer name wg1; ip link set wg0 up; ip link set wg1 up
 		ip -6 route add default dev wg0 table 51820

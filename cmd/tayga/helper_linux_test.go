@@ -80,7 +80,7 @@ var starts = []struct {
 
 // The process that reads packets had CAP_NET_ADMIN for the day on which the device
 // has to be set up again. In each way to start, it has no capability now; its helper has
-// that one alone, sets the device up after it was deleted and made again by somebody else,
+// that one alone, sets the device up after it was deleted and created again by another program,
 // keeps no queue, and ends with it.
 func TestHelperInEveryWayToStart(t *testing.T) {
 	for _, start := range starts {
@@ -304,7 +304,7 @@ func TestHelperFilteredOut(t *testing.T) {
 	}
 }
 
-// Somebody who gets into the mode of the helper by its name is told what that is.
+// A user who runs the helper by its name gets an explanation.
 func TestHelperByHand(t *testing.T) {
 	b := newBench(t, helperConf).installed()
 	t.Setenv("TAYGA_HELPER", "1")

@@ -105,7 +105,7 @@ func TestHostileFiles(t *testing.T) {
 	assert.Contains(t, p.Output(), "dynamic.map")
 }
 
-// A report comes from whoever listens on the socket.
+// A report may come from any program that listens on the socket.
 func TestHostileReport(t *testing.T) {
 	h := hostileText + "\nforged: line"
 	b := newBench(t, gatewayConf+"status-socket DIR/sock\n")

@@ -268,7 +268,7 @@ func TestMetricsSocketIsPlainTCP(t *testing.T) {
 	})
 }
 
-// asJailed makes the test binary go into a jail that somebody exchanges on the way.
+// asJailed makes the test binary enter a jail that is replaced meanwhile.
 const asJailed = "STEPPE_TEST_AS_JAILED"
 
 func jailed() {
@@ -290,7 +290,7 @@ func jailed() {
 	fmt.Println("etc:", err)
 }
 
-// data-dir was entered by its name and made the root by its name again. Whoever may
+// data-dir was entered by its name and made the root by its name again. A user who may
 // write beside it could put a link to / there in between, and the jail was none.
 func TestJailIsTheDirectoryEntered(t *testing.T) {
 	netlab.New(t) // needs root, too

@@ -87,7 +87,7 @@ func (name kernelLink) AddRoute(p netip.Prefix) error {
 // restoreLink adds addresses and routes that setUpLink added and that are not there
 // any more: as a device goes down, the kernel removes its routes and its IPv6
 // addresses; and as IPv6 is switched off on it, or its MTU gets too small for that.
-// Whether it is up is left to whoever set it down. said is told of everything that
+// It is not set up if another program set it down. said is told of everything that
 // was done. A device that is down or deleted by now comes back later.
 func restoreLink(c *taygaconf.Config, to linkChanger, said func(format string, args ...any)) error {
 	if len(c.TunIPs) == 0 && len(c.TunRoutes) == 0 {

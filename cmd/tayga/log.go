@@ -54,7 +54,7 @@ func newLogger(w logWriter) *logger {
 				continue
 			}
 			// Parts of a line may come from anywhere.
-			if w.writeLine(line.pri, plain.Line(line.text)) == nil { // a log that cannot be written has nobody to tell
+			if w.writeLine(line.pri, plain.Line(line.text)) == nil { // an error of the log cannot be logged
 				l.stuck.Store(false)
 			}
 		}
@@ -139,7 +139,7 @@ func (t tee) writeLine(pri priority, line string) error {
 }
 
 // openLog opens the sink that the options name. Errors and warnings also go to
-// early, where whoever starts the daemon sees them.
+// early, where the user who starts the daemon sees them.
 func openLog(o options, early io.Writer) logWriter {
 	switch {
 	case o.sink == toStdout && o.foreground:

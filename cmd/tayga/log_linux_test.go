@@ -14,7 +14,7 @@ import (
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
 
-// Whoever reads what the daemon prints may end before it does. The next line took
+// The reader of the daemon's output may exit before it does. The next line took
 // the daemon along, by SIGPIPE, and its leases.
 func TestReaderOfLogEnds(t *testing.T) {
 	for name, args := range map[string][]string{"stdout": {"-d"}, "stderr": {"-n"}} {

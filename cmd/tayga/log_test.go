@@ -55,7 +55,7 @@ func TestLoggerKeepsOrder(t *testing.T) {
 	assert.Equal(t, []string{"6 one 1", "3 two lines ", "5 three"}, r.all())
 }
 
-// A sink that hangs does not hold up whoever may not wait.
+// A log that hangs does not block callers that must not wait.
 func TestLoggerDoesNotBlockPackets(t *testing.T) {
 	r := &recorder{gate: make(chan struct{})}
 	l := newLogger(r)
@@ -128,7 +128,7 @@ func (*slowFailure) writeLine(priority, string) error {
 	return errors.New("i/o timeout")
 }
 
-// A reload with a lot to say, while nobody reads what is said, kept the daemon from
+// A reload with a lot to say, while no program reads the log, kept the daemon from
 // its end for two minutes.
 func TestEndWhileLogHangs(t *testing.T) {
 	d, _, _ := inMemory(t, poolConf)

@@ -106,7 +106,7 @@ func say(w io.Writer, format string, args ...any) error {
 	return err
 }
 
-// writeJSON prints a value, indented, without what a terminal would obey.
+// writeJSON prints a value, indented, without control characters.
 func writeJSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -185,7 +185,7 @@ func (b *bench) ping(addr string) error {
 	return err
 }
 
-// lease makes the host take a lease, by a packet that nobody answers.
+// lease makes the host take a lease, by a packet that no host answers.
 func (b *bench) lease(p *netlab.Process) {
 	b.Helper()
 	b.host.Ping(netip.MustParseAddr("64:ff9b::198.51.99.1"), netlab.Echo{Timeout: time.Millisecond})
@@ -228,7 +228,7 @@ func TestDaemon(t *testing.T) {
 	b.connect()
 	assert.NoError(t, b.ping("192.168.255.1"))
 	assert.NoError(t, b.ping("2001:db8:1::64"))
-	assert.Error(t, b.ping("192.168.255.9"), "nobody leases that")
+	assert.Error(t, b.ping("192.168.255.9"), "no host leases that")
 	b.await(p, "REJECT: [v4] [192.168.255.0]->[192.168.255.9]")
 
 	require.NoError(t, p.Signal(syscall.SIGTERM))
@@ -286,7 +286,7 @@ func TestBadConfig(t *testing.T) {
 		assert.Equal(t, text, out, args)
 		assert.Empty(t, errs, args)
 	}
-	// Where the log goes elsewhere, whoever starts it sees the errors as well.
+	// Where the log goes elsewhere, the user who starts it sees the errors, too.
 	for _, args := range [][]string{{"-n"}, {}, {"-n", "--journal"}, {"--stdout"}} {
 		out, errs, status := b.tayga(append(args, "-c", b.conf)...)
 		assert.Equal(t, 1, status, args)
@@ -420,7 +420,7 @@ func (b *bench) pid(path string) int {
 	return pid
 }
 
-// gone waits for the end of a process that is nobody's child. It may stay a
+// gone waits for the end of a process that is not our child. It may stay a
 // zombie until the machine's init gets round to it.
 func (b *bench) gone(pid int) {
 	b.Helper()
@@ -669,8 +669,8 @@ func TestReload(t *testing.T) {
 	require.NoError(t, p.Stop(patience))
 }
 
-// Where a pipe has taken the map-file's place, nobody waits until somebody writes
-// to it. The daemon did, and heard no signal any more. It is in its sandbox here.
+// Where a pipe has taken the map-file's place, the daemon does not wait until a program writes
+// to it. The daemon did, and handled no signal any more. It is in its sandbox here.
 func TestReloadFromAPipe(t *testing.T) {
 	b := newBench(t, gatewayConf+"map-file DIR/maps\n").installed()
 	maps := b.dir + "/maps"
@@ -737,7 +737,7 @@ func TestTunRouteDown(t *testing.T) {
 	assert.Empty(t, b.devices())
 }
 
-// Somebody else's route is not taken away.
+// A route of another program is not removed.
 func TestTunRouteTaken(t *testing.T) {
 	b := newBench(t, gatewayConf+"tun-up yes\ntun-route 0.0.0.0/0\n")
 	p := b.launch()

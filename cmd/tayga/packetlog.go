@@ -23,7 +23,7 @@ var logKinds = [...]struct {
 	{taygaconf.LogDyn, "DYN"},
 }
 
-// linesPerSecond is how many lines of one kind are written in a second. Whoever
+// linesPerSecond is how many lines of one kind are written in a second. A host that
 // sends the packets must not be able to fill the disk.
 const linesPerSecond = 50
 
@@ -91,7 +91,7 @@ func (l *packetLog) allow(kinds taygaconf.Log) (name string, limit *limiter) {
 	return "", nil
 }
 
-// batch logs what is to be logged about packets that have been judged and not
+// batch logs what is to be logged about packets that have been translated and not
 // yet sent.
 func (l *packetLog) batch(ps []translate.Packet) {
 	for i := range ps {

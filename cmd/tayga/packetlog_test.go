@@ -28,7 +28,7 @@ var (
 	}
 )
 
-func judged(v translate.Verdict, r translate.Reason, parts ...[]byte) translate.Packet {
+func result(v translate.Verdict, r translate.Reason, parts ...[]byte) translate.Packet {
 	var b []byte
 	for _, p := range parts {
 		b = append(b, p...)
@@ -51,36 +51,36 @@ func TestPacketLines(t *testing.T) {
 		packet translate.Packet
 		want   string
 	}{
-		{"drop", all, judged(translate.Drop, translate.UDPZeroChecksum, udp4),
+		{"drop", all, result(translate.Drop, translate.UDPZeroChecksum, udp4),
 			"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) UDP checksum missing"},
-		{"drop-answered", all, judged(translate.Reply, translate.UDPZeroChecksum, error4, udp4),
+		{"drop-answered", all, result(translate.Reply, translate.UDPZeroChecksum, error4, udp4),
 			"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) UDP checksum missing"},
-		{"extension-headers", all, judged(translate.Drop, translate.BadFragment, tcp6),
+		{"extension-headers", all, result(translate.Drop, translate.BadFragment, tcp6),
 			"5 DROP: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) impossible fragment"},
-		{"reject-quoted", all, judged(translate.Reply, translate.NoDestination, error4, udp4),
+		{"reject-quoted", all, result(translate.Reply, translate.NoDestination, error4, udp4),
 			"5 REJECT: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) no mapping for the destination"},
-		{"reject-without-error", all, judged(translate.Drop, translate.NoSource, tcp6),
+		{"reject-without-error", all, result(translate.Drop, translate.NoSource, tcp6),
 			"5 REJECT: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) no mapping for the source"},
-		{"icmp-quoted", all, judged(translate.Reply, translate.HopLimit, error6, tcp6),
+		{"icmp-quoted", all, result(translate.Reply, translate.HopLimit, error6, tcp6),
 			"6 ICMP: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) time exceeded in transit"},
 		// An Echo Reply has the addresses of the request swapped.
-		{"self", all, judged(translate.Reply, translate.EchoReply, udp4),
+		{"self", all, result(translate.Reply, translate.EchoReply, udp4),
 			"6 SELF: [v4] [198.51.100.7]->[192.0.2.1] (28 bytes) (proto 17) echo request answered"},
 		// An event of two kinds goes by the first that is switched on.
-		{"self-before-drop", all, judged(translate.Drop, translate.SelfICMP, udp4),
+		{"self-before-drop", all, result(translate.Drop, translate.SelfICMP, udp4),
 			"5 SELF: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) ICMP to this translator, not an echo request"},
-		{"drop-if-self-is-off", taygaconf.LogDrop, judged(translate.Drop, translate.SelfICMP, udp4),
+		{"drop-if-self-is-off", taygaconf.LogDrop, result(translate.Drop, translate.SelfICMP, udp4),
 			"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) ICMP to this translator, not an echo request"},
-		{"kind-is-off", taygaconf.LogReject, judged(translate.Drop, translate.UDPZeroChecksum, udp4), ""},
-		{"forwarded", all, judged(translate.Forward, translate.Translated, udp4), ""},
+		{"kind-is-off", taygaconf.LogReject, result(translate.Drop, translate.UDPZeroChecksum, udp4), ""},
+		{"forwarded", all, result(translate.Forward, translate.Translated, udp4), ""},
 		// The kernel sends these by itself: router solicitations and the like.
-		{"multicast", all, judged(translate.Drop, translate.IllegalDestination, multicast), ""},
-		{"cut-short", all, judged(translate.Drop, translate.BadHeader, udp4[:19]),
+		{"multicast", all, result(translate.Drop, translate.IllegalDestination, multicast), ""},
+		{"cut-short", all, result(translate.Drop, translate.BadHeader, udp4[:19]),
 			"5 DROP: [v4] [0.0.0.0]->[0.0.0.0] (19 bytes) (proto 0) invalid IP header"},
-		{"empty", all, judged(translate.Drop, translate.BadHeader), "5 DROP: [v4] [0.0.0.0]->[0.0.0.0] (0 bytes) (proto 0) invalid IP header"},
-		{"ipv6-cut-short", all, judged(translate.Drop, translate.BadHeader, tcp6[:39]),
+		{"empty", all, result(translate.Drop, translate.BadHeader), "5 DROP: [v4] [0.0.0.0]->[0.0.0.0] (0 bytes) (proto 0) invalid IP header"},
+		{"ipv6-cut-short", all, result(translate.Drop, translate.BadHeader, tcp6[:39]),
 			"5 DROP: [v6] [::]->[::] (39 bytes) (proto 0) invalid IP header"},
-		{"reply-cut-short", all, judged(translate.Reply, translate.NoSource, error4[:20]),
+		{"reply-cut-short", all, result(translate.Reply, translate.NoSource, error4[:20]),
 			"5 REJECT: [v4] [0.0.0.0]->[0.0.0.0] (0 bytes) (proto 0) no mapping for the source"},
 	}
 	for _, test := range tests {
@@ -115,7 +115,7 @@ func TestPacketLogLimit(t *testing.T) {
 	r := &recorder{}
 	log := newLogger(r)
 	l := newPacketLog(taygaconf.LogDrop|taygaconf.LogDyn, log)
-	p := judged(translate.Drop, translate.UDPZeroChecksum, udp4)
+	p := result(translate.Drop, translate.UDPZeroChecksum, udp4)
 	for range linesPerSecond + 1000 {
 		l.batch([]translate.Packet{p})
 	}
@@ -138,9 +138,9 @@ func TestPacketLogLimit(t *testing.T) {
 func TestPacketLogAllocatesNothing(t *testing.T) {
 	l := newPacketLog(taygaconf.LogDrop, newLogger(&recorder{}))
 	ps := []translate.Packet{
-		judged(translate.Drop, translate.UDPZeroChecksum, udp4),
-		judged(translate.Drop, translate.BadFragment, tcp6),
-		judged(translate.Forward, translate.Translated, udp4),
+		result(translate.Drop, translate.UDPZeroChecksum, udp4),
+		result(translate.Drop, translate.BadFragment, tcp6),
+		result(translate.Forward, translate.Translated, udp4),
 	}
 	for range linesPerSecond {
 		l.batch(ps)

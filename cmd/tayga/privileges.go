@@ -113,7 +113,7 @@ func (id identity) held() bool {
 	return uid != 0 && (id.uid < 0 || id.uid == uid) && (id.gid < 0 || id.gid == os.Getegid())
 }
 
-// fits reports whether somebody who can write a directory is the user or the group
+// fits reports whether a user who can write to a directory is the user or in the group
 // that the daemon runs as.
 func (id identity) fits(w safepath.Writer) bool {
 	return w.UID >= 0 && w.UID == id.uid || w.GID >= 0 && (w.GID == id.gid || id.gid < 0 && w.GID == os.Getegid())

@@ -149,19 +149,19 @@ func TestSandboxCapabilities(t *testing.T) {
 		numbers uint64
 		helper  bool
 	}{
-		{"device-of-nobody", func(b *bench) { b.addTun("nat64", 1) }, "", "none", 0, false},
+		{"device-without-owner", func(b *bench) { b.addTun("nat64", 1) }, "", "none", 0, false},
 		{"device-of-root", func(b *bench) {
 			_, errs, status := b.tayga("--mktun", "-c", b.conf)
 			require.Equal(b, 0, status, errs)
 		}, "", "none", 0, false},
-		{"device-of-somebody-else", func(b *bench) { owned(b, nobody) }, "", "none", 0, true},
+		{"device-of-another-user", func(b *bench) { owned(b, nobody) }, "", "none", 0, true},
 		{"device-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-up yes\n", "none", 0, true},
 		{"address-to-set-up", func(b *bench) { b.addTun("nat64", 1) }, "tun-ip 10.9.9.9/24\n", "none", 0, true},
-		{"data-dir-of-somebody-else", func(b *bench) {
+		{"data-dir-of-another-user", func(b *bench) {
 			b.addTun("nat64", 1)
 			require.NoError(b, os.Chown(b.dir, nobody, nobody))
 		}, "", "cap_dac_override", capDACOverride, false},
-		{"leases-of-somebody-else", func(b *bench) {
+		{"leases-of-another-user", func(b *bench) {
 			b.addTun("nat64", 1)
 			require.NoError(b, os.WriteFile(b.dir+"/dynamic.map", nil, 0o600))
 			require.NoError(b, os.Chown(b.dir+"/dynamic.map", nobody, nobody))
@@ -284,7 +284,7 @@ func statusField(text, name string) string {
 	return strings.TrimSpace(value)
 }
 
-// A log daemon that was started anew hears from us again.
+// A log daemon that was restarted gets our messages again.
 func TestSandboxLogsAgain(t *testing.T) {
 	for _, test := range []struct{ option, socket string }{
 		{"--syslog", "syslog"},

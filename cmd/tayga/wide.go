@@ -36,7 +36,7 @@ func wideReaches(c *taygaconf.Config, o options) (list []wideReach) {
 	if c.MapFile != "" {
 		add("map-file", c.MapFile, "read", wideMapDir(c.DataDir, c.MapFile))
 	}
-	if o.chroot { // what is outside stays behind
+	if o.chroot { // what is outside cannot be reached
 		return list
 	}
 	if o.pidfile != "" {

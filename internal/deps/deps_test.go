@@ -96,7 +96,7 @@ func TestBans(t *testing.T) {
 				"github.com/ajstarks/svgo":           "it draws plots",
 				module + "/internal/test/netlab":     "it is the laboratory",
 				module + "/internal/test/packettest": "it builds packets for tests",
-				module + "/internal/test/refxlat":    "it judges the translator",
+				module + "/internal/test/refxlat":    "it is the reference for tests",
 				"testing":                            "programs are not tests",
 			} {
 				if dep == ban || strings.HasPrefix(dep, ban+"/") {

@@ -146,7 +146,7 @@ func (e *examination) add(s Severity, about, command, format string, args ...any
 	text := fmt.Sprintf(format, args...)
 	if !plain.IsLine(command) {
 		command = ""
-		text += " (the command is not shown: a name in it holds characters that a terminal would obey)"
+		text += " (the command is not shown: a name in it has control characters)"
 	}
 	e.findings = append(e.findings, Finding{s, about, plain.Line(text), command})
 }

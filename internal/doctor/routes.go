@@ -139,7 +139,7 @@ func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 }
 
 // sample returns an address of the prefix to look up the route of: one that is
-// likely to be somebody's, and is not the machine's own.
+// likely to be in use, and is not the machine's own.
 func (e *examination) sample(p netip.Prefix) netip.Addr {
 	a := p.Addr()
 	if p.IsSingleIP() {

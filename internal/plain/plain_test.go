@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What terminals and readers of logs obey, and what becomes of it in a line.
+// Text that controls terminals and readers of logs, and its escaped form.
 var hostile = []struct{ name, text, want string }{
 	{"plain", "nat64 'a' \\ ~", "nat64 'a' \\ ~"},
 	{"words", "Größe … ≥ 日本", "Größe … ≥ 日本"},

@@ -43,7 +43,7 @@ func (w Writer) String() string {
 }
 
 // errNotRegular is why a pipe, a device or a socket is not opened: to open or to
-// read a pipe would take until somebody writes.
+// read a pipe would take until a program writes.
 var (
 	errDirectory  = errors.New("is a directory")
 	errNotRegular = errors.New("is not a regular file")

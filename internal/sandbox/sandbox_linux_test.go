@@ -210,7 +210,7 @@ var others = []attempt{
 // new: plain TCP, and MPTCP, which is what Go makes unless it is told otherwise.
 var spare struct {
 	tcp, mptcp []int
-	target     unix.SockaddrInet4 // where somebody listens
+	target     unix.SockaddrInet4 // where a program listens
 }
 
 func prepareSpare(target net.Addr) {
@@ -255,7 +255,7 @@ var connections = []attempt{
 
 // inmate is the process that is sent in. It enters the sandbox unless it is told
 // to stay outside, and prints what comes of each attempt: name and error number.
-// Then it serves whoever connects to the sockets that it had opened, until its
+// Then it serves clients of the sockets that it had opened, until its
 // input ends.
 func inmate() {
 	dir := os.Getenv(inmateDir)

@@ -116,7 +116,7 @@ func answer(ret uint32) unix.SockFilter {
 }
 
 // filterFlags: without SPEC_ALLOW, kernels before 5.16 also switch off speculative
-// stores for the process, against code that somebody else has written and runs in it.
+// stores for the process, against foreign code that runs in it.
 // There is none here, and packets would pay for it.
 const filterFlags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 

@@ -22,7 +22,7 @@ func FuzzRequest(f *testing.F) {
 }
 
 // FuzzAnswer: whatever a server sends gives a report or one clean line, and the
-// report a table that no terminal obeys.
+// report a table without control characters.
 func FuzzAnswer(f *testing.F) {
 	for _, w := range whats {
 		b, err := encodeAnswer(tell(w))

@@ -32,7 +32,7 @@ func (s *Socket) Dir() string { return filepath.Dir(s.path) }
 
 // Listen makes a socket that the process's user and the group gid may open, or
 // the process's group if gid is negative. A file that a daemon left behind which
-// is no more is replaced; a socket that somebody listens on is not. In a jail
+// is no more is replaced; a socket on which a program listens is not. In a jail
 // the process must not hold a directory outside: with jailed the file stays
 // behind at the end.
 func Listen(path string, gid int, jailed bool) (*Socket, error) {
@@ -59,7 +59,7 @@ func open(path string, gid int) (*Socket, error) {
 		}
 	}
 	if errors.Is(err, unix.EADDRINUSE) {
-		err = errors.New("somebody else is there")
+		err = errors.New("another program listens there")
 	}
 	if err != nil {
 		dir.Close()
@@ -76,7 +76,7 @@ func cause(err error) error {
 	return err
 }
 
-// listen gives the file its group between bind and listen, when nobody can connect
+// listen gives the file its group between bind and listen, when no client can connect
 // yet.
 func listen(path string, dir *safepath.Dir, name string, gid int) (net.Listener, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -103,7 +103,7 @@ func listen(path string, dir *safepath.Dir, name string, gid int) (net.Listener,
 }
 
 // bind makes the file with mode 0660 from the first. To change it by name later
-// would change what somebody else has put there by then.
+// would change a file that another program has created there by then.
 func bind(fd int, path string, dir *safepath.Dir, name string) error {
 	// The umask is that of all threads: nothing else makes files now, and they
 	// would get less and not more.
@@ -120,7 +120,7 @@ func bind(fd int, path string, dir *safepath.Dir, name string) error {
 
 func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
-// stale reports whether name in dir is a socket that nobody listens on any more; path
+// stale reports whether name in dir is a socket on which no program listens any more; path
 // leads to it, too.
 func stale(path string, dir *os.File, name string) bool {
 	var st unix.Stat_t

@@ -19,7 +19,7 @@ func bindPath(path string, dir *safepath.Dir, name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
-// setGroup gives the socket's file a group, by a descriptor: what somebody else
+// setGroup gives the socket's file a group, by a descriptor: what another program
 // has put in its place is no socket of ours.
 func setGroup(dir int, name string, gid int) error {
 	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -32,7 +32,7 @@ func setGroup(dir int, name string, gid int) error {
 		return err
 	}
 	if !isSocket(&st) || int(st.Uid) != os.Geteuid() || st.Nlink != 1 {
-		return errors.New("somebody else has put a file there")
+		return errors.New("another program has created a file there")
 	}
 	return unix.Fchownat(fd, "", -1, gid, unix.AT_EMPTY_PATH)
 }

@@ -35,7 +35,7 @@ func TestSocketModeIsThereFromTheFirst(t *testing.T) {
 	}
 }
 
-// What somebody has put in the place of the socket does not get its group.
+// A file that another program has created in place of the socket does not get its group.
 func TestSocketGroupIsTheSockets(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("STEPPE_REQUIRE_NETNS") != "" {
@@ -60,7 +60,7 @@ func TestSocketGroupIsTheSockets(t *testing.T) {
 	require.NoError(t, err)
 	defer d.Close()
 	for _, name := range []string{"link", "hard", "sock", "d"} {
-		assert.EqualError(t, setGroup(int(d.Fd()), name, 12345), "somebody else has put a file there", name)
+		assert.EqualError(t, setGroup(int(d.Fd()), name, 12345), "another program has created a file there", name)
 	}
 	for _, name := range []string{"victim", "sock", "d"} {
 		fi, err := os.Lstat(filepath.Join(dir, name))

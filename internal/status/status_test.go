@@ -173,7 +173,7 @@ func TestSocketFile(t *testing.T) {
 
 	// A socket in use is nobody else's.
 	_, err = Listen(path, -1, false)
-	assert.EqualError(t, err, "status: listen on "+path+": somebody else is there")
+	assert.EqualError(t, err, "status: listen on "+path+": another program listens there")
 	require.NoError(t, s.Close())
 	assert.NoFileExists(t, path)
 

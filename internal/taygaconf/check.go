@@ -8,7 +8,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// check judges what no line can be blamed for by itself, in TAYGA's order, and
+// check checks what depends on several lines, in TAYGA's order, and
 // fills in what follows from other directives. Of two lines that cannot stand
 // together the later is blamed.
 func (r *reader) check(getenv func(string) (string, bool)) {
@@ -111,7 +111,7 @@ func (r *reader) clash(at netip.Prefix, a, b owner) {
 	r.errorf(a.line, a.directive, "%s is taken by %s", at, b.from(r.file))
 }
 
-// checkOwn6 judges ipv6-addr, or makes it from the prefix.
+// checkOwn6 checks ipv6-addr, or makes it from the prefix.
 func (r *reader) checkOwn6() {
 	if _, given := r.at["ipv6-addr"]; given {
 		if r.c.IPv6.IsValid() {
@@ -187,7 +187,7 @@ func embed(p netip.Prefix, a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(v6)
 }
 
-// checkPool judges the directives about leases.
+// checkPool checks the directives about leases.
 func (r *reader) checkPool() {
 	if r.c.Retention < r.c.LeaseTime {
 		r.errorf(r.later("dynamic-pool-hold", "dynamic-pool-forget"), "dynamic-pool-forget",

@@ -38,7 +38,7 @@ func addr(word string) (netip.Addr, error) {
 	return addr4(word)
 }
 
-// prefix reads an address with a length, and leaves bits behind the length as
+// prefix reads an address with a length, and leaves host bits as
 // they are. Without a length it is missing: the whole address, or an error if
 // that is negative.
 func prefix(word string, parse func(string) (netip.Addr, error), missing int) (netip.Prefix, error) {

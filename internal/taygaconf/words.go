@@ -129,7 +129,7 @@ func open(path string) (*os.File, error) {
 }
 
 // OpenRegular is open for files that a daemon reads by itself. It opens regular
-// files only, since to open or to read a pipe takes until somebody writes, and
+// files only, since to open or to read a pipe takes until a program writes, and
 // no symbolic link that another user may have made: see package safepath.
 func OpenRegular(path string) (*os.File, error) {
 	f, err := safepath.OpenRegular(nil, path)

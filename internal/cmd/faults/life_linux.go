@@ -98,7 +98,7 @@ func modified(b *testbed.Bed) time.Time {
 	return fi.ModTime()
 }
 
-// signalStorm sends the signals that the binary obeys as fast as they go, while
+// signalStorm sends the signals that the binary handles as fast as they go, while
 // the map-file changes under it and traffic passes. The one that asks it to end
 // comes amidst the others, once.
 func (x *trial) signalStorm() (string, error) {
@@ -169,7 +169,7 @@ func (x *trial) signalStorm() (string, error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("%d times %d signals and more; SIGTERM in the midst of it obeyed each time", ends, signals/ends), nil
+	return fmt.Sprintf("%d times %d signals and more; SIGTERM among them handled each time", ends, signals/ends), nil
 }
 
 // storm sends one of each signal that does not end the binary.
@@ -181,7 +181,7 @@ func (x *trial) storm(b *testbed.Bed) {
 	}
 }
 
-// logStuck has nobody read what the binary prints, while it has a lot to say.
+// logStuck lets no program read what the binary prints, while it has a lot to say.
 func (x *trial) logStuck() (string, error) {
 	b, done, err := x.open(smallPool, "log drop reject icmp self dyn")
 	if err != nil {

@@ -37,15 +37,15 @@ func (x *trial) loop() (string, error) {
 	if err := errors.Join(err6, err4, err); err != nil {
 		return "", err
 	}
-	judged, cut := c.Sum()-before.Sum(), c.Sum("split")-before.Sum("split")
+	counted, cut := c.Sum()-before.Sum(), c.Sum("split")-before.Sum("split")
 	figures := fmt.Sprintf("%s packets went round %s times, %.1f each, %s of them cut; %s ended for want of hops",
-		thousands(int64(n)), thousands(int64(judged)), float64(judged)/float64(n), thousands(int64(cut)), thousands(int64(c.Sum("hop-limit"))))
+		thousands(int64(n)), thousands(int64(counted)), float64(counted)/float64(n), thousands(int64(cut)), thousands(int64(c.Sum("hop-limit"))))
 	// The kernel takes from the hop limit, too, so it is 128 rounds at most, and
 	// who was cut goes on in two pieces.
 	switch most := uint64(2 * 128 * n); {
-	case judged > most:
-		return "", fmt.Errorf("faults: %d rounds are more than there are hops for: %s", judged, figures)
-	case judged < 10*uint64(n):
+	case counted > most:
+		return "", fmt.Errorf("faults: %d rounds are more than there are hops for: %s", counted, figures)
+	case counted < 10*uint64(n):
 		return "", fmt.Errorf("faults: that was no loop: %s", figures)
 	case cut > uint64(n):
 		return "", fmt.Errorf("faults: pieces are cut again: %s", figures)

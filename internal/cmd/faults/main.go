@@ -14,7 +14,7 @@
 //
 //	main.go           the command line
 //	run_linux.go      the list of faults, the sum
-//	life_linux.go     killed, signals, a log that nobody reads
+//	life_linux.go     killed, signals, a log that no program reads
 //	storage_linux.go  data-dir and dynamic.map
 //	device_linux.go   the TUN device, and the process that sets it up
 //	flood_linux.go    packets by the hundred thousand

@@ -97,7 +97,7 @@ func (x *trial) diskReadOnly() (string, error) {
 // unwritable spoils the disk and fixes it, in one life of the binary and from
 // one to the next. What was saved before stays, and what was given out meanwhile
 // is saved as soon as it can be.
-func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (string, error) {
+func (x *trial) unwritable(message string, spoil, repair func(*disk) error) (string, error) {
 	b, done, err := x.open("203.0.112.0/23")
 	if err != nil {
 		return "", err
@@ -131,7 +131,7 @@ func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (str
 			return "", err
 		}
 		from := b.Said()
-		if err := errors.Join(x.keep(all, before), spoil(d), grow(), b.Reload(), b.Await(from, complaint)); err != nil {
+		if err := errors.Join(x.keep(all, before), spoil(d), grow(), b.Reload(), b.Await(from, message)); err != nil {
 			return "", err
 		}
 		x.inputs++
@@ -149,7 +149,7 @@ func (x *trial) unwritable(complaint string, spoil, mend func(*disk) error) (str
 			return "", err
 		}
 		all = maps.Clone(before)
-		if err := errors.Join(grow(), x.seen(b, all), mend(d), b.Reload()); err != nil {
+		if err := errors.Join(grow(), x.seen(b, all), repair(d), b.Reload()); err != nil {
 			return "", err
 		}
 		if now, err = b.Saved(); err != nil {
@@ -193,7 +193,7 @@ func (x *trial) dataDirRemoved() (string, error) {
 
 const nobody = 65534
 
-// dataDirOfAnother gives the directory to somebody else, before the start and
+// dataDirOfAnother makes another user the owner of the directory, before the start and
 // while the binary runs, which does so without privilege, and as root.
 func (x *trial) dataDirOfAnother() (string, error) {
 	b, done, err := x.open(smallPool)

@@ -48,13 +48,13 @@ type tally struct {
 	poured                 atomic.Int64 // packets to be refused, and fragments
 	guests, seen, changed  atomic.Int64 // hosts that came once; looks at leases in use; other addresses than before
 	reloads, mtus, counted atomic.Int64 // SIGHUP, changes of the MTU, SIGUSR1
-	judged                 atomic.Int64 // packets
+	packets                atomic.Int64
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("TCP %d MiB whole in %d transfers; echoes %d, pings %d, lost: %d; large datagrams %d; refused packets and fragments sent %d; leases %d, looked at %d times, changed: %d; reloads %d, MTUs %d; packets judged %d, not accounted for: 0",
+	return fmt.Sprintf("TCP %d MiB whole in %d transfers; echoes %d, pings %d, lost: %d; large datagrams %d; refused packets and fragments sent %d; leases %d, looked at %d times, changed: %d; reloads %d, MTUs %d; packets counted %d, not accounted for: 0",
 		t.bytes.Load()>>20, t.transfers.Load(), t.echoes.Load(), t.pings.Load(), t.lost.Load(), t.large.Load(), t.poured.Load(),
-		t.guests.Load(), t.seen.Load(), t.changed.Load(), t.reloads.Load(), t.mtus.Load(), t.judged.Load())
+		t.guests.Load(), t.seen.Load(), t.changed.Load(), t.reloads.Load(), t.mtus.Load(), t.packets.Load())
 }
 
 // A soak is one half: a life of the binary.
@@ -100,7 +100,7 @@ func (s *soak) half(ctx context.Context, o options, offload string) (figures str
 
 	s.fail(s.Alive())
 	c, err := s.AddUp()
-	s.judged.Add(int64(c.Sum()))
+	s.packets.Add(int64(c.Sum()))
 	s.fail(err)
 	s.fail(s.Check())
 	s.fail(s.Stop())
@@ -108,7 +108,7 @@ func (s *soak) half(ctx context.Context, o options, offload string) (figures str
 	s.fail(err)
 	leaks, err := usage.leaks()
 	s.fail(err)
-	return fmt.Sprintf("%d packets judged = %d forwarded + %d replied + %d cut + %d dropped, as the kernel counts; %s",
+	return fmt.Sprintf("%d packets counted = %d forwarded + %d replied + %d cut + %d dropped, as the kernel counts; %s",
 		c.Sum(), c.Sum("forward"), c.Sum("reply"), c.Sum("split"), c.Sum("drop"), leaks), errors.Join(s.errs...)
 }
 

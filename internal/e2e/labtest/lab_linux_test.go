@@ -311,7 +311,7 @@ func (x *lab) serve(t *testing.T) {
 	}
 }
 
-// stop ends the binary, which must have had nothing to complain about.
+// stop ends the binary, which must not have printed an error.
 func (x *lab) stop(t *testing.T) {
 	t.Helper()
 	require.NoError(t, x.tayga.Stop(patience))

@@ -20,7 +20,7 @@ const (
 )
 
 // testPathMTU sends full segments into links that are too narrow for them. They
-// get through only if the complaint of a router of the other family reaches the
+// get through only if the ICMP error of a router of the other family reaches the
 // sender with the right MTU. Every case has a sender that does not know yet.
 func (x *lab) testPathMTU(t *testing.T) {
 	type transfer func() (netlab.Transfer, error)
@@ -123,7 +123,7 @@ func (x *lab) checkFragNeeded(t *testing.T, messages []packet) {
 	}
 }
 
-// testPathMTUControl has the routers keep their complaints to themselves. The
+// testPathMTUControl has the routers send no ICMP errors. The
 // transfers have to stall then, or testPathMTU would show nothing.
 func (x *lab) testPathMTUControl(t *testing.T) {
 	x.r4a.Nft(`table ip control {

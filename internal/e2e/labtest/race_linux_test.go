@@ -16,7 +16,7 @@ import (
 )
 
 // TestRaces has the race detector watch the binary while packets pass, maps are
-// read again, leases begin, rest, end and are saved, the MTU changes, and somebody
+// read again, leases begin, rest, end and are saved, the MTU changes, and a client
 // asks for counters, all at once.
 func TestRaces(t *testing.T) {
 	netlab.New(t) // skips where there is no laboratory

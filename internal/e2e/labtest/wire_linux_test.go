@@ -50,11 +50,11 @@ func (x *lab) watch(t *testing.T, f func()) wire {
 	return w
 }
 
-// few fails the test if there are complaints, and shows the first of them.
-func few(t *testing.T, complaints []string) {
+// few fails the test if there are errors, and shows the first of them.
+func few(t *testing.T, errs []string) {
 	t.Helper()
-	if n := len(complaints); n > 0 {
-		t.Errorf("%d faulty packets, beginning with %q", n, complaints[:min(n, 3)])
+	if n := len(errs); n > 0 {
+		t.Errorf("%d faulty packets, beginning with %q", n, errs[:min(n, 3)])
 	}
 }
 

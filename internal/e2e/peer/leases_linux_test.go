@@ -25,7 +25,7 @@ dynamic-pool 172.16.2.0/24
 data-dir DIR
 `
 
-// lessor is a program with a pool.
+// allocator is a program with a pool.
 type allocator struct{ *port }
 
 func newAllocator(t *testing.T, prog *program, host *netlab.Host, dir string) allocator {

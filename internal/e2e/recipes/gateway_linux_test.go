@@ -59,7 +59,7 @@ func TestRecipeGateway(t *testing.T) {
 
 	// The doctor has systemd start what systemd runs, also when the file was wrong
 	// for a while. A wrong file is reported once: systemd does not start the unit
-	// again until somebody asks for it.
+	// again until a client asks for it.
 	gw.Sh("systemctl stop tayga; mv /etc/tayga.conf /etc/tayga.conf~; echo typo >/etc/tayga.conf")
 	_, err := gw.Try("systemctl start tayga")
 	require.Error(t, err)

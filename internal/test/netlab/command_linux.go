@@ -41,7 +41,7 @@ func (c *Cmd) Start() error {
 	}
 	c.host.lab.atClose(func() {
 		if c.signal(syscall.SIGKILL) == nil {
-			c.Process.Wait() // fails if somebody else is waiting already, which will do
+			c.Process.Wait() // fails if another caller is waiting already, which is fine
 		}
 	})
 	return nil
@@ -82,7 +82,7 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 
 // signal sends sig to the command and to all processes that it started. The
 // process itself comes first: once it was waited for, its number may belong to
-// somebody else, and the error of the first call tells.
+// another caller, and the error of the first call tells.
 func (c *Cmd) signal(sig syscall.Signal) error {
 	if err := c.Process.Signal(sig); err != nil {
 		return err

@@ -123,7 +123,7 @@ func TestTeardown(t *testing.T) {
 			}
 		}
 		return true
-	}, 10*time.Second, 5*time.Millisecond, "somebody is left in a namespace, or this process holds one open")
+	}, 10*time.Second, 5*time.Millisecond, "a process is left in a namespace, or this process holds one open")
 
 	assert.ErrorIs(t, x.a.Do(func() error { return nil }), errClosed)
 	assert.ErrorIs(t, x.a.WaitRunning("lo", time.Second), errClosed, "whose lo?")

@@ -72,7 +72,7 @@ const minMTU6 = 1280
 // is not tentative any more. Even without duplicate address detection that takes
 // a moment, in which packets get lost: a router without a link-local address
 // can't ask for its neighbours, and a host that has not joined the multicast
-// group of its address does not hear the question. (An address added with
+// group of its address does not receive the question. (An address added with
 // IFA_F_NODAD is never tentative and joins late all the same.)
 func (h *Host) waitAddr(ifname string, wanted func(net.IP) bool) error {
 	ok, err := poll(settleTime, func() (bool, error) {

@@ -328,7 +328,7 @@ func TestSocketsOutlive(t *testing.T) {
 	}
 }
 
-// TestCloseEndsWaiting closes a lab in which somebody waits for what will never
+// TestCloseEndsWaiting closes a lab in which a caller waits for what will never
 // come.
 func TestCloseEndsWaiting(t *testing.T) {
 	for name, wait := range map[string]func(h *Host) error{

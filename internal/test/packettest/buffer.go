@@ -24,7 +24,7 @@ func Buffer(pkt []byte) translate.Packet {
 	return translate.Packet{Buf: buf, Off: before, Len: len(pkt)}
 }
 
-// CheckGuards fails the test if p, made by Buffer from pkt and judged since,
+// CheckGuards fails the test if p, made by Buffer from pkt and translated since,
 // has been written to where it may not: beyond the headroom or the tailroom,
 // or, if the last verdict was Drop, anywhere at all. It also fails if the window
 // of p has left the room.

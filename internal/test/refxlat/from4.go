@@ -6,7 +6,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// from4 judges an IPv4 packet: RFC 7915 §4.
+// from4 translates an IPv4 packet: RFC 7915 §4.
 func (x *Xlat) from4(b []byte) (outcome, error) {
 	p, ok := read4(b)
 	if !ok || p.size > len(b) {
@@ -18,7 +18,7 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if x.illegal4(p.dst) {
 		return outcome{}, drop(translate.IllegalDestination)
 	}
-	// RFC 7915 §4.1: whoever reports an error is let through, so that
+	// RFC 7915 §4.1: the source of an error is not checked, so that
 	// traceroute stays useful.
 	isError := p.proto == icmp4 && !p.fragment() && len(p.data) >= 8 && isError4(p.data[0])
 	if isError && in(p.src, neverUnicast4) || !isError && x.illegal4(p.src) {

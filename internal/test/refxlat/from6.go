@@ -7,7 +7,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// from6 judges an IPv6 packet: RFC 7915 §5.
+// from6 translates an IPv6 packet: RFC 7915 §5.
 func (x *Xlat) from6(b []byte) (outcome, error) {
 	p, ok := read6(b)
 	if !ok || p.size > len(b) {

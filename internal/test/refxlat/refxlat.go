@@ -73,12 +73,12 @@ func New(cfg translate.Config, tab translate.TableConfig) (*Xlat, error) {
 	return x, nil
 }
 
-// Translate judges pkt, which it neither changes nor keeps. out is empty for
+// Translate translates pkt, which it neither changes nor keeps. out is empty for
 // Drop, holds one packet for Forward and Reply, and the fragments in order for
 // Split.
 func (x *Xlat) Translate(pkt []byte) (out [][]byte, res translate.Result) {
 	pkt = slices.Clone(pkt)
-	o, err := x.judge(pkt)
+	o, err := x.outcomeOf(pkt)
 	if err == nil {
 		return o.packets, translate.Result{Verdict: o.verdict, Reason: o.reason}
 	}
@@ -102,7 +102,7 @@ func (x *Xlat) Emit(now time.Duration) (out [][]byte, next time.Duration) {
 	return nil, translate.Never
 }
 
-func (x *Xlat) judge(pkt []byte) (outcome, error) {
+func (x *Xlat) outcomeOf(pkt []byte) (outcome, error) {
 	if len(pkt) > 0 && pkt[0]>>4 == 4 {
 		return x.from4(pkt)
 	}

@@ -256,7 +256,7 @@ func (b *Bed) lastWords() string {
 // Signal sends a signal to the binary.
 func (b *Bed) Signal(sig syscall.Signal) error { return b.Process.Signal(sig) }
 
-// Reload sends SIGHUP and waits until the binary has obeyed and saved its
+// Reload sends SIGHUP and waits until the binary has reloaded and saved its
 // leases: it answers signals in their order.
 func (b *Bed) Reload() error {
 	from := b.Said()

@@ -155,7 +155,7 @@ func (b *Bed) Rest() (c netlab.Counters, err error) {
 }
 
 // AddUp compares what the binary has counted with what its device has, once all
-// is quiet: every packet that the kernel handed over was judged once, and none
+// is quiet: every packet that the kernel handed over was counted once, and none
 // gave more than one packet back, but for those that were cut. Settle has to come
 // first, and the device may not change in between.
 //
@@ -171,7 +171,7 @@ func (b *Bed) AddUp() (Counts, error) {
 	cut := int64(c.Sum("split"))
 	switch {
 	case in != 0:
-		return c, fmt.Errorf("testbed: %d packets judged, but %d more handed over by %s", c.Sum(), in, Device)
+		return c, fmt.Errorf("testbed: %d packets counted, but %d more handed over by %s", c.Sum(), in, Device)
 	case c.Sum("forward")+c.Sum("reply")+c.Sum("split")+c.Sum("drop") != c.Sum():
 		return c, fmt.Errorf("testbed: a verdict is missing in %v", c.By)
 	case cut == 0 && out > 0, b.plain && cut == 0 && out < 0, b.plain && out < 2*cut:
@@ -181,7 +181,7 @@ func (b *Bed) AddUp() (Counts, error) {
 }
 
 // Settle is the beginning for AddUp: at start the binary may try with a few
-// packets what the device is good for, and does not judge those.
+// packets what the device is good for, and does not translate those.
 func (b *Bed) Settle() error {
 	const most = 20
 	c, in, out, err := b.outside()
@@ -189,14 +189,14 @@ func (b *Bed) Settle() error {
 		return err
 	}
 	if in < 0 || in > most || out < 0 || out > most || c.Sum("split") > 0 {
-		return fmt.Errorf("testbed: %d packets read and %d written before any was judged", in, out)
+		return fmt.Errorf("testbed: %d packets read and %d written before any was counted", in, out)
 	}
 	b.settled.in, b.settled.out = in, out
 	return nil
 }
 
 // outside returns the binary's counts, and how many packets more the device says
-// it has handed over and taken than were judged, and forwarded or replied.
+// it has handed over and taken than were counted, and forwarded or replied.
 func (b *Bed) outside() (c Counts, in, out int64, err error) {
 	for range 20 {
 		dev, err := b.Rest()
