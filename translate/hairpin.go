@@ -11,7 +11,7 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 // the prefix under which the host was addressed. The source gets an address under
 // it, or under the one that the host's lease is bound to, so that answers come back
 // through the translator, and from where they are expected.
-func (w *Worker) hairpin(p *Packet, h *header, data []byte, a *addresses, pref64 *prefix6052) Result {
+func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 *prefix6052) Result {
 	newDst, how, peer := w.inside4(h, data, a.src4, a.dst4, pref64)
 	if !how.mapped() {
 		return w.unmapped6(p, h, refusal{NoDestination, how})
@@ -45,7 +45,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, a *addresses, pref64
 		setUDP6(data, newSrc, newDst)
 	}
 	h.tos, h.id = w.bothTOS().apply(h.tos), h.id&0xffff
-	w.write6(p, h, data, a, h.frag)
+	w.write6(p, h, data, &a, h.frag)
 	return Result{Forward, Hairpinned}
 }
 

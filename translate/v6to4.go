@@ -69,10 +69,10 @@ func (w *Worker) v6to4(p *Packet) Result {
 		if no.why != ok {
 			return w.unmapped6(p, &h, no)
 		}
-		a := addresses{src, dst, src4, dst4}
 		if back != nil {
-			return w.hairpin(p, &h, data, &a, back)
+			return w.hairpin(p, &h, data, addresses{src, dst, src4, dst4}, back)
 		}
+		a := addresses{src, dst, src4, dst4}
 		w.keep(f, a, a.to4())
 		if proto := h.proto4(); !f.knowsIdent(proto) {
 			w.seekIdent(f, proto)
