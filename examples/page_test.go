@@ -42,7 +42,7 @@ func TestPage(t *testing.T) {
 		shown = append(shown, name)
 	}
 	assert.Equal(t, []string{"capture/main.go", "clat/clat.go", "leases/leases.go"}, shown)
-	// Every other piece of Go on the page would be one that nobody compiles.
+	// Every other piece of Go on the page would be one that is never compiled.
 	assert.Equal(t, len(shown), strings.Count(string(text), "```go\n"))
 }
 

@@ -435,7 +435,7 @@ func FuzzPool(f *testing.F) {
 	f.Add(slices.Concat([]byte{2, 0}, fill(9), []byte{8, 0, 9, 15}, fill(12), []byte{10, 31, 0, 15, 7, 0})) // restarts
 	f.Add(slices.Concat([]byte{0, 0}, fill(4), []byte{12, 9, 9, 10, 1, 150}, fill(5)))                      // the clock is set back
 	f.Add(slices.Concat([]byte{4, 0}, fill(3), []byte{7, 0, 1, 6, 0, 0, 14, 0, 0}, fill(2)))                // one address
-	f.Add(slices.Concat([]byte{0, 0}, fill(2), []byte{0, 252, 0, 253, 0, 254, 0, 255, 15}))                 // nobody's addresses: pool TestHostsThatCannotBe
+	f.Add(slices.Concat([]byte{0, 0}, fill(2), []byte{0, 252, 0, 253, 0, 254, 0, 255, 15}))                 // addresses that no host can have: pool TestHostsThatCannotBe
 	f.Add(slices.Concat([]byte{5, 0}, fill(5)))                                                             // a reservation around the pool yields
 	f.Fuzz(func(t *testing.T, program []byte) {
 		l := newPoolRun(t, program)

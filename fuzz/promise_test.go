@@ -119,8 +119,8 @@ func (u *upper) isError() bool {
 	return u.proto == 58 && u.src.Is6() && u.data[0] < 128
 }
 
-// nobody reports whether a is the address of no single host.
-func nobody(a netip.Addr) bool {
+// notOneHost reports whether a is the address of no single host.
+func notOneHost(a netip.Addr) bool {
 	switch {
 	case a.IsMulticast(), a.IsUnspecified(), a.IsLoopback(), a.Is4In6(),
 		a.Is6() && a.IsLinkLocalUnicast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}),
@@ -138,7 +138,7 @@ func parse(pkt []byte) error {
 	if !ok {
 		return errors.New("headers make no sense")
 	}
-	if nobody(u.src) || nobody(u.dst) {
+	if notOneHost(u.src) || notOneHost(u.dst) {
 		return fmt.Errorf("%s → %s", u.src, u.dst)
 	}
 	if u.src.Is4() {
@@ -273,9 +273,9 @@ func mayTell(in *upper) error {
 		return errors.New("is an ICMP error itself")
 	case in.off8 != 0:
 		return errors.New("is not a first fragment")
-	case nobody(in.src), in.src.Is4() && in.src.As4()[0]&0xf0 == 0xf0:
+	case notOneHost(in.src), in.src.Is4() && in.src.As4()[0]&0xf0 == 0xf0:
 		return fmt.Errorf("comes from %s", in.src)
-	case nobody(in.dst):
+	case notOneHost(in.dst):
 		return fmt.Errorf("goes to %s", in.dst)
 	}
 	return nil

@@ -127,8 +127,8 @@ func accepts(c translate.TableConfig) bool {
 			32-m.IPv4.Bits() > 128-m.IPv6.Bits() {
 			return false
 		}
-		for _, nobody := range []string{"::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8"} {
-			if netip.MustParsePrefix(nobody).Overlaps(m.IPv6) {
+		for _, reserved := range []string{"::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8"} {
+			if netip.MustParsePrefix(reserved).Overlaps(m.IPv6) {
 				return false
 			}
 		}

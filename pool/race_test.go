@@ -21,7 +21,7 @@ func testHost(i int) (h [16]byte) {
 // TestReadersWhileWriting looks up hosts that hold their addresses all the time
 // while others come and go, tables are replaced, addresses are reserved and
 // upkeep runs. The held ones must be found by each lookup in either direction,
-// and nobody may see a mixture of two leases.
+// and no reader may see a mixture of two leases.
 func TestReadersWhileWriting(t *testing.T) {
 	const stable, others = 200, 6000
 	p := newPool(t, Config{Prefixes: prefixes("10.0.0.0/22", "10.0.8.0/22"), LeaseTime: 5 * time.Second, Retention: 20 * time.Second})
@@ -62,7 +62,7 @@ func TestReadersWhileWriting(t *testing.T) {
 				}
 				a := [4]byte{10, 0, 1, byte(r.IntN(256))} // not all: it keeps them from expiring
 				if owner, ok := p.Host(a); ok && !ownerOf[owner] {
-					t.Errorf("address %v: %x is nobody's", a, owner)
+					t.Errorf("address %v: %x belongs to no host", a, owner)
 					return
 				}
 			}

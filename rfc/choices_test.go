@@ -337,7 +337,7 @@ var choices = map[string]func(t *testing.T){
 		}
 		x.reply(pt.IP(to4, pt.EchoRequest(1, 2, nil)))
 		x.reply(pt.IP(to6, pt.EchoRequest(1, 2, nil)))
-		// Without an own address nobody is at home.
+		// Without an own address there is no host to answer.
 		x = newXlat(t, func(s *settings) { s.IPv4, s.IPv6, s.ICMPPool4 = netip.Addr{}, netip.Addr{}, nil })
 		x.none(pt.IP(to6, ping))
 	},

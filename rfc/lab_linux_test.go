@@ -162,9 +162,9 @@ func nativeRoute4(t *testing.T) {
 	if _, err := host4.Ping(pt.M4, echo); err != nil {
 		t.Errorf("through the translator: %v", err)
 	}
-	// Without the route the translator gets the packet. Nobody has 2001:db8:6::7.
+	// Without the route the translator gets the packet. No host has 2001:db8:6::7.
 	if reply, err := host4.Ping(m7, netlab.Echo{Size: 56, Timeout: 300 * time.Millisecond}); err == nil {
-		t.Errorf("%v answers, where nobody is", reply.From)
+		t.Errorf("%v answers, where no host is", reply.From)
 	}
 	before := g.toTUN(m7)
 	if before == 0 {
@@ -185,14 +185,14 @@ func nativeRoute4(t *testing.T) {
 // nativeRoute6 is nativeRoute4 for IPv6.
 func nativeRoute6(t *testing.T) {
 	g, r, _, host6, native := routedLab(t)
-	h5 := addr("2001:db8:64::c633:6405") // 198.51.100.5 in P, which nobody has
+	h5 := addr("2001:db8:64::c633:6405") // 198.51.100.5 in P, which no host has
 	echo := netlab.Echo{Size: 56}
 
 	if _, err := host6.Ping(pt.H4in6, echo); err != nil {
 		t.Errorf("through the translator: %v", err)
 	}
 	if reply, err := host6.Ping(h5, netlab.Echo{Size: 56, Timeout: 300 * time.Millisecond}); err == nil {
-		t.Errorf("%v answers, where nobody is", reply.From)
+		t.Errorf("%v answers, where no host is", reply.From)
 	}
 	before := g.toTUN(h5)
 	if before == 0 {

@@ -220,7 +220,7 @@ func TestRFC1812Error(t *testing.T) {
 			b := x.reply(pt.IP(with(pt.From4(), tr.edit), udp(1480)))
 			wantBytes(t, tr.name, b[12:16], []byte{192, 0, 2, 254})
 		}
-		// Without an own address there is nobody who could say it.
+		// Without an own address there is no source for the error.
 		x = strict(t, func(s *settings) { s.IPv4 = netip.Addr{} })
 		for _, tr := range triggers4[:4] {
 			x.none(pt.IP(with(pt.From4(), tr.edit), udp(1480)))

@@ -164,7 +164,7 @@ func TestRFC7915_1_4(t *testing.T) {
 		x.forward(pt.IP(pt.From4(), udp(1380-28)))
 		x.err4(pt.IP(pt.From4(), udp(1381-28)), 3, 4)
 
-		// What nobody is told about arrives in pieces.
+		// Packets without an ICMP error arrive in pieces.
 		noDF := with(pt.From4(), func(h *pt.Header) { h.DF = false })
 		is(t, "pieces", len(x.pieces(pt.IP(noDF, udp(1500-28)))), 2)
 	})

@@ -342,7 +342,7 @@ func TestRFC7915_4_2_Extensions(t *testing.T) {
 			pt.MPLS(),
 			// RFC 5837: IPv4 address of the incoming interface, 192.0.2.6.
 			pt.Extension(pt.Object(2, 0x14, []byte{0, 1, 0, 0, 192, 0, 2, 6})),
-			// Two objects, one of a class that nobody knows, which holds 198.51.100.4.
+			// Two objects, one of an unknown class, which holds 198.51.100.4.
 			pt.Extension(pt.Object(1, 1, []byte{0, 1, 1, 1}), pt.Object(247, 3, []byte{198, 51, 100, 4})),
 			// An extension without checksum stays without.
 			append([]byte{0x20, 0, 0, 0}, pt.Object(1, 1, []byte{0, 1, 1, 1})...),

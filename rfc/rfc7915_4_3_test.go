@@ -198,7 +198,7 @@ func TestRFC7915_4_3(t *testing.T) {
 		mapsOnly.drop(error4(3, 3, 0, quote), translate.ICMPQuote)
 		back := pt.IP(pt.Header{Src: pt.M4, Dst: pt.R4}, udp(64))
 		mapsOnly.forward(error4(3, 3, 0, back))
-		// And nobody sent a packet to or from these.
+		// And no host sent a packet to or from these.
 		for _, a := range []string{"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1"} {
 			x.drop(error4(3, 3, 0, pt.IP(pt.Header{Src: pt.M4, Dst: addr(a)}, udp(64))), translate.ICMPQuote)
 			x.drop(error4(3, 3, 0, pt.IP(pt.Header{Src: addr(a), Dst: pt.H4}, udp(64))), translate.ICMPQuote)

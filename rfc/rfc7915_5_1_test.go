@@ -294,7 +294,7 @@ func TestRFC7915_5_1_ExtensionHeaders(t *testing.T) {
 			switch next {
 			case 0, 43, 44, 58, 60: // have rows of their own
 				continue
-			case 1: // would become an ICMPv4 message with the checksum of nobody
+			case 1: // would become an ICMPv4 message with a wrong checksum
 				x.prohibited(pt.IP(pt.From6(), p), translate.NoProtocol)
 				continue
 			case 6:

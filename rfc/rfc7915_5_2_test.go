@@ -78,7 +78,7 @@ func TestRFC7915_5_2_Queries(t *testing.T) {
 		for typ := 133; typ <= 137; typ++ {
 			silent(newXlat(t, nil), typ)
 		}
-		// A Redirect to a destination that nobody knows gets no error either.
+		// A Redirect to an unknown destination gets no error either.
 		unknown := pt.Header{Src: pt.M6, Dst: pt.R6}
 		newXlat(t, nil).drop(pt.IP(unknown, pt.ICMP(137, 0, 0, pt.Bytes(32, 0))), translate.ICMPType)
 	})
@@ -144,7 +144,7 @@ func TestRFC7915_5_2_Errors(t *testing.T) {
 			becomes(x, 2, 0, c.in, 3, 4, c.out)
 			becomes(x, 2, 77, c.in, 3, 4, c.out) // the code means nothing
 		}
-		// An MTU below what IPv4 allows is nobody's MTU.
+		// An MTU below what IPv4 allows cannot be valid.
 		x := newXlat(t, nil)
 		for mtu := range uint32(88) {
 			x.drop(error6(2, 0, mtu, quote), translate.ICMPMTU)
@@ -239,7 +239,7 @@ func TestRFC7915_5_2_Extensions(t *testing.T) {
 			pt.MPLS(),
 			// RFC 5837: IPv6 address of the incoming interface, 2001:db8:6::6.
 			pt.Extension(pt.Object(2, 0x14, append([]byte{0, 2, 0, 0}, pt.M6.AsSlice()...))),
-			// A class that nobody knows, which holds 2001:db8:64::c633:6404.
+			// An unknown class, which holds 2001:db8:64::c633:6404.
 			pt.Extension(pt.Object(247, 3, pt.H4in6.AsSlice()), pt.Object(1, 1, []byte{0, 1, 1, 1})),
 			append([]byte{0x20, 0, 0, 0}, pt.Object(1, 1, []byte{0, 1, 1, 1})...),
 		} {

@@ -24,7 +24,7 @@ func TestRFC7915_5(t *testing.T) {
 		}
 	})
 
-	// What was wrong stays wrong: nobody may take a damaged packet for a good
+	// What was wrong stays wrong: no receiver may take a damaged packet for a good
 	// one because we have corrected its checksum.
 	row(t, "7915-5-02", func(t *testing.T) {
 		x := newXlat(t, nil)

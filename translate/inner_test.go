@@ -190,7 +190,7 @@ func TestOuterChecksumOfOthers(t *testing.T) {
 	}
 }
 
-// TestInnerChecksumThatLies: bounds that contradict the packet, and what nobody asks
+// TestInnerChecksumThatLies: bounds that contradict the packet, and what no caller asks
 // the kernel for.
 func TestInnerChecksumThatLies(t *testing.T) {
 	for _, h := range []packettest.Header{packettest.From4(), packettest.From6()} {

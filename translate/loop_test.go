@@ -40,7 +40,7 @@ func TestLoops(t *testing.T) {
 		return packettest.ICMP(typ, 0, 0, between(src, dst, udp))
 	}
 	wkp := func(a string) string { return "64:ff9b::" + a }
-	const host, free = "1.1.1.1", "45.67.89.99" // an IPv4 host; nobody's address of the pool
+	const host, free = "1.1.1.1", "45.67.89.99" // an IPv4 host; an address of the pool without a lease
 	const unmapped = "45.67.89.2"               // routed, without a mapping
 	forward, answer, silent := translate.Translated, translate.NoDestination, translate.NoDestination
 	for _, c := range []struct {

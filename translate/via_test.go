@@ -242,9 +242,9 @@ func TestViaMisuse(t *testing.T) {
 	}
 }
 
-// TestViaNobody: a Pool without a Dynamic leases nothing, nor does another pool for
+// TestPref64WithoutDynamic: a Pool without a Dynamic leases nothing, nor does another pool for
 // its prefix.
-func TestViaNobody(t *testing.T) {
+func TestPref64WithoutDynamic(t *testing.T) {
 	pfx := netip.MustParsePrefix("2001:db8:a::/96")
 	x := newComparison(t, packettest.Config(), translate.TableConfig{
 		Prefixes: []netip.Prefix{pfx},

@@ -54,7 +54,7 @@ func TestOpenAndClose(t *testing.T) {
 
 	require.NoError(t, d.Close())
 	require.NoError(t, d.Close(), "again")
-	require.False(t, exists(t, "nat64"), "nobody made it persistent")
+	require.False(t, exists(t, "nat64"), "it is not persistent")
 	_, err = d.Link()
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, d.SetMTU(1400), ErrClosed)
@@ -143,7 +143,7 @@ func descriptors(t *testing.T) int {
 	return len(list)
 }
 
-func TestNobodySharesADevice(t *testing.T) {
+func TestDeviceIsNotShared(t *testing.T) {
 	t.Run("with-us", func(t *testing.T) {
 		lab(t)
 		leaveBehind(t, "nat64", multi)
@@ -242,7 +242,7 @@ func TestLockHolderIsWaitedFor(t *testing.T) {
 	require.ErrorIs(t, err, ErrBusy)
 	n, ok := queuesInUse("nat64")
 	require.True(t, ok)
-	require.Equal(t, 1, n, "the first finds nobody else")
+	require.Equal(t, 1, n, "the first finds no other")
 }
 
 // TestOneOfTwoWins opens a device several times at once.
@@ -668,7 +668,7 @@ func TestQueuesInUse(t *testing.T) {
 		n     int
 	}{
 		"none":   {0, 0},
-		"single": {single, 0}, // not the kernel's figure: nobody can share it
+		"single": {single, 0}, // not the kernel's figure: no other program can share it
 		"multi":  {multi, 1},
 	} {
 		if want.flags != 0 {
@@ -727,7 +727,7 @@ func TestCloseWakes(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 }
 
-// TestStop: a device that was stopped serves nobody, and is nobody else's either
+// TestStop: a device that was stopped serves no reader, and no other daemon can attach
 // until it is closed.
 func TestStop(t *testing.T) {
 	lab(t)

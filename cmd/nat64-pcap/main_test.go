@@ -236,7 +236,7 @@ func ngEnhanced(order binary.AppendByteOrder, id uint32, stamp uint64, data []by
 }
 
 // All that pcapng allows: sections of different byte order, interfaces of
-// different link types and clocks, blocks that nobody knows, old kinds of
+// different link types and clocks, unknown blocks, old kinds of
 // packets.
 func TestSectionsAndInterfaces(t *testing.T) {
 	packet := packettest.IP(packettest.From4(), packettest.UDP(1, 2, []byte("data")))

@@ -39,7 +39,7 @@ func enterDataDir(dir string, create bool) ([]safepath.Writer, error) {
 	return d.Writers, nil
 }
 
-// makeDir makes a directory that nobody else can write.
+// makeDir makes a directory that no other user can write to.
 func makeDir(path string) error {
 	parent, name, err := safepath.Resolve(path)
 	if err != nil {

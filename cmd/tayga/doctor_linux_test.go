@@ -32,7 +32,7 @@ status-socket DIR/sock
 `
 
 // clinic is a gateway in good health between a client that has only IPv6 and a
-// server that has only IPv4 and knows nobody but its own network.
+// server that has only IPv4 and has no route beyond its own network.
 type clinic struct {
 	*village
 	dns64    atomic.Pointer[[]netip.Addr] // what the resolver answers
@@ -300,7 +300,7 @@ func TestDoctor(t *testing.T) {
 		{name: "neighbours", more: "map 198.51.98.7 2001:db8:c::2\n",
 			also: "ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1",
 			harm: func(c *clinic) { c.sh("ip neigh del proxy 198.51.98.7 dev eth1") }, harmless: true,
-			severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where nobody answers for it"},
+			severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where no host answers for it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClinic(t, clinicConf+test.more)
@@ -381,7 +381,7 @@ func TestDoctorCLAT(t *testing.T) {
 		{"prefix-leads-back", "ip route add 64:ff9b::/96 dev clat", "route", "what goes to prefix 64:ff9b::/96 leads back to clat, and the other translator is elsewhere"},
 		{"no-address", "ip addr del 192.0.0.1/29 dev clat", "address", "192.0.0.1, to which a map gives an IPv6 address, is no address of this host"},
 		{"no-way-back", "ip route del 2001:db8:c::464 dev clat", "route", "no route leads packets for map 2001:db8:c::464/128 to clat; that of 2001:db8:c::/64 leads them to eth0"},
-		{"no-neighbour", "ip neigh del proxy 2001:db8:c::464 dev eth0", "neighbours", "map 2001:db8:c::464/128 lies in the network on eth0, where nobody answers for it"},
+		{"no-neighbour", "ip neigh del proxy 2001:db8:c::464 dev eth0", "neighbours", "map 2001:db8:c::464/128 lies in the network on eth0, where no host answers for it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCLAT(t)
@@ -478,7 +478,7 @@ func TestDoctorBadInput(t *testing.T) {
 		assert.NotEqual(t, "error", f.Severity)
 	}
 
-	// Nobody may look at packet filters, and says so.
+	// The user nobody may not list packet filters, and the doctor says so.
 	require.NoError(t, os.WriteFile(c.dir+"/resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644))
 	c.openDir()
 	cmd := c.host.Command(c.self, "--doctor", "-c", c.conf)

@@ -173,7 +173,7 @@ func TestForeignFilterUnprivileged(t *testing.T) {
 	}
 	self, err := os.Executable()
 	require.NoError(t, err)
-	copied := b.dir + "/filtering" // which nobody can run
+	copied := b.dir + "/filtering" // which the user nobody can run
 	text, err := os.ReadFile(self)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(copied, text, 0o755))

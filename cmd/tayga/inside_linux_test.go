@@ -98,7 +98,7 @@ func inmateHelper() {
 	os.Exit(0)
 }
 
-// From inside of the helper, nobody can read a packet or a file, or run a program.
+// From inside of the helper, foreign code cannot read a packet or a file, or run a program.
 func TestHelperFromInside(t *testing.T) {
 	program := asInside(t)
 	b := newBench(t, gatewayConf+"tun-up yes\n")
@@ -202,7 +202,7 @@ func asInside(t *testing.T) string {
 	return program
 }
 
-// From inside of the daemon, nobody can open /etc/shadow, create a raw socket, run a
+// From inside of the daemon, foreign code cannot open /etc/shadow, create a raw socket, run a
 // program or connect to a server.
 func TestFromInside(t *testing.T) {
 	program := asInside(t)

@@ -219,7 +219,7 @@ func TestUnreadableLeasesAreSetAside(t *testing.T) {
 	assert.Equal(t, leaseFile, kept)
 }
 
-// A pipe by that name is nobody's leases. To open it took for ever.
+// A pipe by that name contains no leases. To open it took for ever.
 func TestLeasesInAPipe(t *testing.T) {
 	now := time.Now()
 	l, r := newLeases(t, now)

@@ -31,7 +31,7 @@ func (b *bench) asNobody(command string) (string, error) {
 	return string(out), err
 }
 
-// holdLocks takes a lock on every file below the bench's directory that nobody can
+// holdLocks takes a lock on every file below the bench's directory that the user nobody can
 // open, and on the directories, as nobody, until the function is called.
 func (b *bench) holdLocks() (paths []string, letGo func()) {
 	b.Helper()

@@ -25,7 +25,7 @@ const (
 )
 
 // A lock is a file that is locked for as long as the process lives, however it
-// ends. Nobody else can open the file, since a lock can be taken by every user
+// ends. No other user can open the file, since a lock can be taken by every user
 // who can: a file that others may read would not do. What it holds is who has
 // the lock.
 type lock struct {
@@ -122,7 +122,7 @@ func (k locker) take(dir *os.File, name string) (*lock, error) {
 			return nil, err
 		}
 		// The one before may have removed the file: the lock would be that of a
-		// file without a name, and keep nobody away.
+		// file without a name, and lock out no other process.
 		if named(dir, name, f) {
 			return k.taken(f, dir, name)
 		}

@@ -114,7 +114,7 @@ func TestStartWaitsForStop(t *testing.T) {
 	require.NoError(t, q.Stop(patience))
 }
 
-// takeNow takes a lock in the working directory that nobody has.
+// takeNow takes a lock in the working directory that no process has.
 func takeNow(t *testing.T, name string) *lock {
 	t.Helper()
 	l, err := locker{who: thisProcess("nat64")}.take(nil, name)

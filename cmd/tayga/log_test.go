@@ -193,7 +193,7 @@ func TestSyslog(t *testing.T) {
 func TestJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	j := &journal{openDatagrams(path)}
-	assert.Error(t, j.writeLine(priInfo, "nobody listens")) // and that is all
+	assert.Error(t, j.writeLine(priInfo, "no reader")) // and that is all
 	conn := listen(t, path)
 	require.NoError(t, j.writeLine(priWarning, "a line = 1"))
 	assert.Equal(t, "MESSAGE=a line = 1\nPRIORITY=4\nSYSLOG_IDENTIFIER=tayga\n", receive(t, conn))

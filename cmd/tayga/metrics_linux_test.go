@@ -134,7 +134,7 @@ func TestMetricsAddUp(t *testing.T) {
 	})
 	during(func() error {
 		ping(v.server, client4, netlab.Echo{Size: 2500})
-		ping(v.server, "198.51.99.9", netlab.Echo{Size: 56})  // nobody
+		ping(v.server, "198.51.99.9", netlab.Echo{Size: 56})  // no such host
 		ping(v.server, "198.51.99.1", netlab.Echo{Size: 100}) // the daemon
 		ping(v.client, "2001:db8:1::64", netlab.Echo{Size: 100})
 		ping(v.client, "64:ff9b::10.0.0.1", netlab.Echo{Size: 56})       // private
@@ -188,7 +188,7 @@ func TestMetricsAddUp(t *testing.T) {
 		logged = p.Output()[mark:]
 		return s.sum("steppe_packets_total") == v.scrape().sum("steppe_packets_total")
 	}, func() string { return "no rest" })
-	assert.Equal(t, probes, v.uncounted(), "packets that the kernel handed over and nobody counted")
+	assert.Equal(t, probes, v.uncounted(), "packets that the kernel handed over and no counter has")
 	kernel, err := v.host.Counters("nat64")
 	require.NoError(t, err)
 

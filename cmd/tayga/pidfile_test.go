@@ -13,7 +13,7 @@ import (
 )
 
 // Daemons that start while another one ends: one had opened the file before it was
-// removed and locked it after. A lock on a file without a name keeps nobody away.
+// removed and locked it after. A lock on a file without a name locks out no other process.
 func TestPidFileIsTheOneThatIsLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
 	var all sync.WaitGroup

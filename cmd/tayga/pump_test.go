@@ -171,7 +171,7 @@ func TestLeasesAreSavedBeforeTheDeviceIsFree(t *testing.T) {
 }
 
 // Only the source of a packet that gets through takes a lease: neither the
-// router that sends an ICMP error, nor whom it is about, nor who talks to nobody.
+// router that sends an ICMP error, nor whom it is about, nor a host whose destination does not exist.
 func TestWhoTakesALease(t *testing.T) {
 	d, dev, _ := inMemory(t, poolConf)
 	signals, ended := d.inBackground()

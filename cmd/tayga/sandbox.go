@@ -64,7 +64,7 @@ func (d *daemon) paths() []sandbox.Path {
 	}
 	if d.metrics != nil && !d.o.chroot {
 		for _, name := range []string{"/proc/self", "/proc/stat"} {
-			// The kernel makes new inodes for these when nobody holds them.
+			// The kernel makes new inodes for these when no process has them open.
 			if f, err := os.Open(name); err == nil {
 				d.held = append(d.held, f)
 				list = append(list, sandbox.Path{At: f, Access: sandbox.ReadFiles})

@@ -30,7 +30,7 @@ func (d *daemon) capabilities() (keep sandbox.Capabilities) {
 
 // attachesFreely reports whether a device that was deleted and comes back can be
 // taken up again without CAP_NET_ADMIN by the process as it will be: it does not have to
-// be set up, and the kernel lets us attach to it, since it belongs to us or to nobody.
+// be set up, and the kernel lets us attach to it, since it belongs to us or has no owner.
 // A program that creates it again is assumed to create the same. We create a missing one.
 func attachesFreely(c *taygaconf.Config, id identity) bool {
 	if c.TunUp || len(c.TunIPs) > 0 || len(c.TunRoutes) > 0 {

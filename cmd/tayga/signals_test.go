@@ -30,7 +30,7 @@ func TestEndAmidstOtherSignals(t *testing.T) {
 	kill(syscall.SIGUSR1)
 	for next() != syscall.SIGUSR1 { // one of an earlier run may be on its way
 	}
-	for range 100 { // nobody answers
+	for range 100 { // no answer
 		kill(syscall.SIGHUP)
 		kill(syscall.SIGUSR1)
 		time.Sleep(100 * time.Microsecond)

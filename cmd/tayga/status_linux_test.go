@@ -173,7 +173,7 @@ func TestStatusSocket(t *testing.T) {
 	require.NoError(t, second.Stop(patience))
 	require.NoError(t, p.Stop(patience))
 
-	// Nobody may remove the file; the next daemon takes it over.
+	// The user nobody may not remove the file; the next daemon replaces it.
 	_, errs, code = b.tayga("--status", "-c", b.conf)
 	assert.Equal(t, 1, code)
 	assert.Equal(t, "tayga: status: "+path+": connection refused: no tayga runs there\n", errs)

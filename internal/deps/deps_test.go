@@ -85,7 +85,7 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestBans: what serves tests does not reach users, and nobody formats or logs
+// TestBans: what serves tests does not reach users, and there is no formatting or logging
 // on the packet path.
 func TestBans(t *testing.T) {
 	for _, pkg := range []string{"./translate", "./pool", "./tun", "./cmd/tayga"} {
@@ -143,7 +143,7 @@ func TestOnly(t *testing.T) {
 	}
 	for large := range homes {
 		if !found[large] {
-			t.Errorf("nobody imports %s", large)
+			t.Errorf("no package imports %s", large)
 		}
 	}
 }

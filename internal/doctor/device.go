@@ -71,7 +71,7 @@ func (e *examination) checkOwnAddresses() {
 			if l.Name == e.Conf.TunDevice {
 				e.add(Error, "address", e.removeAddress(l, p), text, p.Addr(), directive, l.Name)
 			} else { // which may be how the machine is reached
-				e.add(Error, "address", "", text+": give one that nobody has", p.Addr(), directive, l.Name)
+				e.add(Error, "address", "", text+": use one that no host has", p.Addr(), directive, l.Name)
 			}
 		}
 	}

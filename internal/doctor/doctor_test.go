@@ -177,7 +177,7 @@ func TestExamine(t *testing.T) {
 		}, want: []string{"error: route: both sides of map 203.0.113.7/32 2001:db8:7::7/128 lead to nat64: packets go round in circles"}},
 		{name: "subnet-among-neighbours", conf: gatewayConf + "map 198.51.100.128/25 2001:db8:7::/121\n", harm: func(g *gateway) {
 			g.routes["198.51.100.128/25"] = Route{Link: "nat64"}
-		}, want: []string{"warning: neighbours: map 198.51.100.128/25 lies in the network on eth0, where nobody answers for it; run: sysctl -w net.ipv4.conf.eth0.proxy_arp=1"}},
+		}, want: []string{"warning: neighbours: map 198.51.100.128/25 lies in the network on eth0, where no host answers for it; run: sysctl -w net.ipv4.conf.eth0.proxy_arp=1"}},
 		{name: "lro", harm: func(g *gateway) { g.Machine.Links[1].LRO = true },
 			want: []string{"warning: offload: eth0 puts packets together in a way that cannot be undone (LRO), and so breaks what is forwarded; run: ethtool -K eth0 lro off"}},
 		{name: "no-gro", harm: func(g *gateway) { g.Machine.Links[1].GRO = false },
@@ -218,7 +218,7 @@ func TestExamine(t *testing.T) {
 		{name: "not-running-under-systemd", harm: func(g *gateway) { g.Machine.Links[2].Running, g.Process = false, Process{Unit: "tayga.service"} },
 			want: []string{"error: daemon: tayga does not run on nat64; run: systemctl restart tayga.service"}},
 		{name: "address-of-the-machine", harm: func(g *gateway) { g.Conf.IPv6 = netip.MustParseAddr("2001:db8::1") },
-			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: give one that nobody has"}},
+			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: use one that no host has"}},
 		{name: "unmapped", harm: func(g *gateway) { g.leads("192.0.0.0/20") },
 			want: []string{`warning: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: packets go round in circles until their hop limit runs out; route only what is mapped, or add "loop-check yes" unless hosts are numbered from 2001:db8:64::/96`}},
 		{name: "unmapped-checked", conf: gatewayConf + "loop-check yes\n", harm: func(g *gateway) { g.leads("192.0.0.0/20") },

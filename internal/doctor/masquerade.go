@@ -2,7 +2,7 @@ package doctor
 
 import "net/netip"
 
-// notPublic are IPv4 networks that nobody answers to from outside.
+// notPublic are IPv4 networks to which no answers come from outside.
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"),
 	netip.MustParsePrefix("100.64.0.0/10"),

@@ -211,7 +211,7 @@ func (e *examination) onOurSide(m taygaconf.Map) bool {
 var clatNetwork = netip.MustParsePrefix("192.0.0.0/29")
 
 // checkNeighbours looks for addresses that lie in the network of another
-// interface. Hosts there ask for them by ARP or neighbour discovery, and nobody
+// interface. Hosts there ask for them by ARP or neighbour discovery, and no host
 // answers unless the kernel is told to.
 func (e *examination) checkNeighbours() {
 	said := 0
@@ -244,7 +244,7 @@ func (e *examination) checkNeighbours() {
 			}
 		}
 		said++
-		e.add(Warning, "neighbours", command, "%s %s lies in the network on %s, where nobody answers for it", what, p, l.Name)
+		e.add(Warning, "neighbours", command, "%s %s lies in the network on %s, where no host answers for it", what, p, l.Name)
 	}
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
 		if e.onOurSide(m) {

@@ -139,7 +139,7 @@ func TestNothingChangesOnError(t *testing.T) {
 	}
 }
 
-// TestOwnAddresses: a gateway that gets other addresses answers there, and nobody has a
+// TestOwnAddresses: a gateway that gets other addresses answers there, and no host has a
 // lease on them.
 func TestOwnAddresses(t *testing.T) {
 	g := install(t, "dynamic-pool 10.2.0.0/24\n")

@@ -73,7 +73,7 @@ func (s *Server) Serve(h Handler, text string) error {
 	}
 }
 
-// receive reads one message, of no bytes where there is nobody any more. There is no room for descriptors: the kernel closes those
+// receive reads one message, of no bytes if the peer has exited. There is no room for descriptors: the kernel closes those
 // that come with it, and says so in the flags.
 func (s *Server) receive(b []byte) (n, flags int, err error) {
 	for {

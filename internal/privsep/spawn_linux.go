@@ -28,7 +28,7 @@ var environment = []string{markEnv + "=1", "GOMAXPROCS=1", "GOMEMLIMIT=32MiB"}
 // Marked reports whether this process was started to be the helper.
 func Marked() bool { return len(os.Args) > 0 && os.Args[0] == Name && os.Getenv(markEnv) != "" }
 
-// Prepare gives the helper its name, and makes it a process that nobody stops, looks into
+// Prepare gives the helper its name, and makes it a process that no program stops, looks into
 // or outlives. The calling goroutine is that which serves.
 func Prepare() {
 	runtime.LockOSThread() // for EndWithParent
@@ -66,7 +66,7 @@ func spawn(device string, stdin, socket int) (pid int, err error) {
 	return pid, nil
 }
 
-// closeOnExec keeps descriptors that this process was started with, and that nobody has
+// closeOnExec keeps descriptors that this process was started with, and that no program has
 // marked so, from the helper.
 func closeOnExec() {
 	list, _ := os.ReadDir("/proc/self/fd")

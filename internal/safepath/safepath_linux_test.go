@@ -14,7 +14,7 @@ import (
 
 const stranger = 12345
 
-// place makes a directory of the test's own whose way nobody else can change.
+// place makes a directory of the test's own whose path no other user can change.
 func place(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -212,7 +212,7 @@ const lived = 1
 
 // spawn makes a child that makes the call and says so. It returns when the child is
 // gone: that is what CLONE_VFORK is for. The child has memory of its own, so that its
-// end is nobody else's, and it is a copy of one thread: nothing may be called in it
+// end is used by no other process, and it is a copy of one thread: nothing may be called in it
 // that the Go runtime takes part in.
 //
 //go:norace

@@ -171,7 +171,7 @@ func TestSocketFile(t *testing.T) {
 		assert.EqualValues(t, gid, fi.Sys().(*syscall.Stat_t).Gid)
 	}
 
-	// A socket in use is nobody else's.
+	// A socket in use is not replaced.
 	_, err = Listen(path, -1, false)
 	assert.EqualError(t, err, "status: listen on "+path+": another program listens there")
 	require.NoError(t, s.Close())

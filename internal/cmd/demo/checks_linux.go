@@ -214,7 +214,7 @@ func (x *lab) pathMTUControl() (string, error) {
 	_, err := x.client.Upload(at(embed(far4), transferPort), 1<<20, wait)
 	switch {
 	case err == nil:
-		return "", errors.New("the upload came through although nobody learnt the path MTU")
+		return "", errors.New("the upload came through although no host learnt the path MTU")
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return "", err
 	}

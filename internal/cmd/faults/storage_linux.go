@@ -229,7 +229,7 @@ func (x *trial) dataDirOfAnother() (string, error) {
 	if err := errors.Join(err, x.keep(leases, saved)); err != nil {
 		return "", err
 	}
-	// Root may write where nobody else may.
+	// Root may write where no other user may.
 	if err := errors.Join(own(nobody), b.Start(), x.seen(b, leases)); err != nil {
 		return "", err
 	}

@@ -28,7 +28,7 @@ func (x *lab) testPing(t *testing.T) {
 		_, err = x.near4.Ping(tayga4, netlab.Echo{Size: 56})
 		require.NoError(t, err)
 	})
-	assert.Zero(t, fragments(w.to6)+fragments(w.to4), "nobody had to fragment")
+	assert.Zero(t, fragments(w.to6)+fragments(w.to4), "no fragments")
 }
 
 // testPing4000 has links that take the whole packet, since fragments of ICMP

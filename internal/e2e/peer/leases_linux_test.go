@@ -219,7 +219,7 @@ func TestLeaseFile(t *testing.T) {
 }
 
 // TestFullPool fills a pool of which a part is dormant: the leases that were used
-// least recently change hands first, in both programs alike, and then nobody
+// least recently change hands first, in both programs alike, and then no host
 // gets anything.
 func TestFullPool(t *testing.T) {
 	lab := newLab(t)

@@ -7,7 +7,7 @@ image=$1 dir=$2 name=$3
 mount --make-rprivate /
 root=$dir/root
 mkdir -p "$dir/upper" "$dir/work" "$root"
-# Nobody minds if a crash of the machine outside loses what was written; so
+# It does not matter if a crash of the machine outside loses what was written; so
 # nothing is synced, and the kernel is told that this is meant.
 rm -rf "$dir/work/work/incompat"
 mount -t overlay -o "lowerdir=$image,upperdir=$dir/upper,workdir=$dir/work,volatile" overlay "$root"

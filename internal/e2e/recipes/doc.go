@@ -31,7 +31,7 @@
 // it doesn't.
 //
 // Each sh block is one run of bash -e, with a home of /root and nothing else left
-// over from the block before; Debian is told that nobody can answer questions.
+// over from the block before; Debian is configured to ask no questions.
 // Each line of a text block has to be found in the output, in this order; … in it
 // stands for anything. Nothing is replaced in a block: pages name the addresses of
 // the laboratory, which are those set aside for documentation.

@@ -84,7 +84,7 @@ func (m *Machine) start() error {
 	return m.waitBooted()
 }
 
-// waitBooted waits for the end of the boot. systemd answers nobody at its very
+// waitBooted waits for the end of the boot. systemd does not answer at its very
 // beginning.
 func (m *Machine) waitBooted() error {
 	for end := time.Now().Add(patience); ; {

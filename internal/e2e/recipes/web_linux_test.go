@@ -68,7 +68,7 @@ func TestRecipeWeb(t *testing.T) {
 		t.Helper()
 		for name, m := range servers {
 			m.Sh(": >/var/log/nginx/access.log")
-			// The certificate is the server's own: nobody looked inside.
+			// The certificate is the server's own: the proxy did not decrypt.
 			said := client.Eventually("curl -sS -m 5 --cacert /root/"+name+".crt https://"+name+".example/", time.Minute)
 			require.Equal(t, "this is "+name+"\n", said)
 			require.Equal(t, "this is "+name+"\n", client.Sh("curl -sS -m 5 http://"+name+".example:80/"))

@@ -20,7 +20,7 @@ type Capture struct {
 	err     error    // likewise
 }
 
-// captureBuffer is how much the kernel may hold back while nobody reads, in
+// captureBuffer is how much the kernel may hold back while no program reads, in
 // bytes: enough for some ten thousand full-sized packets.
 const captureBuffer = 64 << 20
 

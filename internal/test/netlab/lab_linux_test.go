@@ -101,7 +101,7 @@ func TestTeardown(t *testing.T) {
 	require.NoError(t, err)
 	during := residents(t)
 	for ino, name := range ns {
-		assert.NotZero(t, during[ino], "nobody in the namespace of %s: the test sees nothing", name)
+		assert.NotZero(t, during[ino], "no process in the namespace of %s: the test sees nothing", name)
 	}
 	require.NoError(t, syscall.Kill(daemon, 0))
 
@@ -327,7 +327,7 @@ func TestRoutes(t *testing.T) {
 	assert.Equal(t, 1280, got)
 }
 
-// TestWaitRunning waits for a device that nobody attaches to.
+// TestWaitRunning waits for a device that no program attaches to.
 func TestWaitRunning(t *testing.T) {
 	x := newChain(t)
 	require.NoError(t, x.a.WaitRunning("eth0", time.Second))

@@ -33,7 +33,7 @@ func (h *Host) Listen(network, addr string) (net.Listener, error) {
 	var l net.Listener
 	err := h.Do(func() (err error) {
 		var lc net.ListenConfig
-		lc.SetMultipathTCP(false) // no options in the handshake that nobody asked for
+		lc.SetMultipathTCP(false) // no options in the handshake that were not requested
 		l, err = lc.Listen(h.lab.ctx, network, addr)
 		return err
 	})

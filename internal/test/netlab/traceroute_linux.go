@@ -14,7 +14,7 @@ import (
 
 // Trace says how Host.Traceroute asks. The zero value sends ICMP echo requests.
 type Trace struct {
-	UDP     bool          // send UDP to ports that nobody listens on, as traceroute(8) does
+	UDP     bool          // send UDP to ports without a listener, as traceroute(8) does
 	MaxHops int           // 0 means 30
 	Timeout time.Duration // for an answer; 0 means 1 s
 	Size    int           // bytes of payload
@@ -22,13 +22,13 @@ type Trace struct {
 
 // Hop is what a probe met at the end of its hop limit.
 type Hop struct {
-	From    netip.Addr // not valid if nobody answered
+	From    netip.Addr // not valid without an answer
 	RTT     time.Duration
 	Reached bool       // the destination itself answered
 	Err     *ICMPError // nil for an echo reply and for silence
 }
 
-// traceBasePort is the first port of UDP probes. Everybody uses it, and nobody
+// traceBasePort is the first port of UDP probes. All traceroute programs use it, and no program
 // listens there.
 const traceBasePort = 33434
 

@@ -8,10 +8,10 @@ import (
 )
 
 // guard is the width of the zones, inside Packet.Buf and outside the promised
-// room, that nobody may touch.
+// room, that must not be touched.
 const guard = 64
 
-// filler is what a buffer holds where nobody has written.
+// filler is what a buffer has where nothing was written.
 const filler = 0xa5
 
 // Buffer returns a packet with the bytes of pkt in the middle of a buffer full

@@ -84,7 +84,7 @@ type mapping struct {
 	prefix netip.Prefix // for byPrefix
 	pool   *pool        // for an IPv4 address inside a pool, leased or not
 	// nonGlobal means that the well-known prefix meets an IPv4 address that it
-	// must not meet, and nobody has allowed it.
+	// must not meet, and it is not allowed.
 	nonGlobal bool
 }
 

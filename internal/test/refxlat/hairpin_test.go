@@ -154,7 +154,7 @@ func TestHairpinIntrinsicErrors(t *testing.T) {
 	require.Equal(t, pt.IP(pt.Header{Src: addr("64:ff9b::c633:6401"), Dst: a6, TTL: 63}, pt.ExtendedError(3, 0, 0, want[:1200], pt.MPLS())),
 		hairpinned(t, x, report(router, pt.ExtendedError(3, 0, 0, quote[:1200], pt.MPLS()))))
 
-	// Quotes whose source is mapped, or stands for nobody here, go to IPv4.
+	// Quotes whose source is mapped, or is not mapped here, go to IPv4.
 	forwarded(t, fixture(t, figure1), pt.IP(pt.Header{Src: b6, Dst: addr("64:ff9b::8.8.8.8")},
 		pt.ICMP(3, 0, 0, pt.IP(pt.Header{Src: addr("64:ff9b::8.8.8.8"), Dst: b6}, small))))
 	refused(t, fixture(t, figure1, pooled), pt.IP(pt.Header{Src: b6, Dst: addr("64:ff9b::203.0.113.70")},

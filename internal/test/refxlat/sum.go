@@ -68,7 +68,7 @@ var checksumAt = map[uint8]int{tcp: 16, udp: 6, dccp: 6, udpLite: 6, icmp4: 2, i
 
 // carry moves the checksum in after.data, a copy of before.data, from the
 // addresses and the protocol of before to those of after. For ICMP the type,
-// which has changed too, is among the first two bytes; nobody else's change.
+// which has changed too, is among the first two bytes; no other bytes change.
 // Later fragments and data cut before the checksum stay as they are, and
 // so does a UDP checksum of 0. To UDP-Lite 0 is a number like any other, which
 // only a quote can hold.

@@ -62,7 +62,7 @@ func sentTo(dst netip.Addr) wrong {
 var wrongs6 = []wrong{
 	lastHop,
 	sentTo(Tayga6),
-	sentTo(netip.MustParseAddr("2001:db8:f::99")), // nobody's
+	sentTo(netip.MustParseAddr("2001:db8:f::99")), // no such host
 	func(h packettest.Header, p packettest.Payload) (packettest.Header, packettest.Payload) {
 		return h, packettest.Routing(1, p)
 	},
@@ -71,7 +71,7 @@ var wrongs6 = []wrong{
 var wrongs4 = []wrong{
 	lastHop,
 	sentTo(Tayga4),
-	sentTo(netip.MustParseAddr("192.0.2.200")), // nobody's
+	sentTo(netip.MustParseAddr("192.0.2.200")), // no such host
 	func(h packettest.Header, _ packettest.Payload) (packettest.Header, packettest.Payload) {
 		h.DF = true
 		return h, packettest.UDP(1, SinkPort, make([]byte, 1500-28))
@@ -99,7 +99,7 @@ func Refused4(i int) []byte {
 
 // Fragment6 is the i-th of fragments from hosts of Hosts, 20 of them, that will never
 // be whole: first ones, later ones, such that overlap, tiny ones and atomic ones.
-// They lead to where nobody waits for the rest.
+// No host waits for the rest of them.
 func Fragment6(i int) []byte {
 	h := packettest.Header{Src: Host(uint32(i % 20)), Dst: VoidIn6}
 	off8, more, p := piece()
