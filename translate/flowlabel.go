@@ -10,7 +10,7 @@ import (
 // describes. Fragments are labelled by addresses and protocol alone, since only
 // the first of them knows its ports.
 func (w *Worker) flowLabel(to *addresses, h *header, data []byte) uint32 {
-	ports := uint64(0)
+	var ports uint64
 	src, dst := to.src6, to.dst6
 	if !h.frag && checksumOffset(h.proto) != 0 {
 		ports = uint64(binary.BigEndian.Uint32(data))
