@@ -192,15 +192,32 @@ func (f Features) bits() int {
 // partial checksums.
 func plain(fd int) error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0) }
 
-// Persist says whether the named device stays when no program has it open. It creates the
-// device if it does not exist, at once with its owner, as Open does. With stay, uid and
-// gid become the owner of an existing device, too; −1 omits one of them. See Owner for
-// what that means.
-func Persist(name string, stay bool, uid, gid int) error {
+// Persist makes the named device persistent: it stays when no program has it open. It
+// creates the device if it does not exist, at once with its owner, as Open does. own
+// becomes the owner of an existing device, too.
+func Persist(name string, own Owner) error {
+	return persist(name, own, func(fd int, made bool) error {
+		if !made {
+			if err := give(fd, name, own); err != nil {
+				return err
+			}
+		}
+		return setPersistence(fd, name, 1)
+	})
+}
+
+// Unpersist undoes Persist: the named device goes as soon as no program has it open. It
+// is no error if there is no such device.
+func Unpersist(name string) error {
+	return persist(name, Owner{-1, -1}, func(fd int, _ bool) error { return setPersistence(fd, name, 0) })
+}
+
+// persist attaches to the named device, or creates it for own, and calls change with its
+// descriptor.
+func persist(name string, own Owner, change func(fd int, made bool) error) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	own := Owner{uid, gid}
 	const flags = unix.IFF_TUN | unix.IFF_NO_PI
 	q, made, err := makeOrAttach(name, flags|unix.IFF_MULTI_QUEUE, own)
 	if errors.Is(err, unix.EINVAL) {
@@ -210,16 +227,11 @@ func Persist(name string, stay bool, uid, gid int) error {
 		return explain(name, err)
 	}
 	defer unix.Close(q.fd)
-	on := 0
-	if stay {
-		on = 1
-		if !made {
-			if err := give(q.fd, name, own); err != nil {
-				return err
-			}
-		}
-	}
-	if err := unix.IoctlSetInt(q.fd, unix.TUNSETPERSIST, on); err != nil {
+	return change(q.fd, made)
+}
+
+func setPersistence(fd int, name string, on int) error {
+	if err := unix.IoctlSetInt(fd, unix.TUNSETPERSIST, on); err != nil {
 		return fmt.Errorf("tun: set persistence of %s: %w", name, err)
 	}
 	return nil

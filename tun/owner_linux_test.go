@@ -94,7 +94,7 @@ func TestMadeDeviceHasAnOwner(t *testing.T) {
 			open(t, Config{Name: "nat64", Owner: &Owner{-1, 5678}})
 			return nil
 		}, Owner{-1, 5678}},
-		{"persist", func(t *testing.T) error { return Persist("nat64", true, 0, 0) }, Owner{0, 0}},
+		{"persist", func(t *testing.T) error { return Persist("nat64", Owner{0, 0}) }, Owner{0, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lab(t)
@@ -120,7 +120,7 @@ func TestMadeDeviceHasAnOwner(t *testing.T) {
 		i, err = Inspect("nat64")
 		require.NoError(t, err)
 		require.True(t, i.Ownerless(), "left as it was")
-		require.NoError(t, Persist("nat64", true, 0, 0))
+		require.NoError(t, Persist("nat64", Owner{0, 0}))
 		i, err = Inspect("nat64")
 		require.NoError(t, err)
 		require.False(t, i.Ownerless(), "how it gets one")
@@ -192,7 +192,7 @@ func openTwo() (end func() error, err error) {
 }
 
 func persistOne() (end func() error, err error) {
-	return func() error { return Persist("nat64", false, -1, -1) }, Persist("nat64", true, 0, 0)
+	return func() error { return Unpersist("nat64") }, Persist("nat64", Owner{0, 0})
 }
 
 // TestThiefIsNoticed: on an ownerless device that was found, any local user could

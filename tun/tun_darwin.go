@@ -50,7 +50,10 @@ func OpenAttached(Config, func() (Attached, error)) (*Device, error) {
 func (a *Attached) Close() {}
 
 // Persist returns errors.ErrUnsupported: devices end with their process.
-func Persist(name string, stay bool, uid, gid int) error {
+func Persist(name string, own Owner) error { return Unpersist(name) }
+
+// Unpersist returns errors.ErrUnsupported.
+func Unpersist(name string) error {
 	return fmt.Errorf("tun: persistent device %s: %w", name, errors.ErrUnsupported)
 }
 

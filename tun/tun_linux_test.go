@@ -317,36 +317,36 @@ func TestPersist(t *testing.T) {
 			if flags != 0 {
 				leaveBehind(t, "nat64", flags)
 			}
-			require.NoError(t, Persist("nat64", true, 0, 0))
+			require.NoError(t, Persist("nat64", Owner{0, 0}))
 			require.True(t, exists(t, "nat64"))
-			require.NoError(t, Persist("nat64", true, -1, -1), "again")
-			require.NoError(t, Persist("nat64", false, -1, -1))
+			require.NoError(t, Persist("nat64", Owner{-1, -1}), "again")
+			require.NoError(t, Unpersist("nat64"))
 			require.False(t, exists(t, "nat64"))
-			require.NoError(t, Persist("nat64", false, -1, -1), "what is not there can be removed")
+			require.NoError(t, Unpersist("nat64"), "what is not there can be removed")
 			require.False(t, exists(t, "nat64"))
 		})
 	}
 	t.Run("in-use", func(t *testing.T) {
 		lab(t)
 		otherProgram(t, "nat64", single)
-		require.ErrorIs(t, Persist("nat64", true, 0, 0), ErrBusy)
+		require.ErrorIs(t, Persist("nat64", Owner{0, 0}), ErrBusy)
 	})
 	t.Run("stays-after-close", func(t *testing.T) {
 		lab(t)
-		require.NoError(t, Persist("nat64", true, -1, -1))
+		require.NoError(t, Persist("nat64", Owner{-1, -1}))
 		d := open(t, Config{Name: "nat64"})
 		d.Close()
 		require.True(t, exists(t, "nat64"))
 	})
-	require.ErrorContains(t, Persist("", true, 0, 0), `tun: device name ""`)
-	require.ErrorContains(t, Persist("nat%d", true, -1, -1), `tun: device name "nat%d"`)
+	require.ErrorContains(t, Persist("", Owner{0, 0}), `tun: device name ""`)
+	require.ErrorContains(t, Persist("nat%d", Owner{-1, -1}), `tun: device name "nat%d"`)
 }
 
 // TestPersistOwner has the owner attach without privilege, and a stranger fail.
 func TestPersistOwner(t *testing.T) {
 	lab(t)
 	const owner, stranger = 12345, 12346
-	require.NoError(t, Persist("nat64", true, owner, -1))
+	require.NoError(t, Persist("nat64", Owner{owner, -1}))
 	attachAs := func(uid uintptr) error {
 		// Only the test's thread changes its effective user, and loses its
 		// capabilities with it; /dev/net/tun is opened before that.
@@ -505,7 +505,7 @@ func TestOffloads(t *testing.T) {
 // before had asked for.
 func TestPlainAfterOffloads(t *testing.T) {
 	lab(t)
-	require.NoError(t, Persist("nat64", true, -1, -1))
+	require.NoError(t, Persist("nat64", Owner{-1, -1}))
 	open(t, Config{Name: "nat64"}).Close()
 	d := open(t, Config{Name: "nat64", Plain: true})
 	setUp(t, d)
@@ -526,7 +526,7 @@ func TestPlainAfterOffloads(t *testing.T) {
 // device may be one that does not know offloads.
 func TestOffloadsDoNotOutliveUs(t *testing.T) {
 	lab(t)
-	require.NoError(t, Persist("nat64", true, -1, -1))
+	require.NoError(t, Persist("nat64", Owner{-1, -1}))
 	d := open(t, Config{Name: "nat64"})
 	setUp(t, d)
 	s := socket(t, 1000)
@@ -791,7 +791,7 @@ func TestDeleted(t *testing.T) {
 		t.Run(fmt.Sprintf("persistent=%v", persistent), func(t *testing.T) {
 			lab(t)
 			if persistent {
-				require.NoError(t, Persist("nat64", true, -1, -1))
+				require.NoError(t, Persist("nat64", Owner{-1, -1}))
 			}
 			d := open(t, Config{Name: "nat64", Queues: 2})
 			setUp(t, d)

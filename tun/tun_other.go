@@ -30,7 +30,10 @@ func OpenAttached(Config, func() (Attached, error)) (*Device, error) {
 func (a *Attached) Close() {}
 
 // Persist returns errors.ErrUnsupported.
-func Persist(name string, stay bool, uid, gid int) error { return errors.ErrUnsupported }
+func Persist(name string, own Owner) error { return errors.ErrUnsupported }
+
+// Unpersist returns errors.ErrUnsupported.
+func Unpersist(name string) error { return errors.ErrUnsupported }
 
 // Inspect returns errors.ErrUnsupported.
 func Inspect(name string) (Info, error) { return Info{}, errors.ErrUnsupported }

@@ -72,5 +72,5 @@ func TestUnsupportedPlatform(t *testing.T) {
 	}
 	_, err := Open(Config{Name: "tun0"})
 	require.True(t, errors.Is(err, errors.ErrUnsupported))
-	require.True(t, errors.Is(Persist("tun0", true, -1, -1), errors.ErrUnsupported))
+	require.True(t, errors.Is(Persist("tun0", Owner{-1, -1}), errors.ErrUnsupported))
 }

@@ -154,10 +154,10 @@ func checkOwner(c *taygaconf.Config) string {
 
 // makeDevice makes the device persistent, for root alone, as TAYGA does.
 func makeDevice(c *taygaconf.Config) error {
-	return tun.Persist(c.TunDevice, true, 0, 0)
+	return tun.Persist(c.TunDevice, tun.Owner{UID: 0, GID: 0})
 }
 
 // removeDevice lets the device go as soon as nobody has it open.
 func removeDevice(c *taygaconf.Config) error {
-	return tun.Persist(c.TunDevice, false, -1, -1)
+	return tun.Unpersist(c.TunDevice)
 }

@@ -239,7 +239,7 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 func TestDeviceDeletedUnprivileged(t *testing.T) {
 	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR\n", "", 1))
 	b.openDir()
-	require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", true, 65534, -1) }))
+	require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", tun.Owner{UID: 65534, GID: -1}) }))
 	p := b.unprivileged()
 	b.delete("nat64")
 	b.await(p, "Tun device nat64 is gone: waiting for it to come back\n")

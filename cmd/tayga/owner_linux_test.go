@@ -70,7 +70,7 @@ func (b *bench) readable(program string) string {
 // ip tuntap add does without user or group.
 func (b *bench) addOwnerless() {
 	b.Helper()
-	require.NoError(b, b.host.Do(func() error { return tun.Persist("nat64", true, -1, -1) }))
+	require.NoError(b, b.host.Do(func() error { return tun.Persist("nat64", tun.Owner{UID: -1, GID: -1}) }))
 }
 
 // thief starts a thief, and returns it with what it says.
@@ -201,7 +201,7 @@ func TestForeignOwnerIsReported(t *testing.T) {
 	b.addOwnerless()
 	p := b.launch()
 	give := func(uid int) {
-		require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", true, uid, -1) }))
+		require.NoError(t, b.host.Do(func() error { return tun.Persist("nat64", tun.Owner{UID: uid, GID: -1}) }))
 	}
 	give(65534)
 	const text = "tun device nat64 belongs to user 65534, who may read its packets and send others, see DEVICE in tayga(8)\n"
@@ -261,7 +261,7 @@ func TestOwnerAttachesAgain(t *testing.T) {
 	b.openDir()
 	add := func() {
 		b.Helper()
-		require.NoError(b, b.host.Do(func() error { return tun.Persist("nat64", true, 65534, 65534) }))
+		require.NoError(b, b.host.Do(func() error { return tun.Persist("nat64", tun.Owner{UID: 65534, GID: 65534}) }))
 	}
 	add()
 	p, err := b.host.Launch("/usr/bin/unshare", "-m", "/bin/sh", "-c", asNobody(b.readable(b.self)+" -d -c "+b.conf))
