@@ -86,3 +86,82 @@ func TestFragmentBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestSegmentsInTurns: whatever room Fragment has at a time, the pieces of a super-packet
+// are the same, what is left has a right length, and identifications count up. With room
+// for one piece more than a segment has, what is left could be cut as it was.
+func TestSegmentsInTurns(t *testing.T) {
+	no := packettest.From4()
+	no.DF = false
+	data := packettest.Bytes(5000, 3)
+	for name, c := range map[string]struct {
+		pkt        []byte
+		gso        int
+		mtu4, mtu6 int
+		pieces     int // of a segment
+	}{
+		"4to6":             {packettest.IP(no, packettest.TCP(1, 2, data)), 1400, 1500, 1300, 2},
+		"6to4":             {packettest.IP(packettest.From6(), packettest.TCP(1, 2, data)), 1200, 576, 1500, 3},
+		"6to4-udp":         {packettest.IP(packettest.From6(), packettest.UDP(1, 2, data)), 1000, 600, 1500, 2},
+		"4to6-one-over":    {packettest.IP(no, packettest.TCP(1, 2, data)), 1240 + 1 - 20, 1500, 1280, 2},
+		"4to6-full-pieces": {packettest.IP(no, packettest.TCP(1, 2, data)), 2*1232 - 20, 1500, 1280, 2},
+		"6to4-one-over":    {packettest.IP(packettest.From6(), packettest.TCP(1, 2, data)), 1180 + 1 - 20, 1200, 1500, 2},
+		"6to4-header-only": {packettest.IP(packettest.From6(), packettest.TCP(1, 2, data[:400])), 60, 68, 1500, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var want [][]byte
+			for _, bufs := range []int{translate.MaxPieces, c.pieces, c.pieces + 1, 2*c.pieces + 1, 7} {
+				w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) {
+					cfg.MTU4, cfg.MTU6, cfg.LowestIPv6MTU = c.mtu4, c.mtu6, c.mtu6
+				})
+				p := packettest.Buffer(c.pkt)
+				p.Offload = packettest.Partial(p.Bytes(), c.gso)
+				if res := w.Translate(0, &p); res.Verdict != translate.Split {
+					t.Fatal(res)
+				}
+				var out [][]byte
+				for p.Result.Verdict == translate.Split {
+					more := translate.NewPackets(bufs, 1500)
+					for _, q := range more[:w.Fragment(&p, more)] {
+						out = append(out, q.Bytes())
+					}
+					if b := p.Bytes(); lengthOf(b) != len(b) {
+						t.Errorf("what is left has %d bytes, and says %d", len(b), lengthOf(b))
+					}
+				}
+				out = append(out, p.Bytes())
+				last := -1
+				for i, b := range out {
+					if lengthOf(b) != len(b) {
+						t.Errorf("piece %d has %d bytes, and says %d", i, len(b), lengthOf(b))
+					}
+					if b[0]>>4 == 4 {
+						id := int(b[4])<<8 | int(b[5])
+						if last >= 0 && id != last && id != (last+1)&0xffff {
+							t.Errorf("identification %d follows %d", id, last)
+						}
+						last = id
+						b[4], b[5] = 0, 0 // free
+						b[10], b[11] = 0, 0
+					} else {
+						clear(b[44:48])
+					}
+				}
+				if want == nil {
+					want = out
+				}
+				if !slices.EqualFunc(out, want, slices.Equal[[]byte]) {
+					t.Errorf("with room for %d packets there are %d pieces, or others, want %d", bufs, len(out), len(want))
+				}
+			}
+		})
+	}
+}
+
+// lengthOf is how long a packet is by its header.
+func lengthOf(b []byte) int {
+	if b[0]>>4 == 4 {
+		return int(b[2])<<8 | int(b[3])
+	}
+	return 40 + (int(b[4])<<8 | int(b[5]))
+}

@@ -165,3 +165,17 @@ func TestHairpinErrors(t *testing.T) {
 		check(message{2, 0, mtu[0]}, message{2, 0, mtu[1]})
 	}
 }
+
+// TestHairpinnedEcho: an Echo message that is hairpinned keeps its type.
+func TestHairpinnedEcho(t *testing.T) {
+	w := hairpinWorker(t, nil)
+	for _, p := range []packettest.Payload{packettest.EchoRequest(7, 8, []byte("ping")), packettest.EchoReply(7, 8, []byte("pong"))} {
+		in := packettest.Buffer(packettest.IP(packettest.Header{Src: packettest.M6, Dst: n4in6}, p))
+		if res := w.Translate(0, &in); res.Reason != translate.Hairpinned {
+			t.Fatal(res)
+		}
+		if d := packettest.Equal(packettest.IP(packettest.Header{Src: m4in6, Dst: n6, TTL: 63}, p), in.Bytes()); d != "" {
+			t.Error(d)
+		}
+	}
+}

@@ -56,7 +56,8 @@ func TestRewriteCutShort(t *testing.T) {
 				if withPorts {
 					h.ports = set
 				}
-				in, got := whole[:n:n], bytes.Clone(whole[:n])
+				in, got := whole[:n], make([]byte, n)
+				copy(got, in)
 				if c.proto == protoICMPv4 || c.proto == protoICMPv6 {
 					h.rewriteEcho(got, in[0], 0x1234)
 				} else {
@@ -257,6 +258,52 @@ func TestHostMaps(t *testing.T) {
 		}
 		if len(tab.hosts.by4) != c.slots || (tab.to6 != nil) != c.tree || (tab.to4 != nil) != c.tree {
 			t.Errorf("%d maps: %d slots, trees %v and %v", len(c.maps), len(tab.hosts.by4), tab.to6 != nil, tab.to4 != nil)
+		}
+	}
+}
+
+// TestFinishedChecksums: a checksum that comes to 0 is sent as 0xffff for UDP, for
+// which 0 means none, and as 0 for TCP.
+func TestFinishedChecksums(t *testing.T) {
+	for proto, want := range map[uint8]uint16{protoUDP: 0xffff, protoTCP: 0} {
+		for _, rest := range []int{0, 2} { // bytes of payload
+			hdr, payload := make([]byte, 20), make([]byte, rest)
+			at := checksumOffset(proto)
+			hdr[at], hdr[at+1] = 7, 7 // what was there does not count
+			if rest > 0 {
+				payload[1] = 9
+			}
+			finishChecksum(hdr, payload, proto, 0xffff-uint64(rest/2*9))
+			if got := uint16(hdr[at])<<8 | uint16(hdr[at+1]); got != want {
+				t.Errorf("protocol %d: checksum %#x, want %#x", proto, got, want)
+			}
+			finishChecksum(hdr, payload, proto, 0x1234)
+			if got, want := uint16(hdr[at])<<8|uint16(hdr[at+1]), ^uint16(0x1234+rest/2*9); got != want {
+				t.Errorf("protocol %d: checksum %#x, want %#x", proto, got, want)
+			}
+		}
+	}
+}
+
+// TestZeroSums: the checksum of an ICMPv4 message of zeros alone becomes 0xffff, and a
+// message that is cut short before its checksum stays as it is.
+func TestZeroSums(t *testing.T) {
+	for n := range 12 {
+		data := make([]byte, n)
+		zeroSum4(data)
+		if n >= 4 {
+			if data[2] != 0xff || data[3] != 0xff {
+				t.Errorf("%d zeros become %x", n, data)
+			}
+			data[2], data[3] = 0, 0
+		}
+		for i := range data {
+			data[i] = 1
+			in := bytes.Clone(data)
+			if zeroSum4(data); !bytes.Equal(data, in) {
+				t.Errorf("%x becomes %x", in, data)
+			}
+			data[i] = 0
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"math/bits"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -74,5 +76,74 @@ func TestPrefixesStops(t *testing.T) {
 	}
 	if all := slices.Collect(tab.Prefixes()); len(all) != 2 {
 		t.Errorf("prefixes %v", all)
+	}
+}
+
+// TestHostHashes: each bit of an address changes its hash, whatever the keys, and the
+// halves of an IPv6 address are not exchangeable.
+func TestHostHashes(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	for range 50 {
+		h := newHosts(1)
+		a4, a6 := addr4(r.Uint32()), addr6{r.Uint64(), r.Uint64()}
+		for i := range 32 {
+			if h.hash4(a4) == h.hash4(a4^1<<i) {
+				t.Fatalf("IPv4 bit %d has no part in the hash", i)
+			}
+		}
+		for i := range 64 {
+			if h.hash6(a6) == h.hash6(addr6{a6.hi ^ 1<<i, a6.lo}) || h.hash6(a6) == h.hash6(addr6{a6.hi, a6.lo ^ 1<<i}) {
+				t.Fatalf("IPv6 bit %d of a half has no part in the hash", i)
+			}
+		}
+		if h.hash6(a6) == h.hash6(addr6{a6.lo, a6.hi}) {
+			t.Fatal("the halves of an IPv6 address can be exchanged")
+		}
+		ones := 0
+		for range 1000 {
+			ones += bits.OnesCount64(h.hash4(addr4(r.Uint32()))) + bits.OnesCount64(h.hash6(addr6{r.Uint64(), r.Uint64()}))
+		}
+		if ones < 61_000 || ones > 67_000 {
+			t.Fatalf("%d of 128,000 bits of hashes are set", ones)
+		}
+	}
+}
+
+// TestFlowsSpread: flows that differ in one address by a little have slots of their own,
+// as have those of which one part grows as another shrinks: with one key for two parts
+// they would share a slot.
+func TestFlowsSpread(t *testing.T) {
+	parts := func(i uint64, up, down int) (p [4]uint64) {
+		p = [4]uint64{0x20010db8 << 32, 1, 0x64ff9b << 32, 0x08080000}
+		p[up] += i
+		if down >= 0 {
+			p[down] += 1000 - i
+		}
+		return p
+	}
+	for up := range 4 {
+		for down := -1; down < 4; down++ {
+			if up == down {
+				continue
+			}
+			most4, most6 := 0, 0
+			for range 5 { // a key may be a bad one
+				tr, err := New(Config{}, new(Table))
+				if err != nil {
+					t.Fatal(err)
+				}
+				w, slots4, slots6 := tr.NewWorker(), map[*flow]bool{}, map[*flow]bool{}
+				for i := range uint64(1000) {
+					p := parts(i, up, down)
+					slots6[w.flow6(addr6{p[0], p[1]}, addr6{p[2], p[3]})] = true
+					slots4[w.flow4(addr4(p[0]>>32+p[0]+p[1]), addr4(p[2]>>32+p[2]+p[3]))] = true
+				}
+				most4, most6 = max(most4, len(slots4)), max(most6, len(slots6))
+			}
+			sameAddress := down >= 0 && up/2 == down/2 // then the IPv4 addresses are all the same
+			if most6 < 50 || most4 < 50 && !sameAddress {
+				t.Errorf("1000 flows whose part %d grows while %d shrinks have %d and %d slots", up, down, most4, most6)
+			}
+		}
 	}
 }

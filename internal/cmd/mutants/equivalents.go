@@ -26,9 +26,18 @@ var equivalents = []equivalent{
 	{"translate/budget.go", "if rate < 0 {", "", "", noZero},
 	{"translate/budget.go", "func (w *Worker) errorHost4(", "0", "1", otherKey},
 	{"translate/budget.go", "func (w *Worker) errorHost6(", "1", "2", otherKey},
-	{"translate/budget.go", "func (w *Worker) errorHost6(", "+", "-", "a hash as good"},
+	{"translate/budget.go", "func (w *Worker) errorHost6(", "+", "-", goodHash},
 	{"translate/config.go", "if c.ErrorRate > UnlimitedErrors", "1", "0", noZero},
 	{"translate/config.go", "if c.MTUErrorRate > UnlimitedErrors", "1", "0", noZero},
+	{"translate/flow.go", "k[i] = rand.Uint64() | 1", "", "", otherKey},
+	{"translate/flow.go", "return &w.flows4[(", "+", "-", goodHash},
+	{"translate/flow.go", "return &w.flows4[(", "1", "2", otherKey},
+	{"translate/flow.go", "return &w.flows6[(", "+", "-", goodHash},
+	{"translate/flowlabel.go", "a, b := bits.Mul64(", "", "", otherKey},
+	{"translate/flowlabel.go", "c, d := bits.Mul64(", "", "", otherKey},
+	{"translate/flowlabel.go", "e, f := bits.Mul64(", "", "", otherKey},
+	{"translate/flowlabel.go", "return uint32((e^f)%0xfffff) + 1", "^", "|", goodHash},
+	{"translate/hosts.go", "h.keys[i] = rand.Uint64() | 1", "", "", otherKey},
 	{"translate/hairpin.go", "e.rest = uint32(w.s.ptbFromFragNeeded(", "0", "1", "the length counts only where no MTU is named, and one is"},
 	{"translate/icmp.go", "{icmp4Unreachable, 2, 2,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp4Unreachable, 3, 3,", "3", "2", earlierRow},
@@ -41,6 +50,13 @@ var equivalents = []equivalent{
 	{"translate/icmp.go", "{icmp6Unreachable, 2, 3,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp6Unreachable, 4, 4,", "4", "3", earlierRow},
 	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
+	{"translate/rewrite.go", "to, _, _ := icmpCounterpart(", "0", "1", "Echo messages of all codes become the same"},
+	{"translate/rewrite.go", "id := data[4:6]", "6", "7", twoBytes},
+	{"translate/rewrite.go", "c := data[off : off+2]", "2", "3", twoBytes},
+	{"translate/rewrite.go", "c := hdr[checksumOffset(proto):][:2]", "2", "3", twoBytes},
+	{"translate/rewrite.go", "if len(data) >= 4 && data[2]|data[3] == 0 && checksum.Sum(data) == 0 {", "", "", "a sum of 0 says the same"},
+	{"translate/segment.go", "field   = data[o.CsumOffset:][:2]", "2", "3", twoBytes},
+	{"translate/segment.go", "if from < len(hdr) {", "<", "<=", "nothing is copied of nothing"},
 	{"translate/stats.go", "if c.nTouched > 0 && s == c.last {", "0", "1", onlySlower},
 	{"translate/translator.go", "generation += d.Generation()", "", "", "it changes whenever one of them does"},
 	{"translate/translator.go", "if now > w.now || s != w.s {", ">", ">=", "nothing is gained in no time"},
@@ -52,5 +68,7 @@ const (
 	earlierRow = "an earlier row takes the code that the row begins with then"
 	onlySlower = "only slower"
 	noZero     = "withDefaults has replaced 0"
+	goodHash   = "a hash as good"
+	twoBytes   = "the first two bytes are used"
 	otherKey   = "another random key"
 )

@@ -1,5 +1,6 @@
 // Command mutants breaks the rules of package translate on purpose, one at a time,
-// and fails if the tests of translate and rfc do not notice within a minute. It
+// and fails if the tests of translate and rfc do not notice in time: in four times what
+// the tests take when nothing is broken, or a minute if that is longer. It
 // works on a copy of the file in question, which the go command is told to read in
 // its place (go help build, -overlay), so that the tree is never touched:
 //
