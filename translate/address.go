@@ -77,6 +77,13 @@ func (c *Config) illegal4(a addr4) bool {
 	return s != unicast && (s != reserved || !c.AllowClassE)
 }
 
+// illegalRouter4 is illegal4 for the source of an ICMP error, which may be any address
+// that looks like a host's, so that traceroute stays useful: RFC 7915 §4.1.
+func illegalRouter4(a addr4) bool {
+	s := class4(a)
+	return s == multicast || s == broadcast
+}
+
 // illegal6 reports whether no translated packet may have the address a: ::,
 // ::1, ::ffff:0:0/96, fe80::/10 and ff00::/8 (RFC 7915 §5.1).
 func illegal6(a addr6) bool {

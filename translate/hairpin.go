@@ -61,7 +61,7 @@ func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, pref64 *prefix
 	e.typ, e.code, _ = icmpCounterpart(rules4to6[:], typ4, code4) // every outcome of the first has one
 	switch {
 	case e.typ == icmp6TooBig:
-		e.rest = uint32(w.s.ptbFromFragNeeded(w.s.fragNeededFromPTB(word(msg[4:]), e.q.fh), 0))
+		e.rest = uint32(w.s.ptbFromFragNeeded(w.s.fragNeededFromPTB(word(msg[4:]), &e.q), 0))
 	case e.typ == icmp6ParamProblem && e.code == 1:
 		e.rest = 6
 	case e.typ == icmp6ParamProblem:

@@ -182,7 +182,7 @@ func (s *state) rest4to6(typ, code uint8, msg []byte, q *header) uint32 {
 func (s *state) rest6to4(msg []byte, q *header) uint32 {
 	switch {
 	case msg[0] == icmp6TooBig:
-		return uint32(s.fragNeededFromPTB(word(msg[4:]), q.fh))
+		return uint32(s.fragNeededFromPTB(word(msg[4:]), q))
 	case msg[0] == icmp6ParamProblem && msg[1] == 0:
 		to, _ := pointer(pointer6to4[:], word(msg[4:]))
 		return uint32(to) << 24

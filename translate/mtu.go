@@ -21,11 +21,11 @@ func (s *state) ptbFromFragNeeded(mtu, quotedLen int) int {
 }
 
 // fragNeededFromPTB is the MTU of the Fragmentation Needed that a Packet Too Big
-// becomes: RFC 7915 §5.2. If the quoted packet has a Fragment Header, packets
+// becomes: RFC 7915 §5.2. If the quoted packet q has a Fragment Header, packets
 // like it grow by 28 bytes on their way into IPv6, not by 20.
-func (s *state) fragNeededFromPTB(mtu uint32, quotedFH bool) int {
+func (s *state) fragNeededFromPTB(mtu uint32, q *header) int {
 	shrink := len6 - len4
-	if quotedFH {
+	if q.fh {
 		shrink += lenFrag
 	}
 	m := int(min(mtu, maxLen+uint32(shrink)))

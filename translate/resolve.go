@@ -611,17 +611,6 @@ func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
 	return v4, byMap
 }
 
-// illegalSource4 reports whether no packet may come from src. An ICMP error may
-// come from any address that looks like a host's, so that traceroute stays
-// useful: RFC 7915 §4.1.
-func (s *state) illegalSource4(src addr4, isError bool) bool {
-	if isError {
-		c := class4(src)
-		return c == multicast || c == broadcast
-	}
-	return s.cfg.illegal4(src)
-}
-
 // source6 maps the source of a packet that is no ICMP error, and lends it an
 // IPv4 address if it has none. peer is the prefix of the destination, nil if that
 // has a map; pfx is the prefix of the source, nil if it lies inside none.

@@ -28,7 +28,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 		if w.s.cfg.illegal4(dst) {
 			return drop(IllegalDestination)
 		}
-		if w.s.illegalSource4(src, isError) {
+		if !isError && w.s.cfg.illegal4(src) || isError && illegalRouter4(src) {
 			return drop(IllegalSource)
 		}
 		if dst != w.s.own4 && (w.staysLocal(dst) || !isError && w.staysLocal(src)) {
