@@ -73,7 +73,7 @@ func ExamplePool_Reserve() {
 	addr, _ := p.Assign(host)
 	fmt.Println(netip.AddrFrom4(addr))
 
-	// The address gets an explicit map: the lease ends, the host moves on.
+	// The address gets another use: the lease ends, and the host gets another address.
 	n, _ := p.Reserve([]netip.Prefix{netip.MustParsePrefix("192.168.255.95/32")})
 	fmt.Println(n, "lease ended")
 	addr, _ = p.Assign(host)

@@ -9,7 +9,7 @@ import (
 )
 
 // TestSizes: what comments promise about sizes. A flow slot fills a cache line and lies
-// in one.
+// in one, and so does a set of counters of identifications.
 func TestSizes(t *testing.T) {
 	if n := unsafe.Sizeof(flow{}); n != 64 {
 		t.Errorf("a flow slot has %d bytes, want 64", n)
@@ -21,6 +21,12 @@ func TestSizes(t *testing.T) {
 	tr, err := New(Config{}, tab)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := identWays * unsafe.Sizeof(tr.ids.counters[0]); n != 64 || len(tr.ids.counters) != 65536 {
+		t.Errorf("%d counters, a set of %d bytes, want 65536 and 64", len(tr.ids.counters), n)
+	}
+	if at := uintptr(unsafe.Pointer(tr.ids.counters)); at%64 != 0 {
+		t.Errorf("the counters begin at %#x, inside a cache line", at)
 	}
 	slots := tr.NewWorker().flows4
 	if at := uintptr(unsafe.Pointer(slots)); at%64 != 0 {

@@ -21,6 +21,8 @@ var inlined = map[string][]string{
 		"(*Worker).Emit", "(*Packet).Bytes", "(*Packet).window", "drop",
 		"make4", "make6", "addr4.array", "addr6.array", "addr4.sum", "addr6.sum",
 		"class4", "illegal6", "(*Config).illegal4", "(*Worker).staysLocal",
+		"(*Worker).flow4", "(*Worker).flow6", "(*flow).is4", "(*flow).is6",
+		"identCounter.tag", "identCounter.value", "identCounter.before",
 		"(*Table).unlisted4", "(*hosts).hash4", "(*hosts).hash6", "(*entry).to4", "(*entry).to6",
 		"(*prefix6052).contains", "(*prefix6052).extract", "(*prefix6052).embed",
 		"checksumOffset", "minTransport", "putFrag", "word", "TOS.apply", "how.mapped",
