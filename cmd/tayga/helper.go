@@ -20,12 +20,12 @@ func (d *daemon) startHelper(id identity) {
 	}
 	var err error
 	if d.helper, err = privsep.Start(d.conf.TunDevice); err != nil {
-		d.noHelper(err)
+		d.noHelper(id, err)
 	}
 }
 
 // configureHelper says what the helper may do. It is to have the offloads that were tried.
-func (d *daemon) configureHelper() {
+func (d *daemon) configureHelper(id identity) {
 	if d.helper == nil {
 		return
 	}
@@ -35,32 +35,32 @@ func (d *daemon) configureHelper() {
 		Device: tc, Up: d.conf.TunUp, IPs: d.conf.TunIPs, Routes: d.conf.TunRoutes, Sandbox: d.conf.Sandbox,
 	})
 	if err != nil {
-		d.noHelper(err)
+		d.noHelper(id, err)
 	}
 }
 
 // awaitHelper waits until the helper works: from now on this process can do without the
 // capability.
-func (d *daemon) awaitHelper() {
+func (d *daemon) awaitHelper(id identity) {
 	if d.helper == nil {
 		return
 	}
 	text, err := d.helper.Ready()
 	if err != nil {
-		d.noHelper(err)
+		d.noHelper(id, err)
 		return
 	}
 	d.log.infof("Privileged helper: process %d; sandbox: %s", d.helper.PID(), text)
 }
 
-// noHelper says what it means that there is none.
-func (d *daemon) noHelper(err error) {
+// noHelper says what it means that there is none: another user has no capabilities.
+func (d *daemon) noHelper(id identity, err error) {
 	if d.helper != nil {
 		d.helper.Close()
 		d.helper = nil
 	}
 	means := "this process keeps the capability to set up the device again"
-	if d.o.user != "" {
+	if id.uid > 0 && !id.held() {
 		means = "a device that is deleted cannot be set up again"
 	}
 	d.log.warningf("No privileged helper: %v: %s", err, means)

@@ -62,14 +62,14 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	tryOffloads(d.conf, d.dev, d.log)
-	d.configureHelper()
+	d.configureHelper(id)
 	if err := d.openStatus(id); err != nil {
 		return err
 	}
 	if err := d.openMetrics(); err != nil {
 		return err
 	}
-	d.awaitHelper()
+	d.awaitHelper(id)
 	if d.o.chroot {
 		if err := jail(); err != nil {
 			return err

@@ -14,7 +14,7 @@
 //	landlock_linux.go      paths
 //	capabilities_linux.go  capabilities
 //	seccomp_linux.go       builds a filter from a table of system calls
-//	calls_linux.go         the table, for the supported processors
+//	calls_linux.go         the table of each kind of process, for the supported processors
 //	foreign_linux.go       calls for which another seccomp filter would kill the process
 //
 // Three of the four apply to a single thread. The Go runtime can apply them to all

@@ -57,6 +57,20 @@ func TestRecipeGateway(t *testing.T) {
 		require.NotContains(t, g.Sh("ip -4 route; ip -4 address show dev eth0"), "inet ")
 	}
 
+	// The main process of the unit, which reads packets, has no capability; its helper has
+	// one, and sets the device up when it comes back. No process is left by a stop.
+	const processes = `main=$(systemctl show -P MainPID tayga)
+for p in $main $(cat /proc/$main/task/*/children); do
+	echo $(cat /proc/$p/comm) $(sed -n 's/^Cap\(Prm\|Eff\):[[:space:]]*//p' /proc/$p/status)
+done`
+	const none, netAdmin = "0000000000000000", "0000000000001000"
+	require.Equal(t, "tayga "+none+" "+none+"\ntayga-helper "+netAdmin+" "+netAdmin+"\n", gw.Sh(processes))
+	gw.Sh("ip link delete nat64; tayga --mktun")
+	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
+	visitors(n.v4only)
+	gw.Sh("tayga --rmtun; systemctl restart tayga")
+	require.NotContains(t, gw.Sh("journalctl -b -o cat"), "left-over process")
+
 	// The doctor has systemd start what systemd runs, also when the file was wrong
 	// for a while. A wrong file is reported once: systemd does not start the unit
 	// again until a client asks for it.
