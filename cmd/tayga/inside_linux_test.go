@@ -55,6 +55,11 @@ func inmate() {
 	for _, attempt := range netAdminAttempts {
 		fmt.Printf("%s: %v\n", attempt.name, attempt.try())
 	}
+	if d.helper != nil {
+		fmt.Println("default route by the helper:", d.helper.AddRoute(netip.MustParsePrefix("0.0.0.0/0")))
+		fmt.Println("address by the helper:", d.helper.AddIP(netip.MustParsePrefix("198.51.97.1/32")))
+		fmt.Println("up by the helper:", d.helper.Up())
+	}
 }
 
 // inmateHelper is the helper of an inmate: it tries what it is not to be able to before it
@@ -233,7 +238,9 @@ func TestNetAdminFromInside(t *testing.T) {
 		name, conf, capabilities, want string
 		filter                         []uintptr // what keeps a helper from being started
 	}{
-		{"helper", "tun-up yes\n", "none", dropped + "permission denied\n" + denied, nil},
+		{"helper", "tun-up yes\n", "none", dropped + "permission denied\n" + denied +
+			"default route by the helper: refused by the privileged helper: the configuration does not ask for it\n" +
+			"address by the helper: refused by the privileged helper: the configuration does not ask for it\nup by the helper: <nil>\n", nil},
 		{"no-helper-needed", "", "none", dropped + "operation not permitted\n" + denied, nil},
 		{"no-helper", "tun-up yes\n", "cap_net_admin",
 			"route: <nil>\nrule: <nil>\naddress: <nil>\nqdisc: <nil>\nanother device: <nil>\n" + denied, []uintptr{unix.SYS_SOCKETPAIR}},
