@@ -214,7 +214,7 @@ func TestSegmentsAndBuffers(t *testing.T) {
 		{"4to6", pt.Header{Src: pt.H4, Dst: pt.M4}, 1440, 1500, 2},
 		{"6to4", pt.From6(), 1200, 576, 3},
 	} {
-		for _, last := range []int{0, 100} { // bytes after four segments
+		for _, last := range []int{0, 1, 100} { // bytes after four segments
 			t.Run(fmt.Sprintf("%s,last=%d", c.name, last), func(t *testing.T) {
 				w := newWorker(t, func(cfg *translate.Config, _ *translate.TableConfig) { cfg.MTU4 = c.mtu4 })
 				pkt := pt.IP(c.h, pt.TCP(1, 2, pt.Bytes(4*c.gso+last, 0)))
