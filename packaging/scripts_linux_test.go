@@ -67,6 +67,25 @@ func TestMaintainerScripts(t *testing.T) {
 	}
 }
 
+// A data directory that is a link, as with DynamicUser=yes in a drop-in of the unit, made
+// the purge fail. So did a directory among the files.
+func TestPurge(t *testing.T) {
+	assert.Equal(t, "systemctl daemon-reload\n", maintain(t, "postrm", "purge"))
+	const prepare = `mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /var/lib; cd /var/lib
+		mkdir -p private/tayga tayga-a tayga-b tayga-c/dynamic.map.d moved
+		ln -s private/tayga tayga; ln -s moved tayga-moved; ln -s nowhere tayga-gone
+		touch tayga/dynamic.map tayga-a/dynamic.map.damaged tayga-a/dynamic-2001-db8.map tayga-b/notes tayga-c/dynamic.map
+		touch tayga-moved/dynamic.map tayga-moved/notes
+		sh -e "$1" purge
+		find . -mindepth 1 | sort`
+	path, err := filepath.Abs("debian/postrm")
+	require.NoError(t, err)
+	out, err := exec.Command("unshare", "--mount", "sh", "-ec", prepare, "sh", path).Output()
+	require.NoError(t, err)
+	assert.Equal(t, []string{"./moved", "./moved/notes", "./private", "./tayga-b", "./tayga-b/notes",
+		"./tayga-c", "./tayga-c/dynamic.map.d", "./tayga-gone", "./tayga-moved"}, strings.Fields(string(out)))
+}
+
 // The container had all capabilities that an engine leaves to one, and programs in it
 // could have gained more.
 func TestContainerPrivileges(t *testing.T) {
