@@ -36,9 +36,9 @@ format:
 vet:
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
-	GOOS=freebsd $(GO) vet ./translate ./pool ./tun
-	GOARCH=386 $(GO) vet ./translate ./pool ./tun
-	GOARCH=s390x $(GO) vet ./translate ./pool ./tun
+	GOOS=freebsd $(GO) vet ./translate ./pool ./session ./tun
+	GOARCH=386 $(GO) vet ./translate ./pool ./session ./tun
+	GOARCH=s390x $(GO) vet ./translate ./pool ./session ./tun
 
 lint:
 	$(GO) run $(STATICCHECK) ./...

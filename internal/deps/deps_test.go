@@ -18,6 +18,7 @@ const module = "github.com/steppe-nat64/steppe"
 var allowed = map[string][]string{
 	"translate": {module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"pool":      {"github.com/hashicorp/golang-lru/v2"},
+	"session":   {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"tun":       {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
 }
 
@@ -88,7 +89,7 @@ func TestArrows(t *testing.T) {
 // TestBans: what serves tests does not reach users, and there is no formatting or logging
 // on the packet path.
 func TestBans(t *testing.T) {
-	for _, pkg := range []string{"./translate", "./pool", "./tun", "./cmd/tayga"} {
+	for _, pkg := range []string{"./translate", "./pool", "./session", "./tun", "./cmd/tayga"} {
 		for _, dep := range deps(t, pkg) {
 			for ban, why := range map[string]string{
 				"github.com/google/gopacket":         "it decodes packets for tests",
@@ -105,7 +106,7 @@ func TestBans(t *testing.T) {
 			}
 		}
 	}
-	for _, pkg := range []string{"./translate", "./pool"} {
+	for _, pkg := range []string{"./translate", "./pool", "./session"} {
 		for _, dep := range deps(t, pkg) {
 			switch dep {
 			case "log", "log/slog", "net", "net/http", "os/exec":

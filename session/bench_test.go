@@ -1,0 +1,189 @@
+package session_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/steppe-nat64/steppe/session"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// large is a table for n sessions of hosts at 64 addresses.
+func large(tb testing.TB, n int) *session.Table {
+	tb.Helper()
+	t, err := session.New(session.Config{
+		Pools:  []session.Pool{{Prefix: netip.MustParsePrefix("198.51.100.0/26")}},
+		Limits: session.Limits{Sessions: n, HalfOpen: n, Inbound: n, PerPrefix: n, HalfOpenPerPrefix: n},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
+
+// flow is connection number i: of 4096 hosts, each to servers of its own.
+func flow(i int) translate.Tuple6 {
+	h := uint64(i % 4096)
+	return translate.Tuple6{
+		Host:     translate.Addr6{Hi: 0x20010db8_00000000 | h>>4, Lo: h&15 + 1},
+		HostPort: uint16(1024 + i/4096%60000), Remote: 0xcb007100 | uint32(i%199), RemotePort: 443, Proto: 6,
+	}
+}
+
+const (
+	fin = 1
+	syn = 2
+	rst = 4
+	ack = 16
+)
+
+// connect does the three packets of a connection.
+func connect(tb testing.TB, t *session.Table, now time.Duration, f *translate.Tuple6) translate.Tuple4 {
+	to, r := t.Outbound(now, f, syn)
+	if r != translate.FlowMapped {
+		tb.Fatal(r)
+	}
+	if _, r := t.Inbound(now, &to, syn|ack); r != translate.FlowMapped {
+		tb.Fatal(r)
+	}
+	if _, r := t.Outbound(now, f, ack); r != translate.FlowMapped {
+		tb.Fatal(r)
+	}
+	return to
+}
+
+func BenchmarkHit(b *testing.B) {
+	for _, n := range []int{1, 1_000_000} {
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) { benchmarkHit(b, n) })
+	}
+}
+
+func benchmarkHit(b *testing.B, n int) {
+	t := large(b, n+1)
+	flows := make([]translate.Tuple6, n)
+	back := make([]translate.Tuple4, n)
+	for i := range flows {
+		flows[i] = flow(i)
+		back[i] = connect(b, t, 0, &flows[i])
+	}
+	rand.Shuffle(n, func(i, j int) {
+		flows[i], flows[j] = flows[j], flows[i]
+		back[i], back[j] = back[j], back[i]
+	})
+	b.Run("dir=6to4", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, r := t.Outbound(time.Second, &flows[i], ack); r != translate.FlowMapped {
+				b.Fatal(r)
+			}
+			if i++; i == n {
+				i = 0
+			}
+		}
+	})
+	b.Run("dir=4to6", func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, r := t.Inbound(time.Second, &back[i], ack); r != translate.FlowMapped {
+				b.Fatal(r)
+			}
+			if i++; i == n {
+				i = 0
+			}
+		}
+	})
+}
+
+// BenchmarkEstablish makes TCP connections, three packets each.
+func BenchmarkEstablish(b *testing.B) {
+	const n = 1_000_000
+	for _, workers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			var t *session.Table
+			var next atomic.Int64
+			next.Store(n)
+			for b.Loop() {
+				b.StopTimer()
+				t = large(b, n)
+				b.StartTimer()
+				next.Store(0)
+				var wg sync.WaitGroup
+				for range workers {
+					wg.Go(func() {
+						for {
+							i := next.Add(1000)
+							if i > n {
+								return
+							}
+							for j := i - 1000; j < i; j++ {
+								f := flow(int(j))
+								connect(b, t, 0, &f)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			}
+			b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "conn/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkExpire ends a million sessions whose time has run out at once.
+func BenchmarkExpire(b *testing.B) {
+	const n = 1_000_000
+	longest := time.Duration(0)
+	for b.Loop() {
+		b.StopTimer()
+		t := large(b, n)
+		for i := range n {
+			f := flow(i)
+			f.Proto = 17
+			t.Outbound(0, &f, 0)
+		}
+		runtime.GC()
+		b.StartTimer()
+		for more := true; more; {
+			start := time.Now()
+			more = t.Expire(time.Hour)
+			longest = max(longest, time.Since(start))
+		}
+		if s := t.Stats(); s.Sessions != 0 || s.Hosts != 0 {
+			b.Fatalf("%+v", s)
+		}
+	}
+	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "sessions/s")
+	b.ReportMetric(float64(longest.Microseconds()), "µs-longest-call")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkMemory is what a session takes with its binding.
+func BenchmarkMemory(b *testing.B) {
+	const n = 1_000_000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		t := large(b, n)
+		for i := range n {
+			f := flow(i)
+			connect(b, t, 0, &f)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/session")
+		if t.Stats().Sessions != n {
+			b.Fatal(t.Stats())
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,154 @@
+package session
+
+import (
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// key4 returns the key of a flow's session in the index by IPv4.
+func key4(f *translate.Tuple4) (k key, ok bool) {
+	proto := number(f.Proto)
+	if proto == 0 {
+		return k, false
+	}
+	remotePort := f.RemotePort
+	if proto == icmp {
+		remotePort = 0
+	}
+	return key{
+		ends:  ends(f.Remote, remotePort, 0),
+		local: local(f.Local, f.LocalPort, meta(aSession, proto, 0, 0)),
+	}, true
+}
+
+// tuple6 is the tuple of a flow whose session or binding has the words of k.
+func tuple6(k *key, f *translate.Tuple4) translate.Tuple6 {
+	to := translate.Tuple6{
+		Host: k.host, HostPort: hostPortOf(k.ends),
+		Remote: f.Remote, RemotePort: f.RemotePort,
+		Proto: f.Proto, Pref64: uint8(prefOf(k.local)),
+	}
+	if to.Proto == 1 || to.Proto == 58 {
+		to.RemotePort = to.HostPort
+	}
+	return to
+}
+
+// Inbound maps a packet from IPv4. It makes a session where there is a binding that lets
+// the packet in, and never a binding: RFC 6146 §3.5. FlowHold says that the packet is a
+// SYN that the host may expect: see Hold. As with Outbound, a session that exists costs no
+// lock and no allocation.
+func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (translate.Tuple6, translate.FlowResult) {
+	k, ok := key4(f)
+	if !ok {
+		return translate.Tuple6{}, translate.FlowUnshared
+	}
+	sec := second(now)
+	if e, w, found := t.s4.find4(t.keys.of4(&k), &k); e != nil && t.cfg.Load().passes(e, w, from4, flags, sec) {
+		return tuple6(&found, f), translate.FlowMapped
+	}
+	return t.inbound4(f, &k, flags, sec)
+}
+
+// inbound4 is Inbound for packets that change something.
+func (t *Table) inbound4(f *translate.Tuple4, k *key, flags uint8, sec uint32) (to translate.Tuple6, r translate.FlowResult) {
+	proto := protoOf(k.local)
+	bk := *k
+	bk.ends = 0
+	bk.local = k.local&^(3<<14) | aBinding<<14
+	hb := t.keys.of4(&bk)
+	for {
+		b, w, found := t.b4.get4(hb, &bk)
+		if b == 0 {
+			return to, t.unbound(f, proto, flags)
+		}
+		if to, r, ok := t.toHost(f, k, b, w, found.host, flags, sec); ok {
+			return to, r
+		}
+		// The binding has ended meanwhile.
+	}
+}
+
+// unbound is what happens to a packet to an address and port that no host has.
+func (t *Table) unbound(f *translate.Tuple4, proto uint64, flags uint8) translate.FlowResult {
+	c := t.cfg.Load()
+	r := translate.FlowNoBinding
+	switch {
+	case c.find(f.Local) == nil:
+		return translate.FlowUnshared
+	case proto == tcp && opens(flags) && c.limits.HeldSYN > 0:
+		return translate.FlowHold
+	case proto == tcp:
+		r = translate.FlowDrop
+	}
+	sh := &t.shards[uint64(f.Remote)%shards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.refuse(from4, r)
+}
+
+// toHost is inbound4 for a packet to a binding. It reports false if that has ended.
+func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host translate.Addr6, flags uint8, sec uint32) (to translate.Tuple6, r translate.FlowResult, ok bool) {
+	sh := t.shard(host)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c := t.cfg.Load()
+	be := t.mem.at(b)
+	if now := be.word.Load(); !sameVersion(w, now) || stateOf(now) == dead {
+		return to, r, false
+	}
+	if i, _, _ := t.s4.get4(t.keys.of4(k), k); i != 0 && t.settle(c, sh, i, sec) {
+		t.step(c, sh, i, from4, flags, sec)
+		e := t.mem.at(i)
+		return tuple6(&key{e.host(), e.ends.Load(), e.local.Load()}, f), translate.FlowMapped, true
+	}
+	if now := be.word.Load(); stateOf(now) == dead || !sameVersion(w, now) {
+		return to, r, false // with its last session, which settle has ended
+	}
+
+	found := key{be.host(), be.ends.Load(), be.local.Load()}
+	proto := protoOf(k.local)
+	open := c.filtering == EndpointIndependent || stateOf(be.word.Load()) == permanent
+	switch {
+	case proto == tcp && opens(flags) && !open:
+		if c.limits.HeldSYN > 0 {
+			return to, translate.FlowHold, true
+		}
+		return to, sh.refuse(from4, translate.FlowFiltered), true
+	case !open && !t.permits(k):
+		return to, sh.refuse(from4, translate.FlowFiltered), true
+	case proto == tcp && !opens(flags): // RFC 6146 §3.5.2.2, CLOSED
+		return tuple6(&found, f), translate.FlowMapped, true
+	}
+	s := found
+	s.ends = k.ends | found.ends&0xffff
+	s.local = found.local &^ (3 << 14)
+	if _, r := t.open(c, sh, &s, b, from4, sec); r != translate.FlowMapped {
+		return to, sh.refuse(from4, r), true
+	}
+	return tuple6(&s, f), translate.FlowMapped, true
+}
+
+// InboundError maps the packet that an ICMPv4 error quotes, by its session. The quoted
+// packet came from the host, so f.Local is its source. It changes nothing: RFC 6146 §3.5.
+// FlowDrop means that there is no such session.
+func (t *Table) InboundError(now time.Duration, f *translate.Tuple4) (translate.Tuple6, translate.FlowResult) {
+	k, ok := key4(f)
+	if !ok {
+		return translate.Tuple6{}, translate.FlowUnshared
+	}
+	h := t.keys.of4(&k)
+	e, w, found := t.s4.find4(h, &k)
+	if e == nil { // it may be there: see index
+		_, w, found = t.s4.get4(h, &k)
+	}
+	c := t.cfg.Load()
+	if stateOf(w) == dead && c.find(f.Local) == nil {
+		return translate.Tuple6{}, translate.FlowUnshared
+	}
+	if stateOf(w) == dead || c.over(w, second(now)) {
+		return translate.Tuple6{}, translate.FlowDrop
+	}
+	return tuple6(&found, f), translate.FlowMapped
+}

@@ -1,0 +1,156 @@
+package session
+
+import (
+	"time"
+
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// key6 returns the key of a flow's session in the index by IPv6. It reports false for
+// protocols and hosts that have none.
+func (c *settings) key6(f *translate.Tuple6) (k key, ok bool) {
+	proto := number(f.Proto)
+	if proto == 0 {
+		return k, false
+	}
+	remotePort := f.RemotePort
+	if proto == icmp {
+		remotePort = 0
+	}
+	return key{
+		host:  f.Host,
+		ends:  ends(f.Remote, remotePort, f.HostPort),
+		local: meta(aSession, proto, uint64(c.group[f.Pref64%translate.MaxPref64]), 0),
+	}, true
+}
+
+// tuple4 is the tuple of a flow whose host has local.
+func tuple4(local, ends uint64) translate.Tuple4 {
+	to := translate.Tuple4{
+		Local: addrOf(local), LocalPort: portOf(local),
+		Remote: remoteOf(ends), RemotePort: remotePortOf(ends),
+		Proto: header(protoOf(local)),
+	}
+	if to.Proto == 1 {
+		to.RemotePort = to.LocalPort
+	}
+	return to
+}
+
+// Outbound maps a packet of an IPv6 host, and makes a binding and a session for it as RFC
+// 6146 §3.5 says. flags are those of a TCP header. For a session that exists it takes no
+// lock, except to change a TCP session's state, and does not allocate. The caller makes
+// sure that the host's address may be a source, and Remote a destination.
+func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (translate.Tuple4, translate.FlowResult) {
+	c := t.cfg.Load()
+	k, ok := c.key6(f)
+	if !ok {
+		return translate.Tuple4{}, translate.FlowUnshared
+	}
+	sec := second(now)
+	e, w, local := t.s6.find6(t.keys.of6(&k), &k)
+	if e != nil && prefOf(local) == uint64(f.Pref64) && c.passes(e, w, from6, flags, sec) {
+		return tuple4(local, k.ends), translate.FlowMapped
+	}
+	return t.outbound(f, flags, sec)
+}
+
+// passes reports whether a packet belongs to a session and leaves its state as it is, and
+// marks the use. It writes at most once a second.
+func (c *settings) passes(e *entry, w uint64, side int, flags uint8, sec uint32) bool {
+	for {
+		s := stateOf(w)
+		a := actions[side][s&15][flags&flagMask]
+		if a.state() != s {
+			return false
+		}
+		idle := int32(sec - used(w))
+		switch {
+		case idle <= 0: // below 0 if the time has gone back
+			return true
+		case idle > int32(c.timeout[s]):
+			return false
+		case a&refresh == 0:
+			return true
+		case e.word.CompareAndSwap(w, w>>32<<32|uint64(sec)):
+			return true
+		}
+		now := e.word.Load()
+		if !sameVersion(w, now) {
+			return false
+		}
+		w = now
+	}
+}
+
+// outbound is Outbound for packets that change something.
+func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32) (to translate.Tuple4, r translate.FlowResult) {
+	sh := t.shard(f.Host)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c := t.cfg.Load()
+	k, ok := c.key6(f)
+	if !ok || f.Pref64 >= translate.MaxPref64 {
+		return to, translate.FlowUnshared
+	}
+	k.local |= uint64(f.Pref64)
+	find := k
+	find.local &= local6
+	if i, _, _ := t.s6.get6(t.keys.of6(&find), &find); i != 0 {
+		if e := t.mem.at(i); t.settle(c, sh, i, sec) {
+			t.step(c, sh, i, from6, flags, sec)
+			if local := e.local.Load(); prefOf(local) != prefOf(k.local) {
+				e.local.Store(local&^63 | prefOf(k.local)) // the host answers by this prefix now
+			}
+			return tuple4(e.local.Load(), k.ends), translate.FlowMapped
+		}
+	}
+	if !c.isClient(f.Host) || !c.pooled[groupOf(k.local)] {
+		return to, translate.FlowUnshared
+	}
+	proto := protoOf(k.local)
+	b := t.binding(&k)
+	switch {
+	case proto == tcp && !opens(flags) && b == 0:
+		return to, sh.refuse(from6, translate.FlowDrop)
+	case proto == tcp && !opens(flags):
+		return tuple4(t.mem.at(b).local.Load(), k.ends), translate.FlowMapped // RFC 6146 §3.5.2.2, CLOSED
+	}
+	local, r := t.open(c, sh, &k, b, from6, sec)
+	if r != translate.FlowMapped {
+		return to, sh.refuse(from6, r)
+	}
+	return tuple4(local, k.ends), r
+}
+
+// OutboundError maps the packet that an ICMPv6 error quotes, by its session. The quoted
+// packet went to the host, so f.Host is its destination. It changes nothing: RFC 6146
+// §3.5. FlowDrop means that there is no such session; it allocates nothing.
+func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6) (translate.Tuple4, translate.FlowResult) {
+	c := t.cfg.Load()
+	k, ok := c.key6(f)
+	if !ok {
+		return translate.Tuple4{}, translate.FlowUnshared
+	}
+	h := t.keys.of6(&k)
+	e, w, local := t.s6.find6(h, &k)
+	if e == nil { // it may be there: see index
+		_, w, local = t.s6.get6(h, &k)
+	}
+	if w == 0 && (!c.isClient(f.Host) || !c.pooled[groupOf(k.local)]) {
+		return translate.Tuple4{}, translate.FlowUnshared
+	}
+	if stateOf(w) == dead || c.over(w, second(now)) {
+		return translate.Tuple4{}, translate.FlowDrop
+	}
+	return tuple4(local, k.ends), translate.FlowMapped
+}
+
+// over reports whether the time of a session has run out.
+func (c *settings) over(w uint64, sec uint32) bool {
+	limit := c.timeout[stateOf(w)]
+	if stateOf(w) == established {
+		limit += c.timeout[trans]
+	}
+	return int32(sec-used(w)) > int32(limit)
+}

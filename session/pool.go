@@ -1,0 +1,234 @@
+package session
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+)
+
+// An address is a shared IPv4 address: the ports of each protocol, and how many hosts are
+// paired with it.
+type address struct {
+	ip    uint32
+	hosts atomic.Int32
+	avail [protocols]atomic.Int32 // ports that are free or in quarantine
+
+	mu        sync.Mutex
+	low, high uint16
+	sets      [protocols]*portSet // made when first used
+	blocks    []uint64            // by number: whether a block is taken
+}
+
+func newAddress(ip uint32, low, high uint16, block int) *address {
+	a := &address{ip: ip, low: low, high: high}
+	for p := range a.avail {
+		a.avail[p].Store(int32(high) - int32(low) + 1)
+	}
+	a.avail[icmp].Store(65536)
+	if block != 0 {
+		a.blocks = make([]uint64, (65536/block+63)/64)
+	}
+	return a
+}
+
+// set returns the ports of a protocol. a.mu is held.
+func (a *address) set(proto uint64) *portSet {
+	if a.sets[proto] == nil {
+		low, high := a.rangeOf(proto)
+		a.sets[proto] = newPortSet(low, high)
+	}
+	return a.sets[proto]
+}
+
+// rangeOf returns the ports to assign; ICMP has all identifiers.
+func (a *address) rangeOf(proto uint64) (low, high int) {
+	if proto == icmp {
+		return 0, 65535
+	}
+	return int(a.low), int(a.high)
+}
+
+func (a *address) inRange(proto uint64, port uint16) bool {
+	low, high := a.rangeOf(proto)
+	return low <= int(port) && int(port) <= high
+}
+
+// noteFree stores how many ports could be had. a.mu is held.
+func (a *address) noteFree(proto uint64) {
+	a.avail[proto].Store(int32(a.sets[proto].left + a.sets[proto].cooled))
+}
+
+// pick assigns a random port that fits a source port.
+func (a *address) pick(c *settings, proto uint64, port uint16, sec uint32) (uint16, bool) {
+	if a.avail[proto].Load() == 0 {
+		return 0, false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.set(proto)
+	s.rotate(sec, c.quarantine)
+	p, ok := s.pick(proto, port)
+	a.noteFree(proto)
+	return p, ok
+}
+
+// claim assigns a certain port, in or out of the range, and reports false if it is
+// assigned already. own says that the caller knows that no binding has it.
+func (a *address) claim(proto uint64, port uint16, own bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.set(proto)
+	if s.recall(port) {
+		return true
+	}
+	if s.isBusy(port) {
+		return own || !a.inRange(proto, port)
+	}
+	s.take(port)
+	a.noteFree(proto)
+	return true
+}
+
+// release ends the assignment of a port.
+func (a *address) release(c *settings, proto uint64, port uint16, sec uint32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.set(proto)
+	if !a.inRange(proto, port) {
+		return // stays busy
+	}
+	if proto == tcp || c.quarantine == 0 || !s.quarantine(port, sec, c.quarantine, c.cooling) {
+		s.release(port)
+	}
+	a.noteFree(proto)
+}
+
+// narrow gives an address another range. own says which ports outside the old one are
+// assigned.
+func (a *address) narrow(low, high uint16, own func(proto uint64, port uint16) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, proto := range []uint64{tcp, udp} {
+		if s := a.sets[proto]; s != nil {
+			a.sets[proto] = s.narrow(int(a.low), int(a.high), int(low), int(high), func(port uint16) bool { return own(proto, port) })
+			a.noteFree(proto)
+		} else {
+			a.avail[proto].Store(int32(high) - int32(low) + 1)
+		}
+	}
+	a.low, a.high = low, high
+}
+
+// inUse returns how many ports of a protocol are assigned, in the range, and how many are
+// in quarantine.
+func (a *address) inUse(proto uint64) (assigned, cooling int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.sets[proto]
+	if s == nil {
+		return 0, 0
+	}
+	low, high := a.rangeOf(proto)
+	return high - low + 1 - s.left - s.cooled, s.cooled
+}
+
+// addresses returns those of a group.
+func (c *settings) addresses(group uint64) (n int, at func(i int) *address) {
+	for i := range c.spans {
+		if uint64(c.spans[i].group) == group {
+			n += len(c.spans[i].addrs)
+		}
+	}
+	return n, func(i int) *address {
+		for s := range c.spans {
+			if span := &c.spans[s]; uint64(span.group) == group {
+				if i < len(span.addrs) {
+					return span.addrs[i]
+				}
+				i -= len(span.addrs)
+			}
+		}
+		return nil
+	}
+}
+
+// maxTries is how many addresses that may have a free port are asked for a new host.
+const maxTries = 64
+
+// choose assigns a new host an address and a port: of two random addresses that which has
+// fewer hosts, or another if both have no port left.
+func (c *settings) choose(group uint64, try func(*address) bool) bool {
+	n, at := c.addresses(group)
+	if n == 0 {
+		return false
+	}
+	start := rand.IntN(n)
+	a, b := at(start), at(rand.IntN(n))
+	if b.hosts.Load() < a.hosts.Load() {
+		a = b
+	}
+	if try(a) {
+		return true
+	}
+	for i, tried := 0, 0; i < n && tried < maxTries; i++ {
+		x := at((start + i) % n)
+		if x.avail[tcp].Load()|x.avail[udp].Load()|x.avail[icmp].Load() == 0 {
+			continue
+		}
+		if tried++; try(x) {
+			return true
+		}
+	}
+	return false
+}
+
+// blocksIn returns the numbers of the first and last block of n ports that lie in a range.
+func blocksIn(low, high uint16, n int) (first, last int) {
+	if n == 0 {
+		return 0, -1
+	}
+	return (int(low) + n - 1) / n, (int(high)+1)/n - 1
+}
+
+// takeBlock assigns a random free block of n ports and returns its lowest.
+func (a *address) takeBlock(n int) (low uint16, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first, last := blocksIn(a.low, a.high, n)
+	free := 0
+	for i := first; i <= last; i++ {
+		free += int(^a.blocks[i/64] >> (i % 64) & 1)
+	}
+	if free == 0 {
+		return 0, false
+	}
+	k := rand.IntN(free)
+	for i := first; ; i++ {
+		if a.blocks[i/64]>>(i%64)&1 != 0 {
+			continue
+		}
+		if k == 0 {
+			a.blocks[i/64] |= 1 << (i % 64)
+			return uint16(i * n), true
+		}
+		k--
+	}
+}
+
+func (a *address) giveBlock(low uint16, n int) {
+	a.mu.Lock()
+	i := int(low) / n
+	a.blocks[i/64] &^= 1 << (i % 64)
+	a.mu.Unlock()
+}
+
+// pickIn is pick among the ports of a block.
+func (a *address) pickIn(c *settings, proto uint64, low uint16, parity int, sec uint32) (uint16, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.set(proto)
+	s.rotate(sec, c.quarantine)
+	p, ok := s.pickBlock(low, c.block, parity)
+	a.noteFree(proto)
+	return p, ok
+}
