@@ -9,7 +9,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// strayLease is a Dynamic that has lent one address to one host.
+// strayLease is a Dynamic that has leased one address to one host.
 type strayLease struct{ host, addr netip.Addr }
 
 func (l strayLease) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
@@ -24,8 +24,8 @@ func (l strayLease) Host(addr [4]byte) ([16]byte, bool) {
 func (strayLease) Generation() uint64 { return 0 }
 
 // TestLeaseThatCannotBe: fuzzing sent an IPv4 packet from 224.0.0.1, which a pool
-// around all of IPv4 had lent. Nothing goes from or to an address that no packet
-// may have, whoever holds a lease on it, and no error quotes one.
+// around all of IPv4 had leased. Nothing goes from or to an address that no packet
+// may have, even with a lease on it, and no error quotes one.
 func TestLeaseThatCannotBe(t *testing.T) {
 	host := netip.MustParseAddr("2001:db8:77::1")
 	for _, c := range []struct {
@@ -66,7 +66,7 @@ func TestLeaseThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestDynamicWithoutPool: who lends addresses that the table does not name is told,
+// TestDynamicWithoutPool: a Dynamic for addresses that the table does not have is reported,
 // also when it is the next table that does not.
 func TestDynamicWithoutPool(t *testing.T) {
 	c := translate.TableConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:64::/96")}, Pools: packettest.Pools(strayLease{})}
@@ -118,7 +118,7 @@ func TestNoOwnAddressIsExcluded(t *testing.T) {
 }
 
 // TestMapOntoLease: a table with a map onto a leased address made two hosts leave with
-// one IPv4 source until somebody called pool.Reserve. New and Update tell pools.
+// one IPv4 source until the caller called pool.Reserve. New and Update tell pools.
 func TestMapOntoLease(t *testing.T) {
 	e := new(excluder)
 	cfg := packettest.Config()

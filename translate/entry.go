@@ -5,7 +5,7 @@ type entry struct {
 	v6     addr6 // IPv6 prefix
 	v4     addr4 // IPv4 prefix
 	suffix addr4 // mask of the bits after the IPv4 prefix
-	via    int32 // of a pool: which of Table.prefixes it is bound to, from 1 on; 0: none
+	pref64 int32 // of a pool: which of Table.prefixes it is bound to, from 1 on; 0: none
 	shift  uint8 // how far left these bits stand in the IPv6 address
 	pool   bool
 }

@@ -12,19 +12,19 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 // it, or under the one that the host's lease is bound to, so that answers come back
 // through the translator, and from where they are expected.
 func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 *prefix6052) Result {
-	newDst, how, peer := w.inside4(h, data, a.src4, a.dst4, pref64)
+	newDst, how, newPref64 := w.inside4(h, data, a.src4, a.dst4, pref64)
 	if !how.mapped() {
 		return w.unmapped6(p, h, refusal{NoDestination, how})
 	}
 	noChecksum := h.hasNoChecksum(data)
 	if noChecksum {
 		mode := w.s.cfg.UDPZero
-		if why := h.udpZero(mode, data); why != ok {
+		if why := h.udpZero(mode, data); why != pass {
 			return w.prohibit6(p, h, why)
 		}
 		noChecksum = mode == UDPZeroCompute
 	}
-	newSrc, how := w.embed(peer, a.src4)
+	newSrc, how := w.embed(newPref64, a.src4)
 	if !how.mapped() {
 		return w.unmapped6(p, h, refusal{NoSource, how})
 	}
@@ -53,7 +53,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 
 // packet: the IPv4 source of that belongs to the host that sent it. pref64 is the prefix
 // under which the host was addressed.
 func (w *Worker) hairpinError(p *Packet, h *header, e *icmpError, pref64 *prefix6052) Result {
-	if why := w.resolveHairpinError(e, pref64); why != ok {
+	if why := w.resolveHairpinError(e, pref64); why != pass {
 		return drop(why)
 	}
 	msg := e.msg

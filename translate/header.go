@@ -82,7 +82,7 @@ type header struct {
 	off8 uint16 // fragment offset in units of 8 bytes
 	id   uint32 // identification
 
-	hdrLen  int // bytes in front of the data: header, options, extension headers
+	hdrLen  int // bytes before the data: header, options, extension headers
 	dataLen int // bytes of data that the header names; a quote may hold fewer
 
 	l4Len int32 // of a super-packet: length of its transport header
@@ -95,7 +95,7 @@ type header struct {
 	ports ports  // what the transport header gets
 }
 
-// read4 reads the IPv4 header in front of b into h, which must be zero: a whole
+// read4 reads the IPv4 header at the beginning of b into h, which must be zero: a whole
 // struct assigned at once would cost more than all the rest. It checks what
 // concerns the header alone; the data may be cut short.
 func (h *header) read4(b []byte) Reason {
@@ -115,10 +115,10 @@ func (h *header) read4(b []byte) Reason {
 	if w&(flagMF|0x1fff) != 0 {
 		h.frag, h.fh, h.more, h.off8 = true, true, w&flagMF != 0, w&0x1fff
 	}
-	return ok
+	return pass
 }
 
-// headerSum4 returns the folded sum of an IPv4 header of n octets, which is
+// headerSum4 returns the folded sum of an IPv4 header of n bytes, which is
 // 0xffff if its checksum is right.
 func headerSum4(b []byte, n int) uint16 {
 	v := (*hdr4)(b)
@@ -137,7 +137,7 @@ func (h *header) badFragment() bool {
 		int(h.off8)*8+h.dataLen > maxLen
 }
 
-// read6 reads the IPv6 header in front of b into h, which must be zero, and walks
+// read6 reads the IPv6 header at the beginning of b into h, which must be zero, and walks
 // its extension headers, RFC 7915 §5.1. b may end before the payload does, but not
 // inside the chain.
 func (h *header) read6(b []byte) Reason {
@@ -150,14 +150,14 @@ func (h *header) read6(b []byte) Reason {
 	h.hdrLen, h.dataLen, h.nextOff = len6, end-len6, 6
 	switch h.proto {
 	case protoTCP, protoUDP, protoICMPv6:
-		return ok
+		return pass
 	}
 	return h.walk6(b, end)
 }
 
 // walk6 steps over Hop-by-Hop, Routing and Destination Options headers, in any
-// number and order, and over one Fragment Header behind them. Every step moves
-// at least 8 octets forward, so the walk is bounded by the packet.
+// number and order, and over one Fragment Header after them. Every step moves
+// at least 8 bytes forward, so the walk is bounded by the packet.
 func (h *header) walk6(b []byte, end int) Reason {
 	have := min(len(b), end)
 	at := len6
@@ -192,7 +192,7 @@ func (h *header) walk6(b []byte, end int) Reason {
 			}
 		}
 		h.hdrLen, h.dataLen = at, end-at
-		return ok
+		return pass
 	}
 }
 

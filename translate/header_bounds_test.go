@@ -53,9 +53,9 @@ func TestRead4Bounds(t *testing.T) {
 		total, len int
 		want       Reason
 	}{
-		{0x45, 20, 20, ok}, {0x45, 20, 19, BadHeader}, {0x45, 19, 20, BadHeader}, {0x45, 0, 20, BadHeader},
-		{0x45, 65535, 20, ok}, {0x44, 20, 20, BadHeader}, {0x46, 24, 24, ok}, {0x46, 24, 23, BadHeader}, {0x46, 23, 24, BadHeader},
-		{0x4f, 60, 60, ok}, {0x4f, 60, 59, BadHeader}, {0x40, 20, 20, BadHeader}, {0x55, 20, 20, BadHeader}, {0x35, 20, 20, BadHeader},
+		{0x45, 20, 20, pass}, {0x45, 20, 19, BadHeader}, {0x45, 19, 20, BadHeader}, {0x45, 0, 20, BadHeader},
+		{0x45, 65535, 20, pass}, {0x44, 20, 20, BadHeader}, {0x46, 24, 24, pass}, {0x46, 24, 23, BadHeader}, {0x46, 23, 24, BadHeader},
+		{0x4f, 60, 60, pass}, {0x4f, 60, 59, BadHeader}, {0x40, 20, 20, BadHeader}, {0x55, 20, 20, BadHeader}, {0x35, 20, 20, BadHeader},
 	} {
 		b := make([]byte, c.len)
 		b[0] = c.first
@@ -65,7 +65,7 @@ func TestRead4Bounds(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%#x, total length %d, %d bytes: %v, want %v", c.first, c.total, c.len, got, c.want)
 		}
-		if n := int(c.first&15) * 4; got == ok && (h.hdrLen != n || h.dataLen != c.total-n) {
+		if n := int(c.first&15) * 4; got == pass && (h.hdrLen != n || h.dataLen != c.total-n) {
 			t.Errorf("%#x, total length %d: header %d, data %d", c.first, c.total, h.hdrLen, h.dataLen)
 		}
 	}
@@ -153,14 +153,14 @@ func TestWalk6Bounds(t *testing.T) {
 			b := make([]byte, n) // no room after it
 			copy(b, whole)
 			var h header
-			got, want := h.read6(b), ok
+			got, want := h.read6(b), pass
 			if n < at {
 				want = BadExtensionHeader
 			}
 			if got != want {
 				t.Fatalf("%v, %d bytes: %v, want %v", pairs, n, got, want)
 			}
-			if got == ok && (h.hdrLen != at || h.dataLen != 4 || int(h.routing) != routing || int(h.nextOff) != nextOff || h.proto != protoUDP) {
+			if got == pass && (h.hdrLen != at || h.dataLen != 4 || int(h.routing) != routing || int(h.nextOff) != nextOff || h.proto != protoUDP) {
 				t.Fatalf("%v, %d bytes: %+v", pairs, n, h)
 			}
 		}
@@ -176,7 +176,7 @@ func TestWalk6Bounds(t *testing.T) {
 	}
 	for proto := range 256 {
 		var h header
-		got, want := h.read6(chain(byte(proto), frag, 8)), ok
+		got, want := h.read6(chain(byte(proto), frag, 8)), pass
 		switch proto {
 		case 0, 43, 44, 51, 60, 135, 139, 140:
 			want = FragmentChain

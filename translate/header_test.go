@@ -99,7 +99,7 @@ func TestShapeBounds(t *testing.T) {
 	data := bytes.Repeat([]byte{1}, 24)
 	for proto := range 256 {
 		for n := range len(data) {
-			whole, first := ok, ok
+			whole, first := pass, pass
 			if n < shortest[uint8(proto)] {
 				whole, first = ShortTransport, TinyFragment
 			}
@@ -109,7 +109,7 @@ func TestShapeBounds(t *testing.T) {
 			if got := (&header{proto: uint8(proto), frag: true, more: true}).shape(data[:n]); got != first {
 				t.Errorf("protocol %d, first fragment of %d bytes: %v, want %v", proto, n, got, first)
 			}
-			for off8, want := range map[uint16]Reason{1: ok, 2: ok} {
+			for off8, want := range map[uint16]Reason{1: pass, 2: pass} {
 				if off8 == 1 && proto == protoTCP {
 					want = TinyFragment // RFC 1858: it would overwrite the flags
 				}
@@ -121,7 +121,7 @@ func TestShapeBounds(t *testing.T) {
 	}
 	for i, sum := range [][2]byte{{0, 0}, {0, 1}, {1, 0}} {
 		lite := []byte{0, 1, 0, 2, 0, 8, sum[0], sum[1]}
-		if got := (&header{proto: protoUDPLite}).shape(lite); (got == ok) != (i > 0) {
+		if got := (&header{proto: protoUDPLite}).shape(lite); (got == pass) != (i > 0) {
 			t.Errorf("UDP-Lite with checksum %x: %v", sum, got)
 		}
 		if got := (&header{proto: protoUDP}).hasNoChecksum(lite); got != (i == 0) {
@@ -132,7 +132,7 @@ func TestShapeBounds(t *testing.T) {
 
 // TestUDPLengthBounds: a checksum is computed for a datagram that is all here.
 func TestUDPLengthBounds(t *testing.T) {
-	for length, want := range map[uint16]Reason{0: ShortTransport, 7: ShortTransport, 8: ok, 11: ok, 12: ok, 13: ShortTransport, 0xffff: ShortTransport} {
+	for length, want := range map[uint16]Reason{0: ShortTransport, 7: ShortTransport, 8: pass, 11: pass, 12: pass, 13: ShortTransport, 0xffff: ShortTransport} {
 		data := []byte{0, 1, 0, 2, byte(length >> 8), byte(length), 0, 0, 9, 9, 9, 9}
 		h := header{proto: protoUDP}
 		if got := h.udpZero(UDPZeroCompute, data); got != want {

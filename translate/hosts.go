@@ -88,7 +88,7 @@ func (h *hosts) to4(a addr6) (v4 addr4, found bool) {
 // manySlots is where hosts no longer fit a core's own cache.
 const manySlots = 1 << 14
 
-// touch4 and touch6 read from the first slot of an address, for whoever is going
+// touch4 and touch6 read from the first slot of an address, for a caller that is going
 // to look it up soon.
 func (h *hosts) touch4(a addr4) uint64 { return uint64(h.by4[h.hash4(a)&uint64(len(h.by4)-1)].v4) }
 func (h *hosts) touch6(a addr6) uint64 { return uint64(h.by6[h.hash6(a)&uint64(len(h.by6)-1)].v4) }

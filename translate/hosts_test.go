@@ -68,9 +68,9 @@ func TestPrefixesStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pfx := range tab.Prefixes() {
-		if pfx.Bits() != 96 {
-			t.Errorf("first is %s, want the longest", pfx)
+	for p := range tab.Prefixes() {
+		if p.Bits() != 96 {
+			t.Errorf("first is %s, want the longest", p)
 		}
 		break
 	}

@@ -27,10 +27,10 @@ func (e *icmpError) data() []byte { return e.quote[e.q.hdrLen:] }
 // open4 takes an ICMPv4 error apart. It refuses what cannot be translated:
 // RFC 7915 §4.3.
 func (e *icmpError) open4() Reason {
-	if why := e.split(quoteLen4(e.msg)); why != ok {
+	if why := e.split(quoteLen4(e.msg)); why != pass {
 		return why
 	}
-	if e.q.read4(e.quote) != ok || e.q.protocol4() == NoProtocol {
+	if e.q.read4(e.quote) != pass || e.q.protocol4() == NoProtocol {
 		return ICMPQuote
 	}
 	return e.trim(protoICMPv4, icmp4Echo, icmp4EchoReply, isError4)
@@ -38,10 +38,10 @@ func (e *icmpError) open4() Reason {
 
 // open6 takes an ICMPv6 error apart: RFC 7915 §5.3.
 func (e *icmpError) open6() Reason {
-	if why := e.split(quoteLen6(e.msg)); why != ok {
+	if why := e.split(quoteLen6(e.msg)); why != pass {
 		return why
 	}
-	if e.q.read6(e.quote) != ok || e.q.routing != 0 || e.q.proto == protoICMPv4 {
+	if e.q.read6(e.quote) != pass || e.q.routing != 0 || e.q.proto == protoICMPv4 {
 		return ICMPQuote
 	}
 	return e.trim(protoICMPv6, icmp6Echo, icmp6EchoReply, isError6)
@@ -57,7 +57,7 @@ func (e *icmpError) split(length int) Reason {
 	if length != 0 {
 		e.quote, e.ext = e.quote[:length], e.quote[length:]
 	}
-	return ok
+	return pass
 }
 
 // trim cuts the padding off the quote and looks at a quoted ICMP message: of
@@ -65,7 +65,7 @@ func (e *icmpError) split(length int) Reason {
 func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) Reason {
 	e.quote = e.quote[:min(len(e.quote), e.q.hdrLen+e.q.dataLen)]
 	if e.q.proto != icmp {
-		return ok
+		return pass
 	}
 	data := e.data()
 	switch {
@@ -76,14 +76,14 @@ func (e *icmpError) trim(icmp, request, reply uint8, isError func(uint8) bool) R
 	case data[0] != request && data[0] != reply:
 		return ICMPQuote
 	}
-	return ok
+	return pass
 }
 
 // error4to6 translates an ICMPv4 error: RFC 7915 §4.2, §4.3.
 func (w *Worker) error4to6(p *Packet, h *header, src, dst addr4) Result {
 	e := icmpError{msg: p.Buf[p.Off+h.hdrLen:][:h.dataLen]}
 	bad := e.open4()
-	if why := w.resolveError4(&e, bad, src, dst); why != ok {
+	if why := w.resolveError4(&e, bad, src, dst); why != pass {
 		return drop(why)
 	}
 	e.typ, e.code, _ = icmpCounterpart(rules4to6[:], e.msg[0], e.msg[1])
@@ -97,11 +97,11 @@ func (w *Worker) error4to6(p *Packet, h *header, src, dst addr4) Result {
 func (w *Worker) error6to4(p *Packet, h *header, src, dst addr6) Result {
 	e := icmpError{msg: p.Buf[p.Off+h.hdrLen:][:h.dataLen]}
 	bad := e.open6()
-	if bad == ok && len4+e.q.dataLen > maxLen {
+	if bad == pass && len4+e.q.dataLen > maxLen {
 		bad = ICMPQuote
 	}
 	back, why := w.resolveError6(&e, bad, src, dst)
-	if why != ok {
+	if why != pass {
 		return drop(why)
 	}
 	if back != nil {
@@ -194,16 +194,16 @@ func (s *state) rest6to4(msg []byte, q *header) uint32 {
 // on, with another source if it has no counterpart: RFC 6791. A source that is
 // only refused for being non-global ends the error, since RFC 6052 §3.1 wants it
 // so, unless TAYGA is to be followed.
-func (w *Worker) mayReplace(how how, sources int) Reason {
+func (w *Worker) mayReplace(how origin, sources int) Reason {
 	switch {
 	case how.mapped():
-		return ok
+		return pass
 	case how == notGlobal && w.s.cfg.ICMPErrors == ErrorsRFC7915:
 		return NonGlobal
 	case sources == 0:
 		return ICMPSource
 	}
-	return ok
+	return pass
 }
 
 // pick chooses one of the sources at random, never the same twice in a row if

@@ -8,11 +8,11 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// TestLentSourcesDifferAcrossWorkers: every worker chose for itself from
+// TestReplacedSourcesDifferAcrossWorkers: every worker chose for itself from
 // Config.ICMPPool4, and all began with the same address. The kernel gives the
 // errors of different routers to different queues, so a traceroute showed three
 // routers as one.
-func TestLentSourcesDifferAcrossWorkers(t *testing.T) {
+func TestReplacedSourcesDifferAcrossWorkers(t *testing.T) {
 	cfg := packettest.Config()
 	cfg.ICMPPool4 = []netip.Addr{netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.3"), netip.MustParseAddr("203.0.113.4")}
 	tab, err := translate.NewTable(packettest.TableConfig())

@@ -212,7 +212,7 @@ func (s *identSpace) find(first uint16, tag, clock uint32) (index uint16, known,
 }
 
 // place returns where the counter of a flow most often is, and its tag. The hash need
-// not be as strong as that of the values: nobody sees it.
+// not be as strong as that of the values: no host sees it.
 func (s *identSpace) place(src, dst addr4, proto uint8) (at uint16, tag uint32) {
 	hi, lo := bits.Mul64((uint64(src)<<32|uint64(dst))^s.places[0], s.places[1]^uint64(proto)<<1|1)
 	hi ^= lo

@@ -27,7 +27,7 @@ func TestUpdate(t *testing.T) {
 
 // TestClass4 holds the first-byte shortcuts against prefixes.
 func TestClass4(t *testing.T) {
-	in := func(a netip.Addr, pfx string) bool { return netip.MustParsePrefix(pfx).Contains(a) }
+	in := func(a netip.Addr, prefix string) bool { return netip.MustParsePrefix(prefix).Contains(a) }
 	r := rand.New(rand.NewPCG(5, 6))
 	for i := range 256 * 64 {
 		a4 := [4]byte{byte(i / 64), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())}
@@ -50,12 +50,12 @@ func TestClass4(t *testing.T) {
 			t.Fatalf("class4(%s) = %d, want %d", a, got, want)
 		}
 		far := false
-		for _, pfx := range []string{
+		for _, prefix := range []string{
 			"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
 			"172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15",
 			"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
 		} {
-			far = far || in(a, pfx)
+			far = far || in(a, prefix)
 		}
 		if isNonGlobal(make4(a4)) != far {
 			t.Fatalf("isNonGlobal(%s) = %v", a, !far)
@@ -187,8 +187,8 @@ func TestTableAgainstLinear(t *testing.T) {
 
 func TestEmbedExtract(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	for _, pfx := range []string{"2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64", "2001:db8:122:344::/96"} {
-		p := netip.MustParsePrefix(pfx)
+	for _, prefix := range []string{"2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64", "2001:db8:122:344::/96"} {
+		p := netip.MustParsePrefix(prefix)
 		for range 1000 {
 			a := netip.AddrFrom4([4]byte{byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
 			v6, err := Embed(p, a)
@@ -204,14 +204,14 @@ func TestEmbedExtract(t *testing.T) {
 		}
 	}
 	// RFC 6052 §2.4.
-	for pfx, want := range map[string]string{
+	for prefix, want := range map[string]string{
 		"2001:db8::/32": "2001:db8:c000:221::", "2001:db8:100::/40": "2001:db8:1c0:2:21::",
 		"2001:db8:122::/48": "2001:db8:122:c000:2:2100::", "2001:db8:122:300::/56": "2001:db8:122:3c0:0:221::",
 		"2001:db8:122:344::/64": "2001:db8:122:344:c0:2:2100::", "2001:db8:122:344::/96": "2001:db8:122:344::192.0.2.33",
 	} {
-		got, err := Embed(netip.MustParsePrefix(pfx), netip.MustParseAddr("192.0.2.33"))
+		got, err := Embed(netip.MustParsePrefix(prefix), netip.MustParseAddr("192.0.2.33"))
 		if err != nil || got != netip.MustParseAddr(want) {
-			t.Errorf("192.0.2.33 in %s is %s (%v), want %s", pfx, got, err, want)
+			t.Errorf("192.0.2.33 in %s is %s (%v), want %s", prefix, got, err, want)
 		}
 	}
 }

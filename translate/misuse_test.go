@@ -53,7 +53,7 @@ func wholes(t *testing.T, packets [][]byte) (all [][]byte) {
 }
 
 // TestFragmentAfterUpdate: a walk through everything exported, with every argument
-// that can be, found that Fragment panicked for an IPv4 packet that was judged
+// that can be, found that Fragment panicked for an IPv4 packet with the verdict
 // Split before the MTU grew, once the worker had taken the new MTU up with another
 // packet. Fragment goes by the MTU that the worker knows when it is called.
 func TestFragmentAfterUpdate(t *testing.T) {
@@ -64,7 +64,7 @@ func TestFragmentAfterUpdate(t *testing.T) {
 		name      string
 		pkt       []byte
 		gso, data int
-		mtu4      int // when the packet is judged
+		mtu4      int // when the packet is translated
 	}{
 		{"4to6", packettest.IP(no, packettest.UDP(1, 2, data)), 0, 8, 1500},
 		{"6to4", packettest.IP(packettest.From6(), packettest.UDP(1, 2, data[:1200])), 0, 8, 576},

@@ -21,13 +21,13 @@ import (
 // mapped and leased: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
 	t := &Table{maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools)}
-	for _, pfx := range c.Prefixes {
-		p, err := newPrefix6052(pfx)
+	for _, x := range c.Prefixes {
+		p, err := newPrefix6052(x)
 		if err != nil {
 			return nil, err
 		}
-		if t.numberOf(pfx) > 0 {
-			return nil, fmt.Errorf("translate: prefix %s: given twice", pfx)
+		if t.numberOf(x) > 0 {
+			return nil, fmt.Errorf("translate: prefix %s: given twice", x)
 		}
 		t.prefixes = append(t.prefixes, p)
 	}
@@ -187,7 +187,7 @@ func (t *Table) taken6(p netip.Prefix) bool {
 	return found
 }
 
-func (t *Table) addPool(p netip.Prefix, via int32) error {
+func (t *Table) addPool(p netip.Prefix, pref64 int32) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return fmt.Errorf("translate: pool %s: not an IPv4 prefix", p)
 	}
@@ -202,6 +202,6 @@ func (t *Table) addPool(p netip.Prefix, via int32) error {
 		return fmt.Errorf("translate: pool %s: a map has the same prefix", p)
 	}
 	t.list4(p)
-	t.to6.Insert(p, entry{pool: true, via: via})
+	t.to6.Insert(p, entry{pool: true, pref64: pref64})
 	return nil
 }

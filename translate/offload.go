@@ -25,7 +25,7 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 		if gso != GSONone {
 			return BadOffload
 		}
-		return ok
+		return pass
 	}
 	if h.frag {
 		return BadOffload // the checksum covers what is not here
@@ -39,7 +39,7 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 	h.partial = true
 	switch {
 	case gso == GSONone:
-		return ok
+		return pass
 	case o.GSOSize == 0 || h.fh:
 		return BadOffload
 	case gso == tcp && h.proto == protoTCP:
@@ -56,13 +56,13 @@ func (h *header) readOffload(o *Offload, data []byte, tcp uint8) Reason {
 		return BadOffload
 	}
 	h.gso = int32(o.GSOSize)
-	return ok
+	return pass
 }
 
 // readInner is readOffload for a checksum that is not that of the outer TCP or UDP
 // header, but of a header inside a tunnel: VXLAN, GENEVE, GRE, IP in IP. Linux 6.17
 // began to offer checksum offload for encapsulated packets on TUN devices. It keeps
-// a tunnel's super-packets for itself, as long as nobody asks for them by
+// a tunnel's super-packets for itself, as long as no program asks for them by
 // TUN_F_UDP_TUNNEL_GSO: one that comes all the same is refused. The checksum has to
 // begin after the outer transport header; of DCCP and UDP-Lite it may be the outer
 // one.
@@ -73,7 +73,7 @@ func (h *header) readInner(o *Offload, data []byte) Reason {
 		return BadOffload
 	}
 	h.inner = true
-	return ok
+	return pass
 }
 
 // completed translates a packet whose unfinished checksum readInner has found, as

@@ -116,5 +116,5 @@ type Result struct {
 	Reason  Reason
 }
 
-// noCopy makes vet complain about copies of the struct that holds it.
+// noCopy makes vet report copies of the struct that holds it.
 type noCopy [0]sync.Mutex

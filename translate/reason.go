@@ -56,8 +56,8 @@ const (
 	NumReasons = int(EchoReply) + 1
 )
 
-// ok is the result of a check that finds no error.
-const ok = NotChecked
+// pass is the result of a check that finds no error.
+const pass = NotChecked
 
 // reasonNames are short, stable names for counters and logs.
 var reasonNames = [NumReasons]string{

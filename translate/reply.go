@@ -56,7 +56,7 @@ func (h *header) isEcho4(b []byte) bool {
 func (w *Worker) refuse6(p *Packet, h *header, why Reason, typ, code uint8, rest uint32) Result {
 	b := p.Bytes()
 	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
-	if silent := w.silent6(src, dst); silent != ok {
+	if silent := w.silent6(src, dst); silent != pass {
 		return drop(silent)
 	}
 	if w.s.own6 == (addr6{}) || h.off8 != 0 ||
@@ -178,7 +178,7 @@ func (w *Worker) self6(p *Packet, h *header, data []byte) Result {
 	if checksum.Fold(checksum.Sum(data)+src.sum()+w.s.own6.sum()+pseudo6(h.dataLen)) != 0xffff {
 		return drop(ICMPChecksum)
 	}
-	if silent := w.silent6(src, w.s.own6); silent != ok {
+	if silent := w.silent6(src, w.s.own6); silent != pass {
 		return drop(silent)
 	}
 	h.settle(p)

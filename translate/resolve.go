@@ -78,7 +78,7 @@ type mapper interface {
 // address is mapped. The zero value is none.
 type refusal struct {
 	why Reason
-	how how
+	how origin
 }
 
 // reason is the reason that is counted.
@@ -107,11 +107,11 @@ func (w *Worker) resolve4(h *header, data []byte, src, dst addr4) (src6, dst6 ad
 			return to.src, to.dst, no
 		}
 	}
-	dst6, dstHow, peer := w.from4(dst, &w.s.tab.first)
+	dst6, dstHow, pref64 := w.from4(dst, &w.s.tab.first)
 	if !dstHow.mapped() {
 		return src6, dst6, refusal{NoDestination, dstHow}
 	}
-	src6, srcHow := w.remote4(src, peer)
+	src6, srcHow := w.remote4(src, pref64)
 	if !srcHow.mapped() {
 		return src6, dst6, refusal{NoSource, srcHow}
 	}
@@ -143,7 +143,7 @@ func (w *Worker) resolve6(h *header, data []byte, src, dst addr6) (src4, dst4 ad
 			return src4, dst4, nil, refusal{NoDestination, dstHow}
 		}
 		var (
-			srcHow how
+			srcHow origin
 			from   *prefix6052
 		)
 		src4, srcHow, from = w.source6(src, pref64)
@@ -192,9 +192,9 @@ func (h *header) proto4() uint8 {
 	return h.proto
 }
 
-// inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again, and says
-// inside which prefix its host sees the sender.
-func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, how how, peer *prefix6052) {
+// inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again. newPref64 is
+// the prefix inside which that host sees the sender.
+func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, how origin, newPref64 *prefix6052) {
 	if w.s.mapper != nil {
 		if to, found := w.s.mapper.map4(h.between(data, src4, dst4)); found {
 			h.ports = ports{to.srcPort, to.dstPort, true}
@@ -204,21 +204,21 @@ func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefi
 	return w.from4(dst4, pref64)
 }
 
-// How an address was mapped, or why it was not.
-type how uint8
+// An origin says how an address was mapped, or why it was not.
+type origin uint8
 
 const (
-	unmapped  how = iota
-	byMap         // explicit map, RFC 7757
-	byLease       // Dynamic
-	byPrefix      // RFC 6052
-	illegal       // maps to an address that no packet may have
-	notGlobal     // well-known prefix and non-global IPv4 address
-	linkLocal     // source that is an IPv4 link-local address
-	embedded      // source inside a prefix, which the configuration refuses
+	unmapped  origin = iota
+	byMap            // explicit map, RFC 7757
+	byLease          // Dynamic
+	byPrefix         // RFC 6052
+	illegal          // maps to an address that no packet may have
+	notGlobal        // well-known prefix and non-global IPv4 address
+	linkLocal        // source that is an IPv4 link-local address
+	embedded         // source inside a prefix, which the configuration does not allow
 )
 
-func (h how) mapped() bool { return h >= byMap && h <= byPrefix }
+func (h origin) mapped() bool { return h >= byMap && h <= byPrefix }
 
 // resolveError4 maps the addresses of an ICMPv4 error and of the packet that it quotes.
 // bad is what is wrong with the quote: for the tables the outer destination decides
@@ -231,34 +231,34 @@ func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason 
 		found  bool
 		dst6   addr6
 		dstHow = byMap
-		peer   = &w.s.tab.first
+		pref64 = &w.s.tab.first
 		simple = w.s.cfg.Hairpin == HairpinSimple
 	)
-	if w.s.mapper != nil && bad == ok {
+	if w.s.mapper != nil && bad == pass {
 		to, found = w.s.mapper.quoted4(e.tuple4())
 		dst6 = to.src
 	}
 	if !found {
-		dst6, dstHow, peer = w.from4(dst, peer)
+		dst6, dstHow, pref64 = w.from4(dst, pref64)
 		if !dstHow.mapped() {
 			return refusal{NoDestination, dstHow}.reason()
 		}
 	}
 
-	// In a hairpin the router that complains may be the host that was sought.
+	// In a hairpin, the source of the error may be the host that the packet was sent to.
 	src6, srcHow := addr6{}, unmapped
 	if simple && len(e.msg) >= lenICMP+len4 && e.msg[lenICMP]>>4 == 4 && src == (*hdr4)(e.msg[lenICMP:]).dst() {
-		src6, srcHow = w.embed(peer, src)
+		src6, srcHow = w.embed(pref64, src)
 	} else {
-		src6, srcHow, _ = w.from4(src, peer)
+		src6, srcHow, _ = w.from4(src, pref64)
 	}
-	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != ok {
+	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != pass {
 		return why
 	}
 	if w.s.tab.loop4(dstHow, srcHow) || w.s.sends4(src) && w.s.tab.loop4(dstHow, byPrefix) {
 		return NoDestination
 	}
-	if bad != ok {
+	if bad != pass {
 		return bad
 	}
 
@@ -269,8 +269,8 @@ func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason 
 		in.src6, in.dst6 = to.src, to.dst
 		e.q.ports = ports{to.srcPort, to.dstPort, true}
 	} else {
-		qsrc6, qsrcHow, qpeer := w.from4(in.src4, &w.s.tab.first)
-		qdst6, qdstHow := w.remote4(in.dst4, qpeer)
+		qsrc6, qsrcHow, qpref64 := w.from4(in.src4, &w.s.tab.first)
+		qdst6, qdstHow := w.remote4(in.dst4, qpref64)
 		if !qsrcHow.mapped() || !qdstHow.mapped() || w.s.cfg.illegal4(in.src4) || w.s.cfg.illegal4(in.dst4) ||
 			w.staysLocal(in.src4) || w.staysLocal(in.dst4) {
 			return ICMPQuote
@@ -284,13 +284,13 @@ func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason 
 		src6 = pick(w, &w.t.last6, w.s.sources6)
 	}
 	e.outer.src6, e.outer.dst6 = src6, dst6
-	return ok
+	return pass
 }
 
 // resolveError6 is resolveError4 for an ICMPv6 error. If the error is to go back into
 // IPv6, back is the prefix under which the sender of the quoted packet was addressed.
 func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *prefix6052, why Reason) {
-	dst4, dstHow, peer := w.from6(dst)
+	dst4, dstHow, pref64 := w.from6(dst)
 	if w.staysLocal(dst4) {
 		return nil, LinkLocal
 	}
@@ -302,7 +302,7 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 		to     tuple4
 		found  bool
 	)
-	if w.s.mapper != nil && bad == ok {
+	if w.s.mapper != nil && bad == pass {
 		quoted = e.tuple6()
 		to, found = w.s.mapper.quoted6(quoted)
 	}
@@ -311,7 +311,7 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 	case found && src == quoted.dst:
 		src4, srcHow = to.dst, byMap
 	case srcHow == unmapped:
-		src4, srcHow = w.s.addr(w.lender(peer), src)
+		src4, srcHow = w.s.addr(w.dynamicFor(pref64), src)
 	}
 	switch {
 	case w.s.dropsSource(from):
@@ -319,31 +319,31 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 	case srcHow == illegal:
 		return nil, IllegalSource
 	}
-	if why := w.mayReplace(srcHow, len(w.s.sources4)); why != ok {
+	if why := w.mayReplace(srcHow, len(w.s.sources4)); why != pass {
 		return nil, why
 	}
 	e.replaced = !srcHow.mapped()
-	if !e.replaced && w.loop6(from, peer, dst4) {
+	if !e.replaced && w.loop6(from, pref64, dst4) {
 		return nil, NoDestination
 	}
-	if bad != ok {
+	if bad != pass {
 		return nil, bad
 	}
 
 	v := (*hdr6)(e.quote)
 	in := &e.inner
 	in.src6, in.dst6 = v.src(), v.dst()
-	qsrc4, qsrcHow, pref64 := w.from6(in.src6)
+	qsrc4, qsrcHow, srcPref64 := w.from6(in.src6)
 	if found {
 		in.src4, in.dst4 = to.src, to.dst
 		e.q.ports = ports{to.srcPort, to.dstPort, true}
 	} else {
-		qdst4, qdstHow, qpeer := w.from6(in.dst6)
+		qdst4, qdstHow, dstPref64 := w.from6(in.dst6)
 		if qsrcHow == unmapped {
-			qsrc4, qsrcHow = w.s.addr(w.lender(qpeer), in.src6)
+			qsrc4, qsrcHow = w.s.addr(w.dynamicFor(dstPref64), in.src6)
 		}
 		if qdstHow == unmapped {
-			qdst4, qdstHow = w.s.addr(w.lender(pref64), in.dst6)
+			qdst4, qdstHow = w.s.addr(w.dynamicFor(srcPref64), in.dst6)
 		}
 		if !qsrcHow.mapped() || !qdstHow.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
 			return nil, ICMPQuote
@@ -354,10 +354,10 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 		src4 = pick(w, &w.t.last4, w.s.sources4)
 	}
 	e.outer.src4, e.outer.dst4 = src4, dst4
-	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.quoteLeadsBack(e) {
-		return pref64, ok
+	if srcPref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.quoteLeadsBack(e) {
+		return srcPref64, pass
 	}
-	return nil, ok
+	return nil, pass
 }
 
 // quoteLeadsBack is leadsBack for the quoted packet of an error, which went the other
@@ -377,19 +377,19 @@ func (w *Worker) quoteLeadsBack(e *icmpError) bool {
 // IPv4, into IPv6 again.
 func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	var (
-		in, out = &e.inner, &e.outer
-		to      tuple6
-		found   bool
-		newDst  addr6
-		dstHow  = byMap
-		peer    = pref64
+		in, out   = &e.inner, &e.outer
+		to        tuple6
+		found     bool
+		newDst    addr6
+		dstHow    = byMap
+		newPref64 = pref64
 	)
 	if w.s.mapper != nil {
 		to, found = w.s.mapper.quoted4(e.between())
 		newDst = to.src
 	}
 	if !found {
-		newDst, dstHow, peer = w.from4(out.dst4, pref64)
+		newDst, dstHow, newPref64 = w.from4(out.dst4, pref64)
 	}
 	switch {
 	case dstHow == notGlobal:
@@ -399,11 +399,11 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	}
 	newSrc, srcHow := addr6{}, unmapped
 	if out.src4 == in.dst4 {
-		newSrc, srcHow = w.embed(peer, out.src4)
+		newSrc, srcHow = w.embed(newPref64, out.src4)
 	} else {
-		newSrc, srcHow, _ = w.from4(out.src4, peer)
+		newSrc, srcHow, _ = w.from4(out.src4, newPref64)
 	}
-	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != ok {
+	if why := w.mayReplace(srcHow, len(w.s.sources6)); why != pass {
 		return why
 	}
 	if !srcHow.mapped() {
@@ -413,8 +413,8 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	if found {
 		e.q.ports = ports{to.srcPort, to.dstPort, true}
 	} else {
-		qsrc, qsrcHow, qpeer := w.from4(in.src4, pref64)
-		qdst, qdstHow := w.embed(qpeer, in.dst4)
+		qsrc, qsrcHow, qpref64 := w.from4(in.src4, pref64)
+		qdst, qdstHow := w.embed(qpref64, in.dst4)
 		if !qsrcHow.mapped() || !qdstHow.mapped() {
 			return ICMPQuote
 		}
@@ -423,7 +423,7 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	out.src6, out.dst6 = newSrc, newDst
 	e.delta = newQsrc.sum() + newQdst.sum() + checksum.Minus(in.src6.sum()+in.dst6.sum())
 	in.src6, in.dst6 = newQsrc, newQdst
-	return ok
+	return pass
 }
 
 // tuple4 is that of the packet that an ICMPv4 error quotes.
@@ -444,8 +444,8 @@ func (e *icmpError) between() tuple4 {
 }
 
 // from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. A host with a
-// lease knows whom it talks to by an address inside peer; otherwise peer is p.
-func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how how, peer *prefix6052) {
+// lease sees its peers at addresses inside pref64; for other addresses pref64 is p.
+func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how origin, pref64 *prefix6052) {
 	t := w.s.tab
 	if !t.unlisted4(a) {
 		if v6, found := t.hosts.to6(a); found {
@@ -456,9 +456,9 @@ func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how how, peer *prefix6
 				if !e.pool {
 					return e.to6(a), byMap, p
 				}
-				peer = t.peer(&e, p)
-				v6, how = w.s.host(w.lender(t.via(&e)), a)
-				return v6, how, peer
+				pref64 = t.pref64Of(&e, p)
+				v6, how = w.s.host(w.dynamicFor(t.boundTo(&e)), a)
+				return v6, how, pref64
 			}
 		}
 	}
@@ -468,7 +468,7 @@ func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how how, peer *prefix6
 
 // remote4 maps the IPv4 address of the far end of a packet from IPv4, for a host that
 // sees it inside p. With simple hairpinning RFC 6052 alone applies: RFC 7757 §4.2.1.
-func (w *Worker) remote4(a addr4, p *prefix6052) (v6 addr6, how how) {
+func (w *Worker) remote4(a addr4, p *prefix6052) (v6 addr6, how origin) {
 	if w.s.cfg.Hairpin == HairpinSimple {
 		return w.embed(p, a)
 	}
@@ -476,29 +476,29 @@ func (w *Worker) remote4(a addr4, p *prefix6052) (v6 addr6, how how) {
 	return v6, how
 }
 
-// via returns the prefix that a pool is bound to, nil if there is none.
-func (t *Table) via(e *entry) *prefix6052 {
-	if e.via == 0 {
+// boundTo returns the prefix that a pool is bound to, nil if there is none.
+func (t *Table) boundTo(e *entry) *prefix6052 {
+	if e.pref64 == 0 {
 		return nil
 	}
-	return &t.prefixes[e.via-1]
+	return &t.prefixes[e.pref64-1]
 }
 
-// peer returns the prefix inside which the holder of an address of a pool sees
-// those that it talks to: p, unless that leads to leases of another pool.
-func (t *Table) peer(e *entry, p *prefix6052) *prefix6052 {
-	switch via := t.via(e); {
-	case via != nil:
-		return via
+// pref64Of returns the prefix inside which the host that leases an address of a pool sees
+// its peers: p, unless that belongs to another pool.
+func (t *Table) pref64Of(e *entry, p *prefix6052) *prefix6052 {
+	switch bound := t.boundTo(e); {
+	case bound != nil:
+		return bound
 	case p.bound:
 		return &t.free
 	}
 	return p
 }
 
-// lender returns whom a host leases from that talks to an address inside p, which
-// is nil if a map says who that is. It may be nil.
-func (w *Worker) lender(p *prefix6052) Dynamic {
+// dynamicFor returns the Dynamic for a host that sends to an address inside p. p is nil if
+// that address has a map. The result may be nil.
+func (w *Worker) dynamicFor(p *prefix6052) Dynamic {
 	if p != nil && p.bound {
 		return p.dyn
 	}
@@ -506,7 +506,7 @@ func (w *Worker) lender(p *prefix6052) Dynamic {
 }
 
 // embed composes an IPv4-embedded address and guards the well-known prefix.
-func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how how) {
+func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how origin) {
 	if p.bits == 0 {
 		return v6, unmapped
 	}
@@ -553,9 +553,9 @@ func (w *Worker) staysLocal(a addr4) bool {
 	return a>>16 == linkLocal4 && a != w.s.own4 && !w.s.tab.names4(a)
 }
 
-// from6 maps an IPv6 address into IPv4 by explicit map or prefix. pfx is the
+// from6 maps an IPv6 address into IPv4 by explicit map or prefix. pref64 is the
 // prefix if it was byPrefix.
-func (w *Worker) from6(a addr6) (v4 addr4, how how, pfx *prefix6052) {
+func (w *Worker) from6(a addr6) (v4 addr4, how origin, pref64 *prefix6052) {
 	t := w.s.tab
 	if t.inside {
 		if v4, how = w.from6map(a); how != unmapped {
@@ -593,7 +593,7 @@ func (t *Table) embeds(a addr6) bool {
 }
 
 // from6map maps an IPv6 address into IPv4 by explicit map.
-func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
+func (w *Worker) from6map(a addr6) (v4 addr4, how origin) {
 	t := w.s.tab
 	v4, found := t.hosts.to4(a)
 	if !found && t.to4 != nil {
@@ -611,26 +611,26 @@ func (w *Worker) from6map(a addr6) (v4 addr4, how how) {
 	return v4, byMap
 }
 
-// source6 maps the source of a packet that is no ICMP error, and lends it an
-// IPv4 address if it has none. peer is the prefix of the destination, nil if that
-// has a map; pfx is the prefix of the source, nil if it lies inside none.
-func (w *Worker) source6(src addr6, peer *prefix6052) (v4 addr4, how how, pfx *prefix6052) {
-	v4, how, pfx = w.from6(src)
+// source6 maps the source of a packet that is no ICMP error, and leases an IPv4 address if
+// it has none. dstPref64 is the prefix of the destination, nil if that has a map;
+// srcPref64 is the prefix of the source, nil if it is inside none.
+func (w *Worker) source6(src addr6, dstPref64 *prefix6052) (v4 addr4, how origin, srcPref64 *prefix6052) {
+	v4, how, srcPref64 = w.from6(src)
 	switch {
-	case w.s.dropsSource(pfx):
-		return v4, embedded, pfx
+	case w.s.dropsSource(srcPref64):
+		return v4, embedded, srcPref64
 	case w.staysLocal(v4):
-		return v4, linkLocal, pfx
+		return v4, linkLocal, srcPref64
 	case how == unmapped:
-		v4, how = w.s.assign(w.lender(peer), src)
+		v4, how = w.s.assign(w.dynamicFor(dstPref64), src)
 	}
-	return v4, how, pfx
+	return v4, how, srcPref64
 }
 
-// dropsSource reports whether no IPv6 host may send from inside pfx, which is nil
+// dropsSource reports whether no IPv6 host may send from inside pref64, which is nil
 // for a source outside all prefixes: RFC 6052 §5.1.
-func (s *state) dropsSource(pfx *prefix6052) bool {
-	return pfx != nil && (pfx.dropSource || s.cfg.DropEmbeddedSource)
+func (s *state) dropsSource(pref64 *prefix6052) bool {
+	return pref64 != nil && (pref64.dropSource || s.cfg.DropEmbeddedSource)
 }
 
 // silent6 returns why a packet is dropped silently for its addresses, whatever else is
@@ -646,7 +646,7 @@ func (w *Worker) silent6(src, dst addr6) Reason {
 		}
 	}
 	if !w.s.tab.odd && !w.s.tab.embeds(src) {
-		return ok // most hosts
+		return pass // most hosts
 	}
 	switch src4, how, from := w.from6(src); {
 	case w.s.dropsSource(from):
@@ -656,12 +656,12 @@ func (w *Worker) silent6(src, dst addr6) Reason {
 	case how == illegal:
 		return IllegalSource
 	}
-	return ok
+	return pass
 }
 
-// host asks a pool who holds a. A host that no packet may come from has not got
-// it by asking, so nothing is sent there.
-func (s *state) host(dyn Dynamic, a addr4) (host addr6, how how) {
+// host returns the host that leases a. An address that no packet may come from cannot have
+// leased it, so nothing is sent there.
+func (s *state) host(dyn Dynamic, a addr4) (host addr6, how origin) {
 	if dyn == nil {
 		return host, unmapped
 	}
@@ -673,25 +673,25 @@ func (s *state) host(dyn Dynamic, a addr4) (host addr6, how how) {
 	return host, byLease
 }
 
-// addr asks a pool what host holds.
-func (s *state) addr(dyn Dynamic, host addr6) (addr4, how) {
+// addr returns the address that host leases.
+func (s *state) addr(dyn Dynamic, host addr6) (addr4, origin) {
 	if dyn == nil {
 		return 0, unmapped
 	}
 	return s.leased(dyn.Addr(host.array()))
 }
 
-// assign asks a pool for an address for host.
-func (s *state) assign(dyn Dynamic, host addr6) (addr4, how) {
+// assign leases an address for host.
+func (s *state) assign(dyn Dynamic, host addr6) (addr4, origin) {
 	if dyn == nil {
 		return 0, unmapped
 	}
 	return s.leased(dyn.Assign(host.array()))
 }
 
-// leased judges an answer of the pool, whose prefixes may hold addresses that no
+// leased checks an address of the pool, whose prefixes may contain addresses that no
 // packet may have.
-func (s *state) leased(v4 [4]byte, found bool) (a addr4, how how) {
+func (s *state) leased(v4 [4]byte, found bool) (a addr4, how origin) {
 	a = make4(v4)
 	switch {
 	case !found:
@@ -707,7 +707,7 @@ func (s *state) leased(v4 [4]byte, found bool) (a addr4, how how) {
 // loop4 reports whether an IPv4 packet would come back whose addresses are mapped
 // as said, its destination into first, the prefix that composes. A host with a
 // lease is an IPv6 host: its packets come from IPv4 only if they went round already.
-func (t *Table) loop4(dst, src how) bool {
+func (t *Table) loop4(dst, src origin) bool {
 	return dst == byPrefix && (src == byPrefix || src == byLease) && t.first.checkLoops
 }
 

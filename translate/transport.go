@@ -24,7 +24,7 @@ func (h *header) shape(data []byte) Reason {
 		if h.off8 == 1 && h.proto == protoTCP {
 			return TinyFragment
 		}
-		return ok
+		return pass
 	}
 	if len(data) < minTransport(h.proto) {
 		if h.frag {
@@ -35,15 +35,15 @@ func (h *header) shape(data []byte) Reason {
 	if h.proto == protoUDPLite && data[6]|data[7] == 0 {
 		return UDPZeroChecksum // never allowed: RFC 3828 §3.1
 	}
-	return ok
+	return pass
 }
 
-// udpZero judges a UDP packet without checksum that is to become IPv6, RFC 7915
+// udpZero checks a UDP packet without checksum that is to become IPv6, RFC 7915
 // §4.5: by mode it is refused, passed on, or given a checksum by setUDP6.
 func (h *header) udpZero(mode UDPZero, data []byte) Reason {
 	switch mode {
 	case UDPZeroForward:
-		return ok
+		return pass
 	case UDPZeroCompute:
 		if h.more {
 			break // the rest of the datagram is not here
@@ -51,7 +51,7 @@ func (h *header) udpZero(mode UDPZero, data []byte) Reason {
 		if n := udpLen(data); n < 8 || n > len(data) {
 			return ShortTransport
 		}
-		return ok
+		return pass
 	}
 	return UDPZeroChecksum
 }

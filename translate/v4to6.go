@@ -8,7 +8,7 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 func (w *Worker) v4to6(p *Packet) Result {
 	var h header
 	b := p.Bytes()
-	if why := h.read4(b); why != ok {
+	if why := h.read4(b); why != pass {
 		return drop(why)
 	}
 	if h.hdrLen+h.dataLen > len(b) {
@@ -17,7 +17,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if headerSum4(b, h.hdrLen) != 0xffff {
 		return drop(BadHeaderChecksum)
 	}
-	b = b[:h.hdrLen+h.dataLen] // octets behind Total Length are the link's padding
+	b = b[:h.hdrLen+h.dataLen] // bytes after Total Length are the link's padding
 	data := b[h.hdrLen:]
 	src, dst := (*hdr4)(b).src(), (*hdr4)(b).dst()
 	isError := h.proto == protoICMPv4 && !h.frag && len(data) >= lenICMP && isError4(data[0])
@@ -38,11 +38,11 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if h.badFragment() {
 		return w.prohibit4(p, &h, BadFragment)
 	}
-	if why := h.protocol4(); why != ok {
+	if why := h.protocol4(); why != pass {
 		return w.prohibit4(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {
-		if why := h.readOffload(&p.Offload, data, GSOTCPv4); why != ok {
+		if why := h.readOffload(&p.Offload, data, GSOTCPv4); why != pass {
 			return drop(why)
 		}
 		if h.inner {
@@ -52,7 +52,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if dst == w.s.own4 {
 		return w.self4(p, &h, data)
 	}
-	if why := w.transport4(&h, data); why != ok {
+	if why := w.transport4(&h, data); why != pass {
 		return w.prohibit4(p, &h, why)
 	}
 	if h.hdrLen > len4 && sourceRouted(b[len4:h.hdrLen]) {
@@ -70,7 +70,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	}
 	if !known {
 		src6, dst6, no := w.resolve4(&h, data, src, dst)
-		if no.why != ok {
+		if no.why != pass {
 			return w.unmapped4(p, &h, no)
 		}
 		a := addresses{src6, dst6, src, dst}
@@ -101,7 +101,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 func (h *header) protocol4() Reason {
 	switch h.proto {
 	case protoTCP, protoUDP:
-		return ok
+		return pass
 	case protoICMPv4:
 		if h.frag {
 			return FragmentedICMP
@@ -112,12 +112,12 @@ func (h *header) protocol4() Reason {
 	case protoHopByHop, protoIGMP, protoRouting, protoFragment, protoICMPv6, protoDestOpts:
 		return NoProtocol
 	}
-	return ok
+	return pass
 }
 
 // transport4 refuses what cannot be translated by its transport header.
 func (w *Worker) transport4(h *header, data []byte) Reason {
-	if why := h.shape(data); why != ok {
+	if why := h.shape(data); why != pass {
 		return why
 	}
 	if h.hasNoChecksum(data) {
@@ -133,7 +133,7 @@ func (w *Worker) transport4(h *header, data []byte) Reason {
 			}
 		}
 	}
-	return ok
+	return pass
 }
 
 // sourceRouted reports whether the IPv4 options hold a source route that has not
@@ -158,7 +158,7 @@ func sourceRouted(opts []byte) bool {
 	return false
 }
 
-// size4 judges the size of the IPv6 packet to be: RFC 7915 §4, §4.1. It reports
+// size4 checks the size of the IPv6 packet to be: RFC 7915 §4, §4.1. It reports
 // whether the packet must be cut, or the MTU to tell the source. Total Length is
 // compared although options will be gone, as the RFC has it.
 func (w *Worker) size4(h *header) (cut bool, mtu int) {
@@ -177,7 +177,7 @@ func (w *Worker) size4(h *header) (cut bool, mtu int) {
 }
 
 // write6 replaces the IP header of p by an IPv6 header, with a Fragment Header if frag
-// is set, in front of data whose transport header is rewritten. It is the end of the
+// is set, before data whose transport header is rewritten. It is the end of the
 // road: nothing is refused any more.
 func (w *Worker) write6(p *Packet, h *header, data []byte, a *addresses, frag bool) {
 	at := p.Off + h.hdrLen // where the data begins; it stays there
@@ -195,7 +195,7 @@ func (w *Worker) write6(p *Packet, h *header, data []byte, a *addresses, frag bo
 	p.Offload = h.offload(&p.Offload, hdrLen, GSOTCPv6)
 }
 
-// apply returns what becomes of a TOS octet or Traffic Class.
+// apply returns the new value of a TOS byte or Traffic Class.
 func (t TOS) apply(v uint8) uint8 {
 	if t.Override {
 		return t.Value

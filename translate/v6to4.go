@@ -13,7 +13,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if n > len(b) {
 		return drop(BadHeader)
 	}
-	b = b[:n] // octets behind the payload are the link's padding
+	b = b[:n] // bytes after the payload are the link's padding
 	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
 	f := w.flow6(src, dst)
 	known := f.is6(src, dst, w.stamp)
@@ -25,18 +25,18 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return drop(IllegalSource)
 		}
 	}
-	if why := h.read6(b); why != ok {
+	if why := h.read6(b); why != pass {
 		return w.broken6(p, &h, b, why)
 	}
 	if h.frag && h.badFragment() {
 		return w.prohibit6(p, &h, BadFragment)
 	}
 	data := b[h.hdrLen:]
-	if why := h.protocol6(); why != ok {
+	if why := h.protocol6(); why != pass {
 		return w.prohibit6(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {
-		if why := h.readOffload(&p.Offload, data, GSOTCPv6); why != ok {
+		if why := h.readOffload(&p.Offload, data, GSOTCPv6); why != pass {
 			return drop(why)
 		}
 		if h.inner {
@@ -46,12 +46,12 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if dst == w.s.own6 {
 		return w.self6(p, &h, data)
 	}
-	if why := h.transport6(data); why != ok {
+	if why := h.transport6(data); why != pass {
 		return w.prohibit6(p, &h, why)
 	}
 	isError := h.proto == protoICMPv6 && isError6(data[0])
 	if h.routing != 0 {
-		// Octet 3 of a Routing header is Segments Left.
+		// Byte 3 of a Routing header is Segments Left.
 		return w.refuse6(p, &h, SourceRoute, icmp6ParamProblem, 0, uint32(h.routing+3))
 	}
 	if h.ttl <= 1 {
@@ -66,7 +66,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 	}
 	if !known {
 		src4, dst4, back, no := w.resolve6(&h, data, src, dst)
-		if no.why != ok {
+		if no.why != pass {
 			return w.unmapped6(p, &h, no)
 		}
 		if back != nil {
@@ -97,14 +97,14 @@ func (h *header) protocol6() Reason {
 			return ShortTransport
 		}
 	case protoICMPv4:
-		return NoProtocol // it would become an ICMP message that nobody checked
+		return NoProtocol // it would become an ICMP message that was not checked
 	}
-	return ok
+	return pass
 }
 
 // transport6 refuses what cannot be translated by its transport header.
 func (h *header) transport6(data []byte) Reason {
-	if why := h.shape(data); why != ok {
+	if why := h.shape(data); why != pass {
 		return why
 	}
 	if h.proto == protoICMPv6 {
@@ -120,11 +120,11 @@ func (h *header) transport6(data []byte) Reason {
 			return ICMPMTU
 		}
 	}
-	return ok
+	return pass
 }
 
-// size6 judges the size of the IPv4 packet to be. IPv6 sources cut their packets
-// themselves, except that nobody tells them to go below 1280 octets; and a packet
+// size6 checks the size of the IPv4 packet to be. IPv6 sources cut their packets
+// themselves, but no error makes them use less than 1280 bytes; and a packet
 // that has a Fragment Header may be cut again by anybody once it is IPv4. RFC
 // 7915 §1.4, §5.1.1; RFC 8200 §5.
 func (w *Worker) size6(h *header) (cut bool, mtu int) {
@@ -142,7 +142,7 @@ func (w *Worker) size6(h *header) (cut bool, mtu int) {
 // fit through any IPv6 network on their way back. RFC 7915 §5.
 const maxClearDF = minMTU6 - len6 + len4
 
-// fragWord4 is the flags and fragment offset of the IPv4 packet with n octets of
+// fragWord4 is the flags and fragment offset of the IPv4 packet with n bytes of
 // data that h becomes: RFC 7915 §5.1, §5.1.1.
 func (h *header) fragWord4(n int) (word uint16) {
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// lent is a Dynamic that has lent addresses to hosts already.
+// fixedLeases is a Dynamic whose leases do not change.
 type fixedLeases map[netip.Addr]netip.Addr
 
 func (l fixedLeases) Assign(host [16]byte) ([4]byte, bool) { return l.Addr(host) }
@@ -245,12 +245,12 @@ func TestViaMisuse(t *testing.T) {
 // TestPref64WithoutDynamic: a Pool without a Dynamic leases nothing, nor does another pool for
 // its prefix.
 func TestPref64WithoutDynamic(t *testing.T) {
-	pfx := netip.MustParsePrefix("2001:db8:a::/96")
+	prefix := netip.MustParsePrefix("2001:db8:a::/96")
 	x := newComparison(t, packettest.Config(), translate.TableConfig{
-		Prefixes: []netip.Prefix{pfx},
+		Prefixes: []netip.Prefix{prefix},
 		Pools: []translate.Pool{
 			{Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")}, Dynamic: viaOthers},
-			{Pref64: pfx, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}},
+			{Pref64: prefix, Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.128/26")}},
 		},
 	})
 	for _, c := range []struct {

@@ -47,20 +47,20 @@ func (t *Translator) Warnings() []string {
 func (t *Table) Warnings() []string {
 	var lines []string
 	for _, p := range t.prefixes {
-		if pfx := p.prefix(); !p.wellKnown && pfx.Overlaps(wellKnown) {
-			lines = append(lines, fmt.Sprintf("prefix %s: is not the well-known prefix, which has length 96, and is not guarded like it (RFC 6052 §2.2)", pfx))
+		if prefix := p.prefix(); !p.wellKnown && prefix.Overlaps(wellKnown) {
+			lines = append(lines, fmt.Sprintf("prefix %s: is not the well-known prefix, which has length 96, and is not guarded like it (RFC 6052 §2.2)", prefix))
 		}
 	}
 	for _, m := range t.maps {
 		for _, side := range []struct {
-			tree *bart.Fast[entry]
-			pfx  netip.Prefix
+			tree   *bart.Fast[entry]
+			prefix netip.Prefix
 		}{{t.to6, m.IPv4.Masked()}, {t.to4, m.IPv6.Masked()}} {
 			if side.tree == nil {
 				continue
 			}
-			for around, e := range side.tree.Supernets(side.pfx) {
-				if around != side.pfx && !e.pool {
+			for around, e := range side.tree.Supernets(side.prefix) {
+				if around != side.prefix && !e.pool {
 					lines = append(lines, fmt.Sprintf("map %s: lies inside %s of another map; the longest match wins", m, around))
 				}
 			}
@@ -81,5 +81,5 @@ var notRouted = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"),
 }
 
-// clatHosts are the IPv4 addresses of hosts behind a CLAT: RFC 7335 §4.
+// clatHosts are the IPv4 addresses of hosts of a CLAT: RFC 7335 §4.
 var clatHosts = netip.MustParsePrefix("192.0.0.0/29")

@@ -157,7 +157,7 @@ func makeDevice(c *taygaconf.Config) error {
 	return tun.Persist(c.TunDevice, tun.Owner{UID: 0, GID: 0})
 }
 
-// removeDevice lets the device go as soon as nobody has it open.
+// removeDevice makes the device disappear when no program has it open.
 func removeDevice(c *taygaconf.Config) error {
 	return tun.Unpersist(c.TunDevice)
 }

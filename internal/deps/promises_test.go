@@ -25,7 +25,7 @@ var inlined = map[string][]string{
 		"identCounter.tag", "identCounter.value", "identCounter.before",
 		"(*Table).unlisted4", "(*hosts).hash4", "(*hosts).hash6", "(*entry).to4", "(*entry).to6",
 		"(*prefix6052).contains", "(*prefix6052).extract", "(*prefix6052).embed",
-		"checksumOffset", "minTransport", "putFrag", "word", "TOS.apply", "how.mapped",
+		"checksumOffset", "minTransport", "putFrag", "word", "TOS.apply", "origin.mapped",
 	},
 	"tun": {"encodeVirtio", "decodeVirtio", "word"},
 }

@@ -52,8 +52,8 @@ func Serve(l net.Listener, tell func() *status.Report) error {
 // connKey is where a request's context has its connection.
 type connKey struct{}
 
-// asked tells the limit that this request has come in whole, but for a body, which
-// nobody reads.
+// asked tells the limit that this request has come in whole, except for a body, which
+// is not read.
 func asked(r *http.Request) {
 	if c, ok := r.Context().Value(connKey{}).(*connlimit.Conn); ok {
 		c.Asked()
