@@ -42,7 +42,7 @@ func TestArrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(page), "\n## The house\n")
+	_, table, _ := strings.Cut(string(page), "\n## Packages\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	rows := map[string][]string{} // what may be imported, by directory
 	for row := range strings.Lines(table) {
