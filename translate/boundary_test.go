@@ -213,6 +213,8 @@ func TestSegmentsAndBuffers(t *testing.T) {
 	}{
 		{"4to6", pt.Header{Src: pt.H4, Dst: pt.M4}, 1440, 1500, 2},
 		{"6to4", pt.From6(), 1200, 576, 3},
+		{"4to6-one-byte-more", pt.Header{Src: pt.H4, Dst: pt.M4}, 2*1232 + 1 - 20, 9000, 3}, // than two pieces hold
+		{"6to4-one-byte-more", pt.From6(), 556 + 1 - 20, 576, 2},                            // than one packet holds
 	} {
 		for _, last := range []int{0, 1, 100} { // bytes after four segments
 			t.Run(fmt.Sprintf("%s,last=%d", c.name, last), func(t *testing.T) {
@@ -232,6 +234,11 @@ func TestSegmentsAndBuffers(t *testing.T) {
 					return out
 				}
 				want := all(translate.MaxPieces)
+				for _, b := range want {
+					if b[0]>>4 == 6 && len(b) > 1280 || b[0]>>4 == 4 && len(b) > c.mtu4 {
+						t.Errorf("a packet of %d bytes", len(b))
+					}
+				}
 				if n := 4*c.pieces + min(last, 1); len(want) != n {
 					t.Errorf("%d packets, want %d", len(want), n)
 				}
@@ -254,6 +261,41 @@ func TestSegmentsAndBuffers(t *testing.T) {
 					t.Error("no panic with a buffer less")
 				}
 			})
+		}
+	}
+}
+
+// TestSegmentsThatFitByNow: a super-packet had to be cut before the MTU grew. Its segments
+// then leave whole, without the Fragment Header of a whole packet (RFC 8021), one with
+// each call if there is one buffer.
+func TestSegmentsThatFitByNow(t *testing.T) {
+	h := pt.From4()
+	h.DF = false
+	pkt := pt.IP(h, pt.TCP(1, 2, pt.Bytes(3*1400, 0)))
+	o := pt.Partial(pkt, 1400)
+	tr, err := translate.New(pt.Config(), newTable(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, p := tr.NewWorker(), pt.Buffer(pkt)
+	p.Offload = o
+	if res := w.Translate(0, &p); res.Verdict != translate.Split {
+		t.Fatal(res)
+	}
+	if err := tr.Update(func(s *translate.Settings) { s.MTU6, s.LowestIPv6MTU = 9000, 9000 }); err != nil {
+		t.Fatal(err)
+	}
+	w.TranslateBatch(0, nil)
+	out := fragmented(t, w, &p, 1)
+	if len(out) != 3 {
+		t.Fatalf("%d packets, want 3", len(out))
+	}
+	for i, b := range out {
+		if len(b) != 40+20+1400 || b[6] != 6 {
+			t.Errorf("packet %d: %d bytes, %x", i, len(b), b[:48])
+		}
+		if err := pt.Check(b); err != nil {
+			t.Error(err)
 		}
 	}
 }
