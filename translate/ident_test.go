@@ -50,7 +50,7 @@ func TestIdentTags(t *testing.T) {
 		for _, c := range []struct {
 			before int // of the counter to the clock
 			want   bool
-		}{{-1 << 20, false}, {-identSpan, false}, {-clockSlack, false}, {1 - clockSlack, true}, {0, true}, {1, true}, {identSpan, true}, {2*identSpan - clockSlack, true}, {2 * identSpan, false}} {
+		}{{-1 << 20, false}, {-identSpan, false}, {-clockSlack, false}, {1 - clockSlack, true}, {0, true}, {1, true}, {identSpan, true}, {2*identSpan - clockSlack, true}, {2*identSpan - clockSlack + 1, false}, {2 * identSpan, false}} {
 			counter := (identCounter(1)<<tagShift | 0xabcd<<countBits).at(clock + uint32(c.before))
 			if counter.before(clock) != c.before {
 				t.Errorf("clock %d: counter %#x is %d before it, want %d", clock, counter, counter.before(clock), c.before)

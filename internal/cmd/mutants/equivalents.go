@@ -5,6 +5,7 @@ package main
 var equivalents = []equivalent{
 	{"pool/assign.go", "if e.word.Swap(word(dead, 0))>>32 == held {", "0", "1", "the time of a lease that has ended is not read"},
 	{"pool/assign.go", "p.generation.Add(1)", "1", "2", "any change of it will do"},
+	{"pool/bitmap.go", "words := make([]uint64, (n+63)/64)", "63", "62", "n is a power of two"},
 	{"pool/entry.go", "for w>>32 == held && uint32(w) < now {", "<", "<=", onlySlower},
 	{"pool/mapfile.go", "in := bufio.NewReaderSize(r, maxLine+2)", "2", "3", "a longer line is counted"},
 	{"pool/pool.go", "return 0", "0", "1", "the clock begins at epoch"},
@@ -50,6 +51,7 @@ var equivalents = []equivalent{
 	{"translate/icmp.go", "{icmp6Unreachable, 2, 3,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp6Unreachable, 4, 4,", "4", "3", earlierRow},
 	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
+	{"translate/ident.go", "w.touched += ", "", "", "read for the cache alone"},
 	{"translate/rewrite.go", "to, _, _ := icmpCounterpart(", "0", "1", "Echo messages of all codes become the same"},
 	{"translate/rewrite.go", "id := data[4:6]", "6", "7", twoBytes},
 	{"translate/rewrite.go", "c := data[off : off+2]", "2", "3", twoBytes},
