@@ -62,6 +62,7 @@ tun-route 10.0.0.0/8
 				b.addTun("nat64", 2)
 				p := b.launch()
 				require.Empty(t, b.missing())
+				b.await(p, "Tun device nat64 is up\n") // what comes before the watch begins is not reported
 				for range 2 {
 					n := len(p.Output())
 					test.change(b, func(text string) {
