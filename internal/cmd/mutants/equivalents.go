@@ -38,6 +38,8 @@ var equivalents = []equivalent{
 	{"translate/flowlabel.go", "c, d := bits.Mul64(", "", "", otherKey},
 	{"translate/flowlabel.go", "e, f := bits.Mul64(", "", "", otherKey},
 	{"translate/flowlabel.go", "return uint32((e^f)%0xfffff) + 1", "^", "|", goodHash},
+	{"translate/hosts.go", "hi, lo := bits.Mul64(", "", "", otherKey},
+	{"translate/hosts.go", "hi, lo = bits.Mul64(", "", "", goodHash},
 	{"translate/hosts.go", "h.keys[i] = rand.Uint64() | 1", "", "", otherKey},
 	{"translate/hairpin.go", "e.rest = uint32(w.s.ptbFromFragNeeded(", "0", "1", "the length counts only where no MTU is named, and one is"},
 	{"translate/icmp.go", "{icmp4Unreachable, 2, 2,", "2", "1", earlierRow},
