@@ -186,7 +186,7 @@ func TestEvents(t *testing.T) {
 	b.out(from6(udp, 1001), 0) // no port
 	b.now += time.Hour
 	b.expire()
-	require.NoError(t, b.Update(session.Config{Pools: []session.Pool{{Prefix: prefix("192.0.2.1/32")}}}))
+	require.NoError(t, b.Update(b.now, session.Config{Pools: []session.Pool{{Prefix: prefix("192.0.2.1/32")}}}))
 	require.Equal(t, []string{
 		"binding-made 6 [2001:db8::9]:8080 192.0.2.1:80 true",
 		"binding-made 17 [2001:db8::1]:1000 192.0.2.1:5000 false",

@@ -80,7 +80,7 @@ func TestConcurrent(t *testing.T) {
 				if i%40 == 0 {
 					next = second
 				}
-				if err := tab.Update(next); err != nil {
+				if err := tab.Update(time.Duration(clock.Load()), next); err != nil {
 					t.Error(err)
 				}
 			}
@@ -91,7 +91,7 @@ func TestConcurrent(t *testing.T) {
 	back.Wait()
 	require.Positive(t, hits.Load())
 
-	require.NoError(t, tab.Update(cfg))
+	require.NoError(t, tab.Update(time.Duration(clock.Load()), cfg))
 	for tab.Expire(time.Duration(clock.Load()) + 10*time.Hour) {
 	}
 	st := tab.Stats()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -40,7 +41,7 @@ func (t *Table) addStatic(c *settings, s Static) {
 // as Limits.Sessions of New needs; with many more it becomes slower.
 //
 // Packets pass meanwhile; some wait for a shard of the hosts that is being looked through.
-func (t *Table) Update(cfg Config) error {
+func (t *Table) Update(now time.Duration, cfg Config) error {
 	c, err := compile(cfg)
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (t *Table) Update(cfg Config) error {
 	for i := range t.shards {
 		t.shards[i].mu.Lock() // in this order; nobody else holds two
 	}
-	t.replace(old, c)
+	t.replace(old, c, second(now))
 	for _, s := range c.static {
 		t.addStatic(c, s)
 	}
@@ -70,7 +71,7 @@ func (t *Table) Update(cfg Config) error {
 
 // replace ends what c does not allow, then makes c the configuration. All shards are
 // locked.
-func (t *Table) replace(old, c *settings) {
+func (t *Table) replace(old, c *settings, sec uint32) {
 	if c.filtering == AddressDependent {
 		t.permitAll()
 	}
@@ -85,12 +86,12 @@ func (t *Table) replace(old, c *settings) {
 			for !e.kill(w) {
 				w = e.word.Load()
 			}
-			t.end(old, sh, i, w, t.swept)
+			t.end(old, sh, i, w, sec)
 		}
 	})
 	t.each(aBinding, func(sh *shard, i uint32, e *entry) {
 		if e.parent&doomed != 0 { // it had no session
-			t.endBinding(old, sh, i, t.swept)
+			t.endBinding(old, sh, i, sec)
 		}
 	})
 	for i := range c.spans {
