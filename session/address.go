@@ -33,6 +33,12 @@ func netip6(a translate.Addr6) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// canBe reports whether a host can have an address that others send to.
+func canBe(host translate.Addr6) bool {
+	a := netip6(host)
+	return !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
+}
+
 // mask6 is the mask of an IPv6 prefix of n bits.
 func mask6(n int) translate.Addr6 {
 	if n <= 64 {

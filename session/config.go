@@ -314,7 +314,7 @@ func (c *settings) setStatic(static []Static) error {
 			return fmt.Errorf("session: static binding of %s: protocol %d: want 6, 17 or 1", s.Addr, s.Proto)
 		case !s.Addr.Addr().Is4() || c.find(bits4(s.Addr.Addr())) == nil:
 			return fmt.Errorf("session: static binding of %s: the address is in no pool", s.Addr)
-		case !a.Is6() || a.Is4In6() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a.IsLinkLocalUnicast():
+		case !a.Is6() || !canBe(addr6(a)):
 			return fmt.Errorf("session: static binding of %s to %s: no host can have that address", s.Addr, s.Host)
 		case proto != icmp && (s.Addr.Port() == 0 || s.Host.Port() == 0):
 			return fmt.Errorf("session: static binding of %s to %s: port 0", s.Addr, s.Host)

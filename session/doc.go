@@ -62,5 +62,6 @@
 //	subscriber.go  limits and port blocks of an IPv6 prefix
 //	update.go      static bindings, another configuration
 //	list.go        what callers see
+//	save.go        sessions across a restart
 //	event.go       events
 package session

@@ -72,21 +72,36 @@ func (a *address) pick(c *settings, proto uint64, port uint16, sec uint32) (uint
 	return p, ok
 }
 
-// claim assigns a certain port, in or out of the range, and reports false if it is
-// assigned already. own says that the caller knows that no binding has it.
-func (a *address) claim(proto uint64, port uint16, own bool) bool {
+// reserve makes a certain port that of a static binding, in or out of the range. No other
+// binding has it.
+func (a *address) reserve(proto uint64, port uint16) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.set(proto); !s.recall(port) && !s.isBusy(port) {
+		s.take(port)
+	}
+	a.noteFree(proto)
+}
+
+// claim assigns a certain port and reports false if it is not free.
+func (a *address) claim(proto uint64, port uint16) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.set(proto)
-	if s.recall(port) {
-		return true
-	}
 	if s.isBusy(port) {
-		return own || !a.inRange(proto, port)
+		return false
 	}
 	s.take(port)
 	a.noteFree(proto)
 	return true
+}
+
+// unclaim undoes claim.
+func (a *address) unclaim(proto uint64, port uint16) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sets[proto].release(port)
+	a.noteFree(proto)
 }
 
 // release ends the assignment of a port.
@@ -231,4 +246,17 @@ func (a *address) pickIn(c *settings, proto uint64, low uint16, parity int, sec 
 	p, ok := s.pickBlock(low, c.block, parity)
 	a.noteFree(proto)
 	return p, ok
+}
+
+// claimBlock assigns a certain block and reports false if it is taken, or out of range.
+func (a *address) claimBlock(low uint16, n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := int(low) / n
+	first, last := blocksIn(a.low, a.high, n)
+	if i < first || i > last || a.blocks[i/64]>>(i%64)&1 != 0 {
+		return false
+	}
+	a.blocks[i/64] |= 1 << (i % 64)
+	return true
 }

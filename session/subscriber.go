@@ -169,6 +169,27 @@ func (t *Table) dropEmpty(c *settings, sub *subscriber) {
 	}
 }
 
+// restoreBlock gives a subscriber the block of a port that Load assigns. It reports false if
+// that belongs to another.
+func (t *Table) restoreBlock(c *settings, sub *subscriber, a *address, port uint16) bool {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	low := port / uint16(c.block) * uint16(c.block)
+	for i := range sub.blocks {
+		if b := &sub.blocks[i]; b.addr == a && b.low == low {
+			b.used++
+			return true
+		}
+	}
+	if !a.claimBlock(low, c.block) {
+		return false
+	}
+	sub.blocks = append(sub.blocks, block{addr: a, low: low, used: 1})
+	sub.nblocks.Add(1)
+	t.tellBlock(c, BlockTaken, sub, sub.blocks[len(sub.blocks)-1])
+	return true
+}
+
 // prefix returns the prefix of a subscriber.
 func (c *settings) prefix(sub *subscriber) netip.Prefix {
 	return netip.PrefixFrom(netip6(sub.prefix), c.limits.PrefixLen)

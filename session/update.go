@@ -28,7 +28,7 @@ func (t *Table) addStatic(c *settings, s Static) {
 		return // no memory for an entry: 2^26 are in use
 	}
 	a := c.address(ip)
-	a.claim(proto, s.Addr.Port(), true)
+	a.reserve(proto, s.Addr.Port())
 	if addrOf(t.mem.at(h).local.Load()) == 0 {
 		t.pair(t.mem.at(h), a)
 	}

@@ -1,0 +1,259 @@
+package session_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"net/netip"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/session"
+	"github.com/steppe-nat64/steppe/translate"
+)
+
+// saved returns what Save writes.
+func (b *bed) saved() []byte {
+	b.Helper()
+	var w bytes.Buffer
+	require.NoError(b, b.Save(&w, b.now))
+	return w.Bytes()
+}
+
+// load reads what Save wrote into a new table, ten minutes later by another clock.
+func load(t testing.TB, file []byte, edit ...func(*session.Config)) (*bed, session.Loaded) {
+	t.Helper()
+	b := newBed(t, edit...)
+	b.now = 10 * time.Second
+	l, err := b.Load(bytes.NewReader(file), b.now)
+	require.NoError(t, err)
+	return b, l
+}
+
+// traffic opens sessions of all kinds.
+func traffic(b *bed, n int) {
+	for i := range n {
+		f := from6([]uint8{tcp, udp, icmp}[i%3], uint16(1000+i/7))
+		f.Host, f.Remote = host6(uint64(i%7)), server+uint32(i)
+		back := b.open(f)
+		if i%2 == 0 {
+			b.in(back, syn)
+		}
+		if i%4 == 0 {
+			b.in(back, fin)
+			b.now += time.Second
+		}
+		back.RemotePort++
+		b.in(back, syn)
+	}
+}
+
+// TestSaveLoad: sessions go on with address, port, state and the time that was left.
+func TestSaveLoad(t *testing.T) {
+	for _, block := range []int{0, 64} {
+		edit := func(c *session.Config) { c.PortBlock = block; c.Pools[0].Prefix = prefix("192.0.2.0/28") }
+		b := newBed(t, edit)
+		traffic(b, 300)
+		b.expire()
+		want := b.all()
+		stats := b.Stats()
+		after, l := load(t, b.saved(), edit)
+		require.Equal(t, session.Loaded{Sessions: len(want)}, l)
+		require.ElementsMatch(t, want, after.all())
+		got := after.Stats()
+		got.Made, got.Memory, stats.Made, stats.Memory, stats.Ended = 0, 0, 0, 0, 0
+		require.Equal(t, stats, got)
+		ports := func(u []session.AddressUse) (n int) {
+			for _, a := range u {
+				n += a.TCP + a.UDP + a.ICMP
+			}
+			return n
+		}
+		require.Equal(t, ports(b.Addresses()), ports(after.Addresses()))
+		require.Equal(t, b.Subscribers(1), after.Subscribers(1))
+
+		after.now += 3 * time.Hour
+		after.expire()
+		st := after.Stats()
+		require.Zero(t, st.Sessions+st.Hosts+st.HalfOpen+st.Inbound, "%+v", st)
+	}
+}
+
+// TestSaveTrans: a session whose established time is over is saved as what it is.
+func TestSaveTrans(t *testing.T) {
+	b := newBed(t)
+	b.in(b.open(from6(tcp, 1)), syn)
+	b.now += est + time.Minute
+	after, l := load(t, b.saved())
+	require.Equal(t, 1, l.Sessions)
+	require.Equal(t, "trans", after.all()[0].State)
+	require.Equal(t, 3*time.Minute, after.all()[0].Expires)
+	b.now += trans
+	require.Len(t, b.saved(), 16, "dead sessions are not saved")
+}
+
+// TestLoadOther: another configuration takes what it would have made itself.
+func TestLoadOther(t *testing.T) {
+	b := newBed(t)
+	f := from6(udp, 1000)
+	back := b.open(f)
+	file := b.saved()
+	for _, c := range []struct {
+		name string
+		edit func(*session.Config)
+		want session.Loaded
+	}{
+		{"same", func(*session.Config) {}, session.Loaded{Sessions: 1}},
+		{"filtering", filtered, session.Loaded{Sessions: 1}},
+		{"shorter", func(c *session.Config) { c.Timeouts.UDP = 2 * time.Minute }, session.Loaded{Sessions: 1}},
+		{"pool", func(c *session.Config) { c.Pools[0].Prefix = prefix("192.0.2.2/32") }, session.Loaded{Dropped: 1}},
+		{"group", func(c *session.Config) { c.Pools[0].Pref64 = 1 }, session.Loaded{Dropped: 1}},
+		{"range", ports(1, 1023), session.Loaded{Dropped: 1}},
+		{"clients", func(c *session.Config) { c.Clients = []netip.Prefix{prefix("2001:db8:1::/48")} }, session.Loaded{Dropped: 1}},
+		{"static-of-another", func(c *session.Config) {
+			c.Static = []session.Static{{Proto: udp, Addr: netip.AddrPortFrom(c.Pools[0].Prefix.Addr(), back.LocalPort), Host: at("[2001:db8::2]:1000")}}
+		}, session.Loaded{Dropped: 1}},
+		{"static-elsewhere", func(c *session.Config) {
+			c.Static = []session.Static{{Proto: udp, Addr: at("192.0.2.1:80"), Host: at("[2001:db8::1]:1000")}}
+		}, session.Loaded{Dropped: 1}},
+		{"static-same", func(c *session.Config) {
+			c.Static = []session.Static{{Proto: udp, Addr: netip.AddrPortFrom(c.Pools[0].Prefix.Addr(), back.LocalPort), Host: at("[2001:db8::1]:1000")}}
+		}, session.Loaded{Sessions: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			after, l := load(t, file, c.edit)
+			require.Equal(t, c.want, l)
+			require.Equal(t, c.want.Sessions, after.Stats().Sessions)
+			if l.Sessions == 1 {
+				to, r := after.in(back, 0)
+				require.Equal(t, translate.FlowMapped, r)
+				require.Equal(t, f, to)
+			}
+			again, err := after.Load(bytes.NewReader(file), after.now)
+			require.NoError(t, err)
+			require.Equal(t, session.Loaded{Dropped: 1}, again, "it exists already")
+		})
+	}
+	_, l := load(t, file, func(c *session.Config) { c.Limits.Sessions = 1 })
+	require.Equal(t, 1, l.Sessions)
+	traffic(b, 30)
+	_, l = load(t, b.saved(), func(c *session.Config) { c.Limits.Sessions = 10 })
+	require.Equal(t, 10, l.Sessions)
+	require.Equal(t, len(b.all())-10, l.Dropped)
+}
+
+// TestLoadDamaged: a damaged block, and an end that was cut, cost only themselves.
+func TestLoadDamaged(t *testing.T) {
+	b := newBed(t)
+	traffic(b, 400)
+	file, all := b.saved(), len(b.all())
+	require.Greater(t, len(file), 16+4*4096)
+	_, l := load(t, file[:len(file)-1])
+	require.Equal(t, 1, l.Damaged)
+	require.Equal(t, (len(file)-16)/4096*102-102, l.Sessions)
+	broken := bytes.Clone(file)
+	broken[16+4096+100] ^= 1
+	_, l = load(t, broken)
+	require.Equal(t, session.Loaded{Sessions: all - 102, Damaged: 1}, l)
+	for _, bad := range [][]byte{nil, file[:15], append([]byte("x"), file...)} {
+		_, l = load(t, bad)
+		require.Equal(t, session.Loaded{Damaged: 1}, l)
+	}
+	_, l = load(t, file[:16])
+	require.Equal(t, session.Loaded{}, l)
+
+	_, err := b.Load(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(file))), b.now)
+	require.ErrorIs(t, err, iotest.ErrTimeout)
+	require.ErrorIs(t, b.Save(failing{}, b.now), errDisk)
+}
+
+var errDisk = errors.New("disk full")
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errDisk }
+
+// sign gives a block the checksum that Load wants.
+func sign(block []byte) []byte {
+	binary.BigEndian.PutUint32(block, crc32.Checksum(block[4:], crc32.MakeTable(crc32.Castagnoli)))
+	return block
+}
+
+// TestLoadHostile: records that no table would have saved.
+func TestLoadHostile(t *testing.T) {
+	b := newBed(t)
+	b.open(from6(udp, 1000))
+	file := b.saved()
+	for name, edit := range map[string]func(r []byte){
+		"multicast-host":   func(r []byte) { r[0] = 0xff },
+		"protocol":         func(r []byte) { r[30] = 7 },
+		"state-of-tcp":     func(r []byte) { r[31] = 8 },
+		"state-unknown":    func(r []byte) { r[31] = 200 },
+		"prefix":           func(r []byte) { r[32] = 64 },
+		"side":             func(r []byte) { r[33] = 2 },
+		"no-pool":          func(r []byte) { r[20] = 1 },
+		"port-out":         func(r []byte) { r[28], r[29] = 0, 80 },
+		"icmp-with-a-port": func(r []byte) { r[30], r[31] = 1, 5 },
+	} {
+		bad := bytes.Clone(file)
+		edit(bad[16+8:])
+		sign(bad[16:])
+		after, l := load(t, bad)
+		require.Equal(t, session.Loaded{Dropped: 1}, l, name)
+		require.Zero(t, after.Stats().Hosts, name)
+	}
+	long := bytes.Clone(file)
+	copy(long[16+8+36:], "\xff\xff\xff\xff")
+	sign(long[16:])
+	after, l := load(t, long)
+	require.Equal(t, 1, l.Sessions)
+	require.Equal(t, 5*time.Minute, after.all()[0].Expires, "no longer than a new one")
+
+	count := bytes.Clone(file)
+	binary.BigEndian.PutUint32(count[16+4:], 103)
+	_, l = load(t, append(count[:16], sign(count[16:])...))
+	require.Equal(t, session.Loaded{Damaged: 1}, l)
+}
+
+// FuzzLoad: whatever a file holds, the table stays consistent: what it lists can be used in
+// both directions, its figures add up, and all of it ends in its time.
+func FuzzLoad(f *testing.F) {
+	b := newBed(f)
+	traffic(b, 20)
+	f.Add(b.saved(), false)
+	f.Add([]byte("steppe-sessions1"), true)
+	f.Fuzz(func(t *testing.T, file []byte, blocks bool) {
+		for i := 16; i+4096 <= len(file); i += 4096 {
+			sign(file[i : i+4096])
+		}
+		b := newBed(t, func(c *session.Config) {
+			if blocks {
+				c.PortBlock = 64
+			}
+		})
+		l, err := b.Load(io.MultiReader(bytes.NewReader(file)), b.now)
+		require.NoError(t, err)
+		st, all := b.Stats(), b.all()
+		require.Equal(t, l.Sessions, st.Sessions)
+		require.Len(t, all, st.Sessions)
+		for _, s := range all {
+			back := translate.Tuple4{Local: pool, LocalPort: s.Addr.Port(), RemotePort: s.Remote.Port(), Proto: s.Proto}
+			a := s.Remote.Addr().As4()
+			back.Remote = binary.BigEndian.Uint32(a[:])
+			to, r := b.InboundError(b.now, &back)
+			require.Equal(t, translate.FlowMapped, r)
+			got, r := b.OutboundError(b.now, &to)
+			require.Equal(t, translate.FlowMapped, r)
+			require.Equal(t, back.LocalPort, got.LocalPort)
+		}
+		b.now += 3 * time.Hour
+		b.expire()
+		st = b.Stats()
+		require.Zero(t, st.Sessions+st.Hosts+st.HalfOpen+st.Inbound+st.Subscribers+len(st.Bindings))
+	})
+}
