@@ -15,7 +15,7 @@ import (
 // Short pieces of Go in the documents, and what they take for granted. "…" in a piece
 // stands for what a reader adds, such as the check of an error.
 var snippets = []struct{ file, begins, given string }{
-	{"../README.md", "tab, err := translate.NewTable", "var own4, own6 netip.Addr; var p translate.Packet; var ps []translate.Packet; var start time.Time"},
+	{"../README.md", "tab, err := translate.NewTable", "var own4, own6 netip.Addr; var packet []byte; var start time.Time"},
 	{"../docs/library.md", "wrapped, err := clat.New", "var tunnel clat.Device[int]"},
 	{"../docs/library.md", "dyn, err := leases.New", "var store leases.Store; var prefixes, addresses []netip.Prefix"},
 }

@@ -31,6 +31,18 @@
 // The package starts no goroutine and reads no clock. The caller passes the time to
 // Tick, about once a second, and to Expire, about every 45 seconds.
 //
+// # With a translator
+//
+//	p, err := pool.New(pool.Config{Prefixes: prefixes}, time.Now())
+//	…
+//	tab, err := translate.NewTable(translate.TableConfig{
+//		Prefixes: []netip.Prefix{pref64},
+//		Pools:    []translate.Pool{{Prefixes: prefixes, Dynamic: p}},
+//	})
+//
+// Each table that replaces tab, by translate.Translator.Update, has the same p. Leases are
+// kept across restarts by Save and Load; ReplaceFile replaces the file in one step.
+//
 // # Files
 //
 //	pool.go     configuration, the packet path

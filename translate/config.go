@@ -29,8 +29,9 @@ type Config struct {
 	Hairpin    Hairpin    // how two mapped hosts reach each other by IPv4 addresses
 	ICMPErrors ICMPErrors // codes of originated errors
 
-	// AllowPrivate lets non-global IPv4 addresses pass through the well-known
-	// prefix 64:ff9b::/96, which RFC 6052 §3.1 forbids.
+	// AllowPrivate translates non-global IPv4 addresses with the well-known prefix
+	// 64:ff9b::/96, which RFC 6052 §3.1 forbids. Private addresses and those for
+	// documentation, such as 192.0.2.1, are non-global.
 	AllowPrivate bool
 	// AllowClassE accepts 240.0.0.0/4 as unicast addresses.
 	AllowClassE bool

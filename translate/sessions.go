@@ -35,7 +35,7 @@ const (
 	FlowFiltered                    // from IPv4: the host has not sent to this address
 	FlowNoPort                      // from IPv6: no address or port is left for the host
 	FlowLimit                       // a limit denies a new flow
-	FlowHold                        // from IPv4: a SYN that nobody has asked for, to be answered later
+	FlowHold                        // from IPv4: an unsolicited SYN, to be answered later
 	FlowDrop                        // TCP without a session: dropped silently
 )
 

@@ -28,6 +28,10 @@
 //		_, err = q.Write(ps[i : i+1])
 //	}
 //
+// Open does not set the device up, and adds no addresses or routes to it: see
+// [Device.SetUp]. [Device.Watch] reports changes of the MTU; pass them to
+// translate.Translator.Update.
+//
 // At most one goroutine at a time may read from a Queue, and one may write to it. If
 // the kernel grants offloads, packets arrive as super-packets of up to 64 KiB with
 // partial checksums, described by Packet.Offload (struct virtio_net_hdr). A reader has
