@@ -12,7 +12,7 @@ import (
 // nothing to scan. 0 is no entry.
 //
 // The words above the line are read without a lock. An entry that ends changes its
-// version, so that whoever read a part of it before notices. The rest belongs to the
+// version, so that a reader of a part of it notices. The rest belongs to the
 // shard of the host.
 type entry struct {
 	hi, lo atomic.Uint64    // the host's IPv6 address

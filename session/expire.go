@@ -109,7 +109,7 @@ func (t *Table) settle(c *settings, sh *shard, i, sec uint32) bool {
 	}
 }
 
-// perCall is how many sessions Expire looks at, so that it holds up nobody for long.
+// perCall is how many sessions Expire looks at, so that it blocks others for a short time only.
 const perCall = 64
 
 // Expire ends sessions whose time has run out, some dozens at a time, and reports whether

@@ -254,7 +254,7 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// TestHairpin: two hosts behind one address reach each other by it: RFC 6146 §3.8.
+// TestHairpin: two hosts with one address reach each other by it: RFC 6146 §3.8.
 func TestHairpin(t *testing.T) {
 	b := newBed(t, filtered)
 	one, two := from6(udp, 1000), from6(udp, 2000)

@@ -241,7 +241,7 @@ func TestTCPInboundFiltered(t *testing.T) {
 	require.Len(t, b.all(), 1)
 }
 
-// TestHold: a SYN that nobody expects is answered after 6 seconds, or dropped silently if
+// TestHold: an unsolicited SYN is answered after 6 seconds, or dropped silently if
 // the host opens the same connection meanwhile.
 func TestHold(t *testing.T) {
 	b := newBed(t, func(c *session.Config) { c.Limits.HeldSYN = 2; c.Filtering = session.AddressDependent })

@@ -8,7 +8,7 @@ import (
 )
 
 // addStatic makes a static binding, or makes the dynamic one static that is the same. The
-// port is free, or that of the latter. All shards are locked, or nobody else knows the table.
+// port is free, or that of the latter. All shards are locked, or no other goroutine knows the table.
 func (t *Table) addStatic(c *settings, s Static) {
 	proto, host := number(s.Proto), addr6(s.Host.Addr())
 	ip := bits4(s.Addr.Addr())
@@ -56,7 +56,7 @@ func (t *Table) Update(now time.Duration, cfg Config) error {
 		return errors.New("session: Update cannot change Limits.PrefixLen")
 	}
 	for i := range t.shards {
-		t.shards[i].mu.Lock() // in this order; nobody else holds two
+		t.shards[i].mu.Lock() // in this order; no other goroutine locks two
 	}
 	t.replace(old, c, second(now))
 	for _, s := range c.static {

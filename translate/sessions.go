@@ -5,7 +5,7 @@ type Addr6 struct{ Hi, Lo uint64 }
 
 // A Tuple6 is a flow of an IPv6 host that shares an IPv4 address, as the host sees it.
 // Remote is the IPv4 address that the host's peer has inside a prefix: RFC 6146 §3.5.4
-// maps it by algorithm, whoever maps the host. Addresses are integers whose highest byte
+// maps it by algorithm, also if a session maps the host. Addresses are integers whose highest byte
 // is the first.
 type Tuple6 struct {
 	Host                 Addr6
