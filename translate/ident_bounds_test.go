@@ -1,6 +1,10 @@
 package translate
 
 import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -68,6 +72,72 @@ func TestStaleBlockBounds(t *testing.T) {
 		other.ident(&g, protoUDP, int(c.since)-int(counter.count()-next.count()))
 		if id := one.ident(&f, protoUDP, 1); (id != first+1) != c.stale {
 			t.Errorf("%d values taken since: %#x follows %#x", c.since, id, first)
+		}
+	}
+}
+
+// TestIdentPlaceBits: each bit of addresses and protocol has a part in where the counter
+// of a flow is and in its tag, whatever the keys: flows with the same of both would share
+// a counter, and one could read what the other sends.
+func TestIdentPlaceBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	for range 50 {
+		s := identSpace{places: [2]uint64{r.Uint64(), r.Uint64()}}
+		src, dst, proto := addr4(r.Uint32()), addr4(r.Uint32()), uint8(r.Uint32())
+		at, tag := s.place(src, dst, proto)
+		differs := func(what string, bit int, src, dst addr4, proto uint8) {
+			if a, b := s.place(src, dst, proto); a == at && b == tag {
+				t.Fatalf("bit %d of the %s has no part", bit, what)
+			}
+		}
+		for i := range 32 {
+			differs("source", i, src^1<<i, dst, proto)
+			differs("destination", i, src, dst^1<<i, proto)
+		}
+		for i := range 8 {
+			differs("protocol", i, src, dst, proto^1<<i)
+		}
+		differs("order", 0, dst, src, proto)
+	}
+}
+
+// sipHash13 is SipHash-1-3 of any bytes, as its paper has it.
+func sipHash13(k0, k1 uint64, data []byte) uint64 {
+	v := [4]uint64{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}
+	round := func() {
+		for _, r := range [2][2]int{{13, 16}, {17, 21}} {
+			v[0] += v[1]
+			v[2] += v[3]
+			v[1], v[3] = bits.RotateLeft64(v[1], r[0])^v[0], bits.RotateLeft64(v[3], r[1])^v[2]
+			v[0] = bits.RotateLeft64(v[0], 32)
+			v[0], v[2] = v[2], v[0] // the second half mixes the other pairs
+		}
+	}
+	padded := append(bytes.Clone(data), make([]byte, 8-len(data)%8)...)
+	padded[len(padded)-1] = byte(len(data))
+	for ; len(padded) > 0; padded = padded[8:] {
+		m := binary.LittleEndian.Uint64(padded)
+		v[3] ^= m
+		round()
+		v[0] ^= m
+	}
+	v[2] ^= 0xff
+	round()
+	round()
+	round()
+	return v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+// TestIdentHashKeys: the hash of a flow with any keys. With keys of 0, which the known
+// values have, a key that is used twice or not at all goes unnoticed.
+func TestIdentHashKeys(t *testing.T) {
+	r := rand.New(rand.NewPCG(19, 20))
+	for range 100 {
+		s := identSpace{key: [2]uint64{r.Uint64(), r.Uint64()}}
+		src, dst, proto := r.Uint32(), r.Uint32(), uint8(r.Uint32())
+		data := append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, dst), src), proto)
+		if got, want := s.hash(addr4(src), addr4(dst), proto), sipHash13(s.key[0], s.key[1], data); got != want {
+			t.Fatalf("%x, %x, %d: %#x, want %#x", src, dst, proto, got, want)
 		}
 	}
 }

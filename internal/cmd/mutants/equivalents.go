@@ -53,6 +53,7 @@ var equivalents = []equivalent{
 	{"translate/icmp.go", "{icmp6Unreachable, 2, 3,", "2", "1", earlierRow},
 	{"translate/icmp.go", "{icmp6Unreachable, 4, 4,", "4", "3", earlierRow},
 	{"translate/icmp.go", "{icmp6ParamProblem, 1, 1,", "1", "0", earlierRow},
+	{"translate/ident.go", "at := first&^(identWays-1) | (first+i)%identWays", "+", "-", "all counters of a set are visited"},
 	{"translate/ident.go", "w.touched += ", "", "", "read for the cache alone"},
 	{"translate/rewrite.go", "to, _, _ := icmpCounterpart(", "0", "1", "Echo messages of all codes become the same"},
 	{"translate/rewrite.go", "id := data[4:6]", "6", "7", twoBytes},
