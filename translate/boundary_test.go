@@ -167,6 +167,24 @@ func TestJustFits(t *testing.T) {
 	}
 }
 
+// TestLargestWithoutDF: IPv4 packets of up to 1260 bytes leave without DF, since they fit
+// through any IPv6 network: RFC 7915 §5. Of a super-packet the size of a segment counts.
+func TestLargestWithoutDF(t *testing.T) {
+	w := newWorker(t, nil)
+	for size, want := range map[int]bool{1259: false, 1260: false, 1261: true} { // of the IPv4 packet
+		p := pt.Buffer(pt.IP(pt.From6(), pt.UDP(1, 2, pt.Bytes(size-28, 0))))
+		w.Translate(0, &p)
+		super := pt.Buffer(pt.IP(pt.From6(), pt.TCP(1, 2, pt.Bytes(3*(size-40), 0))))
+		super.Offload = pt.Partial(super.Bytes(), size-40)
+		w.Translate(0, &super)
+		for _, p := range []translate.Packet{p, super} {
+			if p.Result.Verdict != translate.Forward || p.Bytes()[6]&0x40 != 0 != want {
+				t.Errorf("%d bytes: %v, flags %#x", size, p.Result, p.Bytes()[6])
+			}
+		}
+	}
+}
+
 // TestLastPieceJustFits: the rest of a packet that is cut leaves whole as soon as it fits,
 // whatever Fragment is given room for.
 func TestLastPieceJustFits(t *testing.T) {
