@@ -290,3 +290,21 @@ func TestSyncErrors(t *testing.T) {
 	require.NoError(t, syncError(syscall.ENOTSUP))
 	require.ErrorIs(t, syncError(syscall.EIO), syscall.EIO)
 }
+
+// TestSetRangeBounds: ranges that begin and end anywhere around words of a bitmap.
+func TestSetRangeBounds(t *testing.T) {
+	for lo := uint32(0); lo <= 130; lo++ {
+		for hi := lo; hi <= lo+140; hi++ {
+			b := newBitmap(512)
+			b.setRange(lo, hi)
+			for i := range uint32(512) {
+				if b.has(i) != (i >= lo && i <= hi) {
+					t.Fatalf("%d to %d: %d is %v", lo, hi, i, b.has(i))
+				}
+			}
+			if b.clear != 512-int(hi-lo+1) {
+				t.Fatalf("%d to %d: %d are missing", lo, hi, b.clear)
+			}
+		}
+	}
+}
