@@ -181,13 +181,13 @@ func TestIdentPlaces(t *testing.T) {
 		keys = append(keys, [2]uint64{r.Uint64(), r.Uint64()})
 	}
 	for name, flow := range map[string]func(i int) (src, dst addr4, proto uint8){
-		"destinations in a row":    func(i int) (addr4, addr4, uint8) { return 0xc0000207, addr4(0xc6120000 + i), protoUDP },
-		"sources in a row":         func(i int) (addr4, addr4, uint8) { return addr4(0xc0a80000 + i), 0xc6336404, protoUDP },
+		"destinations in a row":    func(i int) (addr4, addr4, uint8) { return 0xc0000207, 0xc6120000 + addr4(i), protoUDP },
+		"sources in a row":         func(i int) (addr4, addr4, uint8) { return 0xc0a80000 + addr4(i), 0xc6336404, protoUDP },
 		"one host of each network": func(i int) (addr4, addr4, uint8) { return 0xc0000207, addr4(0x0a000001 + i<<8), protoUDP },
 		"all pairs of two networks": func(i int) (addr4, addr4, uint8) {
-			return addr4(0xc0a80000 + i%110), addr4(0xc6120000 + i/110), protoUDP
+			return 0xc0a80000 + addr4(i%110), 0xc6120000 + addr4(i/110), protoUDP
 		},
-		"all protocols": func(i int) (addr4, addr4, uint8) { return addr4(0xc0a80000 + i>>8), 0xc6336404, uint8(i) },
+		"all protocols": func(i int) (addr4, addr4, uint8) { return 0xc0a80000 + addr4(i>>8), 0xc6336404, uint8(i) },
 	} {
 		for _, key := range keys {
 			s := identSpace{places: key}
