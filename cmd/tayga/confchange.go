@@ -12,21 +12,22 @@ import (
 type confFile struct {
 	path string
 	was  unix.Stat_t
-	// file is the file itself, for a process in a jail, in which path is another one.
-	// It shows that the file was replaced: its name is gone then, or its status has
-	// changed.
+	// file is the file itself, for a process in a jail, in which path is another one, and
+	// for a user who cannot read the directory. It shows that the file was replaced: its
+	// name is gone then, or its status has changed.
 	file *os.File
+	jail bool
 }
 
 // newConfFile takes note of a file, before it is read. What is no regular file, such
-// as a pipe, is not watched.
-func newConfFile(name string, jail bool) *confFile {
+// as a pipe, is not watched. user says that the process will be another user's.
+func newConfFile(name string, jail, user bool) *confFile {
 	path, err := filepath.Abs(name) // the working directory will be data-dir
-	c := &confFile{path: path}
+	c := &confFile{path: path, jail: jail}
 	if err != nil || unix.Stat(path, &c.was) != nil || c.was.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil
 	}
-	if jail {
+	if jail || user {
 		if c.file, err = os.Open(path); err != nil {
 			return nil
 		}
@@ -41,12 +42,19 @@ func (c *confFile) changed() bool {
 		return false
 	}
 	var is unix.Stat_t
-	if c.file != nil {
-		err := unix.Fstat(int(c.file.Fd()), &is)
-		return err == nil && (is.Nlink == 0 || is.Ctim != c.was.Ctim || c.differs(&is))
+	if !c.jail {
+		switch err := unix.Stat(c.path, &is); err {
+		case nil:
+			return c.differs(&is)
+		case unix.ENOENT:
+			return true
+		}
 	}
-	err := unix.Stat(c.path, &is)
-	return err == unix.ENOENT || err == nil && c.differs(&is)
+	if c.file == nil {
+		return false
+	}
+	err := unix.Fstat(int(c.file.Fd()), &is)
+	return err == nil && (is.Nlink == 0 || is.Ctim != c.was.Ctim || c.differs(&is))
 }
 
 func (c *confFile) differs(is *unix.Stat_t) bool {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,5 +52,44 @@ func TestReloadSaysThatTheConfigurationChanged(t *testing.T) {
 				assert.Equal(t, 2*test.want, strings.Count(p.Output(), b.conf+warning), p.Output())
 			})
 		}
+	}
+}
+
+// A daemon with --user could not reach a file in a directory of root alone, as /etc/tayga
+// may be, and took it for unchanged.
+func TestReloadSaysThatAPrivateConfigurationChanged(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, conf string){
+		"nothing": nil,
+		"line-added": func(t *testing.T, conf string) {
+			f, err := os.OpenFile(conf, os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = f.WriteString("udp-cksum-mode calc\n")
+			require.NoError(t, errors.Join(err, f.Close()))
+		},
+		"replaced": func(t *testing.T, conf string) {
+			require.NoError(t, os.WriteFile(conf+"~", nil, 0o600))
+			require.NoError(t, os.Rename(conf+"~", conf))
+		},
+		"deleted": func(t *testing.T, conf string) { require.NoError(t, os.Remove(conf)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, gatewayConf).installed()
+			b.openDir()
+			private := filepath.Join(t.TempDir(), "private")
+			require.NoError(t, os.Mkdir(private, 0o700))
+			conf := filepath.Join(private, "tayga.conf")
+			require.NoError(t, os.Rename(b.conf, conf))
+			b.conf = conf
+			p := b.launch("-u", "nobody", "-g", "nogroup")
+			want := 0
+			if change != nil {
+				change(t, conf)
+				want = 1
+			}
+			require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
+			b.eventually(func() bool { return strings.Contains(p.Output(), "Received SIGHUP, reloading\n") }, p.Output)
+			require.NoError(t, p.Stop(patience))
+			assert.Equal(t, want, strings.Count(p.Output(), conf+" has changed since tayga was started"), p.Output())
+		})
 	}
 }

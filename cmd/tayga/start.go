@@ -13,7 +13,7 @@ import (
 // root may open, the device, and only then another identity.
 func (d *daemon) start() (err error) {
 	d.state.begin(d.o.configFile)
-	d.confFile = newConfFile(d.o.configFile, d.o.chroot)
+	d.confFile = newConfFile(d.o.configFile, d.o.chroot, d.o.user != "")
 	if err := d.readConfig(); err != nil {
 		return err
 	}
