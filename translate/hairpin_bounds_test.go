@@ -179,3 +179,24 @@ func TestHairpinnedEcho(t *testing.T) {
 		}
 	}
 }
+
+// TestSimpleHairpinQuotes: with simple hairpinning, the error of the host that was sought
+// comes from inside the prefix, also if it quotes no more than an IPv4 header.
+func TestSimpleHairpinQuotes(t *testing.T) {
+	w := hairpinWorker(t, func(c *translate.Config) { c.Hairpin = translate.HairpinSimple })
+	quote := packettest.IP(packettest.Header{Src: packettest.M4, Dst: n4}, packettest.UDP(1, 2, nil))
+	for n := range len(quote) + 1 {
+		p := packettest.Buffer(packettest.IP(packettest.Header{Src: n4, Dst: packettest.M4}, packettest.ICMP(3, 3, 0, quote[:n])))
+		res := w.Translate(0, &p)
+		if n < 20 {
+			if res != (translate.Result{Verdict: translate.Drop, Reason: translate.ICMPQuote}) {
+				t.Errorf("%d bytes: %v (%v)", n, res.Verdict, res.Reason)
+			}
+			continue
+		}
+		want := n4in6.String() + " > " + packettest.M6.String()
+		if got := ends(p.Bytes()); res.Verdict != translate.Forward || got != want {
+			t.Errorf("%d bytes: %v (%v), %s, want %s", n, res.Verdict, res.Reason, got, want)
+		}
+	}
+}

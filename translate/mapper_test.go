@@ -95,6 +95,9 @@ func TestMapperPorts(t *testing.T) {
 		{"error-6to4", // the host itself about a packet to it
 			pt.IP(pt.Header{Src: h1, Dst: pt.H4in6, TTL: 64}, pt.ICMP(1, 4, 0, pt.IP(pt.Header{Src: pt.H4in6, Dst: h1, TTL: 5}, pt.UDP(53, 1001, data)))),
 			pt.IP(pt.Header{Src: translate.Shared, Dst: pt.H4, TTL: 63}, pt.ICMP(3, 3, 0, pt.IP(pt.Header{Src: pt.H4, Dst: translate.Shared, TTL: 5}, pt.UDP(53, 40001, data))))},
+		{"error-6to4-of-router", // a router, which has no mapping, about a packet to the host
+			pt.IP(pt.Header{Src: pt.R6, Dst: pt.H4in6, TTL: 64}, pt.ICMP(3, 0, 0, pt.IP(pt.Header{Src: pt.H4in6, Dst: h1, TTL: 1}, pt.UDP(53, 1001, data)))),
+			pt.IP(pt.Header{Src: pt.X4, Dst: pt.H4, TTL: 63}, pt.ICMP(11, 0, 0, pt.IP(pt.Header{Src: pt.H4, Dst: translate.Shared, TTL: 1}, pt.UDP(53, 40001, data))))},
 		{"error-hairpin", // the second host about a packet of the first
 			pt.IP(pt.Header{Src: h2, Dst: embedded(translate.Shared), TTL: 64}, pt.ICMP(1, 4, 0, pt.IP(pt.Header{Src: embedded(translate.Shared), Dst: h2, TTL: 5}, pt.UDP(40001, 1002, data)))),
 			pt.IP(pt.Header{Src: embedded(translate.Shared), Dst: h1, TTL: 63}, pt.ICMP(1, 4, 0, pt.IP(pt.Header{Src: h1, Dst: embedded(translate.Shared), TTL: 5}, pt.UDP(1001, 40002, data))))},
