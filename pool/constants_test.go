@@ -13,7 +13,7 @@ func TestConstants(t *testing.T) {
 	assert.Equal(t, "2h4m0s", DefaultLeaseTime.String())
 	assert.Equal(t, "336h0m0s", DefaultRetention.String())
 	assert.Equal(t, "87600h0m0s", longest.String())
-	assert.EqualValues(t, 2147483648, epoch)
+	assert.Equal(t, int64(2147483648), int64(epoch))
 	assert.Equal(t, time.Duration(2147483647)*time.Second, lastSecond)
 	assert.Equal(t, 510, maxLine)
 	assert.Equal(t, 300, maxAhead)

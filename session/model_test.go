@@ -417,7 +417,7 @@ func (b *modelBed) step(r *rand.Rand) {
 	bad, m := "", b.m
 	proto := []uint8{tcp, tcp, udp, icmp}[r.IntN(4)]
 	flags := []uint8{syn, syn | ack, ack, ack, fin | ack, rst, syn | rst, fin | rst}[r.IntN(8)]
-	remote, rport := uint32(server+r.IntN(2)), uint16(52+r.IntN(2))
+	remote, rport := server+uint32(r.IntN(2)), uint16(52+r.IntN(2))
 	to6 := translate.Tuple6{Host: host6(uint64(r.IntN(4))), HostPort: uint16(1000 + r.IntN(3)*12), Remote: remote, RemotePort: rport, Proto: proto, Pref64: uint8(r.IntN(2))}
 	if r.IntN(4) == 0 {
 		to6.HostPort++
