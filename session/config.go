@@ -39,6 +39,10 @@ type Config struct {
 	Quarantine    time.Duration
 	MaxQuarantine int
 
+	// MaxProbes is how many connections wait to be probed at most: see Probes. 0 means
+	// that none is.
+	MaxProbes int
+
 	// OnEvent, if not nil, is called for each Event: one at a time, and of one host in
 	// order. It is called with locks held, never for a packet of a session that
 	// exists. It must return soon and must not call the table.
@@ -131,6 +135,7 @@ type settings struct {
 	block      int
 	quarantine uint32 // seconds
 	cooling    int    // MaxQuarantine
+	probes     int
 	onEvent    func(Event)
 
 	clients []prefix6
@@ -221,7 +226,7 @@ func (c *settings) setLimits(l Limits) error {
 
 // compile checks a Config.
 func compile(cfg Config) (*settings, error) {
-	c := &settings{filtering: cfg.Filtering, onEvent: cfg.OnEvent, block: cfg.PortBlock, cooling: cfg.MaxQuarantine}
+	c := &settings{filtering: cfg.Filtering, onEvent: cfg.OnEvent, block: cfg.PortBlock, cooling: cfg.MaxQuarantine, probes: cfg.MaxProbes}
 	if err := c.setTimeouts(cfg.Timeouts); err != nil {
 		return nil, err
 	}
@@ -241,7 +246,7 @@ func compile(cfg Config) (*settings, error) {
 	switch {
 	case cfg.Filtering > AddressDependent:
 		return nil, fmt.Errorf("session: filtering %d: out of range", cfg.Filtering)
-	case cfg.MaxQuarantine < 0:
+	case cfg.MaxQuarantine < 0 || cfg.MaxProbes < 0:
 		return nil, errors.New("session: a limit is negative")
 	case c.block != 0 && (c.block < 64 || c.block > 16384 || bits.OnesCount(uint(c.block)) != 1):
 		return nil, fmt.Errorf("session: blocks of %d ports: want a power of two from 64 to 16384", c.block)

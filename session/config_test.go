@@ -49,6 +49,7 @@ func TestConfig(t *testing.T) {
 		{"quarantine-fraction", func(c *session.Config) { c.Quarantine = time.Millisecond }, "quarantine"},
 		{"quarantine-1s", func(c *session.Config) { c.Quarantine = time.Second }, ""},
 		{"quarantine-count", func(c *session.Config) { c.MaxQuarantine = -1 }, "negative"},
+		{"probes", func(c *session.Config) { c.MaxProbes = -1 }, "negative"},
 		{"filtering", func(c *session.Config) { c.Filtering = 2 }, "filtering 2"},
 
 		{"no-pool", func(c *session.Config) { c.Pools = nil }, "no pool"},

@@ -101,6 +101,7 @@ func (t *Table) settle(c *settings, sh *shard, i, sec uint32) bool {
 			if e.word.CompareAndSwap(w, w>>40<<40|uint64(trans)<<32|uint64(used(w)+c.timeout[s])) {
 				t.changed(sh, e, s, trans)
 				t.sooner(c, sh, i)
+				t.probes.add(c.probes, &key{e.host(), e.ends.Load(), e.local.Load()})
 			}
 		case e.kill(w):
 			t.end(c, sh, i, w, sec)

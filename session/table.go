@@ -23,6 +23,8 @@ type Table struct {
 	subs subscribers
 	held held
 
+	probes probes
+
 	_ [64]byte
 	// Written when sessions begin and end.
 	sessions, halfOpen, inbound atomic.Int64

@@ -305,3 +305,36 @@ func TestTCPEstablishedTime(t *testing.T) {
 		require.Equal(t, c.want, b.all()[0].Expires)
 	}
 }
+
+// TestProbe: a connection is to be probed when its time ends, and lives if there is an
+// answer: RFC 6146 §3.5.2.2.
+func TestProbe(t *testing.T) {
+	b := newBed(t, func(c *session.Config) { c.MaxProbes = 2 })
+	f := from6(tcp, 1234)
+	f.Pref64 = 3
+	back := b.open(f)
+	b.in(back, syn)
+	b.now += est
+	b.expire()
+	require.Empty(t, b.Probes(nil))
+	b.now += time.Second
+	b.expire()
+	require.Equal(t, []session.Probe{{To6: f, To4: back}}, b.Probes(nil))
+	require.Empty(t, b.Probes(nil))
+	_, r := b.out(f, ack)
+	require.Equal(t, translate.FlowMapped, r)
+	require.Equal(t, "established", b.all()[0].State)
+
+	for i := range uint16(5) {
+		b.in(b.open(from6(tcp, i)), syn)
+	}
+	b.now += est + time.Second
+	b.expire()
+	require.Len(t, b.Probes(nil), 2)
+
+	b = newBed(t)
+	b.in(b.open(from6(tcp, 1)), syn)
+	b.now += est + time.Second
+	b.expire()
+	require.Empty(t, b.Probes(nil))
+}
