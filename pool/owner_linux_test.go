@@ -152,14 +152,22 @@ func TestReplaceFileOfUsers(t *testing.T) {
 // not do more than others; a file that begins with its group has its permissions at once.
 func TestFirstPermissions(t *testing.T) {
 	asRoot(t)
-	for gid, want := range map[int]fs.FileMode{0: 0o660, 12345: 0o600} {
-		dir, err := os.OpenRoot(t.TempDir())
+	for _, c := range []struct {
+		dirGID  int
+		dirMode fs.FileMode
+		oldGID  int
+		want    fs.FileMode
+	}{
+		{0, 0o755, 0, 0o660}, {0, 0o755, 12345, 0o600}, {12345, 0o755, 12345, 0o600}, {12345, 0o755, 0, 0o660},
+		{12345, 0o755 | fs.ModeSetgid, 12345, 0o660}, {12345, 0o755 | fs.ModeSetgid, 0, 0o600},
+	} {
+		name := t.TempDir()
+		require.NoError(t, os.Chown(name, 0, c.dirGID))
+		require.NoError(t, os.Chmod(name, c.dirMode))
+		in, err := os.Stat(name)
 		require.NoError(t, err)
-		defer dir.Close()
-		in, err := dir.Stat(".")
-		require.NoError(t, err)
-		like := attributes{perm: 0o660, of: create(t, filepath.Join(dir.Name(), "old"), 0, gid, 0o660), dir: in}
-		assert.Equal(t, want, like.first(), "group %d", gid)
+		like := attributes{perm: 0o660, of: create(t, filepath.Join(name, "old"), 0, c.oldGID, 0o660), dir: in}
+		assert.Equal(t, c.want, like.first(), "group %d in a directory of group %d, %v", c.oldGID, c.dirGID, c.dirMode)
 	}
 	assert.Equal(t, fs.FileMode(0o660), (&attributes{perm: 0o660}).first(), "no owner to keep")
 }

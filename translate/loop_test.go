@@ -100,3 +100,19 @@ func TestLoops(t *testing.T) {
 		})
 	}
 }
+
+// TestLoopsWithoutOwnAddress: a translator without IPv4 address sends no errors from
+// 0.0.0.0, so one that comes from there is none of its own that came back.
+func TestLoopsWithoutOwnAddress(t *testing.T) {
+	wkp := netip.MustParsePrefix("64:ff9b::/96")
+	w := newWorker(t, func(c *translate.Config, tc *translate.TableConfig) {
+		c.IPv4, c.ICMPPool4, c.ICMPErrors = netip.Addr{}, nil, translate.ErrorsTAYGA
+		tc.Prefixes = []netip.Prefix{wkp}
+		tc.Rules = []translate.PrefixRule{{Prefix: wkp, CheckLoops: true}}
+	})
+	quoted := between("1.1.1.1", packettest.M4.String(), packettest.UDP(1, 2, nil))
+	p := packettest.Buffer(between("0.0.0.0", "1.1.1.1", packettest.ICMP(11, 0, 0, quoted)))
+	if res := w.Translate(0, &p); res != (translate.Result{Verdict: translate.Forward, Reason: translate.Translated}) {
+		t.Errorf("%v (%v)", res.Verdict, res.Reason)
+	}
+}

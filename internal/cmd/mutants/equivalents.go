@@ -43,6 +43,8 @@ var equivalents = []equivalent{
 	{"translate/flowlabel.go", "return uint32((e^f)%0xfffff) + 1", "^", "|", goodHash},
 	{"translate/header.go", "s := checksum.Sum8(v[0:8]) +", "8", "9", "Sum8 reads eight bytes"},
 	{"translate/header.go", "s := checksum.Sum8(v[0:8]) +", "16", "17", "Sum8 reads eight bytes"},
+	{"translate/header.go", "if have < at+8 {", "8", "7", "a header of less than 8 bytes is looked at again"},
+	{"translate/header.go", "if len(b) < at+8 {", "", "", "the end is looked at again"},
 	{"translate/header.go", "if n > len4 {", ">", ">=", "the sum of no options is 0"},
 	{"translate/hosts.go", "hi, lo := bits.Mul64(", "", "", otherKey},
 	{"translate/hosts.go", "hi, lo = bits.Mul64(", "", "", goodHash},
