@@ -186,7 +186,7 @@ func (t *Table) bind(c *settings, sh *shard, h uint32, k *key, sec uint32) (uint
 	case a != nil:
 		p, ok = a.pick(c, proto, port, sec) // or none: RFC 6888 §4 REQ-2
 	default:
-		ok = c.choose(group, func(x *address) bool {
+		ok = t.choose(c, group, proto, sec, func(x *address) bool {
 			a = x
 			p, ok = x.pick(c, proto, port, sec)
 			return ok

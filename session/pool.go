@@ -17,6 +17,8 @@ type address struct {
 	low, high uint16
 	sets      [protocols]*portSet // made when first used
 	blocks    []uint64            // by number: whether a block is taken
+
+	blocksLeft atomic.Int32
 }
 
 func newAddress(ip uint32, low, high uint16, block int) *address {
@@ -27,6 +29,7 @@ func newAddress(ip uint32, low, high uint16, block int) *address {
 	a.avail[icmp].Store(65536)
 	if block != 0 {
 		a.blocks = make([]uint64, (65536/block+63)/64)
+		a.noteBlocks(block)
 	}
 	return a
 }
@@ -120,7 +123,7 @@ func (a *address) release(c *settings, proto uint64, port uint16, sec uint32) {
 
 // narrow gives an address another range. own says which ports outside the old one are
 // assigned.
-func (a *address) narrow(low, high uint16, own func(proto uint64, port uint16) bool) {
+func (a *address) narrow(low, high uint16, block int, own func(proto uint64, port uint16) bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, proto := range []uint64{tcp, udp} {
@@ -132,6 +135,9 @@ func (a *address) narrow(low, high uint16, own func(proto uint64, port uint16) b
 		}
 	}
 	a.low, a.high = low, high
+	if a.blocks != nil {
+		a.noteBlocks(block)
+	}
 }
 
 // inUse returns how many ports of a protocol are assigned, in the range, and how many are
@@ -167,14 +173,16 @@ func (c *settings) addresses(group uint64) (n int, at func(i int) *address) {
 	}
 }
 
-// maxTries is how many addresses that may have a free port are asked for a new host.
+// maxTries is how many addresses that may have a port left are asked for a new host.
 const maxTries = 64
 
 // choose assigns a new host an address and a port: of two random addresses that which has
-// fewer hosts, or another if both have no port left.
-func (c *settings) choose(group uint64, try func(*address) bool) bool {
+// fewer hosts, or another if both have no port left. A large pool without any is not
+// searched again in the same second, since each search takes long.
+func (t *Table) choose(c *settings, group, proto uint64, sec uint32, try func(*address) bool) bool {
 	n, at := c.addresses(group)
-	if n == 0 {
+	full := &t.full[group][proto]
+	if n == 0 || n > maxTries && full.Load() == sec {
 		return false
 	}
 	start := rand.IntN(n)
@@ -187,13 +195,14 @@ func (c *settings) choose(group uint64, try func(*address) bool) bool {
 	}
 	for i, tried := 0, 0; i < n && tried < maxTries; i++ {
 		x := at((start + i) % n)
-		if x.avail[tcp].Load()|x.avail[udp].Load()|x.avail[icmp].Load() == 0 {
+		if x.avail[proto].Load() == 0 || c.block != 0 && x.blocksLeft.Load() == 0 {
 			continue
 		}
 		if tried++; try(x) {
 			return true
 		}
 	}
+	full.Store(sec)
 	return false
 }
 
@@ -209,31 +218,38 @@ func blocksIn(low, high uint16, n int) (first, last int) {
 func (a *address) takeBlock(n int) (low uint16, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	first, last := blocksIn(a.low, a.high, n)
-	free := 0
-	for i := first; i <= last; i++ {
-		free += int(^a.blocks[i/64] >> (i % 64) & 1)
-	}
+	free := int(a.blocksLeft.Load())
 	if free == 0 {
 		return 0, false
 	}
 	k := rand.IntN(free)
-	for i := first; ; i++ {
+	for i, _ := blocksIn(a.low, a.high, n); ; i++ {
 		if a.blocks[i/64]>>(i%64)&1 != 0 {
 			continue
 		}
 		if k == 0 {
 			a.blocks[i/64] |= 1 << (i % 64)
+			a.noteBlocks(n)
 			return uint16(i * n), true
 		}
 		k--
 	}
 }
 
+// noteBlocks counts the free blocks. a.mu is held, or nobody else knows a.
+func (a *address) noteBlocks(n int) {
+	free := 0
+	for i, last := blocksIn(a.low, a.high, n); i <= last; i++ {
+		free += int(^a.blocks[i/64] >> (i % 64) & 1)
+	}
+	a.blocksLeft.Store(int32(free))
+}
+
 func (a *address) giveBlock(low uint16, n int) {
 	a.mu.Lock()
 	i := int(low) / n
 	a.blocks[i/64] &^= 1 << (i % 64)
+	a.noteBlocks(n)
 	a.mu.Unlock()
 }
 
@@ -258,5 +274,6 @@ func (a *address) claimBlock(low uint16, n int) bool {
 		return false
 	}
 	a.blocks[i/64] |= 1 << (i % 64)
+	a.noteBlocks(n)
 	return true
 }

@@ -250,3 +250,35 @@ func TestQuarantine(t *testing.T) {
 		})
 	}
 }
+
+// TestLargePoolFull: a host finds the one port that is left in a large pool, and a pool
+// without any denies quickly.
+func TestLargePoolFull(t *testing.T) {
+	for _, block := range []int{0, 64} {
+		b := newBed(t, func(c *session.Config) {
+			c.Pools = []session.Pool{{Prefix: prefix("192.0.2.0/24"), Low: 6400, High: 6400 + 63}}
+			c.PortBlock = block
+			c.Limits = session.Limits{Sessions: 1 << 15, HalfOpen: 1 << 15, PerPrefix: 1 << 15, HalfOpenPerPrefix: 1 << 15}
+		})
+		hosts := 256
+		if block == 0 {
+			hosts *= 64
+		}
+		f := from6(tcp, 5000)
+		for h := range hosts {
+			f.Host = translate.Addr6{Hi: uint64(h), Lo: 1}
+			b.open(f)
+		}
+		f.Host.Hi++
+		start := time.Now()
+		for range 10_000 {
+			if _, r := b.out(f, syn); r != translate.FlowNoPort {
+				t.Fatal(r)
+			}
+		}
+		t.Log(time.Since(start)/10_000, "a packet that is denied")
+		b.now += time.Hour
+		b.expire()
+		b.open(f)
+	}
+}

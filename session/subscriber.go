@@ -114,7 +114,7 @@ func (t *Table) pickBlocked(c *settings, sub *subscriber, at *address, group, pr
 	if at != nil {
 		taken = take(at)
 	} else {
-		taken = c.choose(group, take)
+		taken = t.choose(c, group, proto, sec, take)
 	}
 	if taken {
 		if p, ok := sub.pick(c, at, proto, parity, sec); ok {

@@ -22,6 +22,7 @@ type Table struct {
 	mem  slabs
 	subs subscribers
 	held held
+	full [translate.MaxPref64][protocols]atomic.Uint32 // the second when a group had no port left
 
 	probes probes
 
@@ -68,7 +69,7 @@ func New(cfg Config) (*Table, error) {
 	t.subs.byPrefix = map[translate.Addr6]uint32{}
 	n := c.limits.Sessions
 	t.s6, t.s4 = newIndex(&t.mem, by6, 2*n), newIndex(&t.mem, by4, 2*n)
-	t.b6, t.b4 = newIndex(&t.mem, by6, n), newIndex(&t.mem, by4, n)
+	t.b6, t.b4 = newIndex(&t.mem, by6, 2*n), newIndex(&t.mem, by4, n)
 	t.held.init(c.limits.HeldSYN)
 	for i := range c.spans {
 		s := &c.spans[i]

@@ -110,7 +110,7 @@ func (c *settings) renew(to *settings, ip uint32, s *span, static *statics) *add
 	case a == nil:
 		a = newAddress(ip, s.low, s.high, to.block)
 	case a.low != s.low || a.high != s.high:
-		a.narrow(s.low, s.high, func(proto uint64, port uint16) bool {
+		a.narrow(s.low, s.high, to.block, func(proto uint64, port uint16) bool {
 			_, own := static.byAddr[endpoint4{proto, ip, port}]
 			return own
 		})
