@@ -307,3 +307,19 @@ func TestZeroSums(t *testing.T) {
 		}
 	}
 }
+
+// TestFlowLabelRange: a label is 20 bits and not 0, also for the one flow in a million
+// whose hash leaves the least or the most.
+func TestFlowLabelRange(t *testing.T) {
+	tr, err := New(Config{FlowLabels: true}, new(Table))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, a, h := tr.NewWorker(), addresses{src6: addr6{1, 2}}, header{proto: protoTCP, frag: true}
+	for i := range uint64(6 << 20) {
+		a.dst6.lo = i
+		if label := w.flowLabel(&a, &h, nil); label == 0 || label > 0xfffff {
+			t.Fatalf("label %#x", label)
+		}
+	}
+}

@@ -141,3 +141,40 @@ func TestIdentHashKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestFlowSlotOfAnother: a slot that gets another flow forgets where the counter of the
+// one before was, and one whose flow is only resolved again does not. With a mapper no
+// slot is valid for any packet.
+func TestFlowSlotOfAnother(t *testing.T) {
+	w := newIdentTranslator(t).NewWorker()
+	w.begin(time.Hour)
+	one := addresses{src4: 1, dst4: 2, src6: addr6{1, 1}, dst6: addr6{2, 2}}
+	for name, c := range map[string]struct {
+		next addresses
+		kept bool
+	}{
+		"same":               {one, true},
+		"other-source":       {addresses{src4: 3, dst4: 2}, false},
+		"other-destination":  {addresses{src4: 1, dst4: 3}, false},
+		"other-way":          {addresses{src4: 2, dst4: 1}, false},
+		"same-in-IPv4-alone": {addresses{src4: 1, dst4: 2, src6: addr6{3, 3}}, true},
+	} {
+		f := new(flow)
+		w.keep(f, one, 0)
+		w.ident(f, protoUDP, 1)
+		w.keep(f, c.next, 0)
+		if f.knowsIdent(protoUDP) != c.kept || !c.kept && f.idProto != 0 {
+			t.Errorf("%s: counter known %v, want %v", name, f.knowsIdent(protoUDP), c.kept)
+		}
+		if !f.is4(c.next.src4, c.next.dst4, w.stamp) {
+			t.Errorf("%s: the slot does not have the flow", name)
+		}
+	}
+	s := *w.s
+	s.mapper = portMapper{}
+	w.s = &s
+	f := new(flow)
+	if w.keep(f, one, 0); f.stamp != 0 {
+		t.Errorf("with a mapper the stamp is %d", f.stamp)
+	}
+}

@@ -24,6 +24,7 @@ var equivalents = []equivalent{
 	{"pool/upkeep.go", "} else if d := now.Sub(c.last); d > 0 {", ">", ">=", "no time goes by"},
 	{"pool/upkeep.go", "if w := s[j].word.Load(); w>>32 == held &&", "&&", "||", "rest looks again"},
 	{"pool/upkeep.go", "p.generation.Add(1)", "1", "2", "any change of it will do"},
+	{"pool/upkeep.go", "n := 0", "0", "1", "only how often the lock is let go"},
 	{"pool/upkeep.go", "if n++; n%batch == 0 {", "", "", "only how often the lock is let go"},
 	{"translate/address.go", "case o-1 < 126:", "126", "125", "a later case says the same of 126.0.0.0/8"},
 	{"translate/address.go", "if a.hi >= 0xfe<<56 {", ">=", ">", "fe00:: itself is legal either way"},
@@ -46,6 +47,7 @@ var equivalents = []equivalent{
 	{"translate/header.go", "if have < at+8 {", "8", "7", "a header of less than 8 bytes is looked at again"},
 	{"translate/header.go", "if len(b) < at+8 {", "", "", "the end is looked at again"},
 	{"translate/header.go", "if n > len4 {", ">", ">=", "the sum of no options is 0"},
+	{"translate/flowlabel.go", "return uint32((e^f)%0xfffff) + 1", "0xfffff", "1048574", goodHash},
 	{"translate/hosts.go", "hi, lo := bits.Mul64(", "", "", otherKey},
 	{"translate/hosts.go", "hi, lo = bits.Mul64(", "", "", goodHash},
 	{"translate/hosts.go", "h.keys[i] = rand.Uint64() | 1", "", "", otherKey},
@@ -79,6 +81,7 @@ var equivalents = []equivalent{
 	{"translate/translator.go", "if now > w.now || s != w.s {", ">", ">=", "nothing is gained in no time"},
 	{"translate/translator.go", "w.stamp++", "", "", "any new stamp will do"},
 	{"translate/translator.go", "if room := max(0, len(p.Buf)-Tailroom);", "0", "1", "Off is larger anyway"},
+	{"translate/v4to6.go", "if h.hdrLen > len4 && sourceRouted(", ">", ">=", "no options hold no route"},
 }
 
 const (
