@@ -259,15 +259,15 @@ func TestDoctor(t *testing.T) {
 			require.NoError(c, err)
 		}, severity: "error", about: "daemon", text: "tayga does not run on nat64"},
 		{name: "no-route-to-the-prefix", harm: func(c *clinic) { c.sh("ip route del 64:ff9b::/96 dev nat64") },
-			severity: "error", about: "route", text: "no route leads packets for prefix 64:ff9b::/96 to nat64"},
+			severity: "error", about: "route", text: "packets for prefix 64:ff9b::/96 are not routed to nat64"},
 		{name: "no-route-to-the-pool", harm: func(c *clinic) { c.sh("ip route del 192.168.255.0/24 dev nat64") },
-			severity: "error", about: "route", text: "no route leads packets for pool 192.168.255.0/24 to nat64"},
+			severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are not routed to nat64"},
 		{name: "route-to-the-pool-elsewhere", harm: func(c *clinic) { c.sh("ip route replace 192.168.255.0/24 via 198.51.98.2") },
-			severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are led to eth1 instead of nat64"},
+			severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are routed to eth1 instead of nat64"},
 		{name: "own-address-taken", harm: func(c *clinic) { c.sh("ip addr add 192.168.255.1/32 dev nat64") }, harmless: true,
 			severity: "error", about: "address", text: "192.168.255.1, the translator's own ipv4-addr, is also an address of this machine, on nat64"},
 		{name: "no-masquerading", harm: func(c *clinic) { c.sh("nft flush ruleset") },
-			severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private, and nothing gives its packets a source that others can answer"},
+			severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private, and no rule replaces that source by one that is routed"},
 		{name: "masquerading-of-others", harm: func(c *clinic) {
 			c.sh("nft flush ruleset; nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority srcnat; }; add rule ip nat post oifname \"eth0\" masquerade; add rule ip nat post ip saddr { 192.168.0.0/24, 10.0.0.0/8 } masquerade'")
 		}, severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private"},
@@ -286,8 +286,8 @@ func TestDoctor(t *testing.T) {
 			c.sh("ip addr add 10.9.9.1/24 dev eth1")
 			c.server.Addr("eth0", "10.9.9.2/24")
 			require.False(c, c.reaches("10.9.9.2"))
-		}, harmless: true, severity: "warning", about: "private", text: " packets were refused because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
-		{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 leads hosts to prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
+		}, harmless: true, severity: "warning", about: "private", text: " packets were rejected because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
+		{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 uses prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
 		{name: "stale-configuration", harm: func(c *clinic) {
 			c.sh("echo 'udp-cksum-mode calc' >>DIR/tayga.conf; touch -d 2001-01-01 DIR/tayga.conf")
 		}, harmless: true,
@@ -380,7 +380,7 @@ func TestDoctorCLAT(t *testing.T) {
 			"rp-filter", "the reverse path filter drops packets from clat whose source is reached by another interface"},
 		{"prefix-leads-back", "ip route add 64:ff9b::/96 dev clat", "route", "what goes to prefix 64:ff9b::/96 leads back to clat, and the other translator is elsewhere"},
 		{"no-address", "ip addr del 192.0.0.1/29 dev clat", "address", "192.0.0.1, to which a map gives an IPv6 address, is no address of this host"},
-		{"no-way-back", "ip route del 2001:db8:c::464 dev clat", "route", "no route leads packets for map 2001:db8:c::464/128 to clat; that of 2001:db8:c::/64 leads them to eth0"},
+		{"no-way-back", "ip route del 2001:db8:c::464 dev clat", "route", "packets for map 2001:db8:c::464/128 are not routed to clat; the route for 2001:db8:c::/64 leads to eth0"},
 		{"no-neighbour", "ip neigh del proxy 2001:db8:c::464 dev eth0", "neighbours", "map 2001:db8:c::464/128 lies in the network on eth0, where no host answers for it"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -441,7 +441,7 @@ func TestDoctorBadInput(t *testing.T) {
 			assert.Equal(t, "configuration", f.About, name)
 			assert.NotContains(t, f.Text, "\x1b")
 		}
-		assert.Equal(t, "nothing else was looked at, since what is wanted is not clear", list[len(list)-1].Text)
+		assert.Equal(t, "nothing else was checked, since the configuration is not valid", list[len(list)-1].Text)
 	}
 	c.configure(clinicConf + "map-file DIR/absent\n")
 	list := c.findings()
@@ -488,5 +488,5 @@ func TestDoctorBadInput(t *testing.T) {
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
 	text, err := cmd.CombinedOutput()
 	assert.NoError(t, err, string(text))
-	assert.Contains(t, string(text), "note: firewall: packet filters were not looked at: ")
+	assert.Contains(t, string(text), "note: firewall: packet filters were not checked: ")
 }

@@ -32,14 +32,14 @@ func TestDoctorPolicyRouting(t *testing.T) {
 	)
 	for _, test := range []struct{ name, setup, note string }{
 		{"prefix-by-iif", prefixAway + "ip -6 rule add iif eth0 lookup 100",
-			"packets for prefix 64:ff9b::/96 are led to nat64 if they come in on eth0, and elsewhere if on eth1"},
+			"packets for prefix 64:ff9b::/96 are routed to nat64 if they arrive on eth0, and elsewhere if on eth1"},
 		{"pool-by-iif", poolAway + "ip rule add iif eth1 lookup 100", ""},
-		{"both-by-iif", prefixAway + poolAway + "ip -6 rule add iif eth0 lookup 100; ip rule add iif eth1 lookup 100", "if they come in on eth0, and elsewhere if on eth1"},
+		{"both-by-iif", prefixAway + poolAway + "ip -6 rule add iif eth0 lookup 100; ip rule add iif eth1 lookup 100", "if they arrive on eth0, and elsewhere if on eth1"},
 		{"prefix-by-source", prefixAway + "ip -6 rule add from 2001:db8:c::/64 lookup 100", ""},
 		{"prefix-by-source-not-on-link", prefixAway + "ip -6 rule add from 2001:db8:c::2/127 to 64:ff9b::/96 tos 0 lookup 100", ""},
 		{"prefix-by-mark", prefixAway + `ip -6 rule add fwmark 7 lookup 100 pref 50
 			nft 'add table ip6 m; add chain ip6 m pre { type filter hook prerouting priority mangle; }; add rule ip6 m pre iifname eth0 meta mark set 7'`,
-			`packets for prefix 64:ff9b::/96 are led to nat64 only by the rule "pref 50 fwmark 0x7 lookup 100", whose conditions were not checked`},
+			`packets for prefix 64:ff9b::/96 are routed to nat64 only by the rule "pref 50 fwmark 0x7 lookup 100", whose conditions were not checked`},
 		{"prefix-by-masked-mark", prefixAway + `ip -6 rule add fwmark 0x100/0xff00 lookup 100 pref 50
 			nft 'add table ip6 m; add chain ip6 m pre { type filter hook prerouting priority mangle; }; add rule ip6 m pre iifname eth0 meta mark set 0x107'`,
 			`"pref 50 fwmark 0x100 mask 0xff00 lookup 100"`},
@@ -70,13 +70,13 @@ func TestDoctorPolicyRouting(t *testing.T) {
 func TestDoctorPolicyRoutingBroken(t *testing.T) {
 	for _, test := range []struct{ name, harm, text, command string }{
 		{"table-before-main", "ip -6 route add default via 2001:db8:c::2 table 100; ip -6 rule add pref 50 lookup 100",
-			"no route leads packets for prefix 64:ff9b::/96 to nat64", "ip route add 64:ff9b::/96 dev nat64 table 100"},
+			"packets for prefix 64:ff9b::/96 are not routed to nat64", "ip route add 64:ff9b::/96 dev nat64 table 100"},
 		{"table-of-the-guests", "ip -6 route del 64:ff9b::/96 dev nat64; ip -6 route add default via 2001:db8:c::2 table 100; ip -6 rule add pref 50 iif eth0 lookup 100; ip -6 rule add pref 51 iif eth1 lookup 100",
-			"no route leads packets for prefix 64:ff9b::/96 to nat64", "ip route add 64:ff9b::/96 dev nat64 table 100"},
+			"packets for prefix 64:ff9b::/96 are not routed to nat64", "ip route add 64:ff9b::/96 dev nat64 table 100"},
 		{"rule-for-others", "ip -6 route del 64:ff9b::/96 dev nat64; ip -6 route add default via 2001:db8:c::2 table 100; ip -6 rule add iif eth1 lookup 100",
-			"no route leads packets for prefix 64:ff9b::/96 to nat64", "ip route add 64:ff9b::/96 dev nat64"},
+			"packets for prefix 64:ff9b::/96 are not routed to nat64", "ip route add 64:ff9b::/96 dev nat64"},
 		{"pool", "ip route add 192.168.0.0/16 via 198.51.98.2 table 100; ip rule add pref 50 iif eth1 lookup 100; ip rule add pref 51 iif lo lookup 100",
-			"no route leads packets for pool 192.168.255.0/24 to nat64; that of 192.168.0.0/16 leads them to eth1", "ip route add 192.168.255.0/24 dev nat64 table 100"},
+			"packets for pool 192.168.255.0/24 are not routed to nat64; the route for 192.168.0.0/16 leads to eth1", "ip route add 192.168.255.0/24 dev nat64 table 100"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClinic(t, clinicConf)
@@ -97,7 +97,7 @@ func TestDoctorPolicyRoutingBroken(t *testing.T) {
 // TestDoctorRoutesThatRefuse: a rule or a route may end packets on purpose. The doctor
 // wanted a route that was there already, or that could not be added beside the other.
 func TestDoctorRoutesThatRefuse(t *testing.T) {
-	const byRule = "a rule of policy routing keeps packets for prefix 64:ff9b::/96 from nat64, to which the main table leads them: see ip rule"
+	const byRule = "a rule of policy routing overrides the route for prefix 64:ff9b::/96 to nat64 in the main table: see ip rule"
 	const byRoute = "packets for prefix 64:ff9b::/96 end at a route that is blackhole, unreachable or prohibit"
 	for _, test := range []struct{ name, harm, text, command string }{
 		{"blackhole-rule", "ip -6 rule add to 64:ff9b::/96 blackhole", byRule, ""},
@@ -144,7 +144,7 @@ func TestDoctorCLATWithTheHostsAddress(t *testing.T) {
 		}'`)
 	c.start()
 	notes := c.quiet(c.pings)
-	assert.Equal(t, []string{"packets for map " + clientAddr + `/128 are led to clat only by the rule "pref 0 from 64:ff9b::/96 to ` + clientAddr + `/128 fwmark 0xc1a7 lookup 49575", whose conditions were not checked`}, notes)
+	assert.Equal(t, []string{"packets for map " + clientAddr + `/128 are routed to clat only by the rule "pref 0 from 64:ff9b::/96 to ` + clientAddr + `/128 fwmark 0xc1a7 lookup 49575", whose conditions were not checked`}, notes)
 }
 
 // Only one user's programs have IPv4, by a rule with its number.
@@ -192,7 +192,7 @@ func TestDoctorCLATBesideVPN(t *testing.T) {
 	list := c.findings()
 	require.Len(t, list, 1, "%v", list)
 	assert.Equal(t, "warning", list[0].Severity)
-	assert.Contains(t, list[0].Text, `packets of clat for prefix 64:ff9b::/96 are led to wg0 by the rule "pref 32765 not fwmark 0xca6c lookup 51820"`)
+	assert.Contains(t, list[0].Text, `packets of clat for prefix 64:ff9b::/96 are routed to wg0 by the rule "pref 32765 not fwmark 0xca6c lookup 51820"`)
 	assert.Equal(t, "ip -6 rule add iif clat lookup main pref 100", list[0].Command)
 	assert.Contains(t, string(page), "\n"+list[0].Command+"\n")
 	c.execute(list[0])

@@ -40,7 +40,7 @@ func (e *examination) checkOwner(device Link) {
 	case e.Process.UID == 0:
 		e.add(Warning, "owner", e.command("--mktun"), text, device.Name)
 	default:
-		e.add(Warning, "owner", "", text+": make it anew for user %d, as tayga(8) says under DEVICE", device.Name, e.Process.UID)
+		e.add(Warning, "owner", "", text+": create it again for user %d, see DEVICE in tayga(8)", device.Name, e.Process.UID)
 	}
 	if e.Report != nil && e.Report.Device.Foreign > 0 {
 		e.add(Error, "owner", "", "another program is attached to %s with %d queues of its own, and gets packets that are for tayga: find and end it", device.Name, e.Report.Device.Foreign)
@@ -122,7 +122,7 @@ func (e *examination) checkConfigured() {
 	case filepath.IsAbs(e.Report.Config) && e.Report.Config != e.Conf.File:
 		e.add(Warning, "daemon", "", "tayga runs on %s with %s, not with %s", e.Conf.TunDevice, e.Report.Config, e.Conf.File)
 	case e.Process.Stale:
-		e.add(Warning, "daemon", e.restart(), "%s was changed after tayga was started, which reads it then only", e.Conf.File)
+		e.add(Warning, "daemon", e.restart(), "%s was changed after tayga was started, which reads it only at start", e.Conf.File)
 	}
 }
 
@@ -162,7 +162,7 @@ func (e *examination) restart() string {
 // checkOffloads looks for what makes large transfers slow, or breaks them.
 func (e *examination) checkOffloads() {
 	if e.Report != nil && e.Conf.Offload.Checksum && e.Report.Device.Present && len(e.Report.Device.Offloads) == 0 {
-		e.add(Note, "offload", "", "the kernel grants no offloads on %s: every packet comes by itself", e.Conf.TunDevice)
+		e.add(Note, "offload", "", "the kernel grants no offloads on %s: each packet is handled alone", e.Conf.TunDevice)
 	}
 	for _, l := range e.Machine.Links {
 		if !l.Up || l.Name == e.Conf.TunDevice {
@@ -173,7 +173,7 @@ func (e *examination) checkOffloads() {
 				"%s puts packets together in a way that cannot be undone (LRO), and so breaks what is forwarded", l.Name)
 		}
 		if l.Physical && !l.GRO {
-			e.add(Note, "offload", words("ethtool", "-K", l.Name, "gro", "on"), "%s does not put packets together (GRO), which costs speed", l.Name)
+			e.add(Note, "offload", words("ethtool", "-K", l.Name, "gro", "on"), "%s does not coalesce packets (GRO), which reduces throughput", l.Name)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func Examine(c Case) []Finding {
 		e.add(s, "configuration", "", "%v", p)
 	}
 	if c.Problems.Failed() {
-		e.add(Note, "configuration", "", "nothing else was looked at, since what is wanted is not clear")
+		e.add(Note, "configuration", "", "nothing else was checked, since the configuration is not valid")
 		return e.findings
 	}
 	e.conclude()

@@ -153,7 +153,7 @@ func TestExamine(t *testing.T) {
 		{name: "ownerless-and-another-user", harm: func(g *gateway) {
 			g.Machine.Links[2].Ownerless = true
 			g.Report, g.Process = &status.Report{PID: 7}, Process{UID: 1234}
-		}, want: []string{"warning: owner: nat64 has several queues and no owner: any local user may read its packets and send others: make it anew for user 1234, as tayga(8) says under DEVICE"}},
+		}, want: []string{"warning: owner: nat64 has several queues and no owner: any local user may read its packets and send others: create it again for user 1234, see DEVICE in tayga(8)"}},
 		{name: "thief", harm: func(g *gateway) {
 			g.Report = &status.Report{PID: 7, Device: status.Device{Foreign: 2}}
 		}, want: []string{"error: owner: another program is attached to nat64 with 2 queues of its own, and gets packets that are for tayga: find and end it"}},
@@ -166,52 +166,52 @@ func TestExamine(t *testing.T) {
 		{name: "pool-is-the-lan", harm: func(g *gateway) { g.routes["192.0.2.0/24"] = Route{Link: "eth0", Connected: true} },
 			want: []string{"error: route: pool 192.0.2.0/24 is the network on eth0: take another"}},
 		{name: "part-of-the-pool-elsewhere", harm: func(g *gateway) { g.routes["192.0.2.128/25"] = Route{Link: "eth0"} },
-			want: []string{"error: route: packets for 192.0.2.128/25, a part of pool 192.0.2.0/24, are led to eth0 instead of nat64"}},
+			want: []string{"error: route: packets for 192.0.2.128/25, a part of pool 192.0.2.0/24, are routed to eth0 instead of nat64"}},
 		{name: "lan-around-the-pool", harm: func(g *gateway) {
 			delete(g.routes, "192.0.2.0/24")
 			g.routes["192.0.0.0/16"] = Route{Link: "eth0", Connected: true}
-		}, want: []string{"error: route: no route leads packets for pool 192.0.2.0/24 to nat64; that of 192.0.0.0/16 leads them to eth0; run: ip route add 192.0.2.0/24 dev nat64"}},
+		}, want: []string{"error: route: packets for pool 192.0.2.0/24 are not routed to nat64; the route for 192.0.0.0/16 leads to eth0; run: ip route add 192.0.2.0/24 dev nat64"}},
 		{name: "circle", conf: gatewayConf + "map 203.0.113.7 2001:db8:7::7\n", harm: func(g *gateway) {
 			g.routes["203.0.113.7/32"] = Route{Link: "nat64"}
 			g.routes["2001:db8:7::/64"] = Route{Link: "nat64"}
-		}, want: []string{"error: route: both sides of map 203.0.113.7/32 2001:db8:7::7/128 lead to nat64: packets go round in circles"}},
+		}, want: []string{"error: route: both sides of map 203.0.113.7/32 2001:db8:7::7/128 are routed to nat64: packets loop"}},
 		{name: "subnet-among-neighbours", conf: gatewayConf + "map 198.51.100.128/25 2001:db8:7::/121\n", harm: func(g *gateway) {
 			g.routes["198.51.100.128/25"] = Route{Link: "nat64"}
 		}, want: []string{"warning: neighbours: map 198.51.100.128/25 lies in the network on eth0, where no host answers for it; run: sysctl -w net.ipv4.conf.eth0.proxy_arp=1"}},
 		{name: "lro", harm: func(g *gateway) { g.Machine.Links[1].LRO = true },
 			want: []string{"warning: offload: eth0 puts packets together in a way that cannot be undone (LRO), and so breaks what is forwarded; run: ethtool -K eth0 lro off"}},
 		{name: "no-gro", harm: func(g *gateway) { g.Machine.Links[1].GRO = false },
-			want: []string{"note: offload: eth0 does not put packets together (GRO), which costs speed; run: ethtool -K eth0 gro on"}},
+			want: []string{"note: offload: eth0 does not coalesce packets (GRO), which reduces throughput; run: ethtool -K eth0 gro on"}},
 		{name: "no-offloads", harm: func(g *gateway) { g.Report = &status.Report{Device: status.Device{Present: true}} },
-			want: []string{"note: offload: the kernel grants no offloads on nat64: every packet comes by itself"}},
+			want: []string{"note: offload: the kernel grants no offloads on nat64: each packet is handled alone"}},
 		{name: "filters-unseen", harm: func(g *gateway) { g.Machine.Filters.Unseen = "nft: exit status 1 Operation not permitted" },
-			want: []string{"note: firewall: packet filters were not looked at: nft: exit status 1 Operation not permitted"}},
+			want: []string{"note: firewall: packet filters were not checked: nft: exit status 1 Operation not permitted"}},
 		{name: "masquerading-by-iptables", conf: private,
 			harm: masquerade("; run: iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE", Tools{Sysctl: true, IPTables: true}),
-			want: []string{"warning: masquerading: pool 10.0.0.0/24 is private, and nothing gives its packets a source that others can answer; run: iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE"}},
+			want: []string{"warning: masquerading: pool 10.0.0.0/24 is private, and no rule replaces that source by one that is routed; run: iptables -t nat -A POSTROUTING -s 10.0.0.0/24 -j MASQUERADE"}},
 		{name: "no-resolver", harm: func(g *gateway) { g.dns, g.dnsErr = nil, errors.New("timeout") },
-			want: []string{"note: dns64: the resolver of this machine does not tell whether it does DNS64"}},
+			want: []string{"note: dns64: it is not known whether the resolver of this machine uses DNS64"}},
 		{name: "no-dns64", harm: func(g *gateway) { g.dns, g.dnsErr = nil, &net.DNSError{IsNotFound: true} },
-			want: []string{"note: dns64: the resolver of this machine does no DNS64: IPv6 hosts need one that does"}},
+			want: []string{"note: dns64: the resolver of this machine does not use DNS64: IPv6 hosts need a resolver with DNS64"}},
 		{name: "dns64-with-another-prefix-as-well", harm: answer("2001:db8:64::192.0.0.171", "64:ff9b::192.0.0.171"),
-			want: []string{"note: dns64: DNS64 leads hosts to prefix 64:ff9b::/96 as well, which is not in the configuration"}},
+			want: []string{"note: dns64: DNS64 also uses prefix 64:ff9b::/96, which is not in the configuration"}},
 		{name: "dns64-with-a-shorter-prefix", harm: answer("2001:db8:c000:aa::"),
-			want: []string{"error: dns64: DNS64 leads hosts to prefix 2001:db8::/32, which is not in the configuration; add it and start tayga anew, or change the resolver; run: echo 'prefix 2001:db8::/32' >>/etc/tayga.conf"}},
+			want: []string{"error: dns64: DNS64 uses prefix 2001:db8::/32, which is not in the configuration; add it and restart tayga, or change the resolver; run: echo 'prefix 2001:db8::/32' >>/etc/tayga.conf"}},
 		{name: "resolver-that-lies", harm: answer("2001:db8::1", "::ffff:192.0.0.170"),
 			want: []string{"warning: dns64: the resolver of this machine gives ipv4only.arpa addresses that DNS64 does not give"}},
 		{name: "bad-configuration", conf: "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8::/95\n",
 			want: []string{"error: configuration: /etc/tayga.conf:3: prefix: length 95 not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96",
-				"note: configuration: nothing else was looked at, since what is wanted is not clear"}},
+				"note: configuration: nothing else was checked, since the configuration is not valid"}},
 		{name: "warning-in-the-configuration", conf: gatewayConf + "strict-frag-hdr yes\n",
 			want: []string{"warning: configuration: /etc/tayga.conf:6: strict-frag-hdr: has no effect: RFC 7915 gives a Fragment Header to fragments only; the line can go"}},
 		{name: "stale-under-systemd", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Unit: "tayga@a.service"}
-		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: systemctl restart tayga@a.service"}},
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it only at start; run: systemctl restart tayga@a.service"}},
 		{name: "stale-and-more-will-be-led-here", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Unit: "tayga.service"}
 			delete(g.routes, "192.0.2.0/24")
 			g.Conf.TunUp, g.Conf.TunRoutes = true, prefixes("192.0.2.0/24")
-		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: systemctl restart tayga.service"}},
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it only at start; run: systemctl restart tayga.service"}},
 		{name: "another-configuration", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7, Config: "/etc/tayga/a.conf"}, Process{Stale: true}
 		}, want: []string{"warning: daemon: tayga runs on nat64 with /etc/tayga/a.conf, not with /etc/tayga.conf"}},
@@ -220,9 +220,9 @@ func TestExamine(t *testing.T) {
 		{name: "address-of-the-machine", harm: func(g *gateway) { g.Conf.IPv6 = netip.MustParseAddr("2001:db8::1") },
 			want: []string{"error: address: 2001:db8::1, the translator's own ipv6-addr, is also an address of this machine, on eth0: use one that no host has"}},
 		{name: "unmapped", harm: func(g *gateway) { g.leads("192.0.0.0/20") },
-			want: []string{`warning: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: packets go round in circles until their hop limit runs out; route only what is mapped, or add "loop-check yes" unless hosts are numbered from 2001:db8:64::/96`}},
+			want: []string{`warning: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: packets loop until their hop limit is exceeded; route only what is mapped, or add "loop-check yes" unless hosts are numbered from 2001:db8:64::/96`}},
 		{name: "unmapped-checked", conf: gatewayConf + "loop-check yes\n", harm: func(g *gateway) { g.leads("192.0.0.0/20") },
-			want: []string{`note: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: what is sent there is rejected, but what hosts with maps send goes round in circles; route only what is mapped`}},
+			want: []string{`note: unmapped: 192.0.1.254, to which the route 192.0.0.0/20 leads to nat64, has neither a map nor a pool, and may not be the only one: packets to them are rejected, but packets from hosts with maps loop; route only what is mapped`}},
 		{name: "unmapped-led-elsewhere", harm: func(g *gateway) {
 			g.leads("192.0.2.0/23")
 			g.routes["192.0.3.0/24"] = Route{Link: "eth0"}
@@ -232,16 +232,16 @@ func TestExamine(t *testing.T) {
 			want: []string{"note: pool: 3 times no address was assigned: the pool was exhausted, or a host is none of those that may lease one"}},
 		{name: "datagrams-without-checksum", harm: func(g *gateway) {
 			g.Report = &status.Report{Packets: []status.Count{{Direction: "4to6", Verdict: "drop", Reason: "udp-zero-checksum", Packets: 3}}}
-		}, want: []string{"note: udp-checksum: 3 datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one"}},
+		}, want: []string{"note: udp-checksum: 3 datagrams without a checksum were not translated, since IPv6 does not allow them; udp-cksum-mode calc computes one"}},
 		{name: "helper", harm: func(g *gateway) { g.Report = &status.Report{Helper: &status.Helper{PID: 8, Alive: true}} }},
 		{name: "helper-ended", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{Helper: &status.Helper{PID: 8}}, Process{Unit: "tayga.service"}
 		}, want: []string{"warning: helper: the privileged helper of tayga has ended: if nat64 is deleted or set down, tayga cannot attach to it or set it up again; run: systemctl restart tayga.service"}},
 		{name: "stale-in-the-background", harm: func(g *gateway) {
 			g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true, Args: []string{"tayga", "-c", "my file"}}
-		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only; run: kill 7 && sleep 2 && tayga -c 'my file'"}},
+		}, want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it only at start; run: kill 7 && sleep 2 && tayga -c 'my file'"}},
 		{name: "stale-in-the-foreground", harm: func(g *gateway) { g.Report, g.Process = &status.Report{PID: 7}, Process{Stale: true} },
-			want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it then only"}},
+			want: []string{"warning: daemon: /etc/tayga.conf was changed after tayga was started, which reads it only at start"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conf := test.conf
@@ -348,13 +348,13 @@ func TestVRF(t *testing.T) {
 	assert.Empty(t, g.findings())
 	vrf = []string{"eth0", "nat64"}
 	assert.Equal(t, []string{
-		"note: route: packets for pool 192.0.2.0/24 are led to nat64 if they come in on eth0, and elsewhere if on eth1",
-		"note: route: packets for prefix 2001:db8:64::/96 are led to nat64 if they come in on eth0, and elsewhere if on eth1",
+		"note: route: packets for pool 192.0.2.0/24 are routed to nat64 if they arrive on eth0, and elsewhere if on eth1",
+		"note: route: packets for prefix 2001:db8:64::/96 are routed to nat64 if they arrive on eth0, and elsewhere if on eth1",
 	}, g.findings())
 	vrf = []string{"eth0", "eth1", "nat64"}
 	delete(blue, "192.0.2.0/24")
 	assert.Equal(t, []string{
-		"error: route: no route leads packets for pool 192.0.2.0/24 to nat64; run: ip route add 192.0.2.0/24 dev nat64 table 10",
+		"error: route: packets for pool 192.0.2.0/24 are not routed to nat64; run: ip route add 192.0.2.0/24 dev nat64 table 10",
 	}, g.findings())
 }
 

@@ -17,7 +17,7 @@ const conntrackPriority = -200
 // makes an exception from.
 func (e *examination) checkFirewall() {
 	if e.Machine.Filters.Unseen != "" {
-		e.add(Note, "firewall", "", "packet filters were not looked at: %s", e.Machine.Filters.Unseen)
+		e.add(Note, "firewall", "", "packet filters were not checked: %s", e.Machine.Filters.Unseen)
 	}
 	flows := e.flows()
 	for i := range e.Machine.Filters.Chains {

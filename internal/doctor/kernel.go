@@ -167,9 +167,9 @@ func (e *examination) checkPrivate() {
 	case all == 0:
 	case sent > 0 && !e.clat && e.Conf.DropsSource(wellKnown, e.Maps) && e.reachesPrivate():
 		e.add(Warning, "private", e.edit("wkpf-strict no"),
-			"%d packets were refused because %s is for public IPv4 addresses; let private ones pass and start tayga anew, or take another prefix", sent, wellKnown)
+			"%d packets were rejected because %s is for public IPv4 addresses; translate private ones and restart tayga, or use another prefix", sent, wellKnown)
 	default:
-		e.add(Note, "private", "", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: nothing has to be done about stray packets", all, wellKnown)
+		e.add(Note, "private", "", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: stray packets need no action", all, wellKnown)
 	}
 }
 
@@ -185,7 +185,7 @@ func (e *examination) checkUDP() {
 		}
 	}
 	if n > 0 {
-		e.add(Note, "udp-checksum", "", "%d datagrams without a checksum did not pass, which IPv6 does not allow; udp-cksum-mode calc gives them one", n)
+		e.add(Note, "udp-checksum", "", "%d datagrams without a checksum were not translated, since IPv6 does not allow them; udp-cksum-mode calc computes one", n)
 	}
 }
 

@@ -34,7 +34,7 @@ func (e *examination) checkMasquerading() {
 		if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
 			command = words("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", p.String(), "-j", "MASQUERADE")
 		}
-		e.add(Warning, "masquerading", command, "%s %s is private, and nothing gives its packets a source that others can answer", what, p)
+		e.add(Warning, "masquerading", command, "%s %s is private, and no rule replaces that source by one that is routed", what, p)
 	}
 	for _, p := range e.Conf.PoolPrefixes() {
 		check("pool", p)

@@ -159,7 +159,7 @@ func (e *examination) checkVPN(p netip.Prefix, dst netip.Addr, r Route) {
 		if rule.Six && rule.Not && rule.Marked && e.Machine.TableRoute(rule.Table, dst).Link == r.Link &&
 			e.Machine.uplink(false) == r.Link && e.Machine.TableRoute(mainTable, someAddr(false)).Link == tun {
 			e.add(Warning, "route", words("ip", "-6", "rule", "add", "iif", tun, "lookup", "main", "pref", "100"),
-				"packets of %s for prefix %s are led to %s by the rule %q, since the mark of those that it excepts ends at %s: they go round in circles", tun, p, r.Link, rule.Text, tun)
+				"packets of %s for prefix %s are routed to %s by the rule %q, since the mark of those that it excepts ends at %s: they loop", tun, p, r.Link, rule.Text, tun)
 			return
 		}
 	}

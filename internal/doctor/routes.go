@@ -45,7 +45,7 @@ func (e *examination) checkRoutesOut() {
 		rule, unsure := e.otherwise(tun, src, dst, away)
 		switch {
 		case unsure:
-			e.add(Note, "route", "", "packets of %s for prefix %s are led to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
+			e.add(Note, "route", "", "packets of %s for prefix %s are routed to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
 		case r.Link == "":
 			e.add(Error, "route", "", "there is no route to prefix %s, the prefix of the other translator", p)
 		default:
@@ -98,12 +98,12 @@ func (e *examination) expect(what string, p netip.Prefix) {
 func (e *examination) addLead(what string, p netip.Prefix, l lead) {
 	tun := e.Conf.TunDevice
 	if len(l.here) > 0 {
-		e.add(Note, "route", "", "packets for %s %s are led to %s if they come in on %s, and elsewhere if on %s",
+		e.add(Note, "route", "", "packets for %s %s are routed to %s if they arrive on %s, and elsewhere if on %s",
 			what, p, tun, names(l.here), names(l.elsewhere))
 		return
 	}
 	if rule, unsure := e.otherwise("", netip.Addr{}, e.sample(p), e.toDevice); unsure {
-		e.add(Note, "route", "", "packets for %s %s are led to %s only by the rule %q, whose conditions were not checked", what, p, tun, rule)
+		e.add(Note, "route", "", "packets for %s %s are routed to %s only by the rule %q, whose conditions were not checked", what, p, tun, rule)
 		return
 	}
 	e.addRoute(what, p, l.route)
@@ -118,23 +118,23 @@ func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 	add := command("add")
 	switch {
 	case r.Local:
-		e.add(Error, "route", "", "%s %s holds %s, an address of this machine", what, p, e.sample(p))
+		e.add(Error, "route", "", "%s %s contains %s, an address of this machine", what, p, e.sample(p))
 	case r.Link == "" && e.ruled(p.Addr().Is6()) && e.toDevice(e.Machine.TableRoute(mainTable, e.sample(p))):
-		e.add(Error, "route", "", "a rule of policy routing keeps packets for %s %s from %s, to which the main table leads them: see ip rule", what, p, tun)
+		e.add(Error, "route", "", "a rule of policy routing overrides the route for %s %s to %s in the main table: see ip rule", what, p, tun)
 	case r.Refuses && r.Dst == p:
 		e.add(Error, "route", command("replace"), "packets for %s %s end at a route that is blackhole, unreachable or prohibit", what, p)
 	case r.Refuses && r.Dst.Bits() > p.Bits():
 		e.add(Error, "route", "", "packets for %s, a part of %s %s, end at a route that is blackhole, unreachable or prohibit", r.Dst, what, p)
 	case r.Link == "" || r.Dst.Bits() == 0:
-		e.add(Error, "route", add, "no route leads packets for %s %s to %s", what, p, tun)
+		e.add(Error, "route", add, "packets for %s %s are not routed to %s", what, p, tun)
 	case r.Dst == p && r.Connected:
 		e.add(Error, "route", "", "%s %s is the network on %s: take another", what, p, r.Link)
 	case r.Dst == p:
-		e.add(Error, "route", command("replace"), "packets for %s %s are led to %s instead of %s", what, p, r.Link, tun)
+		e.add(Error, "route", command("replace"), "packets for %s %s are routed to %s instead of %s", what, p, r.Link, tun)
 	case r.Dst.Bits() < p.Bits():
-		e.add(Error, "route", add, "no route leads packets for %s %s to %s; that of %s leads them to %s", what, p, tun, r.Dst, r.Link)
+		e.add(Error, "route", add, "packets for %s %s are not routed to %s; the route for %s leads to %s", what, p, tun, r.Dst, r.Link)
 	default:
-		e.add(Error, "route", "", "packets for %s, a part of %s %s, are led to %s instead of %s", r.Dst, what, p, r.Link, tun)
+		e.add(Error, "route", "", "packets for %s, a part of %s %s, are routed to %s instead of %s", r.Dst, what, p, r.Link, tun)
 	}
 }
 
@@ -188,7 +188,7 @@ func (e *examination) checkMaps() {
 		}
 		switch {
 		case loop:
-			e.add(Error, "route", "", "both sides of map %s lead to %s: packets go round in circles", m, tun)
+			e.add(Error, "route", "", "both sides of map %s are routed to %s: packets loop", m, tun)
 		case e.onOurSide(m):
 			e.addLead("map", m.IPv6, lead6)
 		default:

@@ -227,13 +227,13 @@ func (r *reader) checkBoundPools() {
 	i := slices.IndexFunc(r.c.Pools, func(p Pool) bool { return !p.Pref64.IsValid() })
 	if i >= 0 && bound > 0 && bound == len(r.c.Prefixes) {
 		p := r.c.Pools[i]
-		r.warnf(p.Lines[0], "dynamic-pool", "%s is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it", p.Prefixes[0])
+		r.warnf(p.Lines[0], "dynamic-pool", "%s is for no prefix, since each has pools via it: only hosts that send to the IPv6 address of a map get an address from it", p.Prefixes[0])
 	}
 }
 
 // checkDevice warns of what the kernel may refuse.
 func (r *reader) checkDevice() {
 	if len(r.c.TunRoutes) > 0 && !r.c.TunUp {
-		r.warnf(r.at["tun-route"], "tun-route", "the kernel takes routes only for a device that is up: add tun-up yes unless something else sets it up before")
+		r.warnf(r.at["tun-route"], "tun-route", "the kernel takes routes only for a device that is up: add tun-up yes unless another program sets it up before")
 	}
 }

@@ -289,7 +289,7 @@ log drop drop drop drop drop drop drop drop drop drop
 			`tayga.conf:5: dynamic-pool: 10.0.0.0/24 overlaps dynamic-pool 10.0.0.0/24 on line 4`,
 		}},
 		{"pool-for-no-prefix", minimal + "dynamic-pool 10.0.0.0/24\ndynamic-pool 10.0.1.0/24 via 2001:db8:1:ffff::/96\n", []string{
-			`tayga.conf:4: dynamic-pool: warning: 10.0.0.0/24 is for no prefix, since each has pools via it: only who sends to the IPv6 address of a map gets an address from it`,
+			`tayga.conf:4: dynamic-pool: warning: 10.0.0.0/24 is for no prefix, since each has pools via it: only hosts that send to the IPv6 address of a map get an address from it`,
 		}},
 		{"pool-holds-loopback", minimal + "dynamic-pool 126.0.0.0/7\n", []string{
 			`tayga.conf:4: dynamic-pool: warning: 126.0.0.0/7 holds 127.0.0.0/8, which no host can have: packets with such an address are not translated`,
@@ -334,7 +334,7 @@ log drop drop drop drop drop drop drop drop drop drop
 		{"prefix-bits-64-to-71-beside-another", "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n", []string{
 			`tayga.conf:3: prefix: warning: bits 64 to 71 of 2001:db8:0:0:100::/96 are not zero, against RFC 6052 §2.2`,
 			`tayga.conf:4: prefix: warning: bits 64 to 71 of 2001:db8:0:0:200::/96 are not zero, against RFC 6052 §2.2`,
-			`tayga.conf:4: prefix: 2001:db8:0:0:200::/96 cannot stand beside prefix 2001:db8:0:0:100::/96 on line 3: bits 64 to 71 of both must be zero (RFC 6052 §2.2)`,
+			`tayga.conf:4: prefix: 2001:db8:0:0:200::/96 cannot be used with prefix 2001:db8:0:0:100::/96 on line 3: bits 64 to 71 of both must be zero (RFC 6052 §2.2)`,
 		}},
 		{"map-around-link-local", minimal + "map 10.0.0.0/8 fe00::/8\n", []string{
 			`tayga.conf:4: map: fe00::/8 holds fe80::/10, which no host can have`,

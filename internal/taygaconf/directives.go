@@ -241,7 +241,7 @@ func (r *reader) addPrefix(p netip.Prefix) error {
 			return fmt.Errorf("%s overlaps prefix %s on line %d", p, q, r.prefixLines[i])
 		case p.Addr().As16()[8] != 0 || q.Addr().As16()[8] != 0:
 			// Such a prefix is only good as a map of all of IPv4.
-			return fmt.Errorf("%s cannot stand beside prefix %s on line %d: bits 64 to 71 of both must be zero (RFC 6052 §2.2)", p, q, r.prefixLines[i])
+			return fmt.Errorf("%s cannot be used with prefix %s on line %d: bits 64 to 71 of both must be zero (RFC 6052 §2.2)", p, q, r.prefixLines[i])
 		}
 	}
 	r.c.Prefixes = append(r.c.Prefixes, p)
@@ -289,7 +289,7 @@ func (r *reader) dynamicPool(words []string) error {
 	case p.Bits() == 0:
 		return fmt.Errorf("%s is all of IPv4: use a length of 4 to 31", p)
 	case p.Bits() == 32:
-		return fmt.Errorf("length 32 leaves no address to give out: use 31 or less")
+		return fmt.Errorf("length 32 leaves no address to assign: use 31 or less")
 	case p != p.Masked():
 		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 	}

@@ -18,7 +18,7 @@ func TestRefusedWords(t *testing.T) {
 		"dynamic-pool x/24":               `dynamic-pool: "x" is not an IPv4 address such as 192.0.2.1`,
 		"dynamic-pool 10.0.0.0":           "dynamic-pool: length missing: write 10.0.0.0/LENGTH",
 		"dynamic-pool 169.254.0.0/16":     "dynamic-pool: warning: 169.254.0.0 is a link-local address, which routers do not forward",
-		"dynamic-pool 240.0.0.0/32":       "dynamic-pool: length 32 leaves no address to give out: use 31 or less",
+		"dynamic-pool 240.0.0.0/32":       "dynamic-pool: length 32 leaves no address to assign: use 31 or less",
 		"dynamic-pool 0.0.0.0/16":         "dynamic-pool: warning: 0.0.0.0/16 lies in 0.0.0.0/8: packets with such an address are not translated",
 		"udp-cksum-mode zero":             `udp-cksum-mode: "zero" is none of drop, calc, fwd`,
 		"tun-up yes\ntun-route x":         `tun-route: "x" is not an IPv4 address such as 192.0.2.1`,

@@ -89,7 +89,7 @@ func (r *reader) checkSwitches(directive string, switches []PrefixSwitch) {
 		case s.Prefix.IsValid() && isOdd(s.Prefix):
 			r.errorf(line, directive, "bits 64 to 71 of %s must be zero for that (RFC 6052 §2.2)", s.Prefix)
 		case !s.Prefix.IsValid() && s.On && odd >= 0:
-			r.warnf(line, directive, "does not hold for %s, whose bits 64 to 71 are not zero (RFC 6052 §2.2)", r.c.Prefixes[odd])
+			r.warnf(line, directive, "does not apply to %s, whose bits 64 to 71 are not zero (RFC 6052 §2.2)", r.c.Prefixes[odd])
 		}
 	}
 }
@@ -161,7 +161,7 @@ func (c *Config) poolAdvice() (lines []string) {
 	}
 	for _, p := range c.PoolPrefixes() {
 		if !isPrivate(p.Addr()) {
-			lines = append(lines, fmt.Sprintf("%s:%d: dynamic-pool: note: packets from the internet to %s keep leases of hosts that are gone: add %q",
+			lines = append(lines, fmt.Sprintf("%s:%d: dynamic-pool: note: packets from the internet to %s renew leases of hosts that have left: add %q",
 				c.File, c.taken.by4[p].line, p, "dynamic-pool-refresh outbound"))
 		}
 	}

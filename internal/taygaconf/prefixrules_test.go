@@ -98,7 +98,7 @@ func TestEmbeddedSourceProblems(t *testing.T) {
 	odd := strings.ReplaceAll(ownPool, "2001:db8:64::/96", "2001:db8:0:0:100::/96")
 	for text, want := range map[string]string{
 		"embedded-source drop 2001:db8::100:0:0:0/96\n": "tayga.conf:6: embedded-source: bits 64 to 71 of 2001:db8:0:0:100::/96 must be zero for that (RFC 6052 §2.2)",
-		"embedded-source drop\n":                        "tayga.conf:6: embedded-source: warning: does not hold for 2001:db8:0:0:100::/96, whose bits 64 to 71 are not zero (RFC 6052 §2.2)",
+		"embedded-source drop\n":                        "tayga.conf:6: embedded-source: warning: does not apply to 2001:db8:0:0:100::/96, whose bits 64 to 71 are not zero (RFC 6052 §2.2)",
 	} {
 		if _, problems := read(odd + text); len(problems) == 0 || problems[len(problems)-1].Error() != want {
 			t.Errorf("%q: %v, want %s", text, problems, want)
@@ -117,7 +117,7 @@ func TestAdvice(t *testing.T) {
 		{"one-of-two", ownPool + "prefix 2001:db8:65::/96\nembedded-source drop 2001:db8:65::/96\n", note + `2001:db8:64::/96: unless hosts are numbered from it, add "embedded-source drop 2001:db8:64::/96"`},
 		{"maps", "tun-device siit\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8:f::1\nprefix 64:ff9b::/96\nmap 192.0.2.7 2001:db8:7::7\n", note + `64:ff9b::/96: unless hosts are numbered from it, add "embedded-source drop"`},
 		{"clat", "tun-device clat\nprefix 64:ff9b::/96\nipv4-addr 192.0.0.2\nmap 192.0.0.1 2001:db8:f00::464\n", ""},
-		{"public-pool", strings.Replace(wkpPool, "dynamic-pool 192.168.255.0/24", "dynamic-pool 45.67.89.0/24", 1), `tayga.conf:5: dynamic-pool: note: packets from the internet to 45.67.89.0/24 keep leases of hosts that are gone: add "dynamic-pool-refresh outbound"`},
+		{"public-pool", strings.Replace(wkpPool, "dynamic-pool 192.168.255.0/24", "dynamic-pool 45.67.89.0/24", 1), `tayga.conf:5: dynamic-pool: note: packets from the internet to 45.67.89.0/24 renew leases of hosts that have left: add "dynamic-pool-refresh outbound"`},
 		{"public-pool-decided", strings.Replace(wkpPool, "dynamic-pool 192.168.255.0/24", "dynamic-pool 45.67.89.0/24", 1) + "dynamic-pool-refresh both\n", ""},
 		{"edge-relay", "tun-device siit\nipv4-addr 192.0.0.2\nipv6-addr 2001:db8:f::1\nprefix 2001:db8:46::/96\ntun-ip 192.0.2.20\nmap 192.0.2.20 2001:db8:1:34::20\n", ""},
 	} {

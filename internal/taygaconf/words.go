@@ -87,7 +87,7 @@ func (s *source) checkLong(text string, lf bool) bool {
 	}
 	if !s.long && (len(text) > taygaLine || lf) {
 		s.long = true
-		s.warnf(s.line, "", "line of %d characters: TAYGA itself takes no more than %d", len(text), taygaLine-1)
+		s.warnf(s.line, "", "line of %d characters: TAYGA itself accepts no more than %d", len(text), taygaLine-1)
 	}
 	return true
 }
