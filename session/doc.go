@@ -54,7 +54,7 @@
 //	state.go       the state machine of TCP, RFC 6146 §3.5.2.2
 //	life.go        how sessions, bindings and hosts begin and end
 //	expire.go      timers
-//	probe.go       established connections that nobody uses
+//	probe.go       established connections that are not used
 //	hold.go        SYNs that wait for the host to open the same connection
 //	entry.go       entries and their memory
 //	index.go       lookup without a lock

@@ -14,7 +14,7 @@ type Probe struct {
 	To4 translate.Tuple4 // as the server sees it
 }
 
-// probes are those that nobody has asked for yet, the oldest first. At the limit new ones
+// probes are those that no caller has fetched yet, the oldest first. At the limit new ones
 // are left out: they are a courtesy.
 type probes struct {
 	mu sync.Mutex
