@@ -60,7 +60,7 @@ func wantBytes(t *testing.T, what string, got, want []byte) {
 	}
 }
 
-// bytes reads hexadecimal bytes; what follows a # in a line is a comment.
+// hexBytes reads hexadecimal bytes; what follows a # in a line is a comment.
 func hexBytes(t *testing.T, text string) (b []byte) {
 	t.Helper()
 	for line := range strings.Lines(text) {

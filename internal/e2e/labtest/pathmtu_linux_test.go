@@ -57,11 +57,11 @@ func (x *lab) testPathMTU(t *testing.T) {
 			if c.six {
 				assert.Equal(t, pathMTU6, known)
 				x.checkTooBig(t, icmp(w.from6, tooBig6))
-				full(t, after(segments(w.from4, c.sender.v4, c.target.v4), pathMTU6-60), pathMTU6-60)
+				full(t, fitting(segments(w.from4, c.sender.v4, c.target.v4), pathMTU6-60), pathMTU6-60)
 			} else {
 				assert.Equal(t, pathMTU4, known)
 				x.checkFragNeeded(t, icmp(w.from4, unreachable4))
-				full(t, after(segments(w.from6, c.sender.v6, c.target.v6), pathMTU4-40), pathMTU4-40)
+				full(t, fitting(segments(w.from6, c.sender.v6, c.target.v6), pathMTU4-40), pathMTU4-40)
 			}
 
 			var wrong *netlab.ICMPError
@@ -84,9 +84,9 @@ func (x *lab) testPathMTU(t *testing.T) {
 	}
 }
 
-// after returns the segments without those that were too large for the path,
+// fitting returns the segments without those that were too large for the path,
 // which got no further than the narrow link.
-func after(list []segment, mss int) (fit []segment) {
+func fitting(list []segment, mss int) (fit []segment) {
 	for _, s := range list {
 		if s.n+s.opts <= mss {
 			fit = append(fit, s)

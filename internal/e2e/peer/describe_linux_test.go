@@ -113,8 +113,8 @@ func fragment(off uint16, more bool) string {
 	return s
 }
 
-// bytes tells the length of a packet, and what its header says if that is
-// something else.
+// trailing describes the length of a packet, and that in its header if it is
+// another one.
 func trailing(n int, said uint16) string {
 	if n == int(said) {
 		return fmt.Sprintf(" %d", n)

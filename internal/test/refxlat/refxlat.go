@@ -102,6 +102,7 @@ func (x *Xlat) Emit(now time.Duration) (out [][]byte, next time.Duration) {
 	return nil, translate.Never
 }
 
+// outcomeOf returns what has to become of pkt.
 func (x *Xlat) outcomeOf(pkt []byte) (outcome, error) {
 	if len(pkt) > 0 && pkt[0]>>4 == 4 {
 		return x.from4(pkt)
