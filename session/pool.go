@@ -236,7 +236,7 @@ func (a *address) takeBlock(n int) (low uint16, ok bool) {
 	}
 }
 
-// noteBlocks counts the free blocks. a.mu is held, or nobody else knows a.
+// noteBlocks counts the free blocks. a.mu is held, or no other goroutine knows a.
 func (a *address) noteBlocks(n int) {
 	free := 0
 	for i, last := blocksIn(a.low, a.high, n); i <= last; i++ {
