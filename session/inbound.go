@@ -45,10 +45,29 @@ func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (tr
 		return translate.Tuple6{}, translate.FlowUnshared
 	}
 	sec := second(now)
-	if e, w, found := t.s4.find4(t.keys.of4(&k), &k); e != nil && t.cfg.Load().passes(e, w, from4, flags, sec) {
-		return tuple6(&found, f), translate.FlowMapped
+	if i, w, found := t.s4.find4(t.keys.of4(&k), &k); i != 0 {
+		if t.cfg.Load().passes(t.mem.at(i), w, from4, flags, sec) || t.again(i, w, &found, flags, sec) {
+			return tuple6(&found, f), translate.FlowMapped
+		}
 	}
 	return t.inbound4(f, &k, flags, sec)
+}
+
+// again passes a packet of a session that was found without a lock, and which it changes.
+// It reports false if the session has ended.
+func (t *Table) again(i uint32, w uint64, found *key, flags uint8, sec uint32) bool {
+	sh := t.shard(found.host)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if now := t.mem.at(i).word.Load(); !sameVersion(w, now) || stateOf(now) == dead {
+		return false
+	}
+	c := t.cfg.Load()
+	if !t.settle(c, sh, i, sec) {
+		return false
+	}
+	t.step(c, sh, i, from4, flags, sec)
+	return true
 }
 
 // inbound4 is Inbound for packets that change something.
@@ -139,8 +158,8 @@ func (t *Table) InboundError(now time.Duration, f *translate.Tuple4) (translate.
 		return translate.Tuple6{}, translate.FlowUnshared
 	}
 	h := t.keys.of4(&k)
-	e, w, found := t.s4.find4(h, &k)
-	if e == nil { // it may be there: see index
+	i, w, found := t.s4.find4(h, &k)
+	if i == 0 { // it may be there: see index
 		_, w, found = t.s4.get4(h, &k)
 	}
 	c := t.cfg.Load()

@@ -51,10 +51,14 @@ type key struct {
 	ends, local uint64
 }
 
-// find6 returns the entry of a key, with its word and its local word as they were
-// together, or nil.
-func (x *index) find6(h uint64, k *key) (e *entry, w, local uint64) {
-	i := x.buckets[h&x.mask].Load()
+// touch reads a bucket that is needed soon. Locks keep a processor from reading ahead, so
+// several buckets are touched before the first lock.
+func (x *index) touch(h uint64) { x.buckets[h&x.mask].Load() }
+
+// find6 returns the number of the entry of a key, with its word and its local word as they
+// were together, or 0.
+func (x *index) find6(h uint64, k *key) (i uint32, w, local uint64) {
+	i = x.buckets[h&x.mask].Load()
 	for range maxWalk {
 		if i == 0 {
 			break
@@ -63,17 +67,17 @@ func (x *index) find6(h uint64, k *key) (e *entry, w, local uint64) {
 		w := e.word.Load()
 		if e.lo.Load() == k.host.Lo && e.ends.Load() == k.ends && e.hi.Load() == k.host.Hi {
 			if l := e.local.Load(); l&local6 == k.local && stateOf(w) != dead && sameVersion(w, e.word.Load()) {
-				return e, w, l
+				return i, w, l
 			}
 		}
 		i = e.next[by6].Load()
 	}
-	return nil, 0, 0
+	return 0, 0, 0
 }
 
 // find4 is find6 by the IPv4 side. It returns the host and both words of the entry.
-func (x *index) find4(h uint64, k *key) (e *entry, w uint64, found key) {
-	i := x.buckets[h&x.mask].Load()
+func (x *index) find4(h uint64, k *key) (i uint32, w uint64, found key) {
+	i = x.buckets[h&x.mask].Load()
 	for range maxWalk {
 		if i == 0 {
 			break
@@ -84,12 +88,12 @@ func (x *index) find4(h uint64, k *key) (e *entry, w uint64, found key) {
 		if local&local4 == k.local && ends&ends4 == k.ends && stateOf(w) != dead {
 			found := key{e.host(), ends, local}
 			if sameVersion(w, e.word.Load()) {
-				return e, w, found
+				return i, w, found
 			}
 		}
 		i = e.next[by4].Load()
 	}
-	return nil, 0, found
+	return 0, 0, found
 }
 
 // get6 is find6 under the lock: what it does not find is not there.

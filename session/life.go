@@ -5,9 +5,17 @@ import "github.com/steppe-nat64/steppe/translate"
 // What begins and ends: sessions, then bindings, then hosts. All of it under the lock of the
 // host's shard.
 
+// bindingKey is that of the binding of a session.
+func bindingKey(k *key) key {
+	return key{k.host, k.ends & 0xffff, k.local&0x3fc0 | aBinding<<14}
+}
+
+// hostKey is that of the host of a session.
+func hostKey(k *key) key { return key{k.host, 0, k.local&0xfc0 | aHost<<14} }
+
 // binding returns the binding of a session's host and port, or 0.
 func (t *Table) binding(k *key) uint32 {
-	bk := key{k.host, k.ends & 0xffff, k.local&0x3fc0 | aBinding<<14}
+	bk := bindingKey(k)
 	i, _, _ := t.b6.get6(t.keys.of6(&bk), &bk)
 	return i
 }
@@ -201,7 +209,10 @@ func (t *Table) bind(c *settings, sh *shard, h uint32, k *key, sec uint32) (uint
 		return 0, translate.FlowLimit
 	}
 	t.pair(host, a)
-	t.link(c, sh, i, h, key{k.host, uint64(port), local(a.ip, p, aBinding<<14|k.local&0x3fff)}, alive)
+	bk := key{k.host, uint64(port), local(a.ip, p, aBinding<<14|k.local&0x3fff)}
+	s4 := key{ends: k.ends & ends4, local: bk.local & local4 &^ (3 << 14)}
+	t.s4.touch(t.keys.of4(&s4))
+	t.link(c, sh, i, h, bk, alive)
 	return i, translate.FlowMapped
 }
 
@@ -220,9 +231,11 @@ func (t *Table) link(c *settings, sh *shard, i, h uint32, k key, s state) {
 	e.parent = h
 	e.fill(&k, s, 0)
 	k6 := key{k.host, k.ends, k.local & local6}
-	t.b6.link(t.keys.of6(&k6), i)
 	k4 := key{local: k.local & local4}
-	t.b4.link(t.keys.of4(&k4), i)
+	h4 := t.keys.of4(&k4)
+	t.b4.touch(h4)
+	t.b6.link(t.keys.of6(&k6), i)
+	t.b4.link(h4, i)
 	t.mem.at(h).count++
 	sh.bindings[protoOf(k.local)]++
 	t.tell(c, BindingMade, e)
@@ -275,7 +288,7 @@ func (t *Table) host(c *settings, sh *shard, k *key, b uint32) uint32 {
 	if b != 0 {
 		return t.mem.at(b).parent
 	}
-	hk := key{k.host, 0, aHost<<14 | k.local&0xfc0}
+	hk := hostKey(k)
 	hash := t.keys.of6(&hk)
 	if h, _, _ := t.b6.get6(hash, &hk); h != 0 {
 		return h

@@ -213,3 +213,41 @@ func TestExpireBounded(t *testing.T) {
 	require.Zero(t, b.Stats().Sessions)
 	require.Equal(t, uint64(2000), b.Stats().Ended)
 }
+
+// TestBlocksAll: each block of an address is assigned once.
+func TestBlocksAll(t *testing.T) {
+	b := newBed(t, func(c *session.Config) { c.PortBlock = 64 })
+	seen := map[uint16]bool{}
+	for sub := range uint64(1009) {
+		f := from6(tcp, 2000)
+		f.Host.Hi += sub
+		to, r := b.out(f, syn)
+		if sub == 1008 {
+			require.Equal(t, translate.FlowNoPort, r)
+			break
+		}
+		if r != translate.FlowMapped || seen[to.LocalPort/64] {
+			t.Fatal(sub, to, r)
+		}
+		seen[to.LocalPort/64] = true
+	}
+}
+
+// TestMemory: entries are used again, by whichever host comes next.
+func TestMemory(t *testing.T) {
+	b := newBed(t)
+	first := 0
+	for round := range 30 {
+		for i := range 3000 {
+			f := from6(icmp, uint16(i%30))
+			f.Host = host6(uint64(round*100 + i/30))
+			b.open(f)
+		}
+		if round == 1 {
+			first = b.Stats().Memory
+		}
+		b.now += time.Hour
+		b.expire()
+	}
+	require.LessOrEqual(t, b.Stats().Memory, first+4096*64)
+}

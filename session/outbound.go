@@ -48,8 +48,12 @@ func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (t
 		return translate.Tuple4{}, translate.FlowUnshared
 	}
 	sec := second(now)
-	e, w, local := t.s6.find6(t.keys.of6(&k), &k)
-	if e != nil && prefOf(local) == uint64(f.Pref64) && c.passes(e, w, from6, flags, sec) {
+	i, w, local := t.s6.find6(t.keys.of6(&k), &k)
+	if i == 0 {
+		bk, hk := bindingKey(&k), hostKey(&k)
+		t.b6.touch(t.keys.of6(&bk))
+		t.b6.touch(t.keys.of6(&hk))
+	} else if prefOf(local) == uint64(f.Pref64) && c.passes(t.mem.at(i), w, from6, flags, sec) {
 		return tuple4(local, k.ends), translate.FlowMapped
 	}
 	return t.outbound(f, flags, sec)
@@ -133,8 +137,8 @@ func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6) (translate
 		return translate.Tuple4{}, translate.FlowUnshared
 	}
 	h := t.keys.of6(&k)
-	e, w, local := t.s6.find6(h, &k)
-	if e == nil { // it may be there: see index
+	i, w, local := t.s6.find6(h, &k)
+	if i == 0 { // it may be there: see index
 		_, w, local = t.s6.get6(h, &k)
 	}
 	if w == 0 && (!c.isClient(f.Host) || !c.pooled[groupOf(k.local)]) {

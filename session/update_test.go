@@ -237,3 +237,22 @@ func TestList(t *testing.T) {
 	}
 	require.Equal(t, 11, hosts)
 }
+
+// TestSubscribers: those with most sessions come first, of equal ones the lowest.
+func TestSubscribers(t *testing.T) {
+	b := newBed(t)
+	for net, n := range []int{2, 5, 2, 9} {
+		for i := range n {
+			f := from6(udp, uint16(1000+i))
+			f.Host.Hi += uint64(net)
+			b.open(f)
+		}
+	}
+	var got []int
+	for _, u := range b.Subscribers(10) {
+		got = append(got, int(u.Prefix.Addr().As16()[7]))
+	}
+	require.Equal(t, []int{3, 1, 0, 2}, got)
+	require.Len(t, b.Subscribers(2), 2)
+	require.Equal(t, 9, b.Subscribers(2)[0].Sessions)
+}
