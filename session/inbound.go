@@ -104,7 +104,7 @@ func (t *Table) unbound(f *translate.Tuple4, proto uint64, flags uint8) translat
 	sh := &t.shards[uint64(f.Remote)%shards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.refuse(from4, r)
+	return sh.deny(from4, r)
 }
 
 // toHost is inbound4 for a packet to a binding. It reports false if that has ended.
@@ -134,9 +134,9 @@ func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host tra
 		if c.limits.HeldSYN > 0 {
 			return to, translate.FlowHold, true
 		}
-		return to, sh.refuse(from4, translate.FlowFiltered), true
+		return to, sh.deny(from4, translate.FlowFiltered), true
 	case !open && !t.permits(k):
-		return to, sh.refuse(from4, translate.FlowFiltered), true
+		return to, sh.deny(from4, translate.FlowFiltered), true
 	case proto == tcp && !opens(flags): // RFC 6146 §3.5.2.2, CLOSED
 		return tuple6(&found, f), translate.FlowMapped, true
 	}
@@ -144,7 +144,7 @@ func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host tra
 	s.ends = k.ends | found.ends&0xffff
 	s.local = found.local &^ (3 << 14)
 	if _, r := t.open(c, sh, &s, b, from4, sec); r != translate.FlowMapped {
-		return to, sh.refuse(from4, r), true
+		return to, sh.deny(from4, r), true
 	}
 	return tuple6(&s, f), translate.FlowMapped, true
 }

@@ -116,13 +116,13 @@ func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32) (to trans
 	b := t.binding(&k)
 	switch {
 	case proto == tcp && !opens(flags) && b == 0:
-		return to, sh.refuse(from6, translate.FlowDrop)
+		return to, sh.deny(from6, translate.FlowDrop)
 	case proto == tcp && !opens(flags):
 		return tuple4(t.mem.at(b).local.Load(), k.ends), translate.FlowMapped // RFC 6146 §3.5.2.2, CLOSED
 	}
 	local, r := t.open(c, sh, &k, b, from6, sec)
 	if r != translate.FlowMapped {
-		return to, sh.refuse(from6, r)
+		return to, sh.deny(from6, r)
 	}
 	return tuple4(local, k.ends), r
 }

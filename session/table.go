@@ -145,8 +145,8 @@ func (t *Table) recycle(sh *shard, i uint32) {
 	t.mem.give(head)
 }
 
-// refuse counts a result that is not FlowMapped. The shard is locked.
-func (sh *shard) refuse(side int, r translate.FlowResult) translate.FlowResult {
+// deny counts a result that is not FlowMapped. The shard is locked.
+func (sh *shard) deny(side int, r translate.FlowResult) translate.FlowResult {
 	sh.results[r][side]++
 	return r
 }
