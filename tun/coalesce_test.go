@@ -182,7 +182,18 @@ func TestCoalesceStrangeOffloads(t *testing.T) {
 	}
 }
 
-// FuzzCoalesce: whatever the packets are, the same ones are on the wire in the end.
+// withoutIdentification sets the identification of an IPv4 packet with DF, which has no
+// meaning, to 0. A wrong header checksum stays wrong.
+func withoutIdentification(b []byte) []byte {
+	if len(b) >= lenIPv4 && b[0]>>4 == 4 && b[6]&dontFragment != 0 {
+		checksum.Update(b[10:], checksum.Minus(uint64(word(b[4:]))))
+		b[4], b[5] = 0, 0
+	}
+	return b
+}
+
+// FuzzCoalesce: whatever the packets are, the same ones are on the wire in the end, but
+// for identifications beside DF.
 func FuzzCoalesce(f *testing.F) {
 	for _, from := range families {
 		three := datagrams(from, 3, 20)
@@ -200,6 +211,9 @@ func FuzzCoalesce(f *testing.F) {
 			want = append(want, wire(ps[i:i+1])...)
 		}
 		_, got := runs(ps)
-		require.Equal(t, want, got)
+		require.Len(t, got, len(want))
+		for i := range want {
+			require.Equal(t, withoutIdentification(want[i]), withoutIdentification(got[i]))
+		}
 	})
 }
