@@ -308,3 +308,24 @@ func TestSetRangeBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestSetRangeOverOthers: what is in the set before counts once.
+func TestSetRangeOverOthers(t *testing.T) {
+	for before := range uint32(256) {
+		b := newBitmap(256)
+		b.set(before)
+		b.setRange(64, 200)
+		want := 256 - 137
+		if before < 64 || before > 200 {
+			want--
+		}
+		if b.clear != want {
+			t.Errorf("with %d: %d are missing, want %d", before, b.clear, want)
+		}
+		for i := range uint32(256) {
+			if b.has(i) != (i == before || i >= 64 && i <= 200) {
+				t.Fatalf("with %d: %d is %v", before, i, b.has(i))
+			}
+		}
+	}
+}
