@@ -65,6 +65,14 @@ func number(proto uint8) uint64 {
 // header is the inverse of number: the IP header's protocol, as in IPv4.
 func header(proto uint64) uint8 { return [protocols]uint8{0, 6, 17, 1}[proto] }
 
+// keyPort is the remote port as keys have it: Echo messages have none.
+func keyPort(proto uint64, port uint16) uint16 {
+	if proto == icmp {
+		return 0
+	}
+	return port
+}
+
 // ends packs what a session's key has beside the host and the shared address.
 func ends(remote uint32, remotePort, hostPort uint16) uint64 {
 	return uint64(remote)<<32 | uint64(remotePort)<<16 | uint64(hostPort)

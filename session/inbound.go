@@ -12,12 +12,8 @@ func key4(f *translate.Tuple4) (k key, ok bool) {
 	if proto == 0 {
 		return k, false
 	}
-	remotePort := f.RemotePort
-	if proto == icmp {
-		remotePort = 0
-	}
 	return key{
-		ends:  ends(f.Remote, remotePort, 0),
+		ends:  ends(f.Remote, keyPort(proto, f.RemotePort), 0),
 		local: local(f.Local, f.LocalPort, meta(aSession, proto, 0, 0)),
 	}, true
 }
@@ -29,7 +25,7 @@ func tuple6(k *key, f *translate.Tuple4) translate.Tuple6 {
 		Remote: f.Remote, RemotePort: f.RemotePort,
 		Proto: f.Proto, Pref64: uint8(prefOf(k.local)),
 	}
-	if to.Proto == 1 || to.Proto == 58 {
+	if protoOf(k.local) == icmp {
 		to.RemotePort = to.HostPort
 	}
 	return to

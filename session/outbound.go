@@ -13,13 +13,9 @@ func (c *settings) key6(f *translate.Tuple6) (k key, ok bool) {
 	if proto == 0 {
 		return k, false
 	}
-	remotePort := f.RemotePort
-	if proto == icmp {
-		remotePort = 0
-	}
 	return key{
 		host:  f.Host,
-		ends:  ends(f.Remote, remotePort, f.HostPort),
+		ends:  ends(f.Remote, keyPort(proto, f.RemotePort), f.HostPort),
 		local: meta(aSession, proto, uint64(c.group[f.Pref64%translate.MaxPref64]), 0),
 	}, true
 }
@@ -31,7 +27,7 @@ func tuple4(local, ends uint64) translate.Tuple4 {
 		Remote: remoteOf(ends), RemotePort: remotePortOf(ends),
 		Proto: header(protoOf(local)),
 	}
-	if to.Proto == 1 {
+	if protoOf(local) == icmp {
 		to.RemotePort = to.LocalPort
 	}
 	return to

@@ -7,13 +7,9 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// newWorker makes a worker with the configuration and mappings of packettest.
-func newWorker(t testing.TB, edit func(*translate.Config, *translate.TableConfig)) *translate.Worker {
+// build makes a translator.
+func build(t testing.TB, cfg translate.Config, tc translate.TableConfig) *translate.Translator {
 	t.Helper()
-	cfg, tc := packettest.Config(), packettest.TableConfig()
-	if edit != nil {
-		edit(&cfg, &tc)
-	}
 	tab, err := translate.NewTable(tc)
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +18,17 @@ func newWorker(t testing.TB, edit func(*translate.Config, *translate.TableConfig
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tr.NewWorker()
+	return tr
+}
+
+// newWorker makes a worker with the configuration and mappings of packettest.
+func newWorker(t testing.TB, edit func(*translate.Config, *translate.TableConfig)) *translate.Worker {
+	t.Helper()
+	cfg, tc := packettest.Config(), packettest.TableConfig()
+	if edit != nil {
+		edit(&cfg, &tc)
+	}
+	return build(t, cfg, tc).NewWorker()
 }
 
 func TestNoAllocs(t *testing.T) {

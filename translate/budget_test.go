@@ -25,14 +25,7 @@ func newErrorFlood(t *testing.T, edit func(c *translate.Config)) *errorFlood {
 	}
 	tc := packettest.TableConfig()
 	tc.Maps = append(tc.Maps, translate.Map{IPv4: netip.MustParsePrefix("198.18.0.0/24"), IPv6: netip.MustParsePrefix("2001:db8:c1::/120")})
-	tab, err := translate.NewTable(tc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := build(t, cfg, tc)
 	return &errorFlood{t, tr, tr.NewWorker(), time.Hour}
 }
 

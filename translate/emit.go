@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"fmt"
 	"math"
 	"time"
 )
@@ -75,12 +74,4 @@ func (w *Worker) emitDue(now time.Duration, ps []Packet) (n int, next time.Durat
 	}
 	w.counts.publish()
 	return n, m.due()
-}
-
-// restore makes p the packet that a mapper has kept as b and o.
-func (p *Packet) restore(b []byte, o Offload) {
-	if !p.Set(b) {
-		panic(fmt.Sprintf("translate: a buffer of %d bytes is too short for a packet of %d bytes that was held", len(p.Buf), len(b)))
-	}
-	p.Offload = o
 }

@@ -15,18 +15,11 @@ import (
 // holding returns a translator with a mapper that has packets for Emit.
 func holding(t *testing.T, edit func(*translate.Config)) (*translate.Translator, *translate.Holder) {
 	t.Helper()
-	tab, err := translate.NewTable(pt.TableConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg := pt.Config()
 	if edit != nil {
 		edit(&cfg)
 	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := build(t, cfg, pt.TableConfig())
 	return tr, translate.SetHolder(tr)
 }
 

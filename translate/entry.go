@@ -13,14 +13,21 @@ type entry struct {
 // to6 maps an IPv4 address that the entry covers: RFC 7757 §3.3.1.
 func (e *entry) to6(a addr4) addr6 {
 	s, v6 := uint64(a&e.suffix), e.v6
-	v6.lo |= s << e.shift
-	v6.hi |= s>>(64-e.shift) | s<<(e.shift-64) // one is 0: a count below 0 wraps to above 64
+	if e.shift < 64 {
+		v6.lo |= s << e.shift
+		v6.hi |= s >> (64 - e.shift)
+	} else {
+		v6.hi |= s << (e.shift - 64)
+	}
 	return v6
 }
 
 // to4 maps an IPv6 address that the entry covers; surplus bits at its end are
 // thrown away: RFC 7757 §3.3.2.
 func (e *entry) to4(a addr6) addr4 {
-	s := a.lo>>e.shift | a.hi<<(64-e.shift) | a.hi>>(e.shift-64)
+	s := a.hi >> (e.shift - 64)
+	if e.shift < 64 {
+		s = a.lo>>e.shift | a.hi<<(64-e.shift)
+	}
 	return e.v4 | addr4(s)&e.suffix
 }

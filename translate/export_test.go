@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -14,14 +15,7 @@ func TestSizes(t *testing.T) {
 	if n := unsafe.Sizeof(flow{}); n != 64 {
 		t.Errorf("a flow slot has %d bytes, want 64", n)
 	}
-	tab, err := NewTable(TableConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := New(Config{}, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := newIdentTranslator(t)
 	if n := identWays * unsafe.Sizeof(tr.ids.counters[0]); n != 64 || len(tr.ids.counters) != 65536 {
 		t.Errorf("%d counters, a set of %d bytes, want 65536 and 64", len(tr.ids.counters), n)
 	}
@@ -162,7 +156,10 @@ func (h *Holder) emit(now time.Duration, p *Packet) emission {
 		return nothing
 	}
 	x := h.held[0]
-	p.restore(x.bytes, x.offload)
+	if !p.Set(x.bytes) {
+		panic(fmt.Sprintf("translate: a buffer of %d bytes is too short for a packet of %d bytes that was held", len(p.Buf), len(x.bytes)))
+	}
+	p.Offload = x.offload
 	p.Result = x.result
 	h.held = h.held[1:]
 	return x.what

@@ -12,18 +12,11 @@ import (
 // mapped returns a worker with a portMapper before the tables of packettest.
 func mapped(t *testing.T, edit func(*translate.Config)) *translate.Worker {
 	t.Helper()
-	tab, err := translate.NewTable(pt.TableConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg := pt.Config()
 	if edit != nil {
 		edit(&cfg)
 	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := build(t, cfg, pt.TableConfig())
 	translate.SetPortMapper(tr)
 	return tr.NewWorker()
 }

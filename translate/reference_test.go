@@ -20,14 +20,7 @@ type comparison struct {
 
 func newComparison(t testing.TB, cfg translate.Config, tc translate.TableConfig) *comparison {
 	t.Helper()
-	tab, err := translate.NewTable(tc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr := build(t, cfg, tc)
 	ref, err := refxlat.New(cfg, tc)
 	if err != nil {
 		t.Fatal(err)

@@ -73,8 +73,8 @@ func (s *Server) Serve(h Handler, text string) error {
 	}
 }
 
-// receive reads one message, of no bytes if the peer has exited. There is no room for descriptors: the kernel closes those
-// that come with it, and says so in the flags.
+// receive reads one message, of no bytes if the peer has exited. There is no room for
+// descriptors: the kernel closes those that come with it, and says so in the flags.
 func (s *Server) receive(b []byte) (n, flags int, err error) {
 	for {
 		n, _, flags, _, err = unix.Recvmsg(s.fd, b, nil, unix.MSG_CMSG_CLOEXEC)

@@ -35,6 +35,8 @@ var equivalents = []equivalent{
 	{"translate/budget.go", "func (w *Worker) errorHost6(", "+", "-", goodHash},
 	{"translate/config.go", "if c.ErrorRate > UnlimitedErrors", "1", "0", noZero},
 	{"translate/config.go", "if c.MTUErrorRate > UnlimitedErrors", "1", "0", noZero},
+	{"translate/entry.go", "if e.shift < 64 {", "<", "<=", "of 64, both ways shift by nothing"},
+	{"translate/entry.go", "if e.shift < 64 {", "64", "65", "of 64, both ways shift by nothing"},
 	{"translate/flow.go", "k[i] = rand.Uint64() | 1", "", "", otherKey},
 	{"translate/flow.go", "return &w.flows4[(", "+", "-", goodHash},
 	{"translate/flow.go", "return &w.flows4[(", "1", "2", otherKey},

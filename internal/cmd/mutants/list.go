@@ -432,10 +432,4 @@ var mutants = []mutant{
 	{"emitted-complete-packet-translated", "emit.go",
 		`if what == received {`,
 		`if what != nothing {`},
-	{"emitted-packet-cut-short", "emit.go",
-		`if !p.Set(b) {`,
-		`if !p.Set(b[:min(len(b), len(p.Buf)-Headroom-Tailroom)]) {`},
-	{"emitted-packet-without-offload", "emit.go",
-		"p.Offload = o\n",
-		"p.Offload = Offload{}\n"},
 }
