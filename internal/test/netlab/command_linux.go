@@ -91,7 +91,8 @@ func (c *Cmd) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// killResidents ends all processes but this one whose network namespace is ns.
+// killResidents ends all processes but this one whose network namespace is ns, and
+// waits for their end: what they write then is written.
 func killResidents(ns int) {
 	var home unix.Stat_t
 	if unix.Fstat(ns, &home) != nil {
@@ -100,12 +101,29 @@ func killResidents(ns int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
-		var st unix.Stat_t
-		if pid == os.Getpid() || unix.Stat(dir+"/ns/net", &st) != nil {
+		if pid == os.Getpid() {
 			continue
 		}
-		if st.Dev == home.Dev && st.Ino == home.Ino {
-			syscall.Kill(pid, syscall.SIGKILL)
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if unix.Stat(dir+"/ns/net", &st) == nil && st.Dev == home.Dev && st.Ino == home.Ino {
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			ended(fd)
+		}
+		unix.Close(fd)
+	}
+}
+
+// ended waits until the process of a pidfd has ended. A process that hangs in the
+// kernel is left behind.
+func ended(pidfd int) {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for end := time.Now().Add(settleTime); time.Now().Before(end); {
+		if n, err := unix.Poll(fds, int(settleTime.Milliseconds())); err != unix.EINTR || n > 0 {
+			return
 		}
 	}
 }

@@ -54,9 +54,13 @@ func (keeper) Skipf(string, ...any) {}
 
 // New returns an empty laboratory that is torn down at the end of the test, also
 // of a failed one. It skips the test, with the reason, where network namespaces
-// or /dev/net/tun can't be had; with STEPPE_REQUIRE_NETNS=1 it fails the test.
+// or /dev/net/tun can't be had; with STEPPE_REQUIRE_NETNS=1 it fails the test. The
+// directories that t.TempDir returns are there until the laboratory is gone.
 func New(t testing.TB) *Lab {
 	t.Helper()
+	// They are removed by a cleanup that their first call registers. A daemon that
+	// writes in one meanwhile would fail the test.
+	t.TempDir()
 	l := newLab(t)
 	if err := available(); err != nil {
 		l.missing(err)

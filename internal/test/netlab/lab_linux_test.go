@@ -156,6 +156,7 @@ type fakeTest struct {
 }
 
 func (f *fakeTest) Helper()           {}
+func (f *fakeTest) TempDir() string   { return "" }
 func (f *fakeTest) Cleanup(fn func()) { f.cleanup = append(f.cleanup, fn) }
 func (f *fakeTest) Fatal(args ...any) { f.fatal = fmt.Sprint(args...) }
 func (f *fakeTest) Skipf(s string, args ...any) {
@@ -193,6 +194,23 @@ func TestNewCleansUp(t *testing.T) {
 	}
 	assert.Error(t, p.Wait())
 	assert.ErrorIs(t, h.Do(func() error { return nil }), lab.Err())
+}
+
+// TestDaemonIsGoneFirst has a daemon that outlives its starter and writes files until it
+// is killed: a directory of the test that is removed before that fails the test.
+func TestDaemonIsGoneFirst(t *testing.T) {
+	for range 5 {
+		t.Run("", func(t *testing.T) {
+			h := New(t).Host("a")
+			dir := t.TempDir()
+			script := fmt.Sprintf("setsid sh -c 'i=0; while :; do : >%s/$i; i=$((i+1)); done' >/dev/null 2>&1 </dev/null &", dir)
+			require.NoError(t, h.Command("sh", "-c", script).Run())
+			require.Eventually(t, func() bool {
+				files, err := os.ReadDir(dir)
+				return err == nil && len(files) > 0
+			}, settleTime, time.Millisecond)
+		})
+	}
 }
 
 // TestFirstErrorStays checks that a lab without a test keeps the first error and
