@@ -102,7 +102,7 @@ recipes: build
 
 # All that is measured, in ten minutes: bench/results/latest.txt and latest.json. One
 # thing only: make bench MICRO=Flows E2E=none
-bench: MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin
+bench: MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin|Sessions
 E2E ?= E2E|Queues|Memory|MapFile
 bench:
 	@scripts/bench bench/results/latest.txt '-bench $(value MICRO) -count 6 -benchtime 100ms' \
@@ -126,8 +126,8 @@ bench-names:
 # the machine is busy: ROUNDS=12. Two revisions: make bench-ab BASE=v1.0 HEAD=v1.1
 BASE ?=
 HEAD ?=
-AB_ALL = Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin
-bench-ab: MICRO ?= Translate|Restore|Fragment|Hairpin|Flows/table=prefix|^BenchmarkTable/.*/maps=10\b|Pool/.*/hosts=10\b
+AB_ALL = Translate|Restore|Flows|^BenchmarkTable|Pool|Fragment|Hairpin|Sessions
+bench-ab: MICRO ?= Translate|Restore|Fragment|Hairpin|Sessions|Flows/table=prefix|^BenchmarkTable/.*/maps=10\b|Pool/.*/hosts=10\b
 PKGS ?= ./bench
 ROUNDS ?= 6
 COUNT ?= 3

@@ -3,6 +3,7 @@ package rfc
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	pt "github.com/steppe-nat64/steppe/internal/test/packettest"
@@ -129,6 +130,19 @@ func kinds() []kind {
 	super("partial-checksum-4to6", pt.IP(h4, pt.TCP(1, 2, data)), forward, translate.Translated, nil, sum4)
 	super("bad-offload-4to6", pt.IP(h4, udp(64)), drop, translate.BadOffload, nil, tcp4)
 	super("bad-offload-6to4", pt.IP(h6, udp(64)), drop, translate.BadOffload, nil, tcp4)
+
+	for name, pkts := range unshared() {
+		by, _, _ := strings.Cut(name, "/")
+		for _, pkt := range pkts {
+			verdict := reply
+			switch {
+			case by == "no-session", by == "unsolicited-syn", by == "shared-fragment",
+				name == "session-limit/" && pkt[0]>>4 == 4, name == "filtered/Echo" && pkt[0]>>4 == 6:
+				verdict = drop
+			}
+			add(name, pkt, verdict, reasonOf(by), sharing(by))
+		}
+	}
 
 	for _, e := range []struct{ typ, code uint8 }{{3, 0}, {3, 2}, {3, 4}, {11, 0}, {12, 0}} {
 		for _, q := range []pt.Payload{udp(64), pt.TCP(1, 2, data), pt.EchoRequest(1, 2, data)} {

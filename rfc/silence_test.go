@@ -157,6 +157,11 @@ func refusals() map[string][]refusal {
 	all["bad-offload//IPv4"] = []refusal{{pkt: pt.IP(h4, udp(64)), offload: translate.Offload{Flags: 1, GSOType: translate.GSOTCPv4, GSOSize: 1400, CsumStart: 20, CsumOffset: 16}}}
 	all["bad-offload//IPv6"] = []refusal{{pkt: pt.IP(h6, udp(64)), offload: translate.Offload{Flags: 1, GSOType: translate.GSOTCPv6, GSOSize: 1400, CsumStart: 40, CsumOffset: 16}}}
 
+	for name, pkts := range unshared() {
+		why, which, _ := strings.Cut(name, "/")
+		add(reasonOf(why), which, sharing(why), pkts...)
+	}
+
 	ttl1 := func(h pt.Header, p pt.Payload) []byte { h.TTL = 1; return pt.IP(h, p) }
 	add(translate.HopLimit, "", nil, ttl1(h4, udp(4)), ttl1(h4, echo), ttl1(h6, udp(4)), ttl1(h6, echo))
 	add(translate.HopLimit, "ICMP errors", nil, ttl1(h4, gone4), ttl1(h6, gone6))

@@ -27,13 +27,13 @@ const Never = time.Duration(math.MaxInt64)
 // the last batch, if that has been sent. Emit allocates nothing. No Table of today queues
 // packets: Emit returns 0 and Never, at the cost of a comparison.
 func (w *Worker) Emit(now time.Duration, ps []Packet) (n int, next time.Duration) {
-	if w.s.mapper == nil {
+	if w.s.emitter == nil {
 		return 0, Never
 	}
 	return w.emitDue(now, ps)
 }
 
-// An emitter is the part of a mapper that has packets which no packet became. All workers
+// An emitter has packets which no packet of a batch became. All workers
 // may call it at the same time.
 type emitter interface {
 	// emit fills p with the next packet that is due at now, and says what it is.
@@ -44,19 +44,19 @@ type emitter interface {
 	due() time.Duration
 }
 
-// An emission is what a mapper has filled a packet with.
+// An emission is what an emitter has filled a packet with.
 type emission uint8
 
 const (
 	nothing  emission = iota // no packet is due
 	received                 // a packet as it came in: it is translated now
-	complete                 // a packet made by the mapper, which has set its Result
+	complete                 // a packet made by the emitter, which has set its Result
 )
 
-// emitDue is Emit with a mapper.
+// emitDue is Emit with an emitter.
 func (w *Worker) emitDue(now time.Duration, ps []Packet) (n int, next time.Duration) {
 	w.begin(now)
-	m := w.s.mapper
+	m := w.s.emitter
 	if m == nil {
 		return 0, Never
 	}

@@ -12,34 +12,34 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// holding returns a translator with a mapper that has packets for Emit.
+// holding returns a translator with a portMapper, and with packets for Emit.
 func holding(t *testing.T, edit func(*translate.Config)) (*translate.Translator, *translate.Holder) {
 	t.Helper()
 	cfg := pt.Config()
 	if edit != nil {
 		edit(&cfg)
 	}
-	tr := build(t, cfg, pt.TableConfig())
+	tr := build(t, cfg, translate.ShareWith(pt.TableConfig(), translate.PortMapper))
 	return tr, translate.SetHolder(tr)
 }
 
 var h1 = netip.MustParseAddr("2001:db8:a::1")
 
-// TestEmitNothing: without a mapper there is nothing to emit, and never will be.
+// TestEmitNothing: without an emitter there is nothing to emit, and never will be.
 func TestEmitNothing(t *testing.T) {
 	w := newWorker(t, nil)
 	ps := translate.NewPackets(1, 1500)
 	if n, next := w.Emit(0, ps); n != 0 || next != translate.Never {
 		t.Errorf("%d packets, next at %v", n, next)
 	}
-	tr, _ := holding(t, nil) // a mapper with nothing to say
+	tr, _ := holding(t, nil) // an emitter with nothing to say
 	if n, next := tr.NewWorker().Emit(0, ps); n != 0 || next != translate.Never {
 		t.Errorf("%d packets, next at %v", n, next)
 	}
 }
 
 // TestEmitTranslates: what was held is translated as if it came now: both directions,
-// ports of a mapper, ICMP errors of our own, packets to cut and packets to drop, with
+// ports of Sessions, ICMP errors of our own, packets to cut and packets to drop, with
 // their counters.
 func TestEmitTranslates(t *testing.T) {
 	data := pt.Bytes(64, 3)
@@ -100,7 +100,7 @@ func TestEmitTranslates(t *testing.T) {
 	}
 }
 
-// TestEmitComplete: a packet that the mapper has made leaves as it is, and is counted as
+// TestEmitComplete: a packet that the emitter has made leaves as it is, and is counted as
 // one that came from neither side.
 func TestEmitComplete(t *testing.T) {
 	tr, h := holding(t, nil)
@@ -217,9 +217,9 @@ func TestEmitDeadline(t *testing.T) {
 	}
 }
 
-// TestEmitMapperGone: settings without a mapper are noticed by Emit, too, whatever the
+// TestEmitterGone: settings without an emitter are noticed by Emit, too, whatever the
 // worker knew in its last batch.
-func TestEmitMapperGone(t *testing.T) {
+func TestEmitterGone(t *testing.T) {
 	tr, h := holding(t, nil)
 	w := tr.NewWorker()
 	h.Hold(0, pt.IP(pt.From4(), pt.UDP(1, 2, nil)), translate.Offload{})
@@ -249,12 +249,12 @@ func TestEmitShortBuffer(t *testing.T) {
 	}
 }
 
-// TestEmitAllocs: to emit allocates nothing, with and without a mapper.
+// TestEmitAllocs: to emit allocates nothing, with and without an emitter.
 func TestEmitAllocs(t *testing.T) {
 	plain := newWorker(t, nil)
 	ps := translate.NewPackets(1, 1500)
 	if n := testing.AllocsPerRun(100, func() { plain.Emit(0, ps) }); n != 0 {
-		t.Errorf("%v allocations without a mapper", n)
+		t.Errorf("%v allocations without an emitter", n)
 	}
 	tr, h := holding(t, nil)
 	w := tr.NewWorker()

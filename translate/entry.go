@@ -8,6 +8,7 @@ type entry struct {
 	pref64 int32 // of a pool: which of Table.prefixes it is bound to, from 1 on; 0: none
 	shift  uint8 // how far left these bits stand in the IPv6 address
 	pool   bool
+	shared bool // of a pool: by Sessions
 }
 
 // to6 maps an IPv4 address that the entry covers: RFC 7757 §3.3.1.

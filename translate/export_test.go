@@ -31,86 +31,72 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// portMapper shares one IPv4 address among two hosts by port: a mapper with two
-// static bindings and an identifier each.
+// portMapper shares one IPv4 address among two hosts by port: Sessions with two static
+// bindings and an identifier each.
 //
 //	2001:db8:a::1, port 1001 or identifier 11  <->  192.0.2.200, 40001 or 41
 //	2001:db8:a::2, port 1002 or identifier 12  <->  192.0.2.200, 40002 or 42
-type portMapper struct{ pref64 prefix6052 }
+type portMapper struct{}
 
 // Shared is the address that a portMapper shares.
 var Shared = netip.MustParseAddr("192.0.2.200")
 
 func (portMapper) binding(proto uint8, n uint16) (inside, outside uint16) {
-	if proto == protoICMPv4 || proto == protoICMPv6 {
+	if isEchoProto(proto) {
 		return 10 + n, 40 + n
 	}
 	return 1000 + n, 40000 + n
 }
 
-func (m portMapper) outbound(a addr6, port uint16, proto uint8) (addr4, uint16, bool) {
-	for n := range uint16(3) {
-		inside, outside := m.binding(proto, n)
-		if n > 0 && a == (addr6{0x20010db8000a0000, uint64(n)}) && port == inside {
-			return make4(Shared.As4()), outside, true
-		}
-	}
-	return 0, 0, false
-}
-
-func (m portMapper) inbound(a addr4, port uint16, proto uint8) (addr6, uint16, bool) {
-	for n := range uint16(3) {
-		inside, outside := m.binding(proto, n)
-		if n > 0 && a == make4(Shared.As4()) && port == outside {
-			return addr6{0x20010db8000a0000, uint64(n)}, inside, true
-		}
-	}
-	return addr6{}, 0, false
-}
-
 func isEchoProto(proto uint8) bool { return proto == protoICMPv4 || proto == protoICMPv6 }
 
-func (m portMapper) map6(t tuple6) (to tuple4, found bool) {
-	to = tuple4{dst: m.pref64.extract(t.dst), dstPort: t.dstPort, proto: t.proto}
-	to.src, to.srcPort, found = m.outbound(t.src, t.srcPort, t.proto)
-	if isEchoProto(t.proto) {
-		to.dstPort = to.srcPort
+func (m portMapper) Outbound(_ time.Duration, f *Tuple6, _ uint8) (to Tuple4, r FlowResult) {
+	for n := range uint16(3) {
+		inside, outside := m.binding(f.Proto, n)
+		if n > 0 && f.Host == (Addr6{0x20010db8000a0000, uint64(n)}) && f.HostPort == inside {
+			to = Tuple4{Local: uint32(make4(Shared.As4())), Remote: f.Remote, LocalPort: outside, RemotePort: f.RemotePort, Proto: f.Proto}
+			if isEchoProto(f.Proto) {
+				to.RemotePort = outside
+			}
+			return to, FlowMapped
+		}
 	}
-	return to, found && m.pref64.contains(t.dst)
+	return to, FlowUnshared
 }
 
-func (m portMapper) map4(t tuple4) (to tuple6, found bool) {
-	to = tuple6{src: m.pref64.embed(t.src), srcPort: t.srcPort, proto: t.proto}
-	to.dst, to.dstPort, found = m.inbound(t.dst, t.dstPort, t.proto)
-	if isEchoProto(t.proto) {
-		to.srcPort = to.dstPort
+func (m portMapper) Inbound(_ time.Duration, f *Tuple4, _ uint8) (to Tuple6, r FlowResult) {
+	for n := range uint16(3) {
+		inside, outside := m.binding(f.Proto, n)
+		if n > 0 && f.Local == uint32(make4(Shared.As4())) && f.LocalPort == outside {
+			to = Tuple6{Host: Addr6{0x20010db8000a0000, uint64(n)}, Remote: f.Remote, HostPort: inside, RemotePort: f.RemotePort, Proto: f.Proto}
+			if isEchoProto(f.Proto) {
+				to.RemotePort = inside
+			}
+			return to, FlowMapped
+		}
 	}
-	return to, found
+	return to, FlowNoBinding
 }
 
-func (m portMapper) quoted4(t tuple4) (tuple6, bool) {
-	back, found := m.map4(tuple4{t.dst, t.src, t.dstPort, t.srcPort, t.proto})
-	return tuple6{back.dst, back.src, back.dstPort, back.srcPort, t.proto}, found
+func (m portMapper) OutboundError(now time.Duration, f *Tuple6) (Tuple4, FlowResult) {
+	return m.Outbound(now, f, 0)
 }
 
-func (m portMapper) quoted6(t tuple6) (tuple4, bool) {
-	back, found := m.map6(tuple6{t.dst, t.src, t.dstPort, t.srcPort, t.proto})
-	return tuple4{back.dst, back.src, back.dstPort, back.srcPort, t.proto}, found
+func (m portMapper) InboundError(now time.Duration, f *Tuple4) (Tuple6, FlowResult) {
+	return m.Inbound(now, f, 0)
 }
 
-func (portMapper) emit(time.Duration, *Packet) emission { return nothing }
-func (portMapper) due() time.Duration                   { return Never }
-
-// SetPortMapper puts a portMapper before the tables of tr.
-func SetPortMapper(tr *Translator) {
-	s := *tr.state.Load()
-	s.mapper = portMapper{s.tab.first}
-	tr.state.Store(&s)
+// ShareWith returns a copy of the configuration in which s shares Shared.
+func ShareWith(c TableConfig, s Sessions) TableConfig {
+	c.Shared, c.Sessions = []netip.Prefix{netip.PrefixFrom(Shared, 32)}, s
+	return c
 }
 
-// A Holder is a portMapper that has packets for Emit, each at its time.
+// PortMapper is the portMapper.
+var PortMapper Sessions = portMapper{}
+
+// A Holder has packets for Emit, each at its time.
 type Holder struct {
-	portMapper
 	mu   sync.Mutex
 	held []held // by time
 }
@@ -123,11 +109,11 @@ type held struct {
 	result  Result
 }
 
-// SetHolder puts a Holder before the tables of tr.
+// SetHolder gives tr a Holder.
 func SetHolder(tr *Translator) *Holder {
 	s := *tr.state.Load()
-	h := &Holder{portMapper: portMapper{s.tab.first}}
-	s.mapper = h
+	h := new(Holder)
+	s.emitter = h
 	tr.state.Store(&s)
 	return h
 }

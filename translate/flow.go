@@ -58,16 +58,16 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 }
 
 // keep fills the slot f with addresses that are resolved; delta is the change of the
-// pseudo-header's sum. A mapper knows flows by more than their addresses, and is asked
-// every time.
-func (w *Worker) keep(f *flow, a addresses, delta uint64) {
+// pseudo-header's sum. Sessions know a flow by more than its addresses, and are asked
+// every time: a slot that is asked for is valid for no packet.
+func (w *Worker) keep(f *flow, a addresses, delta uint64, asked bool) {
 	if f.src4 != a.src4 || f.dst4 != a.dst4 {
 		f.idProto = 0 // of another flow
 	}
 	f.src6, f.dst6, f.src4, f.dst4 = a.src6, a.dst6, a.src4, a.dst4
 	f.delta = uint32(checksum.Fold(delta))
 	f.stamp = w.stamp
-	if w.s.mapper != nil {
+	if asked {
 		f.stamp = 0
 	}
 }

@@ -12,9 +12,9 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 // it, or under the one that the host's lease is bound to, so that answers come back
 // through the translator, and from where they are expected.
 func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 *prefix6052) Result {
-	newDst, how, newPref64 := w.inside4(h, data, a.src4, a.dst4, pref64)
-	if !how.mapped() {
-		return w.unmapped6(p, h, refusal{NoDestination, how})
+	newDst, newPref64, no := w.inside4(h, data, a.src4, a.dst4, pref64)
+	if no.why != pass {
+		return w.unmapped6(p, h, no)
 	}
 	noChecksum := h.hasNoChecksum(data)
 	if noChecksum {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestPortsOf: the ports of data that is cut short at any byte. Only mappers read them.
+// TestPortsOf: the ports of data that is cut short at any byte. Only Sessions get them.
 func TestPortsOf(t *testing.T) {
 	data := []byte{1, 2, 3, 4, 5, 6, 7, 8}
 	for proto := range 256 {

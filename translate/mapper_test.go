@@ -9,15 +9,14 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// mapped returns a worker with a portMapper before the tables of packettest.
+// mapped returns a worker with the tables of packettest and a portMapper.
 func mapped(t *testing.T, edit func(*translate.Config)) *translate.Worker {
 	t.Helper()
 	cfg := pt.Config()
 	if edit != nil {
 		edit(&cfg)
 	}
-	tr := build(t, cfg, pt.TableConfig())
-	translate.SetPortMapper(tr)
+	tr := build(t, cfg, translate.ShareWith(pt.TableConfig(), translate.PortMapper))
 	return tr.NewWorker()
 }
 
@@ -49,7 +48,7 @@ func samePacket(t *testing.T, got, want []byte) {
 	}
 }
 
-// TestMapperPorts: a mapper that rewrites ports works with every writer as it is.
+// TestMapperPorts: Sessions that rewrite ports work with every writer as it is.
 // Packets built with the ports that they should have are the golden ones.
 func TestMapperPorts(t *testing.T) {
 	h1, h2 := netip.MustParseAddr("2001:db8:a::1"), netip.MustParseAddr("2001:db8:a::2")
@@ -138,8 +137,8 @@ func TestMapperOffload(t *testing.T) {
 	}
 }
 
-// TestMapperAsked: flows are not remembered by addresses alone, and what the mapper
-// does not know goes by the tables.
+// TestMapperAsked: flows are not remembered by addresses alone, and what Sessions
+// do not know goes by the tables.
 func TestMapperAsked(t *testing.T) {
 	w := mapped(t, nil)
 	h1 := netip.MustParseAddr("2001:db8:a::1")

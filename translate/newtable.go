@@ -15,12 +15,16 @@ import (
 //   - a Map whose IPv4 or IPv6 prefix another Map or a pool has (RFC 7757 §5);
 //   - a Map that contains IPv6 addresses that no host can have;
 //   - a prefix or pool that is given twice;
-//   - a Pool or a rule of a prefix that does not exist or already has one.
+//   - a Pool or a rule of a prefix that does not exist or already has one;
+//   - shared addresses without Sessions or a prefix, or Sessions without these.
 //
 // Host bits in maps and pools are ignored. IPv4 addresses that no packet may have can be
 // mapped and leased: their packets are dropped.
 func NewTable(c TableConfig) (*Table, error) {
-	t := &Table{maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools)}
+	t := &Table{
+		maps: slices.Clone(c.Maps), pools: slices.Clone(c.Pools),
+		sessions: c.Sessions, shared: slices.Clone(c.Shared),
+	}
 	for _, x := range c.Prefixes {
 		p, err := newPrefix6052(x)
 		if err != nil {
@@ -29,6 +33,7 @@ func NewTable(c TableConfig) (*Table, error) {
 		if t.numberOf(x) > 0 {
 			return nil, fmt.Errorf("translate: prefix %s: given twice", x)
 		}
+		p.number = uint8(min(len(t.prefixes)+1, MaxPref64))
 		t.prefixes = append(t.prefixes, p)
 	}
 	if err := t.bindPools(); err != nil {
@@ -57,10 +62,13 @@ func NewTable(c TableConfig) (*Table, error) {
 	}
 	for _, pool := range c.Pools {
 		for _, p := range pool.Prefixes {
-			if err := t.addPool(p, t.numberOf(pool.Pref64)); err != nil {
+			if err := t.addPool(p, entry{pool: true, pref64: t.numberOf(pool.Pref64)}); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if err := t.addShared(); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
@@ -187,7 +195,34 @@ func (t *Table) taken6(p netip.Prefix) bool {
 	return found
 }
 
-func (t *Table) addPool(p netip.Prefix, pref64 int32) error {
+// addShared adds the shared addresses as a pool, and numbers the prefixes.
+func (t *Table) addShared() error {
+	switch {
+	case t.sessions == nil && len(t.shared) == 0:
+		return nil
+	case t.sessions == nil:
+		return fmt.Errorf("translate: shared addresses: no Sessions")
+	case len(t.shared) == 0:
+		return fmt.Errorf("translate: Sessions: no shared addresses")
+	case len(t.prefixes) == 0:
+		return fmt.Errorf("translate: shared addresses: no prefix")
+	case len(t.prefixes) >= MaxPref64:
+		return fmt.Errorf("translate: shared addresses: %d prefixes, more than %d", len(t.prefixes), MaxPref64-1)
+	}
+	for _, p := range t.shared {
+		if err := t.addPool(p, entry{pool: true, shared: true}); err != nil {
+			return err
+		}
+	}
+	t.numbered = make([]*prefix6052, len(t.prefixes)+1)
+	t.numbered[0] = &t.free
+	for i := range t.prefixes {
+		t.numbered[t.prefixes[i].number] = &t.prefixes[i]
+	}
+	return nil
+}
+
+func (t *Table) addPool(p netip.Prefix, e entry) error {
 	if !p.IsValid() || !p.Addr().Is4() {
 		return fmt.Errorf("translate: pool %s: not an IPv4 prefix", p)
 	}
@@ -202,6 +237,6 @@ func (t *Table) addPool(p netip.Prefix, pref64 int32) error {
 		return fmt.Errorf("translate: pool %s: a map has the same prefix", p)
 	}
 	t.list4(p)
-	t.to6.Insert(p, entry{pool: true, pref64: pref64})
+	t.to6.Insert(p, e)
 	return nil
 }

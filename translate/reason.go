@@ -37,6 +37,11 @@ const (
 	SelfICMP           // ICMP to the translator itself that asks for no answer
 	HairpinLoop        // hairpinned packet that would not change
 	BadOffload         // offload description that contradicts the packet
+	NoSession          // TCP or an ICMP error, and a shared address without such a session: RFC 6146 §3.5.2
+	UnsolicitedSYN     // SYN from IPv4 that a shared address does not expect: RFC 6146 §3.5.2.2
+	SharedFragment     // fragment from or to a shared address
+	SessionLimit       // new flow of a shared address that a limit denies: RFC 6146 §5.3
+	Filtered           // shared address that expects nothing from this source: RFC 6146 §3.5
 
 	// Not translated: rejected with an ICMP error (Verdict Reply) unless RFC 1812 §4.3,
 	// RFC 4443 §2.4, the error budget or the configuration forbid it (Drop).
@@ -46,6 +51,9 @@ const (
 	SourceRoute   // unexpired source route or Routing header: RFC 7915 §4.1, §5.1
 	NoDestination // destination that no mapping covers: RFC 7915 §4.4, §5.4
 	NoSource      // source that no mapping covers: RFC 7915 §4.4, §5.4
+	NoBinding     // shared address and port that no host has: RFC 6146 §3.5
+	NoPort        // no shared address or port is left: RFC 6146 §3.5.1.1
+	OtherProtocol // protocol that cannot share an address: RFC 6146 §3.4
 	SelfProtocol  // sent to the translator itself, which has no such service
 
 	// Answered.
@@ -90,11 +98,19 @@ var reasonNames = [NumReasons]string{
 	SelfICMP:           "self-icmp",
 	HairpinLoop:        "hairpin-loop",
 	BadOffload:         "bad-offload",
+	NoSession:          "no-session",
+	UnsolicitedSYN:     "unsolicited-syn",
+	SharedFragment:     "shared-fragment",
+	SessionLimit:       "session-limit",
+	Filtered:           "filtered",
 	HopLimit:           "hop-limit",
 	TooBig:             "too-big",
 	SourceRoute:        "source-route",
 	NoDestination:      "no-destination",
 	NoSource:           "no-source",
+	NoBinding:          "no-binding",
+	NoPort:             "no-port",
+	OtherProtocol:      "other-protocol",
 	SelfProtocol:       "self-protocol",
 	EchoReply:          "echo-reply",
 }

@@ -111,6 +111,9 @@ func putICMP(msg []byte, typ, code uint8, rest uint32, pseudo uint64) {
 // unmapped4 refuses an IPv4 packet one of whose addresses has no counterpart:
 // RFC 7915 §4.4. Non-global addresses are refused, too: RFC 6052 §3.1.
 func (w *Worker) unmapped4(p *Packet, h *header, no refusal) Result {
+	if no.bySessions() {
+		return w.unshared4(p, h, no.why)
+	}
 	code := uint8(prohibited)
 	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 10 // host administratively prohibited
@@ -124,6 +127,9 @@ func (w *Worker) unmapped4(p *Packet, h *header, no refusal) Result {
 // unmapped6 refuses an IPv6 packet one of whose addresses has no counterpart:
 // RFC 7915 §5.4, which wants no such error about any ICMPv6 message.
 func (w *Worker) unmapped6(p *Packet, h *header, no refusal) Result {
+	if no.bySessions() {
+		return w.unshared6(p, h, no.why)
+	}
 	code := uint8(1) // administratively prohibited
 	if w.s.cfg.ICMPErrors == ErrorsTAYGA {
 		code = 5 // source address failed policy

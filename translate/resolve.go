@@ -7,33 +7,9 @@ import (
 	"github.com/steppe-nat64/steppe/internal/checksum"
 )
 
-// A tuple4 is what an IPv4 packet says about its flow. Both ports are 0 where the
-// protocol has none and in fragments but the first; of an ICMP Echo message both are
-// the identifier.
-type tuple4 struct {
-	src, dst         addr4
-	srcPort, dstPort uint16
-	proto            uint8
-}
-
-// A tuple6 is the same of an IPv6 packet.
-type tuple6 struct {
-	src, dst         addr6
-	srcPort, dstPort uint16
-	proto            uint8
-}
-
-// tuple4 and tuple6 are the tuples of a packet, whose data may be cut short.
-func (h *header) tuple4(data []byte, src, dst addr4) tuple4 {
-	srcPort, dstPort := h.portsOf(data)
-	return tuple4{src, dst, srcPort, dstPort, h.proto}
-}
-
-func (h *header) tuple6(data []byte, src, dst addr6) tuple6 {
-	srcPort, dstPort := h.portsOf(data)
-	return tuple6{src, dst, srcPort, dstPort, h.proto}
-}
-
+// portsOf returns the ports of a packet, whose data may be cut short. Both are 0 where the
+// protocol has none and in fragments but the first; of an ICMP Echo message both are the
+// identifier.
 func (h *header) portsOf(data []byte) (src, dst uint16) {
 	switch {
 	case h.off8 != 0:
@@ -62,20 +38,8 @@ func (a addresses) to4() uint64 {
 	return a.src4.sum() + a.dst4.sum() + checksum.Minus(a.src6.sum()+a.dst6.sum())
 }
 
-// A mapper knows the flows of hosts that share IPv4 addresses by port. It is asked
-// first; for a tuple that it does not map, the tables decide. Quoted tuples are those
-// of packets that went the other way and are quoted in an ICMP error: they change
-// nothing that the mapper remembers.
-type mapper interface {
-	map4(tuple4) (tuple6, bool)
-	map6(tuple6) (tuple4, bool)
-	quoted4(tuple4) (tuple6, bool)
-	quoted6(tuple6) (tuple4, bool)
-	emitter
-}
-
 // A refusal says why a packet has no mapping: NoSource or NoDestination, and how that
-// address is mapped. The zero value is none.
+// address is mapped, or what Sessions say. The zero value is none.
 type refusal struct {
 	why Reason
 	how origin
@@ -101,11 +65,8 @@ func (no refusal) reason() Reason {
 
 // resolve4 maps an IPv4 packet that is no ICMP error.
 func (w *Worker) resolve4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
-	if w.s.mapper != nil {
-		if to, found := w.s.mapper.map4(h.tuple4(data, src, dst)); found {
-			h.ports = ports{to.srcPort, to.dstPort, true}
-			return to.src, to.dst, no
-		}
+	if w.s.tab.sessions != nil && w.s.tab.shares4(dst) {
+		return w.resolveShared4(h, data, src, dst)
 	}
 	dst6, dstHow, pref64 := w.from4(dst, &w.s.tab.first)
 	if !dstHow.mapped() {
@@ -121,67 +82,44 @@ func (w *Worker) resolve4(h *header, data []byte, src, dst addr4) (src6, dst6 ad
 	return src6, dst6, no
 }
 
-// resolve6 maps an IPv6 packet that is no ICMP error, and leases the source an IPv4
-// address if it has none. If the destination is the IPv4 address of an IPv6 host, back
+// resolve6 maps an IPv6 packet that is no ICMP error. A source without a map leases an
+// IPv4 address; only where there is nothing to lease it may share one. If the destination is the IPv4 address of an IPv6 host, back
 // is the prefix under which that was addressed: the packet is to be mapped again, see
 // hairpin.
 func (w *Worker) resolve6(h *header, data []byte, src, dst addr6) (src4, dst4 addr4, back *prefix6052, no refusal) {
 	dst4, dstHow, pref64 := w.from6(dst)
-	found := false
-	if w.s.mapper != nil {
-		var to tuple4
-		if to, found = w.s.mapper.map6(h.tuple6(data, src, dst)); found {
-			h.ports = ports{to.srcPort, to.dstPort, true}
-			src4, dst4 = to.src, to.dst
-		}
+	if w.staysLocal(dst4) {
+		return src4, dst4, nil, refusal{NoDestination, linkLocal}
 	}
-	if !found {
-		if w.staysLocal(dst4) {
-			return src4, dst4, nil, refusal{NoDestination, linkLocal}
-		}
-		if !dstHow.mapped() {
-			return src4, dst4, nil, refusal{NoDestination, dstHow}
-		}
-		var (
-			srcHow origin
-			from   *prefix6052
-		)
-		src4, srcHow, from = w.source6(src, pref64)
-		if !srcHow.mapped() {
-			return src4, dst4, nil, refusal{NoSource, srcHow}
-		}
-		if w.loop6(from, pref64, dst4) {
-			return src4, dst4, nil, refusal{NoDestination, unmapped}
-		}
+	if !dstHow.mapped() {
+		return src4, dst4, nil, refusal{NoDestination, dstHow}
 	}
-	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(h, data, src4, dst4) {
+	src4, srcHow, from := w.source6(src, pref64)
+	if srcHow == unmapped && w.s.tab.sessions != nil && w.dynamicFor(pref64) == nil {
+		var why Reason
+		if src4, why = w.outbound(h, data, src, dst4, pref64); why != pass {
+			return src4, dst4, nil, refusal{why: why}
+		}
+		srcHow = bySession
+	}
+	if !srcHow.mapped() {
+		return src4, dst4, nil, refusal{NoSource, srcHow}
+	}
+	if w.loop6(from, pref64, dst4) {
+		return src4, dst4, nil, refusal{NoDestination, unmapped}
+	}
+	if pref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(dst4) {
 		back = pref64
 	}
 	return src4, dst4, back, no
 }
 
-// leadsBack reports whether the IPv4 destination of a packet from IPv6, which has been
-// mapped, belongs to an IPv6 host: the question that intrinsic hairpinning asks, RFC
-// 7757 §4.2.2.
-func (w *Worker) leadsBack(h *header, data []byte, src4, dst4 addr4) bool {
-	if w.s.tab.covers4(dst4) {
-		return true
-	}
-	if w.s.mapper == nil {
-		return false
-	}
-	_, found := w.s.mapper.map4(h.between(data, src4, dst4))
-	return found
-}
-
-// between is the tuple that an IPv6 packet, or one that is quoted, has in IPv4.
-func (h *header) between(data []byte, src4, dst4 addr4) tuple4 {
-	t := h.tuple4(data, src4, dst4)
-	if h.ports.set {
-		t.srcPort, t.dstPort = h.ports.src, h.ports.dst
-	}
-	t.proto = h.proto4()
-	return t
+// leadsBack reports whether the IPv4 destination of a packet from IPv6 belongs to an IPv6
+// host: the question that intrinsic hairpinning asks, RFC 7757 §4.2.2. Packets to the own
+// address leave for the IPv4 network, which returns them, also if hosts share it: so a
+// host can ping it.
+func (w *Worker) leadsBack(dst4 addr4) bool {
+	return w.s.tab.covers4(dst4) && !(w.s.ownShared && dst4 == w.s.own4)
 }
 
 // proto4 is the protocol that an IPv6 packet has in IPv4.
@@ -194,14 +132,16 @@ func (h *header) proto4() uint8 {
 
 // inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again. newPref64 is
 // the prefix inside which that host sees the sender.
-func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, how origin, newPref64 *prefix6052) {
-	if w.s.mapper != nil {
-		if to, found := w.s.mapper.map4(h.between(data, src4, dst4)); found {
-			h.ports = ports{to.srcPort, to.dstPort, true}
-			return to.dst, byMap, pref64
-		}
+func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, newPref64 *prefix6052, no refusal) {
+	if w.s.tab.sessions != nil && w.s.tab.shares4(dst4) {
+		dst6, newPref64, why := w.inbound(h, data, src4, dst4)
+		return dst6, newPref64, refusal{why: why}
 	}
-	return w.from4(dst4, pref64)
+	dst6, how, newPref64 := w.from4(dst4, pref64)
+	if !how.mapped() {
+		return dst6, newPref64, refusal{NoDestination, how}
+	}
+	return dst6, newPref64, no
 }
 
 // An origin says how an address was mapped, or why it was not.
@@ -212,13 +152,14 @@ const (
 	byMap            // explicit map, RFC 7757
 	byLease          // Dynamic
 	byPrefix         // RFC 6052
+	bySession        // Sessions
 	illegal          // maps to an address that no packet may have
 	notGlobal        // well-known prefix and non-global IPv4 address
 	linkLocal        // source that is an IPv4 link-local address
 	embedded         // source inside a prefix, which the configuration does not allow
 )
 
-func (h origin) mapped() bool { return h >= byMap && h <= byPrefix }
+func (h origin) mapped() bool { return h >= byMap && h <= bySession }
 
 // resolveError4 maps the addresses of an ICMPv4 error and of the packet that it quotes.
 // bad is what is wrong with the quote: for the tables the outer destination decides
@@ -227,21 +168,24 @@ func (h origin) mapped() bool { return h >= byMap && h <= byPrefix }
 // to report.
 func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason {
 	var (
-		to     tuple6
-		found  bool
 		dst6   addr6
-		dstHow = byMap
+		dstHow = bySession
 		pref64 = &w.s.tab.first
 		simple = w.s.cfg.Hairpin == HairpinSimple
+		shared = w.s.tab.sessions != nil && w.s.tab.shares4(dst)
 	)
-	if w.s.mapper != nil && bad == pass {
-		to, found = w.s.mapper.quoted4(e.tuple4())
-		dst6 = to.src
-	}
-	if !found {
+	switch {
+	case !shared:
 		dst6, dstHow, pref64 = w.from4(dst, pref64)
 		if !dstHow.mapped() {
 			return refusal{NoDestination, dstHow}.reason()
+		}
+	case bad != pass:
+		return bad // without a quote the host is not known
+	default:
+		var why Reason
+		if dst6, pref64, why = w.quotedShared4(e, dst); why != pass {
+			return why
 		}
 	}
 
@@ -265,21 +209,19 @@ func (w *Worker) resolveError4(e *icmpError, bad Reason, src, dst addr4) Reason 
 	v := (*hdr4)(e.quote)
 	in := &e.inner
 	in.src4, in.dst4 = v.src(), v.dst()
-	if found {
-		in.src6, in.dst6 = to.src, to.dst
-		e.q.ports = ports{to.srcPort, to.dstPort, true}
-	} else {
-		qsrc6, qsrcHow, qpref64 := w.from4(in.src4, &w.s.tab.first)
-		qdst6, qdstHow := w.remote4(in.dst4, qpref64)
-		if !qsrcHow.mapped() || !qdstHow.mapped() || w.s.cfg.illegal4(in.src4) || w.s.cfg.illegal4(in.dst4) ||
-			w.staysLocal(in.src4) || w.staysLocal(in.dst4) {
-			return ICMPQuote
-		}
-		if w.s.tab.loop4(dstHow, qdstHow) {
-			return NoDestination
-		}
-		in.src6, in.dst6 = qsrc6, qdst6
+	qsrc6, qsrcHow, qpref64 := dst6, dstHow, pref64
+	if !shared {
+		qsrc6, qsrcHow, qpref64 = w.from4(in.src4, &w.s.tab.first)
 	}
+	qdst6, qdstHow := w.remote4(in.dst4, qpref64)
+	if !qsrcHow.mapped() || !qdstHow.mapped() || w.s.cfg.illegal4(in.src4) || w.s.cfg.illegal4(in.dst4) ||
+		w.staysLocal(in.src4) || w.staysLocal(in.dst4) {
+		return ICMPQuote
+	}
+	if w.s.tab.loop4(dstHow, qdstHow) {
+		return NoDestination
+	}
+	in.src6, in.dst6 = qsrc6, qdst6
 	if !srcHow.mapped() {
 		src6 = pick(w, &w.t.last6, w.s.sources6)
 	}
@@ -297,21 +239,18 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 	if !dstHow.mapped() {
 		return nil, refusal{NoDestination, dstHow}.reason()
 	}
-	var (
-		quoted tuple6
-		to     tuple4
-		found  bool
-	)
-	if w.s.mapper != nil && bad == pass {
-		quoted = e.tuple6()
-		to, found = w.s.mapper.quoted6(quoted)
+	var host quotedHost // that the quoted packet went to
+	if w.s.tab.sessions != nil && bad == pass {
+		if host, why = w.quotedShared6(e); why != pass {
+			return nil, why
+		}
 	}
 	src4, srcHow, from := w.from6(src)
-	switch {
-	case found && src == quoted.dst:
-		src4, srcHow = to.dst, byMap
-	case srcHow == unmapped:
+	if srcHow == unmapped {
 		src4, srcHow = w.s.addr(w.dynamicFor(pref64), src)
+	}
+	if srcHow == unmapped && host.shares && (src == host.v6 || len(w.s.sources4) == 0) {
+		src4, srcHow = host.v4, bySession // RFC 5508 §4.2: of a router that has none, too
 	}
 	switch {
 	case w.s.dropsSource(from):
@@ -334,43 +273,28 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 	in := &e.inner
 	in.src6, in.dst6 = v.src(), v.dst()
 	qsrc4, qsrcHow, srcPref64 := w.from6(in.src6)
-	if found {
-		in.src4, in.dst4 = to.src, to.dst
-		e.q.ports = ports{to.srcPort, to.dstPort, true}
-	} else {
-		qdst4, qdstHow, dstPref64 := w.from6(in.dst6)
-		if qsrcHow == unmapped {
-			qsrc4, qsrcHow = w.s.addr(w.dynamicFor(dstPref64), in.src6)
-		}
-		if qdstHow == unmapped {
-			qdst4, qdstHow = w.s.addr(w.dynamicFor(srcPref64), in.dst6)
-		}
-		if !qsrcHow.mapped() || !qdstHow.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
-			return nil, ICMPQuote
-		}
-		in.src4, in.dst4 = qsrc4, qdst4
+	qdst4, qdstHow, dstPref64 := w.from6(in.dst6)
+	if qsrcHow == unmapped {
+		qsrc4, qsrcHow = w.s.addr(w.dynamicFor(dstPref64), in.src6)
 	}
+	switch {
+	case host.shares:
+		qdst4, qdstHow = host.v4, bySession
+	case qdstHow == unmapped:
+		qdst4, qdstHow = w.s.addr(w.dynamicFor(srcPref64), in.dst6)
+	}
+	if !qsrcHow.mapped() || !qdstHow.mapped() || w.staysLocal(qsrc4) || w.staysLocal(qdst4) {
+		return nil, ICMPQuote
+	}
+	in.src4, in.dst4 = qsrc4, qdst4
 	if e.replaced {
 		src4 = pick(w, &w.t.last4, w.s.sources4)
 	}
 	e.outer.src4, e.outer.dst4 = src4, dst4
-	if srcPref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.quoteLeadsBack(e) {
+	if srcPref64 != nil && w.s.cfg.Hairpin == HairpinIntrinsic && w.leadsBack(in.src4) {
 		return srcPref64, pass
 	}
 	return nil, pass
-}
-
-// quoteLeadsBack is leadsBack for the quoted packet of an error, which went the other
-// way.
-func (w *Worker) quoteLeadsBack(e *icmpError) bool {
-	if w.s.tab.covers4(e.inner.src4) {
-		return true
-	}
-	if w.s.mapper == nil {
-		return false
-	}
-	_, found := w.s.mapper.quoted4(e.between())
-	return found
 }
 
 // resolveHairpinError maps an error and its quoted packet, which have been mapped into
@@ -378,17 +302,17 @@ func (w *Worker) quoteLeadsBack(e *icmpError) bool {
 func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	var (
 		in, out   = &e.inner, &e.outer
-		to        tuple6
-		found     bool
 		newDst    addr6
-		dstHow    = byMap
+		dstHow    = bySession
 		newPref64 = pref64
+		shared    = w.s.tab.sessions != nil && w.s.tab.shares4(out.dst4)
 	)
-	if w.s.mapper != nil {
-		to, found = w.s.mapper.quoted4(e.between())
-		newDst = to.src
-	}
-	if !found {
+	if shared {
+		var why Reason
+		if newDst, newPref64, why = w.inboundError(&e.q, e.data(), in.src4, in.dst4, out.dst4); why != pass {
+			return why
+		}
+	} else {
 		newDst, dstHow, newPref64 = w.from4(out.dst4, pref64)
 	}
 	switch {
@@ -409,38 +333,18 @@ func (w *Worker) resolveHairpinError(e *icmpError, pref64 *prefix6052) Reason {
 	if !srcHow.mapped() {
 		newSrc = pick(w, &w.t.last6, w.s.sources6)
 	}
-	newQsrc, newQdst := to.src, to.dst
-	if found {
-		e.q.ports = ports{to.srcPort, to.dstPort, true}
-	} else {
-		qsrc, qsrcHow, qpref64 := w.from4(in.src4, pref64)
-		qdst, qdstHow := w.embed(qpref64, in.dst4)
-		if !qsrcHow.mapped() || !qdstHow.mapped() {
-			return ICMPQuote
-		}
-		newQsrc, newQdst = qsrc, qdst
+	newQsrc, qsrcHow, qpref64 := newDst, dstHow, newPref64
+	if !shared {
+		newQsrc, qsrcHow, qpref64 = w.from4(in.src4, pref64)
+	}
+	newQdst, qdstHow := w.embed(qpref64, in.dst4)
+	if !qsrcHow.mapped() || !qdstHow.mapped() {
+		return ICMPQuote
 	}
 	out.src6, out.dst6 = newSrc, newDst
 	e.delta = newQsrc.sum() + newQdst.sum() + checksum.Minus(in.src6.sum()+in.dst6.sum())
 	in.src6, in.dst6 = newQsrc, newQdst
 	return pass
-}
-
-// tuple4 is that of the packet that an ICMPv4 error quotes.
-func (e *icmpError) tuple4() tuple4 {
-	v := (*hdr4)(e.quote)
-	return e.q.tuple4(e.data(), v.src(), v.dst())
-}
-
-// tuple6 is that of the packet that an ICMPv6 error quotes.
-func (e *icmpError) tuple6() tuple6 {
-	v := (*hdr6)(e.quote)
-	return e.q.tuple6(e.data(), v.src(), v.dst())
-}
-
-// between is the tuple that the quoted packet of an ICMPv6 error has in IPv4.
-func (e *icmpError) between() tuple4 {
-	return e.q.between(e.data(), e.inner.src4, e.inner.dst4)
 }
 
 // from4 maps an IPv4 address into IPv6, with p where RFC 6052 applies. A host with a
@@ -453,8 +357,12 @@ func (w *Worker) from4(a addr4, p *prefix6052) (v6 addr6, how origin, pref64 *pr
 		}
 		if t.to6 != nil {
 			if e, found := t.to6.Lookup(netip.AddrFrom4(a.array())); found {
-				if !e.pool {
+				switch {
+				case !e.pool:
 					return e.to6(a), byMap, p
+				case e.shared: // of a peer: RFC 6146 §3.6 maps that by the prefix
+					v6, how = w.embed(p, a)
+					return v6, how, p
 				}
 				pref64 = t.pref64Of(&e, p)
 				v6, how = w.s.host(w.dynamicFor(t.boundTo(&e)), a)

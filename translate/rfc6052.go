@@ -15,6 +15,8 @@ type prefix6052 struct {
 	dropSource bool // see PrefixRule
 	checkLoops bool
 
+	number uint8 // in a Tuple6: its place in TableConfig.Prefixes, from 1 on
+
 	bound bool // has a Pool
 	dyn   Dynamic
 }

@@ -1,5 +1,42 @@
 package translate
 
+import "time"
+
+// Sessions maps the flows of IPv6 hosts that share IPv4 addresses by port: RFC 6146.
+// *session.Table satisfies it. It maps the host's side alone; addresses of peers are
+// mapped by prefix, and by maps and pools like those of all packets.
+//
+// For packets from IPv6 it is asked last: a source with a Map has no session, and neither
+// has one that sends to a prefix with a Dynamic, which leases it an address or does not.
+// For packets from IPv4 it is asked if the longest prefix that covers the destination is in
+// TableConfig.Shared. If that is the translator's own address, what Sessions has no
+// binding for is sent to the translator.
+//
+// Local of a result has to be in Shared, without a Map or a pool of a longer prefix, or no
+// answer reaches the host. Prefixes are numbered by their place in TableConfig.Prefixes,
+// from 1 on; 0 is a destination with a Map, and in results the first prefix without a Pool.
+//
+// Fragments have no sessions yet: all fragments from and to hosts that share an address
+// are dropped (SharedFragment). A FlowHold is dropped, too (UnsolicitedSYN).
+//
+// All methods are called from the packet path, for each packet: they must be safe for
+// concurrent use, and should neither block nor allocate for a flow that they know. now is
+// that of Translate. f is valid during the call only. tcpFlags are those of a TCP header,
+// else 0.
+type Sessions interface {
+	// Outbound maps a packet of a host. It may make a session.
+	Outbound(now time.Duration, f *Tuple6, tcpFlags uint8) (Tuple4, FlowResult)
+	// Inbound maps a packet to a shared address. It may make a session.
+	Inbound(now time.Duration, f *Tuple4, tcpFlags uint8) (Tuple6, FlowResult)
+	// OutboundError maps the packet that an ICMPv6 error quotes, which went to the host.
+	// It changes nothing. With any ports it returns FlowUnshared only for a host that
+	// shares no address.
+	OutboundError(now time.Duration, f *Tuple6) (Tuple4, FlowResult)
+	// InboundError maps the packet that an ICMPv4 error quotes, which came from the
+	// host. It changes nothing.
+	InboundError(now time.Duration, f *Tuple4) (Tuple6, FlowResult)
+}
+
 // An Addr6 is an IPv6 address as two integers. The first byte is the highest of Hi.
 type Addr6 struct{ Hi, Lo uint64 }
 

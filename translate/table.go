@@ -32,6 +32,10 @@ type Table struct {
 
 	dyn   Dynamic // of the pool that is bound to no prefix; may be nil
 	pools []Pool
+
+	sessions Sessions // nil: no address is shared
+	shared   []netip.Prefix
+	numbered []*prefix6052 // by the number in a Tuple6
 }
 
 // Prefixes returns the translation prefixes, the longest first.
@@ -47,6 +51,12 @@ func (t *Table) Prefixes() iter.Seq[netip.Prefix] {
 
 // Pools returns the pools in the order in which they were given.
 func (t *Table) Pools() iter.Seq[Pool] { return slices.Values(t.pools) }
+
+// Sessions returns what maps the flows of hosts that share IPv4 addresses, and these
+// addresses. It is nil if there are none.
+func (t *Table) Sessions() (s Sessions, shared iter.Seq[netip.Prefix]) {
+	return t.sessions, slices.Values(t.shared)
+}
 
 // Maps returns the explicit mappings in the order in which they were given.
 func (t *Table) Maps() iter.Seq[Map] { return slices.Values(t.maps) }

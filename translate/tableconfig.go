@@ -28,6 +28,11 @@ type TableConfig struct {
 	// for each of Prefixes, and one for no prefix. Where a Map and a pool overlap, the
 	// longer prefix counts.
 	Pools []Pool
+	// Shared are IPv4 addresses that hosts share by port, and Sessions says who has
+	// which: both are given or neither, and with Prefixes. Where Shared and a Map or a
+	// pool overlap, the longer prefix counts.
+	Shared   []netip.Prefix
+	Sessions Sessions
 	// Rules are rules for addresses inside some of Prefixes, one PrefixRule for a
 	// prefix at most. A prefix without one has the zero value.
 	Rules []PrefixRule

@@ -37,7 +37,8 @@ type state struct {
 	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
 	allowed    [errorClasses]allowance
 	dynamics   []Dynamic // of all pools
-	mapper     mapper    // nil: tables alone
+	emitter    emitter   // nil: no packet waits
+	ownShared  bool      // hosts share own4
 }
 
 // newState makes a state. Its error names the invalid field of cfg.
@@ -56,6 +57,7 @@ func newState(cfg Config, tab *Table) (*state, error) {
 	if cfg.IPv4.IsValid() {
 		s.own4 = make4(cfg.IPv4.As4())
 		s.sources4 = []addr4{s.own4}
+		s.ownShared = tab.shares4(s.own4)
 	}
 	if cfg.IPv6.IsValid() {
 		s.own6 = make6(cfg.IPv6.As16())
@@ -166,6 +168,9 @@ type Worker struct {
 	now    time.Duration // the latest that was passed
 	second int64         // of now
 	leases uint64        // generation of the results of the Dynamics
+
+	asked4 Tuple4 // what Sessions are asked for: in memory that is there already
+	asked6 Tuple6
 
 	budgets *[errorClasses]errorBudget // for originated errors
 

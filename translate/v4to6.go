@@ -49,7 +49,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 			return w.completed(p, b[p.Offload.CsumStart:])
 		}
 	}
-	if dst == w.s.own4 {
+	if dst == w.s.own4 && !w.s.ownShared {
 		return w.self4(p, &h, data)
 	}
 	if why := w.transport4(&h, data); why != pass {
@@ -58,7 +58,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if h.hdrLen > len4 && sourceRouted(b[len4:h.hdrLen]) {
 		return w.refuse4(p, &h, SourceRoute, icmp4Unreachable, 5, 0)
 	}
-	if h.ttl <= 1 {
+	if h.ttl <= 1 && (isError || dst != w.s.own4) {
 		return w.refuse4(p, &h, HopLimit, icmp4TimeExceeded, 0, 0)
 	}
 	if isError && checksum.Fold(checksum.Sum(data)) != 0xffff {
@@ -70,11 +70,16 @@ func (w *Worker) v4to6(p *Packet) Result {
 	}
 	if !known {
 		src6, dst6, no := w.resolve4(&h, data, src, dst)
-		if no.why != pass {
+		switch {
+		case dst == w.s.own4 && no.unbound():
+			return w.self4(p, &h, data) // no host's
+		case no.why != pass:
 			return w.unmapped4(p, &h, no)
+		case h.ttl <= 1:
+			return w.refuse4(p, &h, HopLimit, icmp4TimeExceeded, 0, 0)
 		}
 		a := addresses{src6, dst6, src, dst}
-		w.keep(f, a, a.to6())
+		w.keep(f, a, a.to6(), h.ports.set)
 	}
 
 	cut, mtu := w.size4(&h)

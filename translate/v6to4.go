@@ -73,7 +73,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.hairpin(p, &h, data, addresses{src, dst, src4, dst4}, back)
 		}
 		a := addresses{src, dst, src4, dst4}
-		w.keep(f, a, a.to4())
+		w.keep(f, a, a.to4(), h.ports.set)
 		if proto := h.proto4(); !f.knowsIdent(proto) {
 			w.seekIdent(f, proto)
 		}

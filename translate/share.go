@@ -1,0 +1,227 @@
+package translate
+
+import "net/netip"
+
+// shares4 reports whether hosts share a: whether the longest prefix that covers it does.
+func (t *Table) shares4(a addr4) bool {
+	if t.sessions == nil || t.unlisted4(a) {
+		return false
+	}
+	if _, found := t.hosts.to6(a); found {
+		return false
+	}
+	e, found := t.to6.Lookup(netip.AddrFrom4(a.array()))
+	return found && e.shared
+}
+
+// prefixOf returns the prefix with a number.
+func (t *Table) prefixOf(number uint8) *prefix6052 {
+	if int(number) >= len(t.numbered) {
+		number = 0
+	}
+	return t.numbered[number]
+}
+
+// numberOf6 is the number of a prefix, which is nil for an address with a map.
+func numberOf6(p *prefix6052) uint8 {
+	if p == nil {
+		return 0
+	}
+	return p.number
+}
+
+// sharable returns why a packet cannot share an address: it must have ports.
+func (h *header) sharable() Reason {
+	switch h.proto {
+	case protoTCP, protoUDP, protoICMPv4, protoICMPv6:
+	default:
+		return OtherProtocol
+	}
+	if h.frag {
+		return SharedFragment
+	}
+	return pass
+}
+
+// flowReasons are why a packet is refused that Sessions do not map.
+var flowReasons = [...]Reason{
+	FlowMapped:    pass,
+	FlowNoBinding: NoBinding,
+	FlowFiltered:  Filtered,
+	FlowNoPort:    NoPort,
+	FlowLimit:     SessionLimit,
+	FlowHold:      UnsolicitedSYN,
+	FlowDrop:      NoSession,
+}
+
+// reason is that of a packet. unshared is what FlowUnshared means.
+func (r FlowResult) reason(unshared Reason) Reason {
+	switch {
+	case r == FlowUnshared:
+		return unshared
+	case int(r) >= len(flowReasons):
+		return NoSession
+	}
+	return flowReasons[r]
+}
+
+// tcpFlags are those of a packet whose transport header is whole.
+func (h *header) tcpFlags(data []byte) uint8 {
+	if h.proto == protoTCP {
+		return data[13]
+	}
+	return 0
+}
+
+// newPorts are the ports that a packet has now, though they are not written yet.
+func (h *header) newPorts(data []byte) (src, dst uint16) {
+	if h.ports.set {
+		return h.ports.src, h.ports.dst
+	}
+	return h.portsOf(data)
+}
+
+// outbound maps the source of an IPv6 packet to dst4, which was addressed inside pref64.
+func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 *prefix6052) (src4 addr4, why Reason) {
+	s, f := w.s.tab.sessions, &w.asked6
+	*f = Tuple6{Host: Addr6{src.hi, src.lo}, Remote: uint32(dst4), Proto: h.proto, Pref64: numberOf6(pref64)}
+	if why := h.sharable(); why != pass {
+		f.Proto = protoUDP // of this every host has sessions, if it has any
+		if _, r := s.OutboundError(w.now, f); r == FlowUnshared {
+			return src4, NoSource
+		}
+		return src4, why
+	}
+	f.HostPort, f.RemotePort = h.portsOf(data)
+	to, r := s.Outbound(w.now, f, h.tcpFlags(data))
+	h.ports = ports{to.LocalPort, to.RemotePort, true}
+	return addr4(to.Local), r.reason(NoSource)
+}
+
+// inbound maps the destination of an IPv4 packet, or of one that was IPv6 until now, to a
+// shared address. pref64 is the prefix inside which the host sees its peers.
+func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, pref64 *prefix6052, why Reason) {
+	if why := h.sharable(); why != pass {
+		return dst6, nil, why
+	}
+	f := &w.asked4
+	*f = Tuple4{Local: uint32(dst), Remote: uint32(src), Proto: h.proto4()}
+	f.RemotePort, f.LocalPort = h.newPorts(data)
+	to, r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data))
+	h.ports = ports{to.RemotePort, to.HostPort, true}
+	return addr6{to.Host.Hi, to.Host.Lo}, w.s.tab.prefixOf(to.Pref64), r.reason(NoDestination)
+}
+
+// resolveShared4 is resolve4 for a packet to a shared address.
+func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
+	dst6, pref64, why := w.inbound(h, data, src, dst)
+	if why != pass {
+		return src6, dst6, refusal{why: why}
+	}
+	src6, how := w.remote4(src, pref64)
+	if !how.mapped() {
+		return src6, dst6, refusal{NoSource, how}
+	}
+	return src6, dst6, no
+}
+
+// inboundError maps the source of a packet that an error to the shared address to quotes.
+// An error that says to be about another host's packet is about none.
+func (w *Worker) inboundError(q *header, data []byte, src, dst, to addr4) (src6 addr6, pref64 *prefix6052, why Reason) {
+	if src != to || !q.quotesPorts(data) {
+		return src6, nil, NoSession
+	}
+	f := &w.asked4
+	*f = Tuple4{Local: uint32(src), Remote: uint32(dst), Proto: q.proto4()}
+	f.LocalPort, f.RemotePort = q.newPorts(data)
+	host, r := w.s.tab.sessions.InboundError(w.now, f)
+	if r != FlowMapped {
+		return src6, nil, NoSession
+	}
+	q.ports = ports{host.HostPort, host.RemotePort, true}
+	return addr6{host.Host.Hi, host.Host.Lo}, w.s.tab.prefixOf(host.Pref64), pass
+}
+
+// quotesPorts reports whether a quote says which session it belongs to. Eight bytes of the
+// data are what every error quotes: RFC 792.
+func (h *header) quotesPorts(data []byte) bool { return h.off8 == 0 && len(data) >= 8 }
+
+// quotedShared4 is inboundError for an ICMPv4 error.
+func (w *Worker) quotedShared4(e *icmpError, to addr4) (src6 addr6, pref64 *prefix6052, why Reason) {
+	v := (*hdr4)(e.quote)
+	return w.inboundError(&e.q, e.data(), v.src(), v.dst(), to)
+}
+
+// A quotedHost is one that a packet went to which an ICMPv6 error quotes.
+type quotedHost struct {
+	v6     addr6
+	v4     addr4
+	shares bool // v4, with others
+}
+
+// quotedShared6 maps the destination of the packet that an ICMPv6 error quotes, if it is a
+// host that shares an address.
+func (w *Worker) quotedShared6(e *icmpError) (host quotedHost, why Reason) {
+	v := (*hdr6)(e.quote)
+	host.v6 = v.dst()
+	remote, _, pref64 := w.from6(v.src())
+	if _, how, _ := w.from6(host.v6); how != unmapped || w.dynamicFor(pref64) != nil {
+		return host, pass
+	}
+	f := &w.asked6
+	*f = Tuple6{Host: Addr6{host.v6.hi, host.v6.lo}, Remote: uint32(remote), Proto: e.q.proto, Pref64: numberOf6(pref64)}
+	f.RemotePort, f.HostPort = e.q.portsOf(e.data())
+	to, r := w.s.tab.sessions.OutboundError(w.now, f)
+	switch {
+	case r == FlowUnshared:
+		return host, pass
+	case r != FlowMapped || !e.q.quotesPorts(e.data()):
+		return host, NoSession
+	}
+	host.v4, host.shares = addr4(to.Local), true
+	e.q.ports = ports{to.RemotePort, to.LocalPort, true}
+	return host, pass
+}
+
+// bySessions reports whether Sessions refuse the packet, not the tables.
+func (no refusal) bySessions() bool { return no.why != NoSource && no.why != NoDestination }
+
+// unbound reports whether a packet to a shared address is for no host.
+func (no refusal) unbound() bool {
+	return no.why == NoBinding || no.why == OtherProtocol || no.why == NoDestination && no.how == unmapped
+}
+
+// unshared4 refuses an IPv4 packet that Sessions do not map: RFC 6146 §3.4, §3.5.
+func (w *Worker) unshared4(p *Packet, h *header, why Reason) Result {
+	code := uint8(prohibited)
+	switch why {
+	case NoSession, UnsolicitedSYN, SharedFragment, SessionLimit:
+		return drop(why)
+	case OtherProtocol:
+		code = 2 // protocol unreachable
+	case NoBinding:
+		code = 1 // host unreachable
+		if h.proto == protoUDP {
+			code = 3 // port unreachable
+		}
+	}
+	return w.refuse4(p, h, why, icmp4Unreachable, code, 0)
+}
+
+// unshared6 is unshared4 for an IPv6 packet.
+func (w *Worker) unshared6(p *Packet, h *header, why Reason) Result {
+	code := uint8(3) // address unreachable
+	switch why {
+	case NoSession, UnsolicitedSYN, SharedFragment:
+		return drop(why)
+	case Filtered: // by the other host of a hairpin
+		return w.prohibit6(p, h, why)
+	case OtherProtocol:
+		code = 4 // port unreachable
+	case NoBinding:
+		if h.proto == protoUDP {
+			code = 4
+		}
+	}
+	return w.refuse6(p, h, why, icmp6Unreachable, code, 0)
+}
