@@ -63,6 +63,7 @@
 //	subscriber.go  limits and port blocks of an IPv6 prefix
 //	update.go      static bindings, another configuration
 //	list.go        what callers see
+//	stats.go       figures, of addresses and subscribers too
 //	save.go        sessions across a restart
 //	event.go       events
 package session

@@ -104,7 +104,7 @@ func (t *Table) settle(c *settings, sh *shard, i, sec uint32) bool {
 				t.probes.add(c.probes, &key{e.host(), e.ends.Load(), e.local.Load()})
 			}
 		case e.kill(w):
-			t.end(c, sh, i, w, sec)
+			t.end(c, sh, i, w, s, sec)
 			return false
 		}
 	}

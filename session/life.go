@@ -24,8 +24,8 @@ func (t *Table) binding(k *key) uint32 {
 // there is none. It returns the local word of the session.
 func (t *Table) open(c *settings, sh *shard, k *key, b uint32, side int, sec uint32) (uint64, translate.FlowResult) {
 	s := first(protoOf(k.local), side, remotePortOf(k.ends))
-	if !t.reserve(c, s, side) {
-		return 0, translate.FlowLimit
+	if l := t.reserve(c, s, side); l != noLimit {
+		return 0, sh.limit(l)
 	}
 	i, r := t.build(c, sh, k, b, s, side, sec)
 	if r != translate.FlowMapped {
@@ -43,20 +43,22 @@ func (t *Table) open(c *settings, sh *shard, k *key, b uint32, side int, sec uin
 func (t *Table) build(c *settings, sh *shard, k *key, b uint32, s state, side int, sec uint32) (uint32, translate.FlowResult) {
 	h := t.host(c, sh, k, b)
 	if h == 0 {
-		return 0, translate.FlowLimit
+		return 0, sh.limit(limitMemory)
 	}
 	host := t.mem.at(h)
 	sub := t.subs.at(host.parent)
-	r := translate.FlowLimit
-	if sub.reserve(c, s, side) {
-		if r = translate.FlowMapped; b == 0 {
+	r := translate.FlowMapped
+	if l := sub.reserve(c, s, side); l != noLimit {
+		r = sh.limit(l)
+	} else {
+		if b == 0 {
 			b, r = t.bind(c, sh, h, k, sec)
 		}
 		if r == translate.FlowMapped {
 			if i := t.add(c, sh, k, b, s, side, sec); i != 0 {
 				return i, r
 			}
-			r = translate.FlowLimit
+			r = sh.limit(limitMemory)
 		}
 		sub.unreserve(s, side)
 	}
@@ -69,18 +71,22 @@ func (t *Table) build(c *settings, sh *shard, k *key, b uint32, s state, side in
 	return 0, r
 }
 
-// reserve counts a session that is about to begin, if the limits allow it.
-func (t *Table) reserve(c *settings, s state, side int) bool {
-	if t.sessions.Add(1) > int64(c.limits.Sessions) {
+// reserve counts a session that is about to begin, or returns the limit that denies it.
+func (t *Table) reserve(c *settings, s state, side int) limit {
+	l := noLimit
+	switch {
+	case t.sessions.Add(1) > int64(c.limits.Sessions):
 		t.sessions.Add(-1)
-		return false
+		return limitSessions
+	case s == v6Init && t.halfOpen.Add(1) > int64(c.limits.HalfOpen):
+		l = limitHalfOpen
+	case side == from4 && t.inbound.Add(1) > int64(c.limits.Inbound):
+		l = limitInbound
+	default:
+		return noLimit
 	}
-	if s == v6Init && t.halfOpen.Add(1) > int64(c.limits.HalfOpen) ||
-		side == from4 && t.inbound.Add(1) > int64(c.limits.Inbound) {
-		t.unreserve(s, side)
-		return false
-	}
-	return true
+	t.unreserve(s, side)
+	return l
 }
 
 func (t *Table) unreserve(s state, side int) {
@@ -94,20 +100,20 @@ func (t *Table) unreserve(s state, side int) {
 }
 
 // reserve is the same for a subscriber.
-func (sub *subscriber) reserve(c *settings, s state, side int) bool {
+func (sub *subscriber) reserve(c *settings, s state, side int) limit {
 	n := &sub.sessions
 	if side == from4 {
 		n = &sub.inbound
 	}
 	if n.Add(1) > int32(c.limits.PerPrefix) {
 		n.Add(-1)
-		return false
+		return limitPerPrefix
 	}
 	if s == v6Init && sub.halfOpen.Add(1) > int32(c.limits.HalfOpenPerPrefix) {
 		sub.unreserve(s, side)
-		return false
+		return limitHalfOpenPerPrefix
 	}
-	return true
+	return noLimit
 }
 
 func (sub *subscriber) unreserve(s state, side int) {
@@ -146,13 +152,13 @@ func (t *Table) add(c *settings, sh *shard, k *key, b uint32, s state, side int,
 	k4 := key{ends: words.ends & ends4, local: e.local.Load() & local4}
 	t.s4.link(t.keys.of4(&k4), i)
 	sh.states[s]++
-	sh.made++
+	sh.made[protoOf(k.local)]++
 	return i
 }
 
 // end ends a session that was killed when its word was w, and its binding if that was the
-// last.
-func (t *Table) end(c *settings, sh *shard, i uint32, w uint64, sec uint32) {
+// last. why is the state whose time ran out, or dead.
+func (t *Table) end(c *settings, sh *shard, i uint32, w uint64, why state, sec uint32) {
 	e := t.mem.at(i)
 	k := key{e.host(), e.ends.Load(), e.local.Load()}
 	t.unschedule(sh, i)
@@ -171,7 +177,7 @@ func (t *Table) end(c *settings, sh *shard, i uint32, w uint64, sec uint32) {
 	t.unreserve(s, side)
 	t.subs.at(t.mem.at(t.mem.at(b).parent&^doomed).parent).unreserve(s, side)
 	sh.states[s]--
-	sh.ended++
+	sh.ended[why]++
 	t.mem.at(b).count--
 	t.recycle(sh, i)
 	t.endUnused(c, sh, b, sec)

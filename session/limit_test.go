@@ -22,18 +22,19 @@ func TestLimits(t *testing.T) {
 		in    bool // sessions are opened from IPv4
 		nets  bool // each host is a subscriber
 		want  int
+		limit string // that denies the others
 	}{
-		{"sessions", func(l *session.Limits) { l.Sessions = 10 }, udp, false, true, 10},
-		{"half-open", func(l *session.Limits) { l.HalfOpen = 10 }, tcp, false, true, 10},
-		{"half-open-not-udp", func(l *session.Limits) { l.HalfOpen = 10 }, udp, false, true, 20},
-		{"per-prefix", func(l *session.Limits) { l.PerPrefix = 10 }, udp, false, false, 10},
-		{"per-prefix-apart", func(l *session.Limits) { l.PerPrefix = 1 }, udp, false, true, 20},
-		{"per-prefix-128", func(l *session.Limits) { l.PerPrefix, l.PrefixLen = 1, 128 }, udp, false, false, 20},
-		{"half-open-per-prefix", func(l *session.Limits) { l.HalfOpenPerPrefix = 10 }, tcp, false, false, 10},
-		{"half-open-per-prefix-apart", func(l *session.Limits) { l.HalfOpenPerPrefix = 1 }, tcp, false, true, 20},
-		{"inbound", func(l *session.Limits) { l.Inbound = 10 }, udp, true, false, 10},
-		{"inbound-per-prefix", func(l *session.Limits) { l.PerPrefix = 10 }, udp, true, false, 10},
-		{"inbound-in-total", func(l *session.Limits) { l.Sessions = 10 }, udp, true, false, 9},
+		{"sessions", func(l *session.Limits) { l.Sessions = 10 }, udp, false, true, 10, "sessions"},
+		{"half-open", func(l *session.Limits) { l.HalfOpen = 10 }, tcp, false, true, 10, "half-open"},
+		{"half-open-not-udp", func(l *session.Limits) { l.HalfOpen = 10 }, udp, false, true, 20, ""},
+		{"per-prefix", func(l *session.Limits) { l.PerPrefix = 10 }, udp, false, false, 10, "per-prefix"},
+		{"per-prefix-apart", func(l *session.Limits) { l.PerPrefix = 1 }, udp, false, true, 20, ""},
+		{"per-prefix-128", func(l *session.Limits) { l.PerPrefix, l.PrefixLen = 1, 128 }, udp, false, false, 20, ""},
+		{"half-open-per-prefix", func(l *session.Limits) { l.HalfOpenPerPrefix = 10 }, tcp, false, false, 10, "half-open-per-prefix"},
+		{"half-open-per-prefix-apart", func(l *session.Limits) { l.HalfOpenPerPrefix = 1 }, tcp, false, true, 20, ""},
+		{"inbound", func(l *session.Limits) { l.Inbound = 10 }, udp, true, false, 10, "inbound"},
+		{"inbound-per-prefix", func(l *session.Limits) { l.PerPrefix = 10 }, udp, true, false, 10, "per-prefix"},
+		{"inbound-in-total", func(l *session.Limits) { l.Sessions = 10 }, udp, true, false, 9, "sessions"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBed(t, func(cfg *session.Config) { c.edit(&cfg.Limits) })
@@ -75,6 +76,11 @@ func TestLimits(t *testing.T) {
 				}
 			}
 			require.Equal(t, uint64(20-c.want), st.Denied6["limit"]+st.Denied4["limit"])
+			limited := map[string]uint64{}
+			if c.want < 20 {
+				limited[c.limit] = uint64(20 - c.want)
+			}
+			require.Equal(t, limited, st.Limited)
 
 			// What has ended makes room.
 			b.now += time.Hour

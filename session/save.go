@@ -204,13 +204,14 @@ func (t *Table) restore(b []byte, sec uint32) bool {
 	}
 	find := r.key
 	find.local &= local6
-	if i, _, _ := t.s6.get6(t.keys.of6(&find), &find); i != 0 || !t.reserve(c, r.state, r.side) {
+	if i, _, _ := t.s6.get6(t.keys.of6(&find), &find); i != 0 || t.reserve(c, r.state, r.side) != noLimit {
 		return false
 	}
 	if !t.rebuild(c, sh, &r, sec) {
 		t.unreserve(r.state, r.side)
 		return false
 	}
+	sh.loaded++
 	return true
 }
 
@@ -228,7 +229,7 @@ func (t *Table) rebuild(c *settings, sh *shard, r *record, sec uint32) bool {
 	host := t.mem.at(h)
 	sub := t.subs.at(host.parent)
 	done := false
-	if sub.reserve(c, r.state, r.side) {
+	if sub.reserve(c, r.state, r.side) == noLimit {
 		if b == 0 {
 			b = t.rebind(c, sh, h, k)
 		}

@@ -127,6 +127,17 @@ func (s state) String() string {
 	return names[s]
 }
 
+// proto returns the protocol of sessions in a state.
+func (s state) proto() uint64 {
+	switch s {
+	case udpAlive, udpDNS:
+		return udp
+	case icmpAlive:
+		return icmp
+	}
+	return tcp
+}
+
 // first returns the state of a new session.
 func first(proto uint64, side int, remotePort uint16) state {
 	switch {

@@ -53,9 +53,11 @@ type shard struct {
 	states   [states]int
 	bindings [protocols]int
 	hosts    int
-	made     uint64
-	ended    uint64
+	made     [protocols]uint64
+	loaded   uint64                            // how many of them by Load
+	ended    [states]uint64                    // by the state whose time ran out; dead: by Update
 	results  [translate.FlowDrop + 1][2]uint64 // by side
+	limited  [limits]uint64                    // results that are FlowLimit
 	_        [64]byte
 }
 

@@ -86,7 +86,7 @@ func (t *Table) replace(old, c *settings, sec uint32) {
 			for !e.kill(w) {
 				w = e.word.Load()
 			}
-			t.end(old, sh, i, w, sec)
+			t.end(old, sh, i, w, dead, sec)
 		}
 	})
 	t.each(aBinding, func(sh *shard, i uint32, e *entry) {
