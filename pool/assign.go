@@ -105,6 +105,10 @@ func canBe(host netip.Addr) bool {
 	return !(host.IsMulticast() || host.IsLinkLocalUnicast() || host.IsLoopback() || host.IsUnspecified() || host.Is4In6())
 }
 
+// Serves reports whether host is a client: one that the pool leases an address, unless none
+// is left.
+func (p *Pool) Serves(host [16]byte) bool { return p.mayLease(netip.AddrFrom16(host)) }
+
 func (p *Pool) mayLease(host netip.Addr) bool {
 	if !canBe(host) {
 		return false

@@ -6,4 +6,4 @@ import (
 )
 
 // pool does not import translate, so what it is for is checked here.
-var _ translate.Dynamic = (*pool.Pool)(nil)
+var _ translate.Selector = (*pool.Pool)(nil)

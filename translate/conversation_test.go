@@ -306,6 +306,28 @@ func (oneLease) Addr(host [16]byte) ([4]byte, bool) {
 func (oneLease) Host(addr [4]byte) ([16]byte, bool) { return leased.As16(), addr == leasedV4.As4() }
 func (oneLease) Generation() uint64                 { return 0 }
 
+// clientLease is oneLease with one client.
+type clientLease struct{ oneLease }
+
+func (clientLease) Serves(host [16]byte) bool { return host == leased.As16() }
+
+// TestOwnersClients: beside a Dynamic that has clients, all other hosts share an address.
+// Both ways, and in errors.
+func TestOwnersClients(t *testing.T) {
+	out := func(src netip.Addr) []byte { return pt.IP(h6(src, pt.H4in6, 64), pt.UDP(1001, 53, nil)) }
+	x := newSharing(t, func(c *sharingConfig) {
+		c.Pools = []translate.Pool{{Prefixes: []netip.Prefix{netip.MustParsePrefix("203.0.113.64/26")}, Dynamic: clientLease{}}}
+	})
+	x.golden(out(leased), pt.IP(pt.Header{Src: leasedV4, Dst: pt.H4, TTL: 63}, pt.UDP(1001, 53, nil)))
+	b := x.becomes(out(host1), translate.Translated)
+	if netip.AddrFrom4([4]byte(b[12:])) != pool {
+		t.Errorf("translated to %v", b[12:16])
+	}
+	p := port(b)
+	x.golden(pt.IP(h4(pt.H4, pool, 64), pt.UDP(53, p, nil)), pt.IP(h6(pt.H4in6, host1, 63), pt.UDP(53, 1001, nil)))
+	x.becomes(pt.IP(h6(host1, pt.H4in6, 64), pt.ICMP(1, 4, 0, pt.IP(h6(pt.H4in6, host1, 5), pt.UDP(53, 1001, nil)))), translate.Translated)
+}
+
 // TestOwners: a map comes first, then a lease, then a session. A host that is to lease an
 // address and gets none is refused. From IPv4 the longest prefix decides.
 func TestOwners(t *testing.T) {

@@ -40,6 +40,15 @@ type Excluder interface {
 	Exclude(addrs []netip.Prefix) (ended int, err error)
 }
 
+// A Selector is a Dynamic that has clients, and leases no other host an address. *pool.Pool
+// is one. Hosts that are no clients may share an address: see Sessions.
+type Selector interface {
+	Dynamic
+	// Serves reports whether host is a client. It is called from the packet path if the
+	// table has Sessions, and must not change its answer.
+	Serves(host [16]byte) bool
+}
+
 // exclude calls Exclude of all pools. Otherwise a host with a lease on an address that
 // gets a Map would keep it, and two hosts would have one address.
 func (s *state) exclude() error {

@@ -95,7 +95,7 @@ func (w *Worker) resolve6(h *header, data []byte, src, dst addr6) (src4, dst4 ad
 		return src4, dst4, nil, refusal{NoDestination, dstHow}
 	}
 	src4, srcHow, from := w.source6(src, pref64)
-	if srcHow == unmapped && w.s.tab.sessions != nil && w.dynamicFor(pref64) == nil {
+	if srcHow == unmapped && w.s.tab.sessions != nil && w.dynamicOf(src, pref64) == nil {
 		var why Reason
 		if src4, why = w.outbound(h, data, src, dst4, pref64); why != pass {
 			return src4, dst4, nil, refusal{why: why}
@@ -413,6 +413,19 @@ func (w *Worker) dynamicFor(p *prefix6052) Dynamic {
 	return w.s.tab.dyn
 }
 
+// dynamicOf is dynamicFor for a host that may share an address instead: it is nil if that
+// is no client.
+func (w *Worker) dynamicOf(host addr6, p *prefix6052) Dynamic {
+	dyn := w.dynamicFor(p)
+	if dyn == nil || w.s.tab.sessions == nil {
+		return dyn
+	}
+	if s, selects := dyn.(Selector); selects && !s.Serves(host.array()) {
+		return nil
+	}
+	return dyn
+}
+
 // embed composes an IPv4-embedded address and guards the well-known prefix.
 func (w *Worker) embed(p *prefix6052, a addr4) (v6 addr6, how origin) {
 	if p.bits == 0 {
@@ -530,7 +543,7 @@ func (w *Worker) source6(src addr6, dstPref64 *prefix6052) (v4 addr4, how origin
 	case w.staysLocal(v4):
 		return v4, linkLocal, srcPref64
 	case how == unmapped:
-		v4, how = w.s.assign(w.dynamicFor(dstPref64), src)
+		v4, how = w.s.assign(w.dynamicOf(src, dstPref64), src)
 	}
 	return v4, how, srcPref64
 }

@@ -7,7 +7,8 @@ import "time"
 // mapped by prefix, and by maps and pools like those of all packets.
 //
 // For packets from IPv6 it is asked last: a source with a Map has no session, and neither
-// has one that sends to a prefix with a Dynamic, which leases it an address or does not.
+// has one that sends to a prefix with a Dynamic, which leases it an address or does not;
+// unless that is a Selector, and the source no client.
 // For packets from IPv4 it is asked if the longest prefix that covers the destination is in
 // TableConfig.Shared. If that is the translator's own address, what Sessions has no
 // binding for is sent to the translator.

@@ -165,7 +165,7 @@ func (w *Worker) quotedShared6(e *icmpError) (host quotedHost, why Reason) {
 	v := (*hdr6)(e.quote)
 	host.v6 = v.dst()
 	remote, _, pref64 := w.from6(v.src())
-	if _, how, _ := w.from6(host.v6); how != unmapped || w.dynamicFor(pref64) != nil {
+	if _, how, _ := w.from6(host.v6); how != unmapped || w.dynamicOf(host.v6, pref64) != nil {
 		return host, pass
 	}
 	f := &w.asked6

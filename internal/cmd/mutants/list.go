@@ -425,7 +425,7 @@ var mutants = []mutant{
 	}`,
 		`}`},
 	{"session-of-a-leased-host", "resolve.go",
-		`w.s.tab.sessions != nil && w.dynamicFor(pref64) == nil {`,
+		`w.s.tab.sessions != nil && w.dynamicOf(src, pref64) == nil {`,
 		`w.s.tab.sessions != nil {`},
 	{"shared-own-address-unbound", "v4to6.go",
 		`case dst == w.s.own4 && no.unbound():`,
