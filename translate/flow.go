@@ -18,7 +18,13 @@ type flow struct {
 	idProto uint16 // the protocol that this is for, and 1; 0 if the rest is void
 	idAt    uint16 // index of the counter, or of another one of its set
 	idTag   uint32
+
+	pref64 uint8 // if Sessions are asked: the number of the prefix
 }
+
+// askSessions is part of the stamp of a pair of addresses whose flows Sessions know by
+// their ports: for the pair alone everything is checked, the rest is the last flow's.
+const askSessions = 1 << 63
 
 // With 64 bytes a slot, both directions take 256 KiB a worker. The hash that
 // picks a slot is a sum of products with secret odd factors; its upper bits count.
@@ -57,17 +63,17 @@ func (f *flow) is6(src, dst addr6, stamp uint64) bool {
 	return f.src6 == src && f.dst6 == dst && f.stamp == stamp
 }
 
-// keep fills the slot f with addresses that are resolved; delta is the change of the
-// pseudo-header's sum. Sessions know a flow by more than its addresses, and are asked
-// every time: a slot that is asked for is valid for no packet.
-func (w *Worker) keep(f *flow, a addresses, delta uint64, asked bool) {
+// keep fills the slot f with the addresses of a packet, which are resolved; delta is the
+// change of the pseudo-header's sum.
+func (w *Worker) keep(f *flow, a addresses, delta uint64, by ports) {
 	if f.src4 != a.src4 || f.dst4 != a.dst4 {
 		f.idProto = 0 // of another flow
 	}
 	f.src6, f.dst6, f.src4, f.dst4 = a.src6, a.dst6, a.src4, a.dst4
 	f.delta = uint32(checksum.Fold(delta))
 	f.stamp = w.stamp
-	if asked {
-		f.stamp = 0
+	if by.set {
+		f.stamp |= askSessions
+		f.pref64 = by.pref64
 	}
 }

@@ -44,7 +44,7 @@ func TestRewriteCutShort(t *testing.T) {
 	for i := range whole {
 		whole[i] = byte(0x11 + i)
 	}
-	set := ports{0xaaaa, 0xbbbb, true}
+	set := ports{0xaaaa, 0xbbbb, true, 1}
 	for _, c := range []struct {
 		proto       uint8
 		sum         int // where the checksum is

@@ -143,8 +143,8 @@ func TestIdentHashKeys(t *testing.T) {
 }
 
 // TestFlowSlotOfAnother: a slot that gets another flow forgets where the counter of the
-// one before was, and one whose flow is only resolved again does not. A slot
-// of Sessions is valid for any packet.
+// one before was, and one whose flow is only resolved again does not. For flows of Sessions
+// a slot does not stand by itself.
 func TestFlowSlotOfAnother(t *testing.T) {
 	w := newIdentTranslator(t).NewWorker()
 	w.begin(time.Hour)
@@ -160,9 +160,9 @@ func TestFlowSlotOfAnother(t *testing.T) {
 		"same-in-IPv4-alone": {addresses{src4: 1, dst4: 2, src6: addr6{3, 3}}, true},
 	} {
 		f := new(flow)
-		w.keep(f, one, 0, false)
+		w.keep(f, one, 0, ports{})
 		w.ident(f, protoUDP, 1)
-		w.keep(f, c.next, 0, false)
+		w.keep(f, c.next, 0, ports{})
 		if f.knowsIdent(protoUDP) != c.kept || !c.kept && f.idProto != 0 {
 			t.Errorf("%s: counter known %v, want %v", name, f.knowsIdent(protoUDP), c.kept)
 		}
@@ -171,7 +171,8 @@ func TestFlowSlotOfAnother(t *testing.T) {
 		}
 	}
 	f := new(flow)
-	if w.keep(f, one, 0, true); f.stamp != 0 {
-		t.Errorf("of Sessions the stamp is %d", f.stamp)
+	w.keep(f, one, 0, ports{set: true, pref64: 5})
+	if f.is4(1, 2, w.stamp) || !f.is4(1, 2, w.stamp|askSessions) || f.pref64 != 5 {
+		t.Errorf("of Sessions the stamp is %#x, the prefix %d", f.stamp, f.pref64)
 	}
 }

@@ -63,6 +63,16 @@ func (no refusal) reason() Reason {
 	return no.why
 }
 
+// first4 maps the first packet between two addresses, and keeps them in f.
+func (w *Worker) first4(h *header, data []byte, f *flow, src, dst addr4) refusal {
+	src6, dst6, no := w.resolve4(h, data, src, dst)
+	if no.why == pass {
+		a := addresses{src6, dst6, src, dst}
+		w.keep(f, a, a.to6(), h.ports)
+	}
+	return no
+}
+
 // resolve4 maps an IPv4 packet that is no ICMP error.
 func (w *Worker) resolve4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
 	if w.s.tab.sessions != nil && w.s.tab.shares4(dst) {
@@ -97,7 +107,7 @@ func (w *Worker) resolve6(h *header, data []byte, src, dst addr6) (src4, dst4 ad
 	src4, srcHow, from := w.source6(src, pref64)
 	if srcHow == unmapped && w.s.tab.sessions != nil && w.dynamicOf(src, pref64) == nil {
 		var why Reason
-		if src4, why = w.outbound(h, data, src, dst4, pref64); why != pass {
+		if src4, why = w.outbound(h, data, src, dst4, numberOf6(pref64)); why != pass {
 			return src4, dst4, nil, refusal{why: why}
 		}
 		srcHow = bySession

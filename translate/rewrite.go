@@ -12,6 +12,7 @@ import (
 type ports struct {
 	src, dst uint16
 	set      bool
+	pref64   uint8 // the number of the prefix inside which the host sees its peer
 }
 
 // rewriteTo6 rewrites the transport header that the data of an IPv4 packet begins

@@ -81,10 +81,11 @@ func (h *header) newPorts(data []byte) (src, dst uint16) {
 	return h.portsOf(data)
 }
 
-// outbound maps the source of an IPv6 packet to dst4, which was addressed inside pref64.
-func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 *prefix6052) (src4 addr4, why Reason) {
+// outbound maps the source of an IPv6 packet to dst4, which was addressed inside the
+// prefix of that number.
+func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 uint8) (src4 addr4, why Reason) {
 	s, f := w.s.tab.sessions, &w.asked6
-	*f = Tuple6{Host: Addr6{src.hi, src.lo}, Remote: uint32(dst4), Proto: h.proto, Pref64: numberOf6(pref64)}
+	*f = Tuple6{Host: Addr6{src.hi, src.lo}, Remote: uint32(dst4), Proto: h.proto, Pref64: pref64}
 	if why := h.sharable(); why != pass {
 		f.Proto = protoUDP // of this every host has sessions, if it has any
 		if _, r := s.OutboundError(w.now, f); r == FlowUnshared {
@@ -94,7 +95,7 @@ func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 
 	}
 	f.HostPort, f.RemotePort = h.portsOf(data)
 	to, r := s.Outbound(w.now, f, h.tcpFlags(data))
-	h.ports = ports{to.LocalPort, to.RemotePort, true}
+	h.ports = ports{to.LocalPort, to.RemotePort, true, f.Pref64}
 	return addr4(to.Local), r.reason(NoSource)
 }
 
@@ -108,7 +109,7 @@ func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, pr
 	*f = Tuple4{Local: uint32(dst), Remote: uint32(src), Proto: h.proto4()}
 	f.RemotePort, f.LocalPort = h.newPorts(data)
 	to, r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data))
-	h.ports = ports{to.RemotePort, to.HostPort, true}
+	h.ports = ports{to.RemotePort, to.HostPort, true, to.Pref64}
 	return addr6{to.Host.Hi, to.Host.Lo}, w.s.tab.prefixOf(to.Pref64), r.reason(NoDestination)
 }
 
@@ -125,6 +126,37 @@ func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, d
 	return src6, dst6, no
 }
 
+// again4 is resolve4 for a packet between addresses that another one has been mapped
+// for, of this session or another one.
+func (w *Worker) again4(h *header, data []byte, f *flow) (no refusal) {
+	dst6, pref64, why := w.inbound(h, data, f.src4, f.dst4)
+	if why != pass {
+		return refusal{why: why}
+	}
+	if dst6 == f.dst6 && h.ports.pref64 == f.pref64 {
+		return no
+	}
+	a := addresses{f.src6, dst6, f.src4, f.dst4}
+	if h.ports.pref64 != f.pref64 {
+		how := unmapped
+		if a.src6, how = w.remote4(a.src4, pref64); !how.mapped() {
+			return refusal{NoSource, how}
+		}
+	}
+	w.keep(f, a, a.to6(), h.ports)
+	return no
+}
+
+// again6 is again4 for a packet from IPv6.
+func (w *Worker) again6(h *header, data []byte, f *flow) (no refusal) {
+	src4, why := w.outbound(h, data, f.src6, f.dst4, f.pref64)
+	if why == pass && src4 != f.src4 {
+		a := addresses{f.src6, f.dst6, src4, f.dst4}
+		w.keep(f, a, a.to4(), h.ports)
+	}
+	return refusal{why: why}
+}
+
 // inboundError maps the source of a packet that an error to the shared address to quotes.
 // An error that says to be about another host's packet is about none.
 func (w *Worker) inboundError(q *header, data []byte, src, dst, to addr4) (src6 addr6, pref64 *prefix6052, why Reason) {
@@ -138,7 +170,7 @@ func (w *Worker) inboundError(q *header, data []byte, src, dst, to addr4) (src6 
 	if r != FlowMapped {
 		return src6, nil, NoSession
 	}
-	q.ports = ports{host.HostPort, host.RemotePort, true}
+	q.ports = ports{host.HostPort, host.RemotePort, true, host.Pref64}
 	return addr6{host.Host.Hi, host.Host.Lo}, w.s.tab.prefixOf(host.Pref64), pass
 }
 
@@ -179,7 +211,7 @@ func (w *Worker) quotedShared6(e *icmpError) (host quotedHost, why Reason) {
 		return host, NoSession
 	}
 	host.v4, host.shares = addr4(to.Local), true
-	e.q.ports = ports{to.RemotePort, to.LocalPort, true}
+	e.q.ports = ports{to.RemotePort, to.LocalPort, true, f.Pref64}
 	return host, pass
 }
 

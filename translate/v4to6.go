@@ -24,7 +24,8 @@ func (w *Worker) v4to6(p *Packet) Result {
 
 	f := w.flow4(src, dst)
 	known := !isError && f.is4(src, dst, w.stamp)
-	if !known {
+	asked := !known && !isError && f.is4(src, dst, w.stamp|askSessions)
+	if !known && !asked {
 		if w.s.cfg.illegal4(dst) {
 			return drop(IllegalDestination)
 		}
@@ -69,17 +70,21 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return w.error4to6(p, &h, src, dst)
 	}
 	if !known {
-		src6, dst6, no := w.resolve4(&h, data, src, dst)
+		var no refusal
+		if asked {
+			no = w.again4(&h, data, f)
+		} else {
+			no = w.first4(&h, data, f, src, dst)
+		}
 		switch {
+		case no.why == pass && h.ttl > 1:
 		case dst == w.s.own4 && no.unbound():
 			return w.self4(p, &h, data) // no host's
 		case no.why != pass:
 			return w.unmapped4(p, &h, no)
-		case h.ttl <= 1:
+		default:
 			return w.refuse4(p, &h, HopLimit, icmp4TimeExceeded, 0, 0)
 		}
-		a := addresses{src6, dst6, src, dst}
-		w.keep(f, a, a.to6(), h.ports.set)
 	}
 
 	cut, mtu := w.size4(&h)

@@ -17,7 +17,8 @@ func (w *Worker) v6to4(p *Packet) Result {
 	src, dst := (*hdr6)(b).src(), (*hdr6)(b).dst()
 	f := w.flow6(src, dst)
 	known := f.is6(src, dst, w.stamp)
-	if !known {
+	asked := !known && f.is6(src, dst, w.stamp|askSessions)
+	if !known && !asked {
 		if illegal6(dst) {
 			return drop(IllegalDestination)
 		}
@@ -64,7 +65,11 @@ func (w *Worker) v6to4(p *Packet) Result {
 	if isError {
 		return w.error6to4(p, &h, src, dst)
 	}
-	if !known {
+	if asked {
+		if no := w.again6(&h, data, f); no.why != pass {
+			return w.unmapped6(p, &h, no)
+		}
+	} else if !known {
 		src4, dst4, back, no := w.resolve6(&h, data, src, dst)
 		if no.why != pass {
 			return w.unmapped6(p, &h, no)
@@ -73,7 +78,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.hairpin(p, &h, data, addresses{src, dst, src4, dst4}, back)
 		}
 		a := addresses{src, dst, src4, dst4}
-		w.keep(f, a, a.to4(), h.ports.set)
+		w.keep(f, a, a.to4(), h.ports)
+	}
+	if !known {
 		if proto := h.proto4(); !f.knowsIdent(proto) {
 			w.seekIdent(f, proto)
 		}
