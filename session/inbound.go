@@ -18,16 +18,24 @@ func key4(f *translate.Tuple4) (k key, ok bool) {
 	}, true
 }
 
-// tuple6 is the tuple of a flow whose session or binding has the words of k.
-func tuple6(k *key, f *translate.Tuple4) translate.Tuple6 {
-	to := translate.Tuple6{
-		Host: k.host, HostPort: hostPortOf(k.ends),
-		Remote: f.Remote, RemotePort: f.RemotePort,
-		Proto: f.Proto, Pref64: uint8(prefOf(k.local)),
-	}
+// set6 makes to the tuple of a flow whose session or binding has the words of k. Field by
+// field, and where it is wanted: a copy of the whole reads more bytes at once than were
+// written, which a processor waits for.
+func set6(to *translate.Tuple6, k *key, f *translate.Tuple4) {
+	to.Host = k.host
+	to.HostPort = hostPortOf(k.ends)
+	to.Remote = f.Remote
+	to.RemotePort = f.RemotePort
 	if protoOf(k.local) == icmp {
-		to.RemotePort = to.HostPort
+		to.RemotePort = hostPortOf(k.ends)
 	}
+	to.Proto = f.Proto
+	to.Pref64 = uint8(prefOf(k.local))
+}
+
+// tuple6 is set6 for those who do not count nanoseconds.
+func tuple6(k *key, f *translate.Tuple4) (to translate.Tuple6) {
+	set6(&to, k, f)
 	return to
 }
 
@@ -35,15 +43,16 @@ func tuple6(k *key, f *translate.Tuple4) translate.Tuple6 {
 // the packet in, and never a binding: RFC 6146 §3.5. FlowHold says that the packet is a
 // SYN that the host may expect: see Hold. As with Outbound, a session that exists costs no
 // lock and no allocation.
-func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (translate.Tuple6, translate.FlowResult) {
+func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (to translate.Tuple6, r translate.FlowResult) {
 	k, ok := key4(f)
 	if !ok {
-		return translate.Tuple6{}, translate.FlowUnshared
+		return to, translate.FlowUnshared
 	}
 	sec := second(now)
 	if i, w, found := t.s4.find4(t.keys.of4(&k), &k); i != 0 {
 		if t.cfg.Load().passes(t.mem.at(i), w, from4, flags, sec) || t.again(i, w, &found, flags, sec) {
-			return tuple6(&found, f), translate.FlowMapped
+			set6(&to, &found, f)
+			return to, translate.FlowMapped
 		}
 	}
 	return t.inbound4(f, &k, flags, sec)

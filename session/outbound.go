@@ -20,16 +20,21 @@ func (c *settings) key6(f *translate.Tuple6) (k key, ok bool) {
 	}, true
 }
 
-// tuple4 is the tuple of a flow whose host has local.
-func tuple4(local, ends uint64) translate.Tuple4 {
-	to := translate.Tuple4{
-		Local: addrOf(local), LocalPort: portOf(local),
-		Remote: remoteOf(ends), RemotePort: remotePortOf(ends),
-		Proto: header(protoOf(local)),
-	}
+// set4 makes to the tuple of a flow whose host has local. It is written like set6.
+func set4(to *translate.Tuple4, local, ends uint64) {
+	to.Local = addrOf(local)
+	to.LocalPort = portOf(local)
+	to.Remote = remoteOf(ends)
+	to.RemotePort = remotePortOf(ends)
 	if protoOf(local) == icmp {
-		to.RemotePort = to.LocalPort
+		to.RemotePort = portOf(local)
 	}
+	to.Proto = header(protoOf(local))
+}
+
+// tuple4 is set4 for those who do not count nanoseconds.
+func tuple4(local, ends uint64) (to translate.Tuple4) {
+	set4(&to, local, ends)
 	return to
 }
 
@@ -37,11 +42,11 @@ func tuple4(local, ends uint64) translate.Tuple4 {
 // 6146 §3.5 says. flags are those of a TCP header. For a session that exists it takes no
 // lock, except to change a TCP session's state, and does not allocate. The caller makes
 // sure that the host's address may be a source, and Remote a destination.
-func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (translate.Tuple4, translate.FlowResult) {
+func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (to translate.Tuple4, r translate.FlowResult) {
 	c := t.cfg.Load()
 	k, ok := c.key6(f)
 	if !ok {
-		return translate.Tuple4{}, translate.FlowUnshared
+		return to, translate.FlowUnshared
 	}
 	sec := second(now)
 	i, w, local := t.s6.find6(t.keys.of6(&k), &k)
@@ -50,7 +55,8 @@ func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (t
 		t.b6.touch(t.keys.of6(&bk))
 		t.b6.touch(t.keys.of6(&hk))
 	} else if prefOf(local) == uint64(f.Pref64) && c.passes(t.mem.at(i), w, from6, flags, sec) {
-		return tuple4(local, k.ends), translate.FlowMapped
+		set4(&to, local, k.ends)
+		return to, translate.FlowMapped
 	}
 	return t.outbound(f, flags, sec)
 }

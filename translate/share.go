@@ -85,7 +85,9 @@ func (h *header) newPorts(data []byte) (src, dst uint16) {
 // prefix of that number.
 func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 uint8) (src4 addr4, why Reason) {
 	s, f := w.s.tab.sessions, &w.asked6
-	*f = Tuple6{Host: Addr6{src.hi, src.lo}, Remote: uint32(dst4), Proto: h.proto, Pref64: pref64}
+	f.Host.Hi, f.Host.Lo = src.hi, src.lo // one by one, which needs no copy
+	f.Remote, f.Proto, f.Pref64 = uint32(dst4), h.proto, pref64
+	f.HostPort, f.RemotePort = 0, 0
 	if why := h.sharable(); why != pass {
 		f.Proto = protoUDP // of this every host has sessions, if it has any
 		if _, r := s.OutboundError(w.now, f); r == FlowUnshared {
@@ -106,7 +108,7 @@ func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, pr
 		return dst6, nil, why
 	}
 	f := &w.asked4
-	*f = Tuple4{Local: uint32(dst), Remote: uint32(src), Proto: h.proto4()}
+	f.Local, f.Remote, f.Proto = uint32(dst), uint32(src), h.proto4()
 	f.RemotePort, f.LocalPort = h.newPorts(data)
 	to, r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data))
 	h.ports = ports{to.RemotePort, to.HostPort, true, to.Pref64}
