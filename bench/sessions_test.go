@@ -41,12 +41,13 @@ func sharedBy(t testing.TB) (x *translate.Translator, all []shape) {
 		if p.proto == 1 {
 			f.RemotePort = f.HostPort
 		}
-		to, r := table.Outbound(0, &f, syn)
+		var to translate.Tuple4
+		r := table.Outbound(0, &f, syn, &to)
 		if r != translate.FlowMapped {
 			t.Fatal(r)
 		}
-		table.Inbound(0, &to, syn|ack)
-		table.Outbound(0, &f, ack)
+		table.Inbound(0, &to, syn|ack, new(translate.Tuple6))
+		table.Outbound(0, &f, ack, &to)
 		peer := to.RemotePort
 		if p.proto == 1 {
 			peer = 0xffff // of both numbers the identifier

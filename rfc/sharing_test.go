@@ -12,20 +12,22 @@ import (
 // let a host send to another: the first half of a hairpin.
 type sharer struct{ outbound, inbound translate.FlowResult }
 
-func (s sharer) Outbound(_ time.Duration, f *translate.Tuple6, _ uint8) (translate.Tuple4, translate.FlowResult) {
-	return translate.Tuple4{Local: 0xcb007146, Remote: f.Remote, LocalPort: 4000, RemotePort: f.RemotePort, Proto: f.Proto}, s.outbound
+func (s sharer) Outbound(_ time.Duration, f *translate.Tuple6, _ uint8, to *translate.Tuple4) translate.FlowResult {
+	*to = translate.Tuple4{Local: 0xcb007146, Remote: f.Remote, LocalPort: 4000, RemotePort: f.RemotePort, Proto: f.Proto}
+	return s.outbound
 }
 
-func (s sharer) Inbound(_ time.Duration, f *translate.Tuple4, _ uint8) (translate.Tuple6, translate.FlowResult) {
-	return translate.Tuple6{Host: translate.Addr6{Hi: 0x20010db8000a0000, Lo: 1}, Remote: f.Remote, HostPort: 1000, RemotePort: f.RemotePort, Proto: f.Proto}, s.inbound
+func (s sharer) Inbound(_ time.Duration, f *translate.Tuple4, _ uint8, to *translate.Tuple6) translate.FlowResult {
+	*to = translate.Tuple6{Host: translate.Addr6{Hi: 0x20010db8000a0000, Lo: 1}, Remote: f.Remote, HostPort: 1000, RemotePort: f.RemotePort, Proto: f.Proto}
+	return s.inbound
 }
 
-func (s sharer) OutboundError(time.Duration, *translate.Tuple6) (translate.Tuple4, translate.FlowResult) {
-	return translate.Tuple4{}, translate.FlowDrop
+func (s sharer) OutboundError(time.Duration, *translate.Tuple6, *translate.Tuple4) translate.FlowResult {
+	return translate.FlowDrop
 }
 
-func (s sharer) InboundError(time.Duration, *translate.Tuple4) (translate.Tuple6, translate.FlowResult) {
-	return translate.Tuple6{}, translate.FlowDrop
+func (s sharer) InboundError(time.Duration, *translate.Tuple4, *translate.Tuple6) translate.FlowResult {
+	return translate.FlowDrop
 }
 
 // sharing makes 203.0.113.70 a shared address whose Sessions refuse flows for a reason.

@@ -45,14 +45,17 @@ const (
 
 // connect does the three packets of a connection.
 func connect(tb testing.TB, t *session.Table, now time.Duration, f *translate.Tuple6) translate.Tuple4 {
-	to, r := t.Outbound(now, f, syn)
-	if r != translate.FlowMapped {
+	var (
+		to   translate.Tuple4
+		back translate.Tuple6
+	)
+	if r := t.Outbound(now, f, syn, &to); r != translate.FlowMapped {
 		tb.Fatal(r)
 	}
-	if _, r := t.Inbound(now, &to, syn|ack); r != translate.FlowMapped {
+	if r := t.Inbound(now, &to, syn|ack, &back); r != translate.FlowMapped {
 		tb.Fatal(r)
 	}
-	if _, r := t.Outbound(now, f, ack); r != translate.FlowMapped {
+	if r := t.Outbound(now, f, ack, &to); r != translate.FlowMapped {
 		tb.Fatal(r)
 	}
 	return to
@@ -78,9 +81,10 @@ func benchmarkHit(b *testing.B, n int) {
 	})
 	b.Run("dir=6to4", func(b *testing.B) {
 		b.ReportAllocs()
+		var to4 translate.Tuple4
 		i := 0
 		for b.Loop() {
-			if _, r := t.Outbound(time.Second, &flows[i], ack); r != translate.FlowMapped {
+			if r := t.Outbound(time.Second, &flows[i], ack, &to4); r != translate.FlowMapped {
 				b.Fatal(r)
 			}
 			if i++; i == n {
@@ -90,9 +94,10 @@ func benchmarkHit(b *testing.B, n int) {
 	})
 	b.Run("dir=4to6", func(b *testing.B) {
 		b.ReportAllocs()
+		var to6 translate.Tuple6
 		i := 0
 		for b.Loop() {
-			if _, r := t.Inbound(time.Second, &back[i], ack); r != translate.FlowMapped {
+			if r := t.Inbound(time.Second, &back[i], ack, &to6); r != translate.FlowMapped {
 				b.Fatal(r)
 			}
 			if i++; i == n {
@@ -148,7 +153,7 @@ func BenchmarkExpire(b *testing.B) {
 		for i := range n {
 			f := flow(i)
 			f.Proto = 17
-			t.Outbound(0, &f, 0)
+			t.Outbound(0, &f, 0, new(translate.Tuple4))
 		}
 		runtime.GC()
 		b.StartTimer()

@@ -25,8 +25,10 @@ func Example() {
 			Host: translate.Addr6{Hi: 0x20010db8_00000000, Lo: host + 1}, HostPort: 5000,
 			Remote: 0xcb007105, RemotePort: 53, Proto: 17,
 		}
-		shared, result := t.Outbound(now, &query, 0)
-		back, _ := t.Inbound(now, &shared, 0)
+		var shared translate.Tuple4
+		var back translate.Tuple6
+		result := t.Outbound(now, &query, 0, &shared)
+		t.Inbound(now, &shared, 0, &back)
 		fmt.Println(result, back == query)
 	}
 	bindings, _ := t.Bindings(nil, session.Filter{}, 0, 100)
@@ -50,7 +52,8 @@ func ExampleStatic() {
 		return
 	}
 	const flagSYN = 2
-	to, result := t.Inbound(0, &translate.Tuple4{Local: 0xc0000201, LocalPort: 80, Remote: 0xcb007105, RemotePort: 40000, Proto: 6}, flagSYN)
+	var to translate.Tuple6
+	result := t.Inbound(0, &translate.Tuple4{Local: 0xc0000201, LocalPort: 80, Remote: 0xcb007105, RemotePort: 40000, Proto: 6}, flagSYN, &to)
 	fmt.Printf("%v: ::%x, port %d\n", result, to.Host.Lo, to.HostPort)
 	// Output:
 	// mapped: ::80, port 8080
@@ -66,7 +69,7 @@ func ExampleTable_Expire() {
 		fmt.Println(err)
 		return
 	}
-	t.Outbound(0, &translate.Tuple6{Host: translate.Addr6{Hi: 0x20010db8_00000000, Lo: 1}, HostPort: 7, Remote: 0xcb007105, Proto: 58}, 0)
+	t.Outbound(0, &translate.Tuple6{Host: translate.Addr6{Hi: 0x20010db8_00000000, Lo: 1}, HostPort: 7, Remote: 0xcb007105, Proto: 58}, 0, new(translate.Tuple4))
 	for now := time.Duration(0); now <= 62*time.Second; now += time.Second {
 		for t.Expire(now) {
 		}
@@ -85,7 +88,8 @@ func ExampleTable_Load() {
 		return
 	}
 	flow := translate.Tuple6{Host: translate.Addr6{Hi: 0x20010db8_00000000, Lo: 1}, HostPort: 5000, Remote: 0xcb007105, RemotePort: 443, Proto: 17}
-	before, _ := t.Outbound(0, &flow, 0)
+	var before, after translate.Tuple4
+	t.Outbound(0, &flow, 0, &before)
 
 	var file bytes.Buffer
 	if err := t.Save(&file, time.Minute); err != nil {
@@ -98,7 +102,7 @@ func ExampleTable_Load() {
 	}
 	loaded, err := t.Load(&file, 0)
 	fmt.Printf("%+v %v\n", loaded, err)
-	after, _ := t.Outbound(0, &flow, 0)
+	t.Outbound(0, &flow, 0, &after)
 	fmt.Println(before == after)
 	// Output:
 	// {Sessions:1 Dropped:0 Damaged:0} <nil>

@@ -18,9 +18,7 @@ func key4(f *translate.Tuple4) (k key, ok bool) {
 	}, true
 }
 
-// set6 makes to the tuple of a flow whose session or binding has the words of k. Field by
-// field, and where it is wanted: a copy of the whole reads more bytes at once than were
-// written, which a processor waits for.
+// set6 makes to the tuple of a flow whose session or binding has the words of k.
 func set6(to *translate.Tuple6, k *key, f *translate.Tuple4) {
 	to.Host = k.host
 	to.HostPort = hostPortOf(k.ends)
@@ -33,29 +31,23 @@ func set6(to *translate.Tuple6, k *key, f *translate.Tuple4) {
 	to.Pref64 = uint8(prefOf(k.local))
 }
 
-// tuple6 is set6 for those who do not count nanoseconds.
-func tuple6(k *key, f *translate.Tuple4) (to translate.Tuple6) {
-	set6(&to, k, f)
-	return to
-}
-
 // Inbound maps a packet from IPv4. It makes a session where there is a binding that lets
 // the packet in, and never a binding: RFC 6146 §3.5. FlowHold says that the packet is a
 // SYN that the host may expect: see Hold. As with Outbound, a session that exists costs no
 // lock and no allocation.
-func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (to translate.Tuple6, r translate.FlowResult) {
+func (t *Table) Inbound(now time.Duration, f *translate.Tuple4, flags uint8, to *translate.Tuple6) translate.FlowResult {
 	k, ok := key4(f)
 	if !ok {
-		return to, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	sec := second(now)
 	if i, w, found := t.s4.find4(t.keys.of4(&k), &k); i != 0 {
 		if t.cfg.Load().passes(t.mem.at(i), w, from4, flags, sec) || t.again(i, w, &found, flags, sec) {
-			set6(&to, &found, f)
-			return to, translate.FlowMapped
+			set6(to, &found, f)
+			return translate.FlowMapped
 		}
 	}
-	return t.inbound4(f, &k, flags, sec)
+	return t.inbound4(f, &k, flags, sec, to)
 }
 
 // again passes a packet of a session that was found without a lock, and which it changes.
@@ -76,7 +68,7 @@ func (t *Table) again(i uint32, w uint64, found *key, flags uint8, sec uint32) b
 }
 
 // inbound4 is Inbound for packets that change something.
-func (t *Table) inbound4(f *translate.Tuple4, k *key, flags uint8, sec uint32) (to translate.Tuple6, r translate.FlowResult) {
+func (t *Table) inbound4(f *translate.Tuple4, k *key, flags uint8, sec uint32, to *translate.Tuple6) translate.FlowResult {
 	proto := protoOf(k.local)
 	bk := *k
 	bk.ends = 0
@@ -85,10 +77,10 @@ func (t *Table) inbound4(f *translate.Tuple4, k *key, flags uint8, sec uint32) (
 	for {
 		b, w, found := t.b4.get4(hb, &bk)
 		if b == 0 {
-			return to, t.unbound(f, proto, flags)
+			return t.unbound(f, proto, flags)
 		}
-		if to, r, ok := t.toHost(f, k, b, w, found.host, flags, sec); ok {
-			return to, r
+		if r, ok := t.toHost(f, k, b, w, found.host, flags, sec, to); ok {
+			return r
 		}
 		// The binding has ended meanwhile.
 	}
@@ -113,22 +105,23 @@ func (t *Table) unbound(f *translate.Tuple4, proto uint64, flags uint8) translat
 }
 
 // toHost is inbound4 for a packet to a binding. It reports false if that has ended.
-func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host translate.Addr6, flags uint8, sec uint32) (to translate.Tuple6, r translate.FlowResult, ok bool) {
+func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host translate.Addr6, flags uint8, sec uint32, to *translate.Tuple6) (r translate.FlowResult, ok bool) {
 	sh := t.shard(host)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c := t.cfg.Load()
 	be := t.mem.at(b)
 	if now := be.word.Load(); !sameVersion(w, now) || stateOf(now) == dead {
-		return to, r, false
+		return r, false
 	}
 	if i, _, _ := t.s4.get4(t.keys.of4(k), k); i != 0 && t.settle(c, sh, i, sec) {
 		t.step(c, sh, i, from4, flags, sec)
 		e := t.mem.at(i)
-		return tuple6(&key{e.host(), e.ends.Load(), e.local.Load()}, f), translate.FlowMapped, true
+		set6(to, &key{e.host(), e.ends.Load(), e.local.Load()}, f)
+		return translate.FlowMapped, true
 	}
 	if now := be.word.Load(); stateOf(now) == dead || !sameVersion(w, now) {
-		return to, r, false // with its last session, which settle has ended
+		return r, false // with its last session, which settle has ended
 	}
 
 	found := key{be.host(), be.ends.Load(), be.local.Load()}
@@ -137,30 +130,32 @@ func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host tra
 	switch {
 	case proto == tcp && opens(flags) && !open:
 		if c.limits.HeldSYN > 0 {
-			return to, translate.FlowHold, true
+			return translate.FlowHold, true
 		}
-		return to, sh.deny(from4, translate.FlowFiltered), true
+		return sh.deny(from4, translate.FlowFiltered), true
 	case !open && !t.permits(k):
-		return to, sh.deny(from4, translate.FlowFiltered), true
+		return sh.deny(from4, translate.FlowFiltered), true
 	case proto == tcp && !opens(flags): // RFC 6146 §3.5.2.2, CLOSED
-		return tuple6(&found, f), translate.FlowMapped, true
+		set6(to, &found, f)
+		return translate.FlowMapped, true
 	}
 	s := found
 	s.ends = k.ends | found.ends&0xffff
 	s.local = found.local &^ (3 << 14)
 	if _, r := t.open(c, sh, &s, b, from4, sec); r != translate.FlowMapped {
-		return to, sh.deny(from4, r), true
+		return sh.deny(from4, r), true
 	}
-	return tuple6(&s, f), translate.FlowMapped, true
+	set6(to, &s, f)
+	return translate.FlowMapped, true
 }
 
 // InboundError maps the packet that an ICMPv4 error quotes, by its session. The quoted
 // packet came from the host, so f.Local is its source. It changes nothing: RFC 6146 §3.5.
 // FlowDrop means that there is no such session.
-func (t *Table) InboundError(now time.Duration, f *translate.Tuple4) (translate.Tuple6, translate.FlowResult) {
+func (t *Table) InboundError(now time.Duration, f *translate.Tuple4, to *translate.Tuple6) translate.FlowResult {
 	k, ok := key4(f)
 	if !ok {
-		return translate.Tuple6{}, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	h := t.keys.of4(&k)
 	i, w, found := t.s4.find4(h, &k)
@@ -169,10 +164,11 @@ func (t *Table) InboundError(now time.Duration, f *translate.Tuple4) (translate.
 	}
 	c := t.cfg.Load()
 	if stateOf(w) == dead && c.find(f.Local) == nil {
-		return translate.Tuple6{}, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	if stateOf(w) == dead || c.over(w, second(now)) {
-		return translate.Tuple6{}, translate.FlowDrop
+		return translate.FlowDrop
 	}
-	return tuple6(&found, f), translate.FlowMapped
+	set6(to, &found, f)
+	return translate.FlowMapped
 }

@@ -20,7 +20,7 @@ func (c *settings) key6(f *translate.Tuple6) (k key, ok bool) {
 	}, true
 }
 
-// set4 makes to the tuple of a flow whose host has local. It is written like set6.
+// set4 makes to the tuple of a flow whose host has local.
 func set4(to *translate.Tuple4, local, ends uint64) {
 	to.Local = addrOf(local)
 	to.LocalPort = portOf(local)
@@ -32,21 +32,15 @@ func set4(to *translate.Tuple4, local, ends uint64) {
 	to.Proto = header(protoOf(local))
 }
 
-// tuple4 is set4 for those who do not count nanoseconds.
-func tuple4(local, ends uint64) (to translate.Tuple4) {
-	set4(&to, local, ends)
-	return to
-}
-
 // Outbound maps a packet of an IPv6 host, and makes a binding and a session for it as RFC
 // 6146 §3.5 says. flags are those of a TCP header. For a session that exists it takes no
 // lock, except to change a TCP session's state, and does not allocate. The caller makes
 // sure that the host's address may be a source, and Remote a destination.
-func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (to translate.Tuple4, r translate.FlowResult) {
+func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8, to *translate.Tuple4) translate.FlowResult {
 	c := t.cfg.Load()
 	k, ok := c.key6(f)
 	if !ok {
-		return to, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	sec := second(now)
 	i, w, local := t.s6.find6(t.keys.of6(&k), &k)
@@ -55,10 +49,10 @@ func (t *Table) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (t
 		t.b6.touch(t.keys.of6(&bk))
 		t.b6.touch(t.keys.of6(&hk))
 	} else if prefOf(local) == uint64(f.Pref64) && c.passes(t.mem.at(i), w, from6, flags, sec) {
-		set4(&to, local, k.ends)
-		return to, translate.FlowMapped
+		set4(to, local, k.ends)
+		return translate.FlowMapped
 	}
-	return t.outbound(f, flags, sec)
+	return t.outbound(f, flags, sec, to)
 }
 
 // passes reports whether a packet belongs to a session and leaves its state as it is, and
@@ -90,14 +84,14 @@ func (c *settings) passes(e *entry, w uint64, side int, flags uint8, sec uint32)
 }
 
 // outbound is Outbound for packets that change something.
-func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32) (to translate.Tuple4, r translate.FlowResult) {
+func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32, to *translate.Tuple4) translate.FlowResult {
 	sh := t.shard(f.Host)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c := t.cfg.Load()
 	k, ok := c.key6(f)
 	if !ok || f.Pref64 >= translate.MaxPref64 {
-		return to, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	k.local |= uint64(f.Pref64)
 	find := k
@@ -108,35 +102,38 @@ func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32) (to trans
 			if local := e.local.Load(); prefOf(local) != prefOf(k.local) {
 				e.local.Store(local&^63 | prefOf(k.local)) // the host answers by this prefix now
 			}
-			return tuple4(e.local.Load(), k.ends), translate.FlowMapped
+			set4(to, e.local.Load(), k.ends)
+			return translate.FlowMapped
 		}
 	}
 	if !c.isClient(f.Host) || !c.pooled[groupOf(k.local)] {
-		return to, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	proto := protoOf(k.local)
 	b := t.binding(&k)
 	switch {
 	case proto == tcp && !opens(flags) && b == 0:
-		return to, sh.deny(from6, translate.FlowDrop)
+		return sh.deny(from6, translate.FlowDrop)
 	case proto == tcp && !opens(flags):
-		return tuple4(t.mem.at(b).local.Load(), k.ends), translate.FlowMapped // RFC 6146 §3.5.2.2, CLOSED
+		set4(to, t.mem.at(b).local.Load(), k.ends)
+		return translate.FlowMapped // RFC 6146 §3.5.2.2, CLOSED
 	}
 	local, r := t.open(c, sh, &k, b, from6, sec)
 	if r != translate.FlowMapped {
-		return to, sh.deny(from6, r)
+		return sh.deny(from6, r)
 	}
-	return tuple4(local, k.ends), r
+	set4(to, local, k.ends)
+	return r
 }
 
 // OutboundError maps the packet that an ICMPv6 error quotes, by its session. The quoted
 // packet went to the host, so f.Host is its destination. It changes nothing: RFC 6146
 // §3.5. FlowDrop means that there is no such session; it allocates nothing.
-func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6) (translate.Tuple4, translate.FlowResult) {
+func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6, to *translate.Tuple4) translate.FlowResult {
 	c := t.cfg.Load()
 	k, ok := c.key6(f)
 	if !ok {
-		return translate.Tuple4{}, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	h := t.keys.of6(&k)
 	i, w, local := t.s6.find6(h, &k)
@@ -144,12 +141,13 @@ func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6) (translate
 		_, w, local = t.s6.get6(h, &k)
 	}
 	if w == 0 && (!c.isClient(f.Host) || !c.pooled[groupOf(k.local)]) {
-		return translate.Tuple4{}, translate.FlowUnshared
+		return translate.FlowUnshared
 	}
 	if stateOf(w) == dead || c.over(w, second(now)) {
-		return translate.Tuple4{}, translate.FlowDrop
+		return translate.FlowDrop
 	}
-	return tuple4(local, k.ends), translate.FlowMapped
+	set4(to, local, k.ends)
+	return translate.FlowMapped
 }
 
 // over reports whether the time of a session has run out.

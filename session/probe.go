@@ -25,11 +25,13 @@ func (p *probes) add(limit int, k *key) {
 	if limit == 0 {
 		return
 	}
-	to4 := tuple4(k.local, k.ends)
+	var one Probe
+	set4(&one.To4, k.local, k.ends)
+	set6(&one.To6, k, &one.To4)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.s) < limit {
-		p.s = append(p.s, Probe{tuple6(k, &to4), to4})
+		p.s = append(p.s, one)
 	}
 }
 

@@ -41,17 +41,19 @@ func TestConcurrent(t *testing.T) {
 					Remote: server + r.Uint32N(2), RemotePort: 53, Proto: []uint8{tcp, udp, icmp}[r.IntN(3)],
 				}
 				flags := []uint8{syn, ack, fin, rst}[r.IntN(4)]
-				to, res := tab.Outbound(now, &f, flags)
+				var to translate.Tuple4
+				res := tab.Outbound(now, &f, flags, &to)
 				if res == translate.FlowMapped {
-					got, res := tab.Inbound(now, &to, syn)
+					var got translate.Tuple6
+					res := tab.Inbound(now, &to, syn, &got)
 					if res == translate.FlowMapped && got.Host == f.Host {
 						hits.Add(1)
 						if got.HostPort != f.HostPort || got.Remote != f.Remote {
 							t.Errorf("%+v came back as %+v", f, got)
 						}
 					}
-					tab.InboundError(now, &to)
-					tab.OutboundError(now, &f)
+					tab.InboundError(now, &to, new(translate.Tuple6))
+					tab.OutboundError(now, &f, new(translate.Tuple4))
 				}
 				if i%50 == 0 {
 					clock.Add(int64(time.Second))
@@ -101,7 +103,7 @@ func TestConcurrent(t *testing.T) {
 	for i := range uint64(4 * 21) {
 		f := from6(tcp, 2000)
 		f.Host = host6(i)
-		_, r := tab.Outbound(time.Duration(clock.Load())+20*time.Hour, &f, syn)
+		r := tab.Outbound(time.Duration(clock.Load())+20*time.Hour, &f, syn, new(translate.Tuple4))
 		require.Equal(t, translate.FlowMapped, r, i)
 	}
 }

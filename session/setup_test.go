@@ -60,6 +60,28 @@ func from6(proto uint8, port uint16) translate.Tuple6 {
 	return translate.Tuple6{Host: host6(1), HostPort: port, Remote: server, RemotePort: 80, Proto: proto}
 }
 
+// Outbound, Inbound, OutboundError and InboundError are those of the table, with the
+// tuple as a result.
+func (b *bed) Outbound(now time.Duration, f *translate.Tuple6, flags uint8) (to translate.Tuple4, r translate.FlowResult) {
+	r = b.Table.Outbound(now, f, flags, &to)
+	return to, r
+}
+
+func (b *bed) Inbound(now time.Duration, f *translate.Tuple4, flags uint8) (to translate.Tuple6, r translate.FlowResult) {
+	r = b.Table.Inbound(now, f, flags, &to)
+	return to, r
+}
+
+func (b *bed) OutboundError(now time.Duration, f *translate.Tuple6) (to translate.Tuple4, r translate.FlowResult) {
+	r = b.Table.OutboundError(now, f, &to)
+	return to, r
+}
+
+func (b *bed) InboundError(now time.Duration, f *translate.Tuple4) (to translate.Tuple6, r translate.FlowResult) {
+	r = b.Table.InboundError(now, f, &to)
+	return to, r
+}
+
 // out and in pass a packet and return the result.
 func (b *bed) out(f translate.Tuple6, flags uint8) (translate.Tuple4, translate.FlowResult) {
 	return b.Outbound(b.now, &f, flags)

@@ -50,40 +50,40 @@ func (portMapper) binding(proto uint8, n uint16) (inside, outside uint16) {
 
 func isEchoProto(proto uint8) bool { return proto == protoICMPv4 || proto == protoICMPv6 }
 
-func (m portMapper) Outbound(_ time.Duration, f *Tuple6, _ uint8) (to Tuple4, r FlowResult) {
+func (m portMapper) Outbound(_ time.Duration, f *Tuple6, _ uint8, to *Tuple4) (r FlowResult) {
 	for n := range uint16(3) {
 		inside, outside := m.binding(f.Proto, n)
 		if n > 0 && f.Host == (Addr6{0x20010db8000a0000, uint64(n)}) && f.HostPort == inside {
-			to = Tuple4{Local: uint32(make4(Shared.As4())), Remote: f.Remote, LocalPort: outside, RemotePort: f.RemotePort, Proto: f.Proto}
+			*to = Tuple4{Local: uint32(make4(Shared.As4())), Remote: f.Remote, LocalPort: outside, RemotePort: f.RemotePort, Proto: f.Proto}
 			if isEchoProto(f.Proto) {
 				to.RemotePort = outside
 			}
-			return to, FlowMapped
+			return FlowMapped
 		}
 	}
-	return to, FlowUnshared
+	return FlowUnshared
 }
 
-func (m portMapper) Inbound(_ time.Duration, f *Tuple4, _ uint8) (to Tuple6, r FlowResult) {
+func (m portMapper) Inbound(_ time.Duration, f *Tuple4, _ uint8, to *Tuple6) (r FlowResult) {
 	for n := range uint16(3) {
 		inside, outside := m.binding(f.Proto, n)
 		if n > 0 && f.Local == uint32(make4(Shared.As4())) && f.LocalPort == outside {
-			to = Tuple6{Host: Addr6{0x20010db8000a0000, uint64(n)}, Remote: f.Remote, HostPort: inside, RemotePort: f.RemotePort, Proto: f.Proto}
+			*to = Tuple6{Host: Addr6{0x20010db8000a0000, uint64(n)}, Remote: f.Remote, HostPort: inside, RemotePort: f.RemotePort, Proto: f.Proto}
 			if isEchoProto(f.Proto) {
 				to.RemotePort = inside
 			}
-			return to, FlowMapped
+			return FlowMapped
 		}
 	}
-	return to, FlowNoBinding
+	return FlowNoBinding
 }
 
-func (m portMapper) OutboundError(now time.Duration, f *Tuple6) (Tuple4, FlowResult) {
-	return m.Outbound(now, f, 0)
+func (m portMapper) OutboundError(now time.Duration, f *Tuple6, to *Tuple4) FlowResult {
+	return m.Outbound(now, f, 0, to)
 }
 
-func (m portMapper) InboundError(now time.Duration, f *Tuple4) (Tuple6, FlowResult) {
-	return m.Inbound(now, f, 0)
+func (m portMapper) InboundError(now time.Duration, f *Tuple4, to *Tuple6) FlowResult {
+	return m.Inbound(now, f, 0, to)
 }
 
 // ShareWith returns a copy of the configuration in which s shares Shared.

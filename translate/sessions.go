@@ -22,20 +22,20 @@ import "time"
 //
 // All methods are called from the packet path, for each packet: they must be safe for
 // concurrent use, and should neither block nor allocate for a flow that they know. now is
-// that of Translate. f is valid during the call only. tcpFlags are those of a TCP header,
-// else 0.
+// that of Translate. f and to are valid during the call only; to is set if the result is
+// FlowMapped. tcpFlags are those of a TCP header, else 0.
 type Sessions interface {
 	// Outbound maps a packet of a host. It may make a session.
-	Outbound(now time.Duration, f *Tuple6, tcpFlags uint8) (Tuple4, FlowResult)
+	Outbound(now time.Duration, f *Tuple6, tcpFlags uint8, to *Tuple4) FlowResult
 	// Inbound maps a packet to a shared address. It may make a session.
-	Inbound(now time.Duration, f *Tuple4, tcpFlags uint8) (Tuple6, FlowResult)
+	Inbound(now time.Duration, f *Tuple4, tcpFlags uint8, to *Tuple6) FlowResult
 	// OutboundError maps the packet that an ICMPv6 error quotes, which went to the host.
 	// It changes nothing. With any ports it returns FlowUnshared only for a host that
 	// shares no address.
-	OutboundError(now time.Duration, f *Tuple6) (Tuple4, FlowResult)
+	OutboundError(now time.Duration, f *Tuple6, to *Tuple4) FlowResult
 	// InboundError maps the packet that an ICMPv4 error quotes, which came from the
 	// host. It changes nothing.
-	InboundError(now time.Duration, f *Tuple4) (Tuple6, FlowResult)
+	InboundError(now time.Duration, f *Tuple4, to *Tuple6) FlowResult
 }
 
 // An Addr6 is an IPv6 address as two integers. The first byte is the highest of Hi.

@@ -84,21 +84,23 @@ func (h *header) newPorts(data []byte) (src, dst uint16) {
 // outbound maps the source of an IPv6 packet to dst4, which was addressed inside the
 // prefix of that number.
 func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 uint8) (src4 addr4, why Reason) {
-	s, f := w.s.tab.sessions, &w.asked6
-	f.Host.Hi, f.Host.Lo = src.hi, src.lo // one by one, which needs no copy
+	s, f, to := w.s.tab.sessions, &w.tuple6, &w.tuple4
+	f.Host.Hi, f.Host.Lo = src.hi, src.lo
 	f.Remote, f.Proto, f.Pref64 = uint32(dst4), h.proto, pref64
 	f.HostPort, f.RemotePort = 0, 0
 	if why := h.sharable(); why != pass {
 		f.Proto = protoUDP // of this every host has sessions, if it has any
-		if _, r := s.OutboundError(w.now, f); r == FlowUnshared {
+		if s.OutboundError(w.now, f, to) == FlowUnshared {
 			return src4, NoSource
 		}
 		return src4, why
 	}
 	f.HostPort, f.RemotePort = h.portsOf(data)
-	to, r := s.Outbound(w.now, f, h.tcpFlags(data))
+	if r := s.Outbound(w.now, f, h.tcpFlags(data), to); r != FlowMapped {
+		return src4, r.reason(NoSource)
+	}
 	h.ports = ports{to.LocalPort, to.RemotePort, true, f.Pref64}
-	return addr4(to.Local), r.reason(NoSource)
+	return addr4(to.Local), pass
 }
 
 // inbound maps the destination of an IPv4 packet, or of one that was IPv6 until now, to a
@@ -107,12 +109,14 @@ func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, pr
 	if why := h.sharable(); why != pass {
 		return dst6, nil, why
 	}
-	f := &w.asked4
+	f, to := &w.tuple4, &w.tuple6
 	f.Local, f.Remote, f.Proto = uint32(dst), uint32(src), h.proto4()
 	f.RemotePort, f.LocalPort = h.newPorts(data)
-	to, r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data))
+	if r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data), to); r != FlowMapped {
+		return dst6, nil, r.reason(NoDestination)
+	}
 	h.ports = ports{to.RemotePort, to.HostPort, true, to.Pref64}
-	return addr6{to.Host.Hi, to.Host.Lo}, w.s.tab.prefixOf(to.Pref64), r.reason(NoDestination)
+	return addr6{to.Host.Hi, to.Host.Lo}, w.s.tab.prefixOf(to.Pref64), pass
 }
 
 // resolveShared4 is resolve4 for a packet to a shared address.
@@ -165,11 +169,10 @@ func (w *Worker) inboundError(q *header, data []byte, src, dst, to addr4) (src6 
 	if src != to || !q.quotesPorts(data) {
 		return src6, nil, NoSession
 	}
-	f := &w.asked4
+	f, host := &w.tuple4, &w.tuple6
 	*f = Tuple4{Local: uint32(src), Remote: uint32(dst), Proto: q.proto4()}
 	f.LocalPort, f.RemotePort = q.newPorts(data)
-	host, r := w.s.tab.sessions.InboundError(w.now, f)
-	if r != FlowMapped {
+	if w.s.tab.sessions.InboundError(w.now, f, host) != FlowMapped {
 		return src6, nil, NoSession
 	}
 	q.ports = ports{host.HostPort, host.RemotePort, true, host.Pref64}
@@ -202,11 +205,10 @@ func (w *Worker) quotedShared6(e *icmpError) (host quotedHost, why Reason) {
 	if _, how, _ := w.from6(host.v6); how != unmapped || w.dynamicOf(host.v6, pref64) != nil {
 		return host, pass
 	}
-	f := &w.asked6
+	f, to := &w.tuple6, &w.tuple4
 	*f = Tuple6{Host: Addr6{host.v6.hi, host.v6.lo}, Remote: uint32(remote), Proto: e.q.proto, Pref64: numberOf6(pref64)}
 	f.RemotePort, f.HostPort = e.q.portsOf(e.data())
-	to, r := w.s.tab.sessions.OutboundError(w.now, f)
-	switch {
+	switch r := w.s.tab.sessions.OutboundError(w.now, f, to); {
 	case r == FlowUnshared:
 		return host, pass
 	case r != FlowMapped || !e.q.quotesPorts(e.data()):

@@ -169,8 +169,11 @@ type Worker struct {
 	second int64         // of now
 	leases uint64        // generation of the results of the Dynamics
 
-	asked4 Tuple4 // what Sessions are asked for: in memory that is there already
-	asked6 Tuple6
+	// What Sessions are asked for, and what they answer. An interface needs memory that is
+	// there already. They are written and read field by field: a copy of a whole one reads
+	// more bytes at once than were written, which a processor waits for.
+	tuple4 Tuple4
+	tuple6 Tuple6
 
 	budgets *[errorClasses]errorBudget // for originated errors
 
