@@ -1,6 +1,9 @@
 package translate
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // shares4 reports whether hosts share a: whether the longest prefix that covers it does.
 func (t *Table) shares4(a addr4) bool {
@@ -65,12 +68,19 @@ func (r FlowResult) reason(unshared Reason) Reason {
 	return flowReasons[r]
 }
 
-// tcpFlags are those of a packet whose transport header is whole.
-func (h *header) tcpFlags(data []byte) uint8 {
-	if h.proto == protoTCP {
-		return data[13]
+// endpoints are the ports and the TCP flags of a whole packet of a protocol that Sessions
+// know.
+func (h *header) endpoints(data []byte) (src, dst uint16, tcpFlags uint8) {
+	switch h.proto {
+	case protoTCP:
+		tcpFlags = data[13]
+	case protoUDP:
+	default:
+		id := binary.BigEndian.Uint16(data[4:])
+		return id, id, 0
 	}
-	return 0
+	both := word(data)
+	return uint16(both >> 16), uint16(both), tcpFlags
 }
 
 // newPorts are the ports that a packet has now, though they are not written yet.
@@ -95,8 +105,9 @@ func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 
 		}
 		return src4, why
 	}
-	f.HostPort, f.RemotePort = h.portsOf(data)
-	if r := s.Outbound(w.now, f, h.tcpFlags(data), to); r != FlowMapped {
+	var flags uint8
+	f.HostPort, f.RemotePort, flags = h.endpoints(data)
+	if r := s.Outbound(w.now, f, flags, to); r != FlowMapped {
 		return src4, r.reason(NoSource)
 	}
 	h.ports = ports{to.LocalPort, to.RemotePort, true, f.Pref64}
@@ -104,28 +115,32 @@ func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 
 }
 
 // inbound maps the destination of an IPv4 packet, or of one that was IPv6 until now, to a
-// shared address. pref64 is the prefix inside which the host sees its peers.
-func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, pref64 *prefix6052, why Reason) {
+// shared address. h.ports tells the prefix inside which the host sees its peers.
+func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, why Reason) {
 	if why := h.sharable(); why != pass {
-		return dst6, nil, why
+		return dst6, why
 	}
 	f, to := &w.tuple4, &w.tuple6
 	f.Local, f.Remote, f.Proto = uint32(dst), uint32(src), h.proto4()
-	f.RemotePort, f.LocalPort = h.newPorts(data)
-	if r := w.s.tab.sessions.Inbound(w.now, f, h.tcpFlags(data), to); r != FlowMapped {
-		return dst6, nil, r.reason(NoDestination)
+	srcPort, dstPort, flags := h.endpoints(data)
+	if h.ports.set { // from the first half of a hairpin
+		srcPort, dstPort = h.ports.src, h.ports.dst
+	}
+	f.RemotePort, f.LocalPort = srcPort, dstPort
+	if r := w.s.tab.sessions.Inbound(w.now, f, flags, to); r != FlowMapped {
+		return dst6, r.reason(NoDestination)
 	}
 	h.ports = ports{to.RemotePort, to.HostPort, true, to.Pref64}
-	return addr6{to.Host.Hi, to.Host.Lo}, w.s.tab.prefixOf(to.Pref64), pass
+	return addr6{to.Host.Hi, to.Host.Lo}, pass
 }
 
 // resolveShared4 is resolve4 for a packet to a shared address.
 func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
-	dst6, pref64, why := w.inbound(h, data, src, dst)
+	dst6, why := w.inbound(h, data, src, dst)
 	if why != pass {
 		return src6, dst6, refusal{why: why}
 	}
-	src6, how := w.remote4(src, pref64)
+	src6, how := w.remote4(src, w.s.tab.prefixOf(h.ports.pref64))
 	if !how.mapped() {
 		return src6, dst6, refusal{NoSource, how}
 	}
@@ -135,7 +150,7 @@ func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, d
 // again4 is resolve4 for a packet between addresses that another one has been mapped
 // for, of this session or another one.
 func (w *Worker) again4(h *header, data []byte, f *flow) (no refusal) {
-	dst6, pref64, why := w.inbound(h, data, f.src4, f.dst4)
+	dst6, why := w.inbound(h, data, f.src4, f.dst4)
 	if why != pass {
 		return refusal{why: why}
 	}
@@ -145,7 +160,7 @@ func (w *Worker) again4(h *header, data []byte, f *flow) (no refusal) {
 	a := addresses{f.src6, dst6, f.src4, f.dst4}
 	if h.ports.pref64 != f.pref64 {
 		how := unmapped
-		if a.src6, how = w.remote4(a.src4, pref64); !how.mapped() {
+		if a.src6, how = w.remote4(a.src4, w.s.tab.prefixOf(h.ports.pref64)); !how.mapped() {
 			return refusal{NoSource, how}
 		}
 	}
