@@ -24,7 +24,7 @@
 //	notify.go     systemd
 //	state.go      device, refused packets, reloads; report.go the report made of it
 //	statussocket.go serves the report; metrics.go serves it to Prometheus
-//	status.go     --status: queries a running daemon
+//	status.go     --status: queries a running daemon; sessionlist.go --status=sessions
 //	doctor.go     --doctor: what is missing on the machine
 package main
 
@@ -108,15 +108,21 @@ func say(w io.Writer, format string, args ...any) error {
 
 // writeJSON prints a value, indented, without control characters.
 func writeJSON(w io.Writer, value any) error {
+	b, err := encodeJSON(value, "")
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	return err
+}
+
+// encodeJSON encodes a value for writeJSON. Its lines begin with prefix, but for the first.
+func encodeJSON(value any, prefix string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // commands are to be read
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(value); err != nil {
-		return err
-	}
-	_, err := w.Write(plain.JSON(b.Bytes()))
-	return err
+	enc.SetIndent(prefix, "  ")
+	err := enc.Encode(value)
+	return plain.JSON(b.Bytes()), err
 }
 
 // loadAll reads the configuration and its map-file, and what is wrong with them.

@@ -27,7 +27,7 @@ func (d *daemon) openMetrics() (err error) {
 
 // serveMetrics serves metrics until the process ends.
 func (d *daemon) serveMetrics() {
-	err := metrics.Serve(d.metrics, func() *status.Report { return d.report(status.Summary) })
+	err := metrics.Serve(d.metrics, func() *status.Report { return d.report(status.Request{What: status.Summary}) })
 	if err != nil {
 		d.log.warningf("metrics-listen: %v: no more metrics", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/steppe-nat64/steppe/internal/status"
@@ -33,7 +34,8 @@ type options struct {
 	mktun      bool
 	rmtun      bool
 	check      bool
-	statusOf   string // what to ask the running daemon for; empty: nothing
+	statusOf   string   // what to ask the running daemon for; empty: nothing
+	selection  []string // of --status=sessions: which
 	doctor     bool
 	json       bool
 	help       bool
@@ -91,9 +93,10 @@ var ourOptions = []option{
 // parseOptions reads the command line without the program's name. Words that
 // are neither options nor their arguments are ignored, wherever they stand:
 // clatd passes an empty one. Only those that lack the dashes of an option of ours
-// are an error. It is worded as getopt's.
+// are an error, worded as getopt's; and --status=sessions takes them all but empty ones.
 func parseOptions(args []string) (options, error) {
 	o := options{configFile: defaultConfig}
+	var words []string
 	for len(args) > 0 {
 		word := args[0]
 		args = args[1:]
@@ -107,6 +110,7 @@ func parseOptions(args []string) (options, error) {
 			args, err = parseShort(&o, word[1:], args)
 		default:
 			err = mistaken(word)
+			words = append(words, word)
 		}
 		if err != nil {
 			return o, err
@@ -114,6 +118,9 @@ func parseOptions(args []string) (options, error) {
 	}
 	if o.mktun && o.rmtun {
 		return o, fmt.Errorf("--mktun and --rmtun cannot be given together")
+	}
+	if o.statusOf == string(status.Sessions) {
+		o.selection = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	}
 	if o.json && o.statusOf == "" && !o.doctor {
 		return o, fmt.Errorf("--json goes with --status and --doctor only")
@@ -130,7 +137,7 @@ func mistaken(word string) error {
 			meant = "--" + word
 		}
 	}
-	if what := status.What(word); what == status.Leases || what == status.MapList {
+	if what := status.What(word); what == status.Leases || what == status.MapList || what == status.Sessions {
 		meant = "--status=" + word
 	}
 	if meant == "" {
@@ -231,6 +238,10 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
 
       --status[=WHAT]  show how the running daemon is, and end: summary (the
                        default), leases or maps
+      --status=sessions [HOST] [ADDRESS] [tcp|udp|icmp]
+                       also list sessions of stateful pools: all, or those of a
+                       host, an IPv4 address, a prefix, with [HOST]:PORT,
+                       ADDRESS:PORT or :PORT, of a protocol
       --doctor         say what is missing on this machine, with the command
                        that fixes it, and end
       --json           with --status or --doctor: print JSON

@@ -51,6 +51,12 @@ func TestParseOptions(t *testing.T) {
 		{"--status", with(func(o *options) { o.statusOf = "summary" }), ""},
 		{"--status=leases|-cF", with(func(o *options) { o.statusOf, o.configFile = "leases", "F" }), ""},
 		{"--status|leases", with(none), "unexpected word 'leases': did you mean '--status=leases'?"},
+		{"--status|sessions", with(none), "unexpected word 'sessions': did you mean '--status=sessions'?"},
+		{"--status=sessions||::1|-cF|tcp", with(func(o *options) {
+			o.statusOf, o.selection, o.configFile = "sessions", []string{"::1", "tcp"}, "F"
+		}), ""},
+		{"--status=sessions|doctor", with(none), "unexpected word 'doctor': did you mean '--doctor'?"},
+		{"--status=leases|::1", with(func(o *options) { o.statusOf = "leases" }), ""},
 		{"doctor", with(none), "unexpected word 'doctor': did you mean '--doctor'?"},
 		{"-c|doctor|--|doctor", with(func(o *options) { o.configFile = "doctor" }), ""},
 		{"--doctor|--json", with(func(o *options) { o.doctor, o.json = true, true }), ""},

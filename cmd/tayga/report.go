@@ -11,7 +11,7 @@ import (
 
 // report makes a report. It may be called from any goroutine once the daemon is
 // built.
-func (d *daemon) report(what status.What) *status.Report {
+func (d *daemon) report(req status.Request) *status.Report {
 	own := &d.state
 	r := &status.Report{
 		Version: version(),
@@ -38,9 +38,11 @@ func (d *daemon) report(what status.What) *status.Report {
 	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack
 	r.Pool = poolOf(s)
 	r.Maps = status.Maps(s.Maps)
-	switch what {
+	switch req.What {
 	case status.Leases:
 		r.LeaseList = leaseList(d.gateway.Pools())
+	case status.Sessions:
+		r.SessionList = &status.SessionList{Entries: []status.Session{}}
 	case status.MapList:
 		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
 		for m := range s.Table.Maps() {

@@ -18,29 +18,46 @@ func askStatus(o options, stdout, stderr io.Writer) int {
 		printError(stderr, err)
 		return 1
 	}
+	query, err := status.ParseQuery(o.selection)
+	if err != nil {
+		printError(stderr, err)
+		return 1
+	}
 	path, err := statusPath(o)
 	if err != nil {
 		printError(stderr, err)
 		return 1
 	}
-	r, err := status.Ask(path, what)
-	if err != nil {
-		printError(stderr, err)
-		return 1
-	}
-	if r.Note = whose(path, netnsInode("self"), r.Netns); r.Note != "" {
-		printError(stderr, errors.New(r.Note))
-	}
-	if o.json {
-		err = writeJSON(stdout, r)
+	if what == status.Sessions {
+		err = listSessions(path, query, o.json, stdout, stderr)
 	} else {
-		err = r.WriteTable(stdout)
+		err = showReport(path, what, o.json, stdout, stderr)
 	}
 	if err != nil {
 		printError(stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// showReport prints a report.
+func showReport(path string, what status.What, asJSON bool, stdout, stderr io.Writer) error {
+	r, err := status.Ask(path, what)
+	if err != nil {
+		return err
+	}
+	note(r, path, stderr)
+	if asJSON {
+		return writeJSON(stdout, r)
+	}
+	return r.WriteTable(stdout)
+}
+
+// note adds to a report that it may be about another network namespace.
+func note(r *status.Report, path string, stderr io.Writer) {
+	if r.Note = whose(path, netnsInode("self"), r.Netns); r.Note != "" {
+		printError(stderr, errors.New(r.Note))
+	}
 }
 
 // whose says that the figures are not those of the network namespace own, or may not

@@ -238,7 +238,7 @@ func TestStatusUsage(t *testing.T) {
 	assert.Contains(t, errs, "tayga: "+b.conf+":1: prefix: missing")
 	_, errs, code = b.tayga("--status=everything", "-c", b.conf)
 	assert.Equal(t, 1, code)
-	assert.Equal(t, "tayga: status: \"everything\" is none of summary, leases, maps\n", errs)
+	assert.Equal(t, "tayga: status: \"everything\" is none of summary, leases, maps, sessions\n", errs)
 	_, errs, code = b.tayga("--json")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, errs, "tayga: --json goes with --status and --doctor only\n")

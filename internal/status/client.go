@@ -18,21 +18,59 @@ const patience = 10 * time.Second
 // no daemon. The report is well-formed and otherwise whatever the other side
 // says: WriteTable copes with that.
 func Ask(path string, what What) (*Report, error) {
-	r, err := ask(path, what, patience)
+	r, err := ask(path, Request{What: what}, patience)
 	if err != nil {
 		return nil, fmt.Errorf("status: %s: %w", path, err)
 	}
 	return r, nil
 }
 
-func ask(path string, what What, patience time.Duration) (*Report, error) {
+// AskSessions calls page with one page after the other of the sessions that q selects, each
+// in a report of its moment, until page returns an error. There is one page at least.
+func AskSessions(path string, q Query, page func(*Report) error) error {
+	var first *Report
+	for {
+		r, err := ask(path, Request{Sessions, q}, patience)
+		if err == nil {
+			err = follows(first, r, q)
+		}
+		if err != nil {
+			return fmt.Errorf("status: %s: %w", path, err)
+		}
+		if err := page(r); err != nil {
+			return err
+		}
+		if q.Page = r.SessionList.Next; q.Page == 0 {
+			return nil
+		}
+		if first == nil {
+			first = r
+		}
+	}
+}
+
+// follows checks that a page belongs to the listing that began with first, and brings it
+// nearer to its end.
+func follows(first, r *Report, q Query) error {
+	switch l := r.SessionList; {
+	case first != nil && (r.PID != first.PID || !r.Started.Equal(first.Started)):
+		return errors.New("tayga was restarted meanwhile: the list is not complete")
+	case l == nil:
+		return errors.New("the answer has no sessions")
+	case l.Next != 0 && l.Next <= q.Page:
+		return errors.New("the answer makes no sense: the next page is not after this one")
+	}
+	return nil
+}
+
+func ask(path string, request Request, patience time.Duration) (*Report, error) {
 	conn, err := net.DialTimeout("unix", path, patience)
 	if err != nil {
 		return nil, explain(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))
-	conn.Write(encodeRequest(what)) // if this fails, the answer tells why: a busy server does not wait for it
+	conn.Write(request.encode()) // if this fails, the answer tells why: a busy server does not wait for it
 	r, err := decodeAnswer(conn)
 	return r, explain(err)
 }

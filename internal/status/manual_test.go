@@ -33,5 +33,7 @@ func TestManual(t *testing.T) {
 			words = append(words, why.String())
 		}
 	}
+	// The states of sessions: RFC 6146 §3.5.2.
+	words = append(words, "v6-init", "v4-init", "established", "v4-fin", "v6-fin", "v4-fin-v6-fin", "trans", "udp", "dns", "icmp")
 	assert.ElementsMatch(t, words, explained)
 }

@@ -2,6 +2,8 @@
 // socket and printed as a table or as JSON.
 //
 //	report.go  the report
+//	shared.go  its part about hosts that share addresses, also as a table
+//	query.go   which sessions are listed, and pages of them
 //	wire.go    requests and answers on the socket
 //	socket.go  the file of the socket
 //	server.go  the daemon's side, which trusts no client
@@ -38,13 +40,16 @@ type Report struct {
 	ErrorsHeldBack uint64 `json:"icmp_errors_held_back"`
 	// MTUErrorsHeldBack counts those among them that would have told an MTU.
 	MTUErrorsHeldBack uint64  `json:"icmp_mtu_errors_held_back"`
-	Pool              *Pool   `json:"dynamic_pool"` // nil without a dynamic pool
+	Pool              *Pool   `json:"dynamic_pool"`            // nil without a dynamic pool
+	Shared            *Shared `json:"stateful_pool,omitempty"` // nil without a stateful pool
 	Maps              Maps    `json:"maps"`
 	Reloads           Reloads `json:"reloads"`
 
 	// One of these lists is there if it was asked for.
 	LeaseList *List[Lease] `json:"lease_list,omitempty"`
 	MapList   *List[Map]   `json:"map_list,omitempty"`
+	// SessionList is a page of an answer, and all pages in what --status=sessions prints.
+	SessionList *SessionList `json:"session_list,omitempty"`
 }
 
 // A Device is the TUN device as the daemon has last seen it.

@@ -28,16 +28,16 @@ var (
 // the report, on a goroutine of its own, for up to maxMaking clients at once.
 // A client that is slow is left, and one that asks nonsense gets a line. If there
 // are too many, the slowest one gets a line and goes.
-func Serve(l net.Listener, answer func(What) *Report) {
+func Serve(l net.Listener, answer func(Request) *Report) {
 	l = connlimit.New(l, maxClients, func(conn net.Conn) {
 		conn.SetDeadline(time.Now().Add(busyTime))
 		conn.Write(encodeRefusal(errBusy))
 	})
 	making := make(chan struct{}, maxMaking)
-	one := func(what What) *Report {
+	one := func(r Request) *Report {
 		making <- struct{}{}
 		defer func() { <-making }()
-		return answer(what)
+		return answer(r)
 	}
 	for {
 		conn, err := l.Accept()
@@ -53,21 +53,42 @@ func Serve(l net.Listener, answer func(What) *Report) {
 }
 
 // serve answers one client.
-func serve(conn *connlimit.Conn, answer func(What) *Report) {
+func serve(conn *connlimit.Conn, answer func(Request) *Report) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(askTime))
-	request := make([]byte, requestLen)
-	if _, err := io.ReadFull(conn, request); err != nil {
-		return
+	request, err := readRequest(conn)
+	if err != nil && !errors.Is(err, errUnknown) && !errors.Is(err, errBadQuery) {
+		return // less than a request came
 	}
 	conn.Asked()
-	what, err := decodeRequest(request)
-	reply := encodeRefusal(errUnknown)
+	var reply []byte
 	if err == nil {
-		if reply, err = encodeAnswer(answer(what)); err != nil {
-			reply = encodeRefusal(errBroke)
+		if reply, err = encodeAnswer(answer(request)); err != nil {
+			err = errBroke
 		}
+	}
+	if err != nil {
+		reply = encodeRefusal(err)
 	}
 	conn.SetDeadline(time.Now().Add(answerTime))
 	conn.Write(reply)
+}
+
+// readRequest reads what a client asks for. The error is errUnknown or errBadQuery if the
+// request makes no sense.
+func readRequest(r io.Reader) (Request, error) {
+	b := make([]byte, requestLen)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return Request{}, err
+	}
+	what, err := decodeRequest(b)
+	if err != nil || what != Sessions {
+		return Request{What: what}, err
+	}
+	b = make([]byte, queryLen)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return Request{}, err
+	}
+	q, err := decodeQuery(b)
+	return Request{what, q}, err
 }

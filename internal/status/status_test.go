@@ -39,7 +39,38 @@ var sample = Report{
 	Reloads: Reloads{OK: 4, Failed: 1},
 }
 
-// tell answers with the sample.
+// sampleShared is the part of a report that a stateful pool adds.
+var sampleShared = Shared{
+	Sessions: []SessionCount{{"tcp", "established", 90}, {"tcp", "v6-init", 10}, {"udp", "udp", 20}},
+	Total:    Use{120, 262144}, HalfOpen: Use{10, 65536}, Inbound: Use{1, 65536}, HeldSYN: Use{0, 10},
+	Bindings: []BindingCount{{"tcp", 95}, {"udp", 20}},
+	Hosts:    12, Subscribers: 9, Memory: 12 << 20,
+	Made:      []Made{{"tcp", 1000}, {"udp", 300}},
+	Ended:     []Ended{{"trans", 900}, {"udp", 280}},
+	Denied:    []Denial{{"6to4", "no-port", 4}, {"6to4", "session-limit", 3}, {"4to6", "no-binding", 77}},
+	Limited:   []Limited{{"per-prefix", 3}},
+	Addresses: List[Address]{Entries: []Address{{"203.0.113.7", 12, Use{95, 64512}, Use{20, 64512}, Use{0, 65536}, 5}}, LeftOut: 2},
+	Fullest:   []Subscriber{{"2001:db8:1::/64", 3, 70, 8, 1, 0}},
+	PrefixLen: 64, PerPrefix: 65536,
+}
+
+// sampleSessions are pages of a listing: the second one is empty, and not the last.
+var sampleSessions = map[uint32]*SessionList{
+	0:      {Entries: []Session{{"tcp", "established", "[2001:db8:1::5]:40000", "203.0.113.7:20001", "198.51.100.9:443", 3, 7437}}, Next: 65536},
+	65536:  {Entries: []Session{}, Next: 131072},
+	131072: {Entries: []Session{{"icmp", "icmp", "[2001:db8:1::6]:77", "203.0.113.7:4711", "198.51.100.9", 0, 60}}},
+}
+
+// tellAsked answers with the sample.
+func tellAsked(r Request) *Report {
+	answer := tell(r.What)
+	if r.What == Sessions {
+		answer.Shared, answer.SessionList = &sampleShared, sampleSessions[r.Query.Page]
+	}
+	return answer
+}
+
+// tell is tellAsked without a stateful pool.
 func tell(what What) *Report {
 	r := sample
 	switch what {
@@ -59,7 +90,7 @@ func serveSample(t *testing.T) (path string) {
 	require.NoError(t, err)
 	ended := make(chan struct{})
 	go func() {
-		Serve(s, tell)
+		Serve(s, tellAsked)
 		close(ended)
 	}()
 	t.Cleanup(func() {
@@ -71,7 +102,7 @@ func serveSample(t *testing.T) (path string) {
 
 func TestAsk(t *testing.T) {
 	path := serveSample(t)
-	for _, what := range whats {
+	for _, what := range whats[:3] {
 		got, err := Ask(path, what)
 		require.NoError(t, err)
 		assert.Equal(t, tell(what), got)
@@ -286,7 +317,7 @@ func TestBadAnswers(t *testing.T) {
 				io.ReadFull(conn, make([]byte, requestLen))
 				test.answer(conn)
 			}()
-			_, err = ask(path, Summary, 500*time.Millisecond)
+			_, err = ask(path, Request{What: Summary}, 500*time.Millisecond)
 			assert.EqualError(t, err, test.want)
 		})
 	}
@@ -298,5 +329,5 @@ func TestBadAnswers(t *testing.T) {
 	assert.EqualError(t, err, "status: "+dir+"/file: connection refused: no tayga runs there")
 	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 	_, err = ParseWhat("\x1b]0;x")
-	assert.EqualError(t, err, `status: "?]0;x" is none of summary, leases, maps`)
+	assert.EqualError(t, err, `status: "?]0;x" is none of summary, leases, maps, sessions`)
 }

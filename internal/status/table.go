@@ -38,6 +38,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	t.line("")
 	t.counts(r.Packets)
+	if r.Shared != nil {
+		t.shared(r.Shared)
+	}
 	if l := r.LeaseList; l != nil {
 		t.line("")
 		t.line("%-15s  %-39s  %-7s  %s", "IPv4", "IPv6", "state", "last used")
@@ -54,6 +57,17 @@ func (r *Report) WriteTable(w io.Writer) error {
 		}
 		t.leftOut(l.LeftOut)
 	}
+	if l := r.SessionList; l != nil {
+		t.sessionsHeader(r.Shared)
+		t.sessions(l)
+	}
+	return t.err
+}
+
+// WriteRows writes the list of sessions of a page that is not the first.
+func (l *SessionList) WriteRows(w io.Writer) error {
+	t := &table{w: w}
+	t.sessions(l)
 	return t.err
 }
 

@@ -19,10 +19,18 @@ const (
 	Summary What = "summary" // everything but the lists
 	Leases  What = "leases"  // with the list of leases
 	MapList What = "maps"    // with the list of explicit maps
+	// Sessions is a page of the sessions that a Query selects.
+	Sessions What = "sessions"
 )
 
 // whats are all of them.
-var whats = []What{Summary, Leases, MapList}
+var whats = []What{Summary, Leases, MapList, Sessions}
+
+// A Request says what a client asks for.
+type Request struct {
+	What  What
+	Query Query // if What is Sessions
+}
 
 // ParseWhat reads a What.
 func ParseWhat(s string) (What, error) {
@@ -31,18 +39,27 @@ func ParseWhat(s string) (What, error) {
 			return w, nil
 		}
 	}
-	return "", fmt.Errorf("status: %s is none of summary, leases, maps", show(s))
+	return "", fmt.Errorf("status: %s is none of summary, leases, maps, sessions", show(s))
 }
 
 // A request is a word, padded with blanks, and a line feed: always of the same
-// length, so that the server never waits for the end of something endless.
+// length, so that the server never waits for the end of something endless. After
+// "sessions" comes a query.
 const requestLen = 16
 
 // errUnknown is what a client is told whose request makes no sense.
-var errUnknown = fmt.Errorf("unknown request: send summary, leases or maps, padded with blanks to %d bytes, and a line feed", requestLen-1)
+var errUnknown = fmt.Errorf("unknown request: send summary, leases, maps or sessions, padded with blanks to %d bytes, and a line feed", requestLen-1)
 
 func encodeRequest(w What) []byte {
 	return fmt.Appendf(nil, "%-*s\n", requestLen-1, w)
+}
+
+func (r Request) encode() []byte {
+	b := encodeRequest(r.What)
+	if r.What == Sessions {
+		b = append(b, encodeQuery(r.Query)...)
+	}
+	return b
 }
 
 func decodeRequest(b []byte) (What, error) {
