@@ -94,7 +94,7 @@ func FuzzTaygaConf(f *testing.F) {
 		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-refresh outbound\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\nmetrics-listen [::1]:9464\n") // ours
 	add(base + "prefix 64:ff9b::/96\ndynamic-pool 10.0.0.0/28\ndynamic-pool 10.1.0.0/28 via 64:ff9b::/96\n") // bound to a prefix
 	add(base + "icmp-rate 10 10\nicmp-mtu-rate unlimited\nicmp-rate off\n")                                  // budgets
-	add(base + "prefix 64:ff9b::/96\nembedded-source drop 64:ff9b::/96\nembedded-source forward\nloop-check no\nloop-check yes 64:ff9b::/96\ntos 0\ntraffic-class copy\nflow-labels yes\n")
+	add(base + "prefix 64:ff9b::/96\nembedded-source drop 64:ff9b::/96\nembedded-source forward\nloop-check no\nloop-check yes 64:ff9b::/96\ntos 0\ntraffic-class copy\nflow-labels yes\ntcp-mss-clamp 1220\n")
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice

@@ -69,6 +69,7 @@ func kinds() []kind {
 	}
 	labels := func(s *settings) { s.FlowLabels = true }
 	refuse := func(s *settings) { s.DropEmbeddedSource = true }
+	clamp := func(s *settings) { s.MSSClamp = 1000 }
 	narrow4 := func(s *settings) { s.MTU4 = 576 }
 	wide := func(s *settings) { s.MTU4, s.MTU6 = 9000, 9000 }
 
@@ -101,6 +102,9 @@ func kinds() []kind {
 		add(p.name+"-6to4-atomic", pt.IP(h6, pt.Fragment(7, 0, false, p.Payload)), forward, translate.Translated, nil)
 		add(p.name+"-hairpin", pt.IP(to6("2001:db8:64::c000:207"), p.Payload), forward, translate.Hairpinned, twoHosts)
 	}
+	syn := pt.SYN(1, 2, append(pt.MSS(1460), pt.MSS(1440)...))
+	add("syn-4to6", pt.IP(h4, syn), forward, translate.Translated, clamp)
+	add("syn-6to4", pt.IP(h6, syn), forward, translate.Translated, clamp)
 	add("options-4to6", pt.IP(with(h4, func(h *pt.Header) { h.Options = make([]byte, 40) }), udp(64)), forward, translate.Translated, nil)
 	add("first-fragment-4to6", pt.IP(first, udp(64)), forward, translate.Translated, nil)
 	add("last-fragment-4to6", pt.IP(last, udp(64)), forward, translate.Translated, nil)

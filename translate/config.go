@@ -25,6 +25,13 @@ type Config struct {
 	// RFC 7915 §4, "lowest-ipv6-mtu".
 	LowestIPv6MTU int
 
+	// MSSClamp is the largest TCP MSS in bytes, 536 to 65535, that the SYNs of both
+	// directions keep; a larger one is lowered to it, a smaller one stays, and a SYN
+	// without the option gets none. 0 changes nothing. MSSAuto stands for what packets
+	// of the sizes MTU4 and MTU6 carry, but at least 536. RFC 9293 §3.7.1 has the MSS be
+	// chosen by hosts: set it where Packet Too Big or Fragmentation Needed get lost.
+	MSSClamp int
+
 	UDPZero    UDPZero    // what happens to UDP over IPv4 without a checksum
 	Hairpin    Hairpin    // how two mapped hosts reach each other by IPv4 addresses
 	ICMPErrors ICMPErrors // codes of originated errors
@@ -135,6 +142,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.LowestIPv6MTU = orDefault(c.LowestIPv6MTU, minMTU6)
 	if c.LowestIPv6MTU < minMTU6 || c.LowestIPv6MTU > maxLen {
 		return c, fmt.Errorf("translate: LowestIPv6MTU: %d is not in 1280 to 65535", c.LowestIPv6MTU)
+	}
+	if c.MSSClamp != 0 && c.MSSClamp != MSSAuto && (c.MSSClamp < minMSS || c.MSSClamp > maxLen) {
+		return c, fmt.Errorf("translate: MSSClamp: %d is not in 536 to 65535", c.MSSClamp)
 	}
 	if c.UDPZero > UDPZeroForward || c.Hairpin > HairpinOff || c.ICMPErrors > ErrorsTAYGA {
 		return c, fmt.Errorf("translate: UDPZero, Hairpin or ICMPErrors out of range")

@@ -39,6 +39,7 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 
 		return w.refuse6(p, h, TooBig, icmp6TooBig, 0, uint32(w.s.mtu6))
 	}
 
+	h.mss = w.s.mss
 	h.rewriteHairpin(data, newSrc.sum()+newDst.sum()+checksum.Minus(a.src6.sum()+a.dst6.sum()))
 	a.src6, a.dst6 = newSrc, newDst
 	if noChecksum {

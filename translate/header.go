@@ -93,6 +93,7 @@ type header struct {
 
 	label uint32 // what an IPv6 header gets as flow label
 	ports ports  // what the transport header gets
+	mss   uint16 // largest MSS that a SYN keeps; 0 for any, and in quotes
 }
 
 // read4 reads the IPv4 header at the beginning of b into h, which must be zero: a whole

@@ -78,13 +78,16 @@ func (h *header) rewriteEcho(data []byte, to uint8, pseudo uint64) {
 	}
 }
 
-// rewritePorts sets the ports in data, if they are to be set, and updates its
-// checksum. delta is the change of the pseudo-header's sum. data may end before the
+// rewritePorts sets the ports in data, if they are to be set, lowers the MSS of a SYN, and
+// updates the checksum. delta is the change of the pseudo-header's sum. data may end before the
 // checksum.
 func (h *header) rewritePorts(data []byte, delta uint64) {
 	off := checksumOffset(h.proto)
 	if h.ports.set && off != 0 && len(data) >= 4 {
 		delta += h.setPorts(data)
+	}
+	if h.mss != 0 && h.isSYN(data) {
+		delta += h.clampMSS(data)
 	}
 	if off == 0 || len(data) < off+2 {
 		return

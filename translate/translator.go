@@ -34,7 +34,8 @@ type state struct {
 	sources4   []addr4 // for errors from sources without a mapping: RFC 6791
 	sources6   []addr6
 	mtu4, mtu6 int
-	cut6       int // size of the IPv6 packets that IPv4 packets without DF become
+	cut6       int    // size of the IPv6 packets that IPv4 packets without DF become
+	mss        uint16 // see mssClamp
 	allowed    [errorClasses]allowance
 	dynamics   []Dynamic // of all pools
 	emitter    emitter   // nil: no packet waits
@@ -53,6 +54,7 @@ func newState(cfg Config, tab *Table) (*state, error) {
 	s := &state{
 		cfg: cfg, tab: tab,
 		mtu4: cfg.MTU4, mtu6: cfg.MTU6, cut6: min(cfg.LowestIPv6MTU, cfg.MTU6),
+		mss: cfg.mssClamp(),
 	}
 	if cfg.IPv4.IsValid() {
 		s.own4 = make4(cfg.IPv4.As4())

@@ -91,6 +91,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if mtu != 0 {
 		return w.refuse4(p, &h, TooBig, icmp4Unreachable, 4, uint32(mtu))
 	}
+	h.mss = w.s.mss
 	h.proto = h.rewriteTo6(data, &f.addresses, uint64(f.delta))
 	if h.hasNoChecksum(data) && w.s.cfg.UDPZero == UDPZeroCompute {
 		setUDP6(data, f.src6, f.dst6)

@@ -166,6 +166,7 @@ func (h *header) fragWord4(n int) (word uint16) {
 // write4 replaces the IPv6 header and its extension headers by an IPv4 header and
 // rewrites the transport header.
 func (w *Worker) write4(p *Packet, h *header, data []byte, f *flow, cut bool) Result {
+	h.mss = w.s.mss
 	h.proto = h.rewriteTo4(data, &f.addresses, uint64(f.delta))
 	if cut && h.gso == 0 {
 		h.complete(data)

@@ -39,6 +39,7 @@ var settingLines = map[string]string{
 	"translate.Config.TOS4to6":        "traffic-class 0",
 	"translate.Config.TOS6to4":        "tos 0",
 	"translate.Config.FlowLabels":     "flow-labels yes",
+	"translate.Config.MSSClamp":       "tcp-mss-clamp auto",
 	"translate.TableConfig.Prefixes":  "prefix 2001:db8:65::/96",
 	"translate.TableConfig.Maps":      "map 192.0.2.7 2001:db8:7::7",
 	"translate.TableConfig.Pools":     "dynamic-pool 10.0.1.0/24",

@@ -30,6 +30,7 @@ icmp-node-address yes
 tos 184
 traffic-class 0
 flow-labels yes
+tcp-mss-clamp auto
 `)
 	assert.Equal(t, translate.Config{
 		IPv4:          netip.MustParseAddr("192.0.2.1"),
@@ -48,6 +49,7 @@ flow-labels yes
 		TOS6to4:       translate.TOS{Override: true, Value: 184},
 		TOS4to6:       translate.TOS{Override: true},
 		FlowLabels:    true,
+		MSSClamp:      translate.MSSAuto,
 	}, c.Translator(1480))
 
 	// The rate of errors, and that of path MTU errors, which is left alone.

@@ -64,6 +64,7 @@ type Config struct {
 	TOS4to6    translate.TOS // directive traffic-class
 	TOS6to4    translate.TOS // directive tos
 	FlowLabels bool
+	MSSClamp   int // 536 to 65535, translate.MSSAuto, or 0 for off
 	// EmbeddedSource: IPv6 packets with a source inside a prefix are dropped.
 	EmbeddedSource []PrefixSwitch
 	// LoopCheck: packets that would come back are answered instead.

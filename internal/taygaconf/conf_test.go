@@ -88,6 +88,7 @@ loop-check  YES 2001:db8:64::/64
 tos         0
 traffic-class 0184
 flow-labels on
+tcp-mss-clamp 1300
 offload     no
 sandbox     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
@@ -152,6 +153,7 @@ metrics-listen [2001:db8::7]:9464
 		TOS6to4:        translate.TOS{Override: true},
 		TOS4to6:        translate.TOS{Override: true, Value: 184},
 		FlowLabels:     true,
+		MSSClamp:       1300,
 		PoolClients:    prefixes("2001:db8:c::/48", "fd00::/8"),
 		PoolQuota:      PoolQuota{Bits: 64, Leases: 16},
 		PoolRefresh:    pool.RefreshOutbound,

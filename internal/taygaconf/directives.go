@@ -52,6 +52,7 @@ var directives = map[string]directive{
 	"embedded-source":             {1, anyNumber, false, (*reader).embeddedSource},
 	"flow-labels":                 {1, 1, true, (*reader).flowLabels},
 	"loop-check":                  {1, anyNumber, false, (*reader).loopCheck},
+	"tcp-mss-clamp":               {1, 1, true, (*reader).mssClamp},
 	"tos":                         {1, 1, true, (*reader).tos},
 	"traffic-class":               {1, 1, true, (*reader).trafficClass},
 	"icmp-rate":                   {1, 2, true, (*reader).icmpRate},
@@ -513,6 +514,23 @@ func (r *reader) hairpin(words []string) (err error) {
 func (r *reader) flowLabels(words []string) (err error) {
 	r.c.FlowLabels, err = boolean(words[0])
 	return err
+}
+
+// mssClamp reads the largest MSS that SYNs keep: RFC 9293 §3.7.1. The lowest is what a
+// host may send to another without asking, IPv4's 536 bytes.
+func (r *reader) mssClamp(words []string) (err error) {
+	switch strings.ToLower(words[0]) {
+	case "auto":
+		r.c.MSSClamp = translate.MSSAuto
+		return nil
+	case "off":
+		return nil
+	}
+	r.c.MSSClamp, err = number(words[0], 536, 65535)
+	if err != nil {
+		return fmt.Errorf("%w, nor auto or off", err)
+	}
+	return nil
 }
 
 func (r *reader) tos(words []string) (err error) {

@@ -34,6 +34,7 @@ func (c *Config) Translator(mtu int) translate.Config {
 		TOS4to6:       c.TOS4to6,
 		TOS6to4:       c.TOS6to4,
 		FlowLabels:    c.FlowLabels,
+		MSSClamp:      c.MSSClamp,
 	}
 	// In the library path MTU errors take the numbers of the others. A directive
 	// changes what it names and nothing else.

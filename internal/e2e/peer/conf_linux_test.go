@@ -75,6 +75,7 @@ var disputed = map[string]string{
 	"pool-refresh-without-pool":   ourDirective,
 	"tos":                         ourDirective,
 	"flow-labels":                 ourDirective,
+	"tcp-mss-clamp":               ourDirective,
 }
 
 // refusedBySystem are vectors that hold nothing wrong, but nothing that the

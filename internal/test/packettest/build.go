@@ -163,6 +163,21 @@ func TCP(sport, dport uint16, data []byte) Payload {
 	}
 }
 
+// SYN is a segment with the SYN flag and the given options, padded to a multiple of 4
+// bytes; at most 40.
+func SYN(sport, dport uint16, options []byte) Payload {
+	return func(src, dst netip.Addr) (uint8, []byte) {
+		_, b := TCP(sport, dport, append(slices.Clone(options), make([]byte, -len(options)&3)...))(src, dst)
+		b[12], b[13] = uint8(len(b)/4)<<4, 0x02
+		b[16], b[17] = 0, 0
+		binary.BigEndian.PutUint16(b[16:], ^Sum(Pseudo(src, dst, 6, len(b)), b))
+		return 6, b
+	}
+}
+
+// MSS is the TCP option that says which segments a host takes: RFC 9293 §3.7.1.
+func MSS(n uint16) []byte { return binary.BigEndian.AppendUint16([]byte{2, 4}, n) }
+
 // DCCP is an RFC 4340 DCCP-Data packet with 24-bit sequence numbers and full
 // coverage.
 func DCCP(sport, dport uint16, data []byte) Payload {

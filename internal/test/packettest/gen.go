@@ -226,6 +226,8 @@ func (g *Gen) whole(h Header, depth int) Payload {
 	switch k := g.rng.IntN(20); {
 	case k < 4:
 		return UDP(sport, dport, data)
+	case k < 5:
+		return g.syn(sport, dport)
 	case k < 7:
 		return TCP(sport, dport, data)
 	case k < 8:
@@ -247,6 +249,27 @@ func (g *Gen) whole(h Header, depth int) Payload {
 		return Raw(g.byte(), data)
 	}
 	return ICMP(g.queryType(h), g.byte()&3, g.rng.Uint32(), data)
+}
+
+// syn makes a SYN with options of which any may be an MSS, at even and odd places.
+func (g *Gen) syn(sport, dport uint16) Payload {
+	var b []byte
+	for len(b) < 32 && !g.one(4) {
+		switch g.rng.IntN(4) {
+		case 0:
+			b = append(b, 1)
+		case 1:
+			n := 2 + g.rng.IntN(5)
+			b = append(b, pick(g, uint8(2), 3, 4, 8, 34), uint8(n))
+			b = append(b, g.bytes(n-2)...)
+		default:
+			b = append(b, MSS(pick(g, uint16(g.rng.Uint32()), 0, 536, 1220, 1440, 1460, 8960, 65535))...)
+		}
+	}
+	if g.strange(2) && len(b) > 0 {
+		b[g.rng.IntN(len(b))] = g.byte()
+	}
+	return SYN(sport, dport, b)
 }
 
 // queryType is an ICMP type that is no error.

@@ -191,6 +191,10 @@ func Setups() []Setup {
 	add("tos-overridden", with(func(c *translate.Config) {
 		c.TOS4to6, c.TOS6to4 = translate.TOS{Override: true}, translate.TOS{Override: true, Value: 0x28}
 	}))
+	add("mss-of-the-mtus", with(func(c *translate.Config) { c.MSSClamp = translate.MSSAuto }))
+	add("mss-of-the-ipv4-mtu", with(func(c *translate.Config) { c.MSSClamp, c.MTU4, c.MTU6 = translate.MSSAuto, 1300, 9000 }))
+	add("mss-lowest", with(func(c *translate.Config) { c.MSSClamp, c.MTU4 = translate.MSSAuto, 400 }))
+	add("mss-of-1000", with(func(c *translate.Config) { c.MSSClamp = 1000 }))
 	add("small-ipv4-mtu", with(func(c *translate.Config) { c.MTU4 = 577 }))
 	add("smallest-mtus", with(func(c *translate.Config) { c.MTU4, c.MTU6 = 68, 1280 }))
 	add("large-mtus", with(func(c *translate.Config) { c.MTU4, c.MTU6, c.LowestIPv6MTU = 9000, 9000, 1480 }))

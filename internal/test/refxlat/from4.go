@@ -202,6 +202,7 @@ func (x *Xlat) send6(p packet, src, dst netip.Addr) outcome {
 	} else {
 		carry(p, q)
 	}
+	x.clampMSS(q)
 	header, limit := 40, min(x.cfg.LowestIPv6MTU, x.cfg.MTU6)
 	if q.fragment() {
 		header = 48

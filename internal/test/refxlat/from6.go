@@ -154,6 +154,7 @@ func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
 		q.data[0], q.data[1], _ = types6to4(p.data[0], p.data[1])
 	}
 	carry(p, q)
+	x.clampMSS(q)
 	if q.size <= x.cfg.MTU4 {
 		return forward(write4(q)), nil
 	}
@@ -187,6 +188,7 @@ func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	} else {
 		carry(p, q)
 	}
+	x.clampMSS(q)
 	pkt := write6(q)
 	if len(pkt) > x.cfg.MTU6 {
 		return outcome{}, tell(translate.TooBig, 2, 0, uint32(x.cfg.MTU6))
