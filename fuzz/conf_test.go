@@ -41,14 +41,14 @@ func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 
 // startable says why the daemon could not start with a configuration that
 // taygaconf has accepted.
-func startable(c *taygaconf.Config, more []taygaconf.Map) error {
+func startable(c *taygaconf.Config, more taygaconf.MapFile) error {
 	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
 		return fmt.Errorf("incomplete: %+v", c)
 	}
 	if path := c.MapPath(); (path == "") != (c.MapFile == "") || path != "" && path[0] != '/' {
 		return fmt.Errorf("path of the map-file %q: %q", c.MapFile, path)
 	}
-	g, err := gateway.Install(gateway.Config{Conf: small(c), Maps: more, Now: start})
+	g, err := gateway.Install(gateway.Config{Conf: small(c), MapFile: more, Now: start})
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func FuzzTaygaConf(f *testing.F) {
 		if problems.Failed() {
 			return
 		}
-		if err := startable(c, nil); err != nil {
+		if err := startable(c, taygaconf.MapFile{}); err != nil {
 			t.Errorf("accepted, but %v", err)
 		}
 		maps, problems := c.ReadMaps(bytes.NewReader(file), "f")
@@ -192,7 +192,7 @@ func FuzzMapFile(f *testing.F) {
 			refused[p.Line] = refused[p.Line] || !p.Warning
 		}
 		taken := map[int]translate.Map{}
-		for _, m := range maps {
+		for _, m := range maps.Maps {
 			taken[m.Line] = m.Map
 		}
 		later := map[netip.Prefix]bool{} // named by a line that was taken, or would be but for one still later
@@ -214,7 +214,7 @@ func FuzzMapFile(f *testing.F) {
 		}
 
 		var b bytes.Buffer
-		for _, m := range maps {
+		for _, m := range maps.Maps {
 			fmt.Fprintf(&b, "map %s\n", m.Map)
 		}
 		again, problems := c.ReadMaps(&b, "maps")
@@ -223,12 +223,12 @@ func FuzzMapFile(f *testing.F) {
 				t.Errorf("written and read: %v", p)
 			}
 		}
-		if len(again) != len(maps) {
-			t.Fatalf("%d maps written, %d read", len(maps), len(again))
+		if len(again.Maps) != len(maps.Maps) {
+			t.Fatalf("%d maps written, %d read", len(maps.Maps), len(again.Maps))
 		}
-		for i := range maps {
-			if maps[i].Map != again[i].Map {
-				t.Errorf("%v written, %v read", maps[i].Map, again[i].Map)
+		for i := range maps.Maps {
+			if maps.Maps[i].Map != again.Maps[i].Map {
+				t.Errorf("%v written, %v read", maps.Maps[i].Map, again.Maps[i].Map)
 			}
 		}
 	})

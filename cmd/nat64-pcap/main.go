@@ -123,14 +123,14 @@ func same(f *os.File, name string) bool {
 }
 
 // readConfig reads a tayga.conf and its map-file. Warnings go to w.
-func readConfig(name string, w io.Writer) (*taygaconf.Config, []taygaconf.Map, error) {
+func readConfig(name string, w io.Writer) (*taygaconf.Config, taygaconf.MapFile, error) {
 	c, problems := taygaconf.Load(name, nil)
-	var maps []taygaconf.Map
+	var maps taygaconf.MapFile
 	if !problems.Failed() && c.MapFile != "" {
 		var more taygaconf.Problems
 		var err error
 		if maps, more, err = c.LoadMaps(c.MapPath()); err != nil {
-			return nil, nil, fmt.Errorf("%s: map-file: %w", name, err)
+			return nil, maps, fmt.Errorf("%s: map-file: %w", name, err)
 		}
 		problems = append(problems, more...)
 	}
@@ -138,7 +138,7 @@ func readConfig(name string, w io.Writer) (*taygaconf.Config, []taygaconf.Map, e
 		say(w, p)
 	}
 	if problems.Failed() {
-		return nil, nil, fmt.Errorf("%s has errors", name)
+		return nil, maps, fmt.Errorf("%s has errors", name)
 	}
 	return c, maps, nil
 }

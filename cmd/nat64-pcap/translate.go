@@ -25,6 +25,7 @@ type converter struct {
 
 	begin   time.Time     // of the first packet
 	elapsed time.Duration // since then
+	second  time.Duration // of it, in seconds
 	next    time.Duration // when the worker may have packets of its own
 
 	in, out    int
@@ -40,7 +41,7 @@ func newConverter(conf string, mtu int, warnings io.Writer) (*converter, error) 
 		return nil, err
 	}
 	x := &converter{packets: translate.NewPackets(1, maxPacket)}
-	x.gateway, err = gateway.Install(gateway.Config{Conf: c, Maps: maps, MTU: mtu, Now: time.Unix(0, 0)})
+	x.gateway, err = gateway.Install(gateway.Config{Conf: c, MapFile: maps, MTU: mtu, Now: time.Unix(0, 0)})
 	if err != nil {
 		return nil, err
 	}
@@ -170,4 +171,8 @@ func (x *converter) tick(t time.Time) {
 	}
 	x.elapsed = min(max(x.elapsed, t.Sub(x.begin)), maxElapsed)
 	x.gateway.Upkeep(time.Unix(0, 0).Add(x.elapsed))
+	if second := x.elapsed / time.Second; second > x.second {
+		x.second = second
+		x.gateway.Expire(x.elapsed)
+	}
 }

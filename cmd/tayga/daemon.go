@@ -231,6 +231,7 @@ func (d *daemon) upkeep(stop <-chan struct{}) {
 		select {
 		case now := <-tick.C:
 			d.gateway.Upkeep(now)
+			d.gateway.Expire(time.Since(started))
 			d.leases.upkeep(now)
 			d.packets.refill()
 		case <-stop:

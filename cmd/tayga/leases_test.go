@@ -291,7 +291,7 @@ func TestNoLeaseFile(t *testing.T) {
 	none.save(time.Now())
 	g := installed(t, confOf(t, "tun-device nat64\nipv4-addr 192.0.2.1\nprefix 2001:db8:64::/96\n"), time.Now())
 	g.Upkeep(time.Now())
-	ended, err := g.Update(gateway.Changes{Maps: new([]taygaconf.Map)})
+	ended, err := g.Update(gateway.Changes{MapFile: new(taygaconf.MapFile)})
 	assert.NoError(t, err)
 	logEnded(l.log, ended)
 	assert.Equal(t, "no dynamic pool", poolLine(g.Stats()))
@@ -309,7 +309,7 @@ func TestReserve(t *testing.T) {
 	}
 	more, problems := c.ReadMaps(strings.NewReader("map 172.16.2.95 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n"), "maps")
 	require.Empty(t, problems)
-	ended, err := g.Update(gateway.Changes{Maps: &more})
+	ended, err := g.Update(gateway.Changes{MapFile: &more})
 	require.NoError(t, err)
 	logEnded(l.log, ended)
 	l.log.flush()
@@ -376,7 +376,7 @@ dynamic-pool 10.1.1.0/24 via 2001:db8:b::/96
 	assert.Len(t, leaseList(g.Pools()).Entries, 3)
 	more, problems := c.ReadMaps(strings.NewReader("map 10.9.9.9 2001:db8:77::1\n"), "maps")
 	require.Empty(t, problems)
-	_, err := g.Update(gateway.Changes{Maps: &more})
+	_, err := g.Update(gateway.Changes{MapFile: &more})
 	require.NoError(t, err)
 	assert.Equal(t, 1, g.Stats().Leases.Held, "a host with a map holds no lease of any pool")
 	g.Upkeep(now.Add(3 * time.Hour))
@@ -391,10 +391,10 @@ func TestReserveAllOrNothing(t *testing.T) {
 	addr, ok := p.Assign(host("2001:db8:77::1"))
 	require.True(t, ok)
 	v6 := netip.MustParsePrefix("2001:db8:9::9/128")
-	_, err := g.Update(gateway.Changes{Maps: &[]taygaconf.Map{
+	_, err := g.Update(gateway.Changes{MapFile: &taygaconf.MapFile{Maps: []taygaconf.Map{
 		{Map: translate.Map{IPv4: netip.PrefixFrom(netip.AddrFrom4(addr), 32), IPv6: v6}},
 		{Map: translate.Map{IPv4: netip.MustParsePrefix("2001:db8::/32"), IPv6: v6}},
-	}})
+	}}})
 	require.Error(t, err)
 	_, ok = p.Host(addr)
 	assert.True(t, ok)

@@ -126,10 +126,10 @@ func encodeJSON(value any, prefix string) ([]byte, error) {
 }
 
 // loadAll reads the configuration and its map-file, and what is wrong with them.
-func loadAll(o options) (c *taygaconf.Config, maps []taygaconf.Map, problems taygaconf.Problems) {
+func loadAll(o options) (c *taygaconf.Config, maps taygaconf.MapFile, problems taygaconf.Problems) {
 	c, problems = taygaconf.Load(o.configFile, os.LookupEnv)
 	if problems.Failed() || c.MapFile == "" {
-		return c, nil, problems
+		return c, maps, problems
 	}
 	maps, more, err := c.LoadMaps(c.MapPath())
 	if err != nil {
@@ -150,7 +150,7 @@ func check(o options, w io.Writer) int {
 	if problems.Failed() {
 		return 1
 	}
-	for _, line := range c.Advice(maps) {
+	for _, line := range c.Advice(maps.Maps) {
 		say(w, "%v", line)
 	}
 	if warning := checkOwner(c); warning != "" {

@@ -52,10 +52,10 @@ func (m *mapSource) at() int {
 
 // read reads the file. The error is about the file as a whole, the problems
 // are about its lines.
-func (m *mapSource) read(c *taygaconf.Config) ([]taygaconf.Map, taygaconf.Problems, error) {
+func (m *mapSource) read(c *taygaconf.Config) (taygaconf.MapFile, taygaconf.Problems, error) {
 	f, err := safepath.OpenRegular(m.dir, m.name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map-file %s: %w", m.path, cause(err))
+		return taygaconf.MapFile{}, nil, fmt.Errorf("map-file %s: %w", m.path, cause(err))
 	}
 	defer f.Close()
 	maps, problems := c.ReadMaps(f, m.path)

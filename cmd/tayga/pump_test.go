@@ -97,8 +97,8 @@ func inMemory(t *testing.T, conf string) (*daemon, *memDevice, *recorder) {
 	dev, r := newMemDevice(), &recorder{}
 	d := &daemon{conf: confOf(t, conf), log: newLogger(r), dev: dev, queues: []queue{dev}}
 	d.link, _ = dev.Link()
-	require.NoError(t, d.install(nil))
-	require.NoError(t, d.begin(0))
+	require.NoError(t, d.install(taygaconf.MapFile{}))
+	require.NoError(t, d.begin(taygaconf.MapFile{}))
 	return d, dev, r
 }
 

@@ -34,13 +34,17 @@ func (d *daemon) reloadMaps() error {
 	if problems.Failed() {
 		return fmt.Errorf("map-file %s has errors", d.maps.path)
 	}
-	ended, err := d.gateway.Update(gateway.Changes{Maps: &more})
+	ended, err := d.gateway.Update(gateway.Changes{MapFile: &more, Now: time.Since(started)})
 	if err != nil {
 		return err
 	}
 	logEnded(d.log, ended)
 	d.logWarnings()
-	d.log.infof("Reloaded %s: %d maps", d.maps.path, len(more))
+	bindings := ""
+	if n := len(more.Bindings); n > 0 {
+		bindings = fmt.Sprintf(", %d static bindings", n)
+	}
+	d.log.infof("Reloaded %s: %d maps%s", d.maps.path, len(more.Maps), bindings)
 	return nil
 }
 

@@ -19,6 +19,9 @@ prefix 2001:db8:64::/96
 dynamic-pool 10.0.0.0/24
 `
 
+// shared is a pool that nothing needs to be beside.
+const shared = "stateful-pool 203.0.113.1"
+
 // settingLines has a line of tayga.conf for every setting of the library that the
 // daemon can change, "-" before a line for one that it takes the place of.
 var settingLines = map[string]string{
@@ -53,6 +56,25 @@ var settingLines = map[string]string{
 	"pool.Config.Refresh":             "dynamic-pool-refresh outbound",
 	"pool.Config.Clients":             "dynamic-pool-clients 2001:db8:1::/64",
 	"pool.Config.MaxPerPrefix":        "dynamic-pool-max-per-prefix 64 3",
+	"translate.TableConfig.Shared":    shared,
+	"session.Config.Pools":            shared,
+	"session.Config.Static":           shared + "\ndynamic-pool-clients 2001:db8:1::/64\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80",
+	"session.Config.Clients":          shared + "\nstateful-clients 2001:db8:1::/64",
+	"session.Config.Filtering":        shared + "\nstateful-filter address-dependent",
+	"session.Config.Timeouts":         shared + "\nstateful-timeout udp 3m",
+	"session.Config.Limits":           shared + "\nstateful-max-sessions 1000",
+	"session.Config.PortBlock":        shared + "\nstateful-port-block 512",
+	"session.Timeouts.UDP":            shared + "\nstateful-timeout udp 3m",
+	"session.Timeouts.DNS":            shared + "\nstateful-timeout dns 10",
+	"session.Timeouts.TCP":            shared + "\nstateful-timeout tcp 3h",
+	"session.Timeouts.TCPTransitory":  shared + "\nstateful-timeout tcp-transitory 5m",
+	"session.Timeouts.TCPOpening":     shared + "\nstateful-timeout tcp-opening 30",
+	"session.Timeouts.TCPIncomingSYN": shared + "\nstateful-timeout tcp-syn 7",
+	"session.Timeouts.ICMP":           shared + "\nstateful-timeout icmp 61",
+	"session.Limits.Sessions":         shared + "\nstateful-max-sessions 1000",
+	"session.Limits.PrefixLen":        shared + "\nstateful-max-per-prefix 56 1000",
+	"session.Limits.PerPrefix":        shared + "\nstateful-max-per-prefix 64 1000",
+	"session.Limits.HeldSYN":          shared + "\nstateful-max-held-syns 0",
 	"tun.Config.Name":                 "-tun-device siit",
 	"tun.Config.Queues":               "workers 7",
 	"tun.Config.Plain":                "offload no",
@@ -69,6 +91,14 @@ var settingReasons = map[string]string{
 	"translate.PrefixRule.Prefix":         "names the prefix",
 	"tun.Config.Owner":                    "the user and the group that the daemon runs as: options -u and -g",
 	"pool.Config.OnEvent":                 "where the daemon logs leases, directive log",
+	"translate.TableConfig.Sessions":      "the table of stateful-pool, which the gateway adds",
+	"session.Config.OnEvent":              "where the daemon logs bindings, directive stateful-log",
+	"session.Config.Quarantine":           "RFC 6888 REQ-8",
+	"session.Config.MaxQuarantine":        "no port is used again before its time",
+	"session.Config.MaxProbes":            "probes are not sent",
+	"session.Limits.HalfOpen":             "a quarter of stateful-max-sessions",
+	"session.Limits.Inbound":              "a quarter of stateful-max-sessions",
+	"session.Limits.HalfOpenPerPrefix":    "a quarter of stateful-max-per-prefix",
 }
 
 // settingsOf returns the settings of the library by name.
@@ -79,7 +109,8 @@ func settingsOf(c *taygaconf.Config) map[string]any {
 	if len(table.Rules) > 0 {
 		rule = table.Rules[0]
 	}
-	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(c.Pools[0], func(pool.Event) {}), tunConfig(c)} {
+	sessions := c.Sessions(nil, nil)
+	for _, s := range []any{c.Translator(1500), table, rule, c.Pool(c.Pools[0], func(pool.Event) {}), sessions, sessions.Timeouts, sessions.Limits, tunConfig(c)} {
 		v := reflect.ValueOf(s)
 		for i := range v.NumField() {
 			all[v.Type().String()+"."+v.Type().Field(i).Name] = v.Field(i).Interface()

@@ -87,7 +87,7 @@ func (d *daemon) start() (err error) {
 		}
 	}
 	d.confine() // before anything is read that others may have written
-	return d.begin(len(more))
+	return d.begin(more)
 }
 
 // takeLocks makes sure that no other daemon has our pid file or our leases. One
@@ -123,9 +123,9 @@ func (d *daemon) locker() locker {
 
 // install makes what translates, without leases yet, and before there is a device whose
 // MTU could be asked.
-func (d *daemon) install(more []taygaconf.Map) (err error) {
+func (d *daemon) install(more taygaconf.MapFile) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
-	d.gateway, err = gateway.Install(gateway.Config{Conf: d.conf, Maps: more, Now: time.Now(), OnEvent: d.packets.lease})
+	d.gateway, err = gateway.Install(gateway.Config{Conf: d.conf, MapFile: more, Now: time.Now(), OnEvent: d.packets.lease})
 	if err != nil {
 		return err
 	}
@@ -133,9 +133,9 @@ func (d *daemon) install(more []taygaconf.Map) (err error) {
 	return nil
 }
 
-// begin takes the device into account, logs the startup with so many maps of the
-// map-file, and loads the leases.
-func (d *daemon) begin(more int) error {
+// begin takes the device into account, logs the startup with what the map-file says, and
+// loads the leases.
+func (d *daemon) begin(more taygaconf.MapFile) error {
 	if err := d.setMTU(d.link.MTU); err != nil {
 		return err
 	}
@@ -172,9 +172,9 @@ func (d *daemon) logProblems(problems taygaconf.Problems) {
 
 // readMaps reads the map-file, if there is one. At start, lines with errors are
 // left out.
-func (d *daemon) readMaps() ([]taygaconf.Map, error) {
+func (d *daemon) readMaps() (taygaconf.MapFile, error) {
 	if d.conf.MapFile == "" {
-		return nil, nil
+		return taygaconf.MapFile{}, nil
 	}
 	var err error
 	jail := ""
@@ -182,7 +182,7 @@ func (d *daemon) readMaps() ([]taygaconf.Map, error) {
 		jail = d.conf.DataDir
 	}
 	if d.maps, err = openMapSource(d.conf.MapFile, jail); err != nil {
-		return nil, err
+		return taygaconf.MapFile{}, err
 	}
 	maps, problems, err := d.maps.read(d.conf)
 	d.logProblems(problems)

@@ -1,8 +1,14 @@
 package main
 
+import (
+	"fmt"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
 // logStartup logs the lines that tell what this daemon does. Scripts look for
 // some of them.
-func (d *daemon) logStartup(more int) {
+func (d *daemon) logStartup(more taygaconf.MapFile) {
 	c := d.conf
 	d.logDevice()
 	d.log.infof("TAYGA's IPv4 address: %s", c.IPv4)
@@ -23,8 +29,24 @@ func (d *daemon) logStartup(more int) {
 	if len(c.Pools) > 0 && c.DataDir == "" {
 		d.log.noticef("Note: without a data-dir, leases of the dynamic pool are forgotten when tayga ends")
 	}
-	if n := len(c.Maps) + more; n > 0 {
-		d.log.debugf("Static maps: %d in %s, %d in the map-file", len(c.Maps), c.File, more)
+	d.logShared(more)
+	if n := len(c.Maps) + len(more.Maps); n > 0 {
+		d.log.debugf("Static maps: %d in %s, %d in the map-file", len(c.Maps), c.File, len(more.Maps))
+	}
+}
+
+// logShared logs which addresses hosts share.
+func (d *daemon) logShared(more taygaconf.MapFile) {
+	c := &d.conf.Stateful
+	for _, p := range c.Pools {
+		via := ""
+		if p.Pref64.IsValid() {
+			via = fmt.Sprintf(" via %s", p.Pref64)
+		}
+		d.log.infof("Shared addresses: %s, ports %d-%d%s", p.Prefix, p.Low, p.High, via)
+	}
+	if n := len(c.Bindings) + len(more.Bindings); n > 0 {
+		d.log.debugf("Static bindings: %d in %s, %d in the map-file", len(c.Bindings), d.conf.File, len(more.Bindings))
 	}
 }
 

@@ -6,6 +6,7 @@
 //	gateway.go  what a Gateway is made of; its workers
 //	update.go   what can change while workers run: maps, MTU, own addresses
 //	pools.go    pools that lease addresses, and their upkeep
+//	sessions.go sessions of hosts that share addresses, and their upkeep
 //	stats.go    what has been counted
 //
 // What is left to the program: to read files, to move packets, to save leases, to tell
@@ -15,7 +16,8 @@
 //	                          │ internal/taygaconf
 //	                          ▼
 //	Install, Update ──► Gateway ──► translate: Translator, Table, one Worker for each queue
-//	                          └───► pool: one for each prefix that pools are bound to
+//	                          ├───► pool: one for each prefix that pools are bound to
+//	                          └───► session: Table of the hosts that share addresses
 package gateway
 
 import (
@@ -25,20 +27,24 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/session"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
 // A Config is what a Gateway is made of. Install checks it; later changes to it have
 // no effect.
 type Config struct {
-	Conf *taygaconf.Config // must not change any more
-	Maps []taygaconf.Map   // of the map-file
-	MTU  int               // of the device, in bytes; 0 means 1500
-	Now  time.Time         // the clock of the pools starts here
+	Conf    *taygaconf.Config // must not change any more
+	MapFile taygaconf.MapFile // the zero value: none
+	MTU     int               // of the device, in bytes; 0 means 1500
+	Now     time.Time         // the clock of the pools starts here
 
 	// OnEvent, if not nil, is called with what happens to leases. Several pools may
 	// call it at once; see pool.Config for the rest.
 	OnEvent func(pool.Event)
+	// OnSession, if not nil, is called with what happens to bindings and blocks of ports;
+	// see session.Config.OnEvent.
+	OnSession func(session.Event)
 }
 
 // A Gateway translates. All its methods may be called at any time from any goroutine.
@@ -47,18 +53,21 @@ type Gateway struct {
 	pools []*Pool
 	trans *translate.Translator
 
+	sessions  *session.Table // nil: no addresses are shared
+	onSession func(session.Event)
+
 	updates sync.Mutex // one Update at a time
 
-	mu       sync.Mutex       // guards what follows, and is not held for long
-	tab      *translate.Table // in force
-	mapFile  int              // how many maps of the map-file are in it
+	mu       sync.Mutex        // guards what follows, and is not held for long
+	tab      *translate.Table  // in force
+	mapFile  taygaconf.MapFile // that is in force
 	workers  []*translate.Worker
 	expireAt time.Time // of leases, the next pass
 }
 
 // Install makes a Gateway. Its pools have no leases yet: see pool.Load, and Fixed.
 func Install(c Config) (*Gateway, error) {
-	g := &Gateway{conf: c.Conf, mapFile: len(c.Maps)}
+	g := &Gateway{conf: c.Conf, onSession: c.OnSession, mapFile: c.MapFile}
 	for _, p := range c.Conf.Pools {
 		q, err := newPool(c, p)
 		if err != nil {
@@ -66,7 +75,13 @@ func Install(c Config) (*Gateway, error) {
 		}
 		g.pools = append(g.pools, q)
 	}
-	tab, err := g.newTable(c.Maps)
+	var err error
+	if len(c.Conf.Stateful.Pools) > 0 {
+		if g.sessions, err = session.New(g.sessionConfig(c.MapFile)); err != nil {
+			return nil, err
+		}
+	}
+	tab, err := g.newTable(c.MapFile.Maps)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +98,11 @@ func (g *Gateway) newTable(maps []taygaconf.Map) (*translate.Table, error) {
 	for _, p := range g.pools {
 		pools = append(pools, p.Pool)
 	}
-	return translate.NewTable(g.conf.Table(maps, pools))
+	c := g.conf.Table(maps, pools)
+	if g.sessions != nil {
+		c.Sessions = g.sessions
+	}
+	return translate.NewTable(c)
 }
 
 // Worker returns the worker with a number, counted from 0. Each belongs to one

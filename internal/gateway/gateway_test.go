@@ -42,7 +42,7 @@ func install(t *testing.T, text string, change ...func(*gateway.Config)) *gatewa
 }
 
 // mapsOf reads the lines of a map-file.
-func mapsOf(t *testing.T, text string) *[]taygaconf.Map {
+func mapsOf(t *testing.T, text string) *taygaconf.MapFile {
 	t.Helper()
 	maps, problems := confOf(t, minimal).ReadMaps(strings.NewReader(text), "maps")
 	require.Empty(t, problems)
@@ -99,7 +99,7 @@ func TestReloadEndsLeases(t *testing.T) {
 	lease(1, "2001:db8:77::2")
 	lease(1, "2001:db8:77::3")
 
-	ended, err := g.Update(gateway.Changes{Maps: mapsOf(t, "map "+first.String()+" 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n")})
+	ended, err := g.Update(gateway.Changes{MapFile: mapsOf(t, "map "+first.String()+" 2001:db8:9::9\nmap 10.9.9.9 2001:db8:77::2\n")})
 	require.NoError(t, err)
 	assert.Equal(t, []gateway.Ended{{ByAddress: 1, ByHost: 1}, {ByHost: 1}}, ended)
 	s := g.Stats()
@@ -115,7 +115,7 @@ func TestReloadEndsLeases(t *testing.T) {
 	assert.Equal(t, make([]gateway.Ended, 2), ended)
 	assert.Equal(t, s.Maps, g.Stats().Maps)
 
-	_, err = g.Update(gateway.Changes{Maps: mapsOf(t, "")})
+	_, err = g.Update(gateway.Changes{MapFile: mapsOf(t, "")})
 	require.NoError(t, err)
 	assert.Equal(t, 510, g.Stats().Leases.Size)
 	assert.Equal(t, first, lease(0, "2001:db8:77::1"))
@@ -129,9 +129,9 @@ func TestNothingChangesOnError(t *testing.T) {
 	before := g.Stats()
 	maps := mapsOf(t, "map "+netip.AddrFrom4(a).String()+" 2001:db8:9::9\n")
 	for name, c := range map[string]gateway.Changes{
-		"map":  {Maps: &[]taygaconf.Map{(*maps)[0], {Map: translate.Map{IPv4: prefix("2001:db8::/32"), IPv6: prefix("2001:db8::/32")}}}},
-		"mtu":  {Maps: maps, MTU: 1279},
-		"own4": {Maps: maps, IPv4: addr("224.0.0.1")},
+		"map":  {MapFile: &taygaconf.MapFile{Maps: []taygaconf.Map{maps.Maps[0], {Map: translate.Map{IPv4: prefix("2001:db8::/32"), IPv6: prefix("2001:db8::/32")}}}}},
+		"mtu":  {MapFile: maps, MTU: 1279},
+		"own4": {MapFile: maps, IPv4: addr("224.0.0.1")},
 	} {
 		_, err := g.Update(c)
 		assert.Error(t, err, name)
@@ -206,16 +206,16 @@ func TestUpdateWhileWorkersRun(t *testing.T) {
 			}
 		}()
 	}
-	maps := []*[]taygaconf.Map{mapsOf(t, ""), mapsOf(t, "map 10.9.9.9 2001:db8:77::1\n")}
+	maps := []*taygaconf.MapFile{mapsOf(t, ""), mapsOf(t, "map 10.9.9.9 2001:db8:77::1\n")}
 	for i := range 100 {
-		_, err := g.Update(gateway.Changes{Maps: maps[i%2], MTU: 1400 + i})
+		_, err := g.Update(gateway.Changes{MapFile: maps[i%2], MTU: 1400 + i})
 		require.NoError(t, err)
 		g.Upkeep(start.Add(time.Duration(i) * time.Second))
 		g.Stats()
 	}
 	close(stop)
 	n := <-ended + <-ended
-	_, err := g.Update(gateway.Changes{Maps: maps[1]})
+	_, err := g.Update(gateway.Changes{MapFile: maps[1]})
 	require.NoError(t, err)
 	g.Close()
 	assert.Equal(t, n, g.Stats().Packets.Count(translate.Outcome{

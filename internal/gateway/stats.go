@@ -11,11 +11,15 @@ type Stats struct {
 	Pools   int        // how many there are
 	Leases  pool.Stats // of all pools together
 	Maps    Maps
+	Static  Bindings
 	Table   *translate.Table // in force; it is immutable
 }
 
 // Maps counts the explicit maps by the file that has them.
 type Maps struct{ Config, MapFile int }
+
+// Bindings counts the static bindings by the file that has them.
+type Bindings struct{ Config, MapFile int }
 
 // Stats returns the figures.
 func (g *Gateway) Stats() Stats {
@@ -29,7 +33,8 @@ func (g *Gateway) Stats() Stats {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s.Maps = Maps{Config: len(g.conf.Maps), MapFile: g.mapFile}
+	s.Maps = Maps{Config: len(g.conf.Maps), MapFile: len(g.mapFile.Maps)}
+	s.Static = Bindings{Config: len(g.conf.Stateful.Bindings), MapFile: len(g.mapFile.Bindings)}
 	s.Table = g.tab
 	return s
 }

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
@@ -10,9 +12,10 @@ import (
 
 // Changes is what an Update changes. What is zero stays as it is.
 type Changes struct {
-	// Maps are those of the map-file, in the place of those before; nil: as they are.
-	Maps *[]taygaconf.Map
-	MTU  int // of the device, in bytes
+	// MapFile takes the place of the one before; nil: as it is.
+	MapFile *taygaconf.MapFile
+	Now     time.Duration // that workers get, for MapFile
+	MTU     int           // of the device, in bytes
 	// IPv4 and IPv6 are the gateway's own addresses.
 	IPv4, IPv6 netip.Addr
 }
@@ -27,14 +30,15 @@ type Ended struct {
 // nothing is changed then. Otherwise it returns how many leases have ended, for each of
 // Pools: hosts with a map have none, and no address has both a map and a lease. A batch
 // that a worker has begun before may still begin a lease for such a host: it is not
-// used, and becomes dormant in its time.
+// used, and becomes dormant in its time. Sessions that the new maps and static bindings
+// allow go on.
 func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	g.updates.Lock()
 	defer g.updates.Unlock()
 	var tab *translate.Table
-	if c.Maps != nil {
+	if c.MapFile != nil {
 		var err error
-		if tab, err = g.newTable(*c.Maps); err != nil {
+		if tab, err = g.newTable(c.MapFile.Maps); err != nil {
 			return nil, err
 		}
 	}
@@ -44,9 +48,12 @@ func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	}
 	// The translator tells the pools which addresses they must not lease. Leases of hosts
 	// end after that: before, the next packet of such a host would begin another.
+	if err := g.updateSessions(c); err != nil {
+		return nil, err
+	}
 	err := g.trans.Update(func(s *translate.Settings) { c.apply(s, tab) })
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.restoreSessions(c))
 	}
 	for i, p := range g.pools {
 		ended[i].ByAddress += int(p.removed.Load())
@@ -54,9 +61,9 @@ func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	if tab != nil || c.IPv6.IsValid() {
 		g.endFixed(ended)
 	}
-	if c.Maps != nil {
+	if c.MapFile != nil {
 		g.mu.Lock()
-		g.tab, g.mapFile = tab, len(*c.Maps)
+		g.tab, g.mapFile = tab, *c.MapFile
 		g.mu.Unlock()
 	}
 	return ended, nil

@@ -26,6 +26,7 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 	}
 	r.checkDevice()
 	r.checkPool()
+	r.checkStateful()
 	r.checkSwitches("embedded-source", r.c.EmbeddedSource)
 	r.checkSwitches("loop-check", r.c.LoopCheck)
 }

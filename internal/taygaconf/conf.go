@@ -14,6 +14,7 @@
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
+//	stateful.go    hosts that share IPv4 addresses, and statefulcheck.go
 //	wire.go        builds the tables of translate, the translator and the pools
 package taygaconf
 
@@ -81,6 +82,8 @@ type Config struct {
 	PoolRefresh pool.Refresh   // which packets use a lease
 	LeaseTime   time.Duration  // a lease is held this long after the last packet, 1 s to 10 years
 	Retention   time.Duration  // and remembered this long after it, Hold to 10 years
+
+	Stateful Stateful // hosts that share IPv4 addresses
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

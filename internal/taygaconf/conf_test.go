@@ -508,8 +508,8 @@ func TestManyMaps(t *testing.T) {
 		t.Fatal(len(c.Maps), problems)
 	}
 	maps, problems := mustRead(t, minimal).ReadMaps(strings.NewReader(text), "maps")
-	if len(problems) > 0 || len(maps) != 100_000 {
-		t.Fatal(len(maps), problems)
+	if len(problems) > 0 || maps.Len() != 100_000 {
+		t.Fatal(maps.Len(), problems)
 	}
 	took := time.Since(start)
 	t.Logf("took %v", took)
@@ -542,7 +542,7 @@ func TestReadMaps(t *testing.T) {
 		{"bad-lines-skipped", "map 10.1.0.1 2001:db8:1::1\nmap 10.1.0.2\nprefix 2001:db8::/96\nmap 10.1.0.300 2001:db8:1::3\nmap 10.1.0.4 2001:db8:1::4", []string{
 			"10.1.0.1/32 2001:db8:1::1/128", "10.1.0.4/32 2001:db8:1::4/128"}, []string{
 			"maps:2: map: write an IPv4 and an IPv6 address or prefix after it, and nothing else",
-			`maps:3: map: "prefix" is not map, the only directive of a map-file`,
+			`maps:3: map: "prefix" is neither map nor stateful-map, the only directives of a map-file`,
 			`maps:4: map: "10.1.0.300" is not an IPv4 address such as 192.0.2.1`}},
 		{"taken", "map 10.0.0.1 2001:db8:1::1\nmap 10.1.0.1 2001:db8::1\nmap 192.168.255.1 2001:db8:1::2\nmap 10.1.0.1 2001:db8::ff\nmap 10.9.0.0/24 2001:db8:9::/120\nmap 10.1.0.1 2001:db8:1:ffff::7", nil, []string{
 			"maps:1: map: 10.0.0.1/32 is taken by map in tayga.conf, line 4",
@@ -564,7 +564,7 @@ func TestReadMaps(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			maps, problems := c.ReadMaps(strings.NewReader(test.text), "maps")
 			var gotMaps, gotProblems []string
-			for _, m := range maps {
+			for _, m := range maps.Maps {
 				gotMaps = append(gotMaps, m.Map.String())
 			}
 			for _, p := range problems {
@@ -574,7 +574,7 @@ func TestReadMaps(t *testing.T) {
 				t.Errorf("got\n%s\n%s", strings.Join(gotMaps, "\n"), strings.Join(gotProblems, "\n"))
 			}
 			// What is accepted here, the table accepts too.
-			if _, err := translate.NewTable(c.Table(maps, nil)); err != nil {
+			if _, err := translate.NewTable(c.Table(maps.Maps, nil)); err != nil {
 				t.Error(err)
 			}
 		})

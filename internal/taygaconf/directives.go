@@ -65,6 +65,16 @@ var directives = map[string]directive{
 	"dynamic-pool-refresh":        {1, 1, true, (*reader).poolRefresh},
 	"dynamic-pool-hold":           {1, 1, true, (*reader).poolHold},
 	"dynamic-pool-forget":         {1, 1, true, (*reader).poolForget},
+	"stateful-pool":               {1, 4, false, (*reader).statefulPool},
+	"stateful-map":                {3, 3, false, (*reader).statefulMap},
+	"stateful-filter":             {1, 1, true, (*reader).statefulFilter},
+	"stateful-timeout":            {2, 2, false, (*reader).statefulTimeout},
+	"stateful-clients":            {1, anyNumber, false, (*reader).statefulClients},
+	"stateful-max-sessions":       {1, 1, true, (*reader).statefulMaxSessions},
+	"stateful-max-per-prefix":     {2, 2, true, (*reader).statefulMaxPerPrefix},
+	"stateful-max-held-syns":      {1, 1, true, (*reader).statefulMaxHeldSYNs},
+	"stateful-port-block":         {1, 1, true, (*reader).statefulPortBlock},
+	"stateful-log":                {1, 1, true, (*reader).statefulLog},
 	"status-socket":               {1, 1, true, (*reader).statusSocket},
 	"metrics-listen":              {1, 1, true, (*reader).metricsListen},
 }
@@ -78,6 +88,8 @@ type reader struct {
 
 	prefixLines []int            // beside Config.Prefixes
 	switchLines map[string][]int // beside the PrefixSwitches of a directive
+	tunIPLines  []int            // beside Config.TunIPs
+	timeouts    map[string]int   // the line on which a stateful-timeout was given
 	badTable    bool             // a prefix, map or map-file was meant to be there
 }
 
@@ -144,6 +156,7 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 		},
 		at:          make(map[string]int),
 		switchLines: make(map[string][]int),
+		timeouts:    make(map[string]int),
 	}
 	r.read()
 	if !r.bad {
@@ -413,6 +426,7 @@ func (r *reader) tunIP(words []string) error {
 		return err
 	}
 	r.c.TunIPs = append(r.c.TunIPs, p)
+	r.tunIPLines = append(r.tunIPLines, r.line)
 	return nil
 }
 
@@ -589,17 +603,7 @@ func (r *reader) sandbox(words []string) (err error) {
 }
 
 func (r *reader) poolClients(words []string) error {
-	for _, w := range words {
-		p, err := prefix(w, addr6, whole)
-		if err != nil {
-			return err
-		}
-		if p != p.Masked() {
-			return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
-		}
-		r.c.PoolClients = append(r.c.PoolClients, p)
-	}
-	return nil
+	return clientPrefixes(&r.c.PoolClients, words)
 }
 
 func (r *reader) poolQuota(words []string) error {

@@ -48,50 +48,158 @@ func parseMap(words []string) (m translate.Map, warnings []string, err error) {
 	return m, warnings, nil
 }
 
-// ReadMaps reads a map-file: lines with the directive map and nothing else,
-// under the rules and limits of tayga.conf. It returns the maps of all good
-// lines; a line that conflicts with c is not a good one. Of two lines of the
-// file that conflict with each other the later wins, as in TAYGA.
-func (c *Config) ReadMaps(src io.Reader, name string) ([]Map, Problems) {
-	rep := &reporter{file: name}
-	s := newSource(src, rep)
+// A MapFile is what a map-file says.
+type MapFile struct {
+	Maps     []Map
+	Bindings []Binding // static, of hosts that share addresses
+}
+
+// Len is how many lines that is.
+func (f MapFile) Len() int { return len(f.Maps) + len(f.Bindings) }
+
+// ReadMaps reads a map-file: lines with the directives map and stateful-map and nothing
+// else, under the rules and limits of tayga.conf. It returns what all good lines say; a
+// line that conflicts with c is not a good one. Of two maps of the file that conflict with
+// each other the later wins, as in TAYGA.
+func (c *Config) ReadMaps(src io.Reader, name string) (MapFile, Problems) {
+	m := newMapReader(c, src, name)
+	for words := m.next(); words != nil; words = m.next() {
+		if strings.EqualFold(words[0], "stateful-map") {
+			m.addBinding(words[1:])
+			continue
+		}
+		m.addMap(words)
+	}
+	kept := m.maps[:0]
+	for _, x := range m.maps {
+		if x.Line > 0 {
+			kept = append(kept, x)
+		}
+	}
+	return MapFile{kept, m.checkBindings(kept)}, m.done()
+}
+
+// A mapReader reads a map-file.
+type mapReader struct {
+	*source
+	c        *Config
+	maps     []Map          // of which those with line 0 are gone
+	at4      map[key4]int32 // index into maps
+	at6      map[key6]int32
+	bindings []Binding
+}
+
+func newMapReader(c *Config, src io.Reader, name string) *mapReader {
+	s := newSource(src, &reporter{file: name})
 	lines := len(s.rest) / usualLine
-	maps := make([]Map, 0, lines)
-	at4, at6 := make(map[key4]int32, lines), make(map[key6]int32, lines) // index into maps
-	for words := s.next(); words != nil; words = s.next() {
-		m, warnings, err := mapLine(words)
-		if err != nil {
-			rep.errorf(s.line, "map", "%v", err)
-			continue
-		}
-		if side, o, found := c.taken.by(m); found {
-			rep.errorf(s.line, "map", "%s is taken by %s", side, o.from(name))
-			continue
-		}
-		for _, w := range warnings {
-			rep.warnf(s.line, "map", "%s", w)
-		}
-		i4, found4 := at4[keyOf4(m)]
-		i6, found6 := at6[keyOf6(m)]
-		if found4 || found6 {
-			for _, i := range both(i4, found4, i6, found6) {
-				old := maps[i]
-				rep.warnf(s.line, "map", "replaces %s on line %d", old.Map, old.Line)
-				delete(at4, keyOf4(old.Map))
-				delete(at6, keyOf6(old.Map))
-				maps[i].Line = 0 // gone
-			}
-		}
-		at4[keyOf4(m)], at6[keyOf6(m)] = int32(len(maps)), int32(len(maps))
-		maps = append(maps, Map{Map: m, File: name, Line: s.line})
+	return &mapReader{
+		source: s, c: c, maps: make([]Map, 0, lines),
+		at4: make(map[key4]int32, lines), at6: make(map[key6]int32, lines),
 	}
-	kept := maps[:0]
-	for _, m := range maps {
-		if m.Line > 0 {
-			kept = append(kept, m)
+}
+
+// addMap takes a line with a map.
+func (r *mapReader) addMap(words []string) {
+	m, warnings, err := mapLine(words)
+	if err == nil {
+		err = r.c.free(m, r.file)
+	}
+	if err != nil {
+		r.errorf(r.line, "map", "%v", err)
+		return
+	}
+	for _, w := range warnings {
+		r.warnf(r.line, "map", "%s", w)
+	}
+	i4, found4 := r.at4[keyOf4(m)]
+	i6, found6 := r.at6[keyOf6(m)]
+	if found4 || found6 {
+		for _, i := range both(i4, found4, i6, found6) {
+			old := r.maps[i]
+			r.warnf(r.line, "map", "replaces %s on line %d", old.Map, old.Line)
+			delete(r.at4, keyOf4(old.Map))
+			delete(r.at6, keyOf6(old.Map))
+			r.maps[i].Line = 0 // gone
 		}
 	}
-	return kept, rep.done()
+	r.at4[keyOf4(m)], r.at6[keyOf6(m)] = int32(len(r.maps)), int32(len(r.maps))
+	r.maps = append(r.maps, Map{Map: m, File: r.file, Line: r.line})
+}
+
+// free says which line of tayga.conf has addresses of a map of the named file.
+func (c *Config) free(m translate.Map, file string) error {
+	if side, o, found := c.taken.by(m); found {
+		return fmt.Errorf("%s is taken by %s", side, o.from(file))
+	}
+	for _, p := range c.Stateful.Pools {
+		if p.Prefix.Overlaps(m.IPv4) {
+			return fmt.Errorf("%s overlaps stateful-pool %s in %s, line %d: give each its own addresses", m.IPv4, p.Prefix, c.File, p.Line)
+		}
+	}
+	for _, b := range c.Stateful.Bindings {
+		if m.IPv6.Contains(b.Host.Addr()) {
+			return fmt.Errorf("%s has the host of the stateful-map in %s, line %d, which would not answer from %s", m.IPv6, c.File, b.Line, b.Addr.Addr())
+		}
+	}
+	return nil
+}
+
+// addBinding takes a line with a static binding.
+func (r *mapReader) addBinding(words []string) {
+	b, err := Binding{}, error(nil)
+	switch {
+	case len(r.c.Stateful.Pools) == 0:
+		err = fmt.Errorf("there is no stateful-pool in %s", r.c.File)
+	case len(words) != 3:
+		err = fmt.Errorf("write tcp, udp or icmp, an IPv4 address and port, and an IPv6 address and port after it, and nothing else")
+	default:
+		if b, err = parseBinding(words); err == nil {
+			err = r.c.checkBinding(b)
+		}
+	}
+	if err != nil {
+		r.errorf(r.line, "stateful-map", "%v", err)
+		return
+	}
+	b.File, b.Line = r.file, r.line
+	r.bindings = append(r.bindings, b)
+}
+
+// checkBindings returns the bindings without those that conflict with others, or with maps.
+func (r *mapReader) checkBindings(all []Map) (kept []Binding) {
+	if len(r.bindings) == 0 {
+		return nil
+	}
+	own := taken{bound: make(map[end]owner)}
+	bits := lengths(all)
+	for _, b := range r.bindings {
+		if i, found := r.mapOf(b.Host.Addr(), bits); found {
+			r.errorf(b.Line, "stateful-map", "%s has an address of its own by map on line %d, and would not answer from %s", b.Host.Addr(), r.maps[i].Line, b.Addr.Addr())
+			continue
+		}
+		at, o, found := own.addBinding(b)
+		if !found {
+			at, o, found = r.c.taken.bindingOf(b)
+		}
+		if found {
+			r.errorf(b.Line, "stateful-map", "%s", twice(b, at, o.from(r.file)))
+			continue
+		}
+		kept = append(kept, b)
+	}
+	return kept
+}
+
+// mapOf returns the map of the file that has a host, for maps with IPv6 prefixes of some
+// lengths.
+func (r *mapReader) mapOf(host netip.Addr, bits []int) (i int32, found bool) {
+	for _, n := range bits {
+		p, _ := host.Prefix(n)
+		if i, found = r.at6[key6{p.Addr().As16(), uint8(n)}]; found {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // usualLine is about how many bytes a line of a map-file has.
@@ -127,7 +235,7 @@ func both(i int32, foundI bool, j int32, foundJ bool) []int32 {
 
 func mapLine(words []string) (translate.Map, []string, error) {
 	if !strings.EqualFold(words[0], "map") {
-		return translate.Map{}, nil, fmt.Errorf("%s is not map, the only directive of a map-file", show(words[0]))
+		return translate.Map{}, nil, fmt.Errorf("%s is neither map nor stateful-map, the only directives of a map-file", show(words[0]))
 	}
 	if len(words) != 3 {
 		return translate.Map{}, nil, fmt.Errorf("write an IPv4 and an IPv6 address or prefix after it, and nothing else")
@@ -140,10 +248,10 @@ func mapLine(words []string) (translate.Map, []string, error) {
 }
 
 // LoadMaps reads the map-file at path. The error is about the file as a whole.
-func (c *Config) LoadMaps(path string) ([]Map, Problems, error) {
+func (c *Config) LoadMaps(path string) (MapFile, Problems, error) {
 	f, err := OpenRegular(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return MapFile{}, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	defer f.Close()
 	maps, problems := c.ReadMaps(f, path)

@@ -101,11 +101,14 @@ func isOdd(p netip.Prefix) bool { return p.Addr().As16()[8] != 0 }
 // DropsSource reports whether IPv6 packets with a source inside p are dropped. By
 // default that is so for the well-known prefix beside a pool, unless a map lies
 // inside it: no host is numbered from it (RFC 6052 §3.1), and where there is a pool
-// it is not the prefix of a translator elsewhere, as for a CLAT. more is the
-// map-file.
+// it is not the prefix of a translator elsewhere, as for a CLAT. Where hosts share
+// addresses, it is so for each prefix: RFC 6146 §3.5. more is the map-file.
 func (c *Config) DropsSource(p netip.Prefix, more []Map) bool {
 	if on, found := switchOf(c.EmbeddedSource, p); found {
 		return on
+	}
+	if len(c.Stateful.Pools) > 0 {
+		return true
 	}
 	inside := func(m Map) bool { return m.IPv6.Overlaps(p) }
 	return p == wellKnown && len(c.Pools) > 0 && !slices.ContainsFunc(c.Maps, inside) && !slices.ContainsFunc(more, inside)

@@ -12,6 +12,9 @@ type taken struct {
 	by4, by6 map[netip.Prefix]owner // exactly this prefix
 	prefixes []owner                // and everything inside these
 	refresh  bool                   // the file has a dynamic-pool-refresh
+
+	bits6 []int         // the lengths of IPv6 prefixes of maps
+	bound map[end]owner // of static bindings, with a stateful-pool
 }
 
 // An owner is the line of a file that has an address or a prefix.

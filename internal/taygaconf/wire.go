@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/steppe-nat64/steppe/pool"
+	"github.com/steppe-nat64/steppe/session"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -54,9 +55,10 @@ const (
 )
 
 // Table lists the mappings of c and those of its map-file. The addresses of its Pools
-// are leased by pools, one for each; or by none, if that is nil.
+// are leased by pools, one for each; or by none, if that is nil. With Shared, Sessions are
+// still to be added.
 func (c *Config) Table(more []Map, pools []*pool.Pool) translate.TableConfig {
-	t := translate.TableConfig{Rules: c.rules(more)}
+	t := translate.TableConfig{Rules: c.rules(more), Shared: c.SharedPrefixes()}
 	for i, p := range c.Pools {
 		q := translate.Pool{Prefixes: p.Prefixes, Pref64: p.Pref64}
 		if pools != nil {
@@ -94,6 +96,48 @@ func (c *Config) Pool(p Pool, onEvent func(pool.Event)) pool.Config {
 		MaxPerPrefix: pool.Quota{Len: c.PoolQuota.Bits, Leases: c.PoolQuota.Leases},
 		OnEvent:      onEvent,
 	}
+}
+
+// SharedPrefixes lists the addresses that hosts share, in the order of the file.
+func (c *Config) SharedPrefixes() (list []netip.Prefix) {
+	for _, p := range c.Stateful.Pools {
+		list = append(list, p.Prefix)
+	}
+	return list
+}
+
+// Sessions returns what a session.Table is made of, with the static bindings of the
+// map-file. There must be a stateful-pool.
+func (c *Config) Sessions(more []Binding, onEvent func(session.Event)) session.Config {
+	s := &c.Stateful
+	sc := session.Config{
+		Clients: s.Clients, Filtering: s.Filtering, Timeouts: s.Timeouts, PortBlock: s.PortBlock, OnEvent: onEvent,
+		Limits: session.Limits{Sessions: s.MaxSessions, PrefixLen: s.MaxPerPrefix.Bits, PerPrefix: s.MaxPerPrefix.Sessions, HeldSYN: s.MaxHeldSYN},
+	}
+	for _, p := range s.Pools {
+		sc.Pools = append(sc.Pools, session.Pool{Prefix: p.Prefix, Low: p.Low, High: p.High, Pref64: c.numberOf(p.Pref64)})
+	}
+	for _, bindings := range [][]Binding{s.Bindings, more} {
+		for _, b := range bindings {
+			pool, _ := c.poolOf(b.Addr.Addr())
+			sc.Static = append(sc.Static, session.Static{Proto: b.Proto, Addr: b.Addr, Host: b.Host, Pref64: c.numberOf(c.pref64Of(pool))})
+		}
+	}
+	return sc
+}
+
+// numberOf returns the number that translate gives a prefix, 0 if there is none: its place
+// among those of Table.
+func (c *Config) numberOf(pref64 netip.Prefix) (number uint8) {
+	for _, p := range c.Prefixes {
+		if !isOdd(p) {
+			number++
+		}
+		if p == pref64 {
+			return number
+		}
+	}
+	return 0
 }
 
 // reserved lists the IPv4 addresses that no host can have, where a pool holds others as
