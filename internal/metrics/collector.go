@@ -1,6 +1,6 @@
 // Package metrics serves the status of a daemon as metrics for Prometheus.
 //
-//	collector.go  a status.Report as metrics
+//	collector.go  a status.Report as metrics; shared.go what a stateful pool adds
 //	server.go     the HTTP server, which trusts no client
 package metrics
 
@@ -54,23 +54,8 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect makes a report and sends it as metrics.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
-	r := c.tell()
-	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-		for i := range labels {
-			labels[i] = plain.Line(labels[i]) // the kernel takes any bytes for a device's name
-		}
-		m, err := prometheus.NewConstMetric(d, kind, value, labels...)
-		if err != nil {
-			m = prometheus.NewInvalidMetric(d, err)
-		}
-		out <- m
-	}
-	count := func(d *prometheus.Desc, n uint64, labels ...string) {
-		send(d, prometheus.CounterValue, float64(n), labels...)
-	}
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		send(d, prometheus.GaugeValue, value, labels...)
-	}
+	r, o := c.tell(), output(out)
+	count, gauge := o.count, o.gauge
 
 	for _, p := range r.Packets {
 		count(packetsDesc, p.Packets, p.Direction, p.Verdict, p.Reason)
@@ -105,10 +90,35 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(leasesDesc, float64(p.Dormant), "dormant")
 		count(requestsDesc, p.Refused)
 	}
+	if r.Shared != nil {
+		o.shared(r.Shared)
+	}
 	gauge(mapsDesc, float64(r.Maps.Config), "config")
 	gauge(mapsDesc, float64(r.Maps.MapFile), "map-file")
 	count(reloadsDesc, r.Reloads.OK, "ok")
 	count(reloadsDesc, r.Reloads.Failed, "failed")
 	gauge(startDesc, float64(r.Started.UnixMilli())/1000)
 	gauge(buildDesc, 1, r.Version, runtime.Version())
+}
+
+// An output takes metrics.
+type output chan<- prometheus.Metric
+
+func (o output) count(d *prometheus.Desc, n uint64, labels ...string) {
+	o.send(d, prometheus.CounterValue, float64(n), labels)
+}
+
+func (o output) gauge(d *prometheus.Desc, value float64, labels ...string) {
+	o.send(d, prometheus.GaugeValue, value, labels)
+}
+
+func (o output) send(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
+	for i := range labels {
+		labels[i] = plain.Line(labels[i]) // the kernel takes any bytes for a device's name
+	}
+	m, err := prometheus.NewConstMetric(d, kind, value, labels...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(d, err)
+	}
+	o <- m
 }

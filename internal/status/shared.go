@@ -2,12 +2,13 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // A Shared holds the figures of the stateful pools, whose addresses hosts share by port.
 type Shared struct {
-	Sessions []SessionCount `json:"sessions"` // those that there are, by protocol and state
+	Sessions []SessionCount `json:"sessions"` // by protocol and state
 
 	Total    Use `json:"total"`            // of sessions
 	HalfOpen Use `json:"half_open"`        // TCP sessions from IPv6 that wait for an answer
@@ -148,8 +149,9 @@ func (t *table) shared(s *Shared) {
 	}
 }
 
-// states writes a line for each state, and the sum above those of a protocol.
+// states writes a line for each state that there is, and the sum above those of a protocol.
 func (t *table) states(counts []SessionCount) {
+	counts = slices.DeleteFunc(slices.Clone(counts), func(c SessionCount) bool { return c.Sessions == 0 })
 	const form = "%-8s  %-13s  %10v"
 	if len(counts) > 0 {
 		t.line("")

@@ -41,7 +41,7 @@ var sample = Report{
 
 // sampleShared is the part of a report that a stateful pool adds.
 var sampleShared = Shared{
-	Sessions: []SessionCount{{"tcp", "established", 90}, {"tcp", "v6-init", 10}, {"udp", "udp", 20}},
+	Sessions: []SessionCount{{"tcp", "established", 90}, {"tcp", "trans", 0}, {"tcp", "v6-init", 10}, {"udp", "udp", 20}},
 	Total:    Use{120, 262144}, HalfOpen: Use{10, 65536}, Inbound: Use{1, 65536}, HeldSYN: Use{0, 10},
 	Bindings: []BindingCount{{"tcp", 95}, {"udp", 20}},
 	Hosts:    12, Subscribers: 9, Memory: 12 << 20,
