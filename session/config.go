@@ -35,7 +35,8 @@ type Config struct {
 	// Quarantine is how long at least a port of UDP or an ICMP identifier that was
 	// released stays unused: RFC 6888 §4 REQ-8. 0 means DefaultQuarantine; a negative
 	// one, not at all. MaxQuarantine limits how many of an address and protocol wait
-	// so; 0 means no limit.
+	// so; others can be assigned at once. 0 means a quarter of them, or 64 if that is
+	// more: a host that opens all that it may, again and again, cannot take them all.
 	Quarantine    time.Duration
 	MaxQuarantine int
 
@@ -103,9 +104,11 @@ type Limits struct {
 
 	// Each IPv6 prefix of length PrefixLen (default 64) has at most so many sessions
 	// that its hosts opened, so many of these half-open, and PerPrefix more that were
-	// opened from IPv4.
+	// opened from IPv4. The default of PerPrefix is Sessions/4, and of the bindings half of
+	// the ports and identifiers of the pools: whoever takes all that can be had leaves the
+	// other half.
 	PrefixLen         int
-	PerPrefix         int // default Sessions/4
+	PerPrefix         int
 	HalfOpenPerPrefix int // default PerPrefix/4
 
 	// HeldSYN is how many SYNs from IPv4 wait for the host to open the same
@@ -130,6 +133,7 @@ type settings struct {
 	group      [translate.MaxPref64]uint8 // of pools, by the number of the prefix
 	pooled     [translate.MaxPref64]bool  // whether a group has a pool
 	limits     Limits
+	share      [translate.MaxPref64][protocols]int64 // bindings of a prefix, by group
 	filtering  Filtering
 	heldSYN    uint32 // seconds that a SYN is held
 	block      int
@@ -257,13 +261,23 @@ func compile(cfg Config) (*settings, error) {
 		}
 		c.clients = append(c.clients, newPrefix6(p))
 	}
-	if err := c.setPools(cfg.Pools); err != nil {
+	if err := c.setPools(cfg.Pools, cfg.Limits.PerPrefix != 0); err != nil {
 		return nil, err
 	}
 	return c, c.setStatic(cfg.Static)
 }
 
-func (c *settings) setPools(pools []Pool) error {
+// addShare counts the ports of a pool.
+func (c *settings) addShare(s *span) {
+	n := int64(s.last-s.first) + 1
+	of := &c.share[s.group]
+	of[tcp] += n * (int64(s.high) - int64(s.low) + 1)
+	of[udp] = of[tcp]
+	of[icmp] += n << 16
+}
+
+// setPools checks the pools. explicit says that Limits.PerPrefix is the caller's.
+func (c *settings) setPools(pools []Pool, explicit bool) error {
 	if len(pools) == 0 {
 		return errors.New("session: no pool")
 	}
@@ -300,6 +314,15 @@ func (c *settings) setPools(pools []Pool) error {
 	for i := range c.spans {
 		g := c.spans[i].group
 		c.group[g], c.pooled[g] = g, true
+		c.addShare(&c.spans[i])
+	}
+	for g := range c.share {
+		for p, n := range c.share[g] {
+			c.share[g][p] = max(n/2, 1)
+			if explicit {
+				c.share[g][p] = maxSessions // PerPrefix says how many
+			}
+		}
 	}
 	slices.SortFunc(c.spans, func(a, b span) int { return int(int64(a.first) - int64(b.first)) })
 	return nil

@@ -194,6 +194,10 @@ func (t *Table) bind(c *settings, sh *shard, h uint32, k *key, sec uint32) (uint
 		p           uint16
 		ok          bool
 	)
+	if n := &sub.bindings[proto]; int64(n.Add(1)) > c.share[group][proto] {
+		n.Add(-1)
+		return 0, sh.limit(limitPortsPerPrefix)
+	}
 	switch {
 	case c.block != 0:
 		a, p, ok = t.pickBlocked(c, sub, a, group, proto, port, sec)
@@ -207,12 +211,13 @@ func (t *Table) bind(c *settings, sh *shard, h uint32, k *key, sec uint32) (uint
 		})
 	}
 	if !ok {
+		sub.bindings[proto].Add(-1)
 		return 0, translate.FlowNoPort
 	}
 	i := t.alloc(sh)
 	if i == 0 {
 		t.release(c, sub, a, proto, p, sec)
-		return 0, translate.FlowLimit
+		return 0, sh.limit(limitMemory)
 	}
 	t.pair(host, a)
 	bk := key{k.host, uint64(port), local(a.ip, p, aBinding<<14|k.local&0x3fff)}
@@ -249,9 +254,18 @@ func (t *Table) link(c *settings, sh *shard, i, h uint32, k key, s state) {
 
 // release ends the assignment of a port.
 func (t *Table) release(c *settings, sub *subscriber, a *address, proto uint64, port uint16, sec uint32) {
+	sub.bindings[proto].Add(-1)
 	a.release(c, proto, port, sec)
 	if c.block != 0 {
 		t.releaseBlocked(c, sub, a.ip, port)
+	}
+}
+
+// forget is the end of what a subscriber has for the dynamic binding k.
+func (t *Table) forget(c *settings, sub *subscriber, k *key) {
+	sub.bindings[protoOf(k.local)].Add(-1)
+	if c.block != 0 {
+		t.releaseBlocked(c, sub, addrOf(k.local), portOf(k.local))
 	}
 }
 
@@ -277,8 +291,8 @@ func (t *Table) endBinding(c *settings, sh *shard, b uint32, sec uint32) {
 	if a := c.address(addrOf(k.local)); a != nil {
 		a.release(c, protoOf(k.local), portOf(k.local), sec)
 	}
-	if c.block != 0 && stateOf(e.word.Load()) != permanent {
-		t.releaseBlocked(c, t.subs.at(host.parent), addrOf(k.local), portOf(k.local))
+	if stateOf(e.word.Load()) != permanent {
+		t.forget(c, t.subs.at(host.parent), &k)
 	}
 	e.kill(e.word.Load())
 	t.recycle(sh, b)

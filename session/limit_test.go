@@ -257,3 +257,97 @@ func TestMemory(t *testing.T) {
 	}
 	require.LessOrEqual(t, b.Stats().Memory, first+4096*64)
 }
+
+// TestPrefixLeavesPorts: with the defaults, a prefix whose hosts open all that they can
+// leaves others half of the ports of each protocol. A limit of the caller's is the caller's.
+func TestPrefixLeavesPorts(t *testing.T) {
+	defaults := func(c *session.Config) {
+		c.Pools = []session.Pool{{Prefix: prefix("192.0.2.0/31"), Low: 2000, High: 2999}}
+		c.Limits, c.Quarantine = session.Limits{}, -1
+	}
+	b := newBed(t, defaults)
+	n := uint64(0)
+	flood := func(proto uint8, count int) (opened int) {
+		for range count {
+			f := from6(proto, uint16(n%1000)+2000)
+			f.Host = host6(n)
+			n++
+			if _, r := b.out(f, syn); r == translate.FlowMapped {
+				opened++
+			} else {
+				require.Equal(t, translate.FlowLimit, r)
+			}
+		}
+		return opened
+	}
+	require.Equal(t, 1000, flood(udp, 1500))
+	require.Equal(t, 1000, flood(tcp, 1500), "of each protocol")
+	require.Equal(t, uint64(1000), b.Stats().Limited["ports-per-prefix"])
+	for i := range 1000 {
+		f := from6(udp, uint16(2000+i))
+		f.Host = translate.Addr6{Hi: uint64(i % 7), Lo: uint64(i)} // one of seven prefixes
+		b.open(f)
+	}
+	b.now += time.Hour
+	b.expire()
+	require.Equal(t, 1000, flood(udp, 1500), "what has ended counts no more")
+
+	b = newBed(t, func(c *session.Config) { defaults(c); c.Limits.PerPrefix = 1 << 16 })
+	require.Equal(t, 1500, flood(udp, 1500))
+}
+
+// TestPrefixWithStatic: a static binding is not one of those that a prefix may have, also
+// if it was dynamic before, and gives back the block that it was in.
+func TestPrefixWithStatic(t *testing.T) {
+	for _, blocks := range []int{0, 64} {
+		cfg := session.Config{
+			Pools:     []session.Pool{{Prefix: prefix("192.0.2.1/32"), Low: 2048, High: 2048 + 127}},
+			PortBlock: blocks,
+		}
+		b := newBed(t, func(c *session.Config) { *c = cfg })
+		first := from6(udp, 3000)
+		at := b.open(first)
+		fill := func() (n int) {
+			for p := range uint16(200) {
+				f := from6(udp, 4000+p)
+				if _, r := b.out(f, 0); r == translate.FlowMapped {
+					n++
+				}
+			}
+			return n
+		}
+		cfg.Static = []session.Static{{Proto: udp, Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), at.LocalPort), Host: netip.MustParseAddrPort("[2001:db8::1]:3000")}}
+		require.NoError(t, b.Update(b.now, cfg))
+		if blocks != 0 {
+			require.Zero(t, b.Subscribers(1)[0].Blocks, "a block without a dynamic port")
+		}
+		require.Equal(t, 64, fill())
+		require.Equal(t, at, b.open(first))
+		cfg.Static = nil
+		require.NoError(t, b.Update(b.now, cfg))
+		b.now += time.Hour
+		b.expire()
+		require.Zero(t, b.Stats().Subscribers)
+		b.open(first)
+		require.Equal(t, 63, fill(), "the dynamic one counts")
+	}
+}
+
+// TestBlockInQuarantine: a block whose ports all wait is assigned to nobody who wants one
+// of them. Half of the subscribers were denied, with a free block beside it.
+func TestBlockInQuarantine(t *testing.T) {
+	for range 20 {
+		b := newBed(t, func(c *session.Config) {
+			c.Pools = []session.Pool{{Prefix: prefix("192.0.2.1/32"), Low: 2048, High: 2048 + 127}}
+			c.PortBlock = 64
+		})
+		for p := range uint16(64) {
+			b.open(from6(udp, 4000+p))
+		}
+		b.now += 5*time.Minute + 2*time.Second
+		b.expire()
+		f := from6(udp, 4000)
+		f.Host = translate.Addr6{Hi: 9, Lo: 1}
+		b.open(f)
+	}
+}

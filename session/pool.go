@@ -115,10 +115,19 @@ func (a *address) release(c *settings, proto uint64, port uint16, sec uint32) {
 	if !a.inRange(proto, port) {
 		return // stays busy
 	}
-	if proto == tcp || c.quarantine == 0 || !s.quarantine(port, sec, c.quarantine, c.cooling) {
+	if proto == tcp || c.quarantine == 0 || !s.quarantine(port, sec, c.quarantine, a.cooling(c, proto)) {
 		s.release(port)
 	}
 	a.noteFree(proto)
+}
+
+// cooling returns how many ports of an address may be in quarantine.
+func (a *address) cooling(c *settings, proto uint64) int {
+	if c.cooling != 0 {
+		return c.cooling
+	}
+	low, high := a.rangeOf(proto)
+	return max((high-low+1)/4, 64)
 }
 
 // narrow gives an address another range. own says which ports outside the old one are
@@ -214,26 +223,31 @@ func blocksIn(low, high uint16, n int) (first, last int) {
 	return (int(low) + n - 1) / n, (int(high)+1)/n - 1
 }
 
-// takeBlock assigns a random free block of n ports and returns its lowest.
-func (a *address) takeBlock(n int) (low uint16, ok bool) {
+// takeBlock assigns a random free block that has a port of a protocol left, and returns its
+// lowest port. Those of the subscriber before may all be in quarantine.
+func (a *address) takeBlock(c *settings, proto uint64, sec uint32) (low uint16, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	free := int(a.blocksLeft.Load())
-	if free == 0 {
+	if a.blocksLeft.Load() == 0 {
 		return 0, false
 	}
-	k := rand.IntN(free)
-	for i, _ := blocksIn(a.low, a.high, n); ; i++ {
-		if a.blocks[i/64]>>(i%64)&1 != 0 {
+	s := a.set(proto)
+	s.rotate(sec, c.quarantine)
+	n, at, seen := c.block, 0, 0
+	for i, last := blocksIn(a.low, a.high, n); i <= last; i++ {
+		if a.blocks[i/64]>>(i%64)&1 != 0 || s.leftIn(uint16(i*n), n, anyParity) == 0 {
 			continue
 		}
-		if k == 0 {
-			a.blocks[i/64] |= 1 << (i % 64)
-			a.noteBlocks(n)
-			return uint16(i * n), true
+		if seen++; rand.IntN(seen) == 0 {
+			at = i
 		}
-		k--
 	}
+	if seen == 0 {
+		return 0, false
+	}
+	a.blocks[at/64] |= 1 << (at % 64)
+	a.noteBlocks(n)
+	return uint16(at * n), true
 }
 
 // noteBlocks counts the free blocks. a.mu is held, or no other goroutine knows a.

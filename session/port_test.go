@@ -282,3 +282,29 @@ func TestLargePoolFull(t *testing.T) {
 		b.open(f)
 	}
 }
+
+// TestQuarantineLeavesPorts: ports of a prefix that opened all that it could wait, but not
+// so many that with those which it takes again none is left for others.
+func TestQuarantineLeavesPorts(t *testing.T) {
+	b := newBed(t, func(c *session.Config) { c.Limits = session.Limits{} })
+	n := 0
+	flood := func() {
+		for range 40000 {
+			f := from6(udp, uint16(n)|1024)
+			f.Host = host6(uint64(n))
+			b.out(f, 0)
+			n++
+		}
+	}
+	flood()
+	b.now += 5*time.Minute + 2*time.Second
+	b.expire()
+	flood()
+	require.Equal(t, 64512/4, b.Addresses()[0].Quarantine)
+	require.Equal(t, 64512/2, b.Stats().Bindings[udp])
+	for i := range 64512 / 4 {
+		f := from6(udp, uint16(i))
+		f.Host = translate.Addr6{Hi: 7, Lo: uint64(i)}
+		b.open(f)
+	}
+}

@@ -177,31 +177,33 @@ func (s *portSet) nth(i, k, parity int) uint16 {
 	}
 }
 
-// pickBlock is pick among the n ports from low on, n a multiple of 64; parity alone.
-func (s *portSet) pickBlock(low uint16, n, parity int) (uint16, bool) {
-	first, total := int(low)/64, 0
-	count := func(w uint64) int {
+// leftIn counts the free ports of a parity among the n from low on, n a multiple of 64.
+func (s *portSet) leftIn(low uint16, n, parity int) (left int) {
+	for _, w := range s.busy[low/64 : int(low)/64+n/64] {
 		if parity != anyParity {
 			w |= ^parityMask[parity]
 		}
-		return 64 - bits.OnesCount64(w)
+		left += 64 - bits.OnesCount64(w)
 	}
-	for _, w := range s.busy[first : first+n/64] {
-		total += count(w)
-	}
-	if total == 0 {
+	return left
+}
+
+// pickBlock is pick among the n ports from low on, n a multiple of 64; parity alone.
+func (s *portSet) pickBlock(low uint16, n, parity int) (uint16, bool) {
+	left := s.leftIn(low, n, parity)
+	if left == 0 {
 		return 0, false
 	}
-	p := s.nth(first, rand.IntN(total), parity)
+	p := s.nth(int(low)/64, rand.IntN(left), parity)
 	s.take(p)
 	return p, true
 }
 
 // quarantine keeps a busy port unused for at least time seconds more. It reports false if
-// limit ports, unless that is 0, wait already.
+// limit ports wait already.
 func (s *portSet) quarantine(port uint16, sec, time uint32, limit int) bool {
 	s.rotate(sec, time)
-	if limit != 0 && s.cooled >= limit {
+	if s.cooled >= limit {
 		return false
 	}
 	if s.cool[0] == nil {

@@ -275,6 +275,7 @@ func (t *Table) rebind(c *settings, sh *shard, h uint32, k *key) uint32 {
 		return 0
 	}
 	t.pair(host, a)
+	sub.bindings[proto].Add(1)
 	t.link(c, sh, i, h, key{k.host, k.ends & 0xffff, k.local&^(3<<14) | aBinding<<14}, alive)
 	return i
 }

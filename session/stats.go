@@ -44,12 +44,13 @@ const (
 	limitInbound
 	limitPerPrefix
 	limitHalfOpenPerPrefix
+	limitPortsPerPrefix
 	limitMemory
 	limits
 )
 
 // limitNames are the keys of Stats.Limited.
-var limitNames = [limits]string{"", "sessions", "half-open", "inbound", "per-prefix", "half-open-per-prefix", "memory"}
+var limitNames = [limits]string{"", "sessions", "half-open", "inbound", "per-prefix", "half-open-per-prefix", "ports-per-prefix", "memory"}
 
 // limit counts a packet that a limit denies. The shard is locked.
 func (sh *shard) limit(l limit) translate.FlowResult {

@@ -15,6 +15,7 @@ type subscriber struct {
 	hosts  int // under subscribers.mu
 
 	sessions, halfOpen, inbound atomic.Int32
+	bindings                    [protocols]atomic.Int32 // that are not static
 
 	mu     sync.Mutex
 	blocks []block
@@ -100,7 +101,7 @@ func (t *Table) pickBlocked(c *settings, sub *subscriber, at *address, group, pr
 		return at, p, true
 	}
 	take := func(a *address) bool {
-		low, ok := a.takeBlock(c.block)
+		low, ok := a.takeBlock(c, proto, sec)
 		if !ok {
 			return false
 		}
@@ -118,11 +119,12 @@ func (t *Table) pickBlocked(c *settings, sub *subscriber, at *address, group, pr
 	}
 	if taken {
 		if p, ok := sub.pick(c, at, proto, parity, sec); ok {
+			t.dropEmpty(c, sub)
 			return at, p, true
 		}
-		t.dropEmpty(c, sub)
 	}
 	p, ok := sub.pick(c, at, proto, anyParity, sec)
+	t.dropEmpty(c, sub)
 	return at, p, ok
 }
 

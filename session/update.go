@@ -18,6 +18,9 @@ func (t *Table) addStatic(c *settings, s Static) {
 	k := key{host, uint64(s.Host.Port()), local(ip, s.Addr.Port(), m)}
 	if b := t.binding(&k); b != 0 {
 		e := t.mem.at(b)
+		if stateOf(e.word.Load()) != permanent {
+			t.forget(c, t.subs.at(t.mem.at(e.parent).parent), &k)
+		}
 		e.word.Store(e.word.Load()>>40<<40 | uint64(permanent)<<32)
 		e.local.Store(k.local)
 		return
