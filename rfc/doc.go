@@ -1,5 +1,5 @@
 // Package rfc holds the conformance matrix: one row for each requirement that
-// the RFCs put on a stateless translator, and the tests that prove them.
+// the RFCs put on a translator, stateless and stateful, and the tests that prove them.
 //
 // The rows are in *.tsv, one file an RFC: id, section, level, rule, status, test,
 // note. A test proves a row by running it through the function row under its id.

@@ -106,3 +106,6 @@ func goldenXlat(t *testing.T, g *pt.Golden) *xlat {
 		}
 	})
 }
+
+// addrPort is an address and port in text.
+func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }

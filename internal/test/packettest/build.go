@@ -147,15 +147,27 @@ func UDPNoSum(sport, dport uint16, data []byte) Payload {
 	}
 }
 
+// Flags of a TCP header.
+const (
+	FlagFIN = 1 << iota
+	FlagSYN
+	FlagRST
+	FlagPSH
+	FlagACK
+)
+
 // TCP is a segment with the ACK flag and no options.
-func TCP(sport, dport uint16, data []byte) Payload {
+func TCP(sport, dport uint16, data []byte) Payload { return Segment(sport, dport, FlagACK, data) }
+
+// Segment is a segment with the given flags and no options.
+func Segment(sport, dport uint16, flags uint8, data []byte) Payload {
 	return func(src, dst netip.Addr) (uint8, []byte) {
 		b := make([]byte, 20, 20+len(data))
 		binary.BigEndian.PutUint16(b, sport)
 		binary.BigEndian.PutUint16(b[2:], dport)
 		binary.BigEndian.PutUint32(b[4:], 1000)
 		binary.BigEndian.PutUint32(b[8:], 2000)
-		b[12], b[13] = 5<<4, 0x10
+		b[12], b[13] = 5<<4, flags
 		binary.BigEndian.PutUint16(b[14:], 0xfaf0)
 		b = append(b, data...)
 		binary.BigEndian.PutUint16(b[16:], ^Sum(Pseudo(src, dst, 6, len(b)), b))

@@ -50,3 +50,10 @@ func TableConfig() translate.TableConfig {
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// NthHost returns the IPv6 host with a number. Each is in a /64 of its own.
+func NthHost(n int) netip.Addr {
+	b := netip.MustParseAddr("2001:db8:9900::1").As16()
+	b[5], b[6], b[7] = byte(n>>16), byte(n>>8), byte(n)
+	return netip.AddrFrom16(b)
+}
