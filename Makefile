@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes bench bench-ab bench-smoke bench-names bench-compare
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes bench bench-ab bench-smoke bench-names bench-compare bench-shared
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -119,6 +119,12 @@ bench-smoke:
 # The names of all benchmarks, after one was added or renamed: bench/results/names.txt
 bench-names:
 	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/cmd/benchtool smoke -update
+
+# Hosts that share an address: our stateful-pool beside masquerading, ours and that of
+# Debian's tayga. Needs root and /dev/net/tun; fifteen minutes.
+bench-shared:
+	@scripts/need tayga=tayga nft=nftables
+	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/shared.txt '-bench Shared -benchtime 1x $(E2EFLAGS)'
 
 # Is the packet path slower than it was? Builds a revision and the working tree, and
 # runs their benchmarks in turn: make bench-ab BASE=main. MICRO=all adds the large

@@ -105,7 +105,7 @@ func (x *lab) report(b *testing.B, l load, samples map[*way][]sample) {
 			s[w.name+"-"+l.unit] = median(samples[w], l.unit)
 		}
 	}
-	for _, base := range []string{"kernel", "tayga"} {
+	for _, base := range []string{"kernel", "masquerade", "tayga"} {
 		for _, w := range x.ways {
 			of, ok := s[base+"-"+l.unit]
 			v, measured := s[w.name+"-"+l.unit]
