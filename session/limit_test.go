@@ -333,8 +333,8 @@ func TestPrefixWithStatic(t *testing.T) {
 	}
 }
 
-// TestBlockInQuarantine: a block whose ports all wait is assigned to nobody who wants one
-// of them. Half of the subscribers were denied, with a free block beside it.
+// TestBlockInQuarantine: a block whose ports all wait is not assigned to a host that wants
+// one of them. Half of the subscribers were denied, with a free block beside it.
 func TestBlockInQuarantine(t *testing.T) {
 	for range 20 {
 		b := newBed(t, func(c *session.Config) {
