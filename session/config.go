@@ -105,8 +105,8 @@ type Limits struct {
 	// Each IPv6 prefix of length PrefixLen (default 64) has at most so many sessions
 	// that its hosts opened, so many of these half-open, and PerPrefix more that were
 	// opened from IPv4. The default of PerPrefix is Sessions/4, and of the bindings half of
-	// the ports and identifiers of the pools: whoever takes all that can be had leaves the
-	// other half.
+	// the ports and identifiers of the pools: hosts that take all that they can get leave
+	// the other half.
 	PrefixLen         int
 	PerPrefix         int
 	HalfOpenPerPrefix int // default PerPrefix/4
