@@ -29,7 +29,7 @@ const (
 )
 
 // shared sends the figures of stateful pools. There is no label for a host, a subscriber or
-// a destination: there may be millions, and they are nobody's business.
+// a destination: there may be millions, and they are private.
 func (o output) shared(s *status.Shared) {
 	for _, c := range s.Sessions {
 		o.gauge(sessionsDesc, float64(c.Sessions), c.Protocol, c.State)
