@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -189,6 +190,49 @@ func BenchmarkMemory(b *testing.B) {
 		if t.Stats().Sessions != n {
 			b.Fatal(t.Stats())
 		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkJournal is what it takes to keep four million sessions in a file: to write all, to
+// find that none has changed, to add those of a minute with 1 of 100 new and as many ended,
+// and to read the file.
+func BenchmarkJournal(b *testing.B) {
+	const n = 4_000_000
+	for b.Loop() {
+		t := large(b, n+n/100)
+		for i := range n {
+			f := flow(i)
+			f.Proto = 17
+			t.Outbound(0, &f, 0, new(translate.Tuple4))
+		}
+		j := session.NewJournal(t)
+		var file bytes.Buffer
+		file.Grow(200 << 20)
+		at := session.Moment{Wall: time.Unix(1e9, 0)}
+		step := func(name string, f func() error) {
+			before, start := file.Len(), time.Now()
+			if err := f(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(time.Since(start).Seconds(), name+"-s")
+			b.ReportMetric(float64(file.Len()-before)/1e6, name+"-MB")
+		}
+		step("all", func() error { return j.Begin(&file, at) })
+		step("none", func() error { return j.Append(&file, at) })
+		for i := range n / 100 {
+			f := flow(n + i)
+			f.Proto = 17
+			t.Outbound(0, &f, 0, new(translate.Tuple4))
+		}
+		step("percent", func() error { return j.Append(&file, at) })
+		step("load", func() error {
+			l, err := large(b, n+n/100).Load(bytes.NewReader(file.Bytes()), int64(file.Len()), at)
+			if l.Sessions != t.Stats().Sessions {
+				b.Fatalf("%+v", l)
+			}
+			return err
+		})
 	}
 	b.ReportMetric(0, "ns/op")
 }

@@ -40,6 +40,12 @@ type Config struct {
 	Quarantine    time.Duration
 	MaxQuarantine int
 
+	// Prefixes are the prefixes that are numbered from 1 on: those of
+	// translate.TableConfig, in the same order. They are for files alone: a session that
+	// is loaded keeps its prefix if that has another number, and is dropped if there is
+	// none. Without them, numbers mean the same in each file.
+	Prefixes []netip.Prefix
+
 	// MaxProbes is how many connections wait to be probed at most: see Probes. 0 means
 	// that none is.
 	MaxProbes int
@@ -142,10 +148,11 @@ type settings struct {
 	probes     int
 	onEvent    func(Event)
 
-	clients []prefix6
-	mask    translate.Addr6 // of a subscriber
-	spans   []span
-	static  []Static
+	clients  []prefix6
+	prefixes []netip.Prefix
+	mask     translate.Addr6 // of a subscriber
+	spans    []span
+	static   []Static
 }
 
 // seconds checks a time against its minimum and returns it in seconds.
@@ -254,6 +261,15 @@ func compile(cfg Config) (*settings, error) {
 		return nil, errors.New("session: a limit is negative")
 	case c.block != 0 && (c.block < 64 || c.block > 16384 || bits.OnesCount(uint(c.block)) != 1):
 		return nil, fmt.Errorf("session: blocks of %d ports: want a power of two from 64 to 16384", c.block)
+	}
+	if len(cfg.Prefixes) >= translate.MaxPref64 {
+		return nil, fmt.Errorf("session: %d prefixes: want at most %d", len(cfg.Prefixes), translate.MaxPref64-1)
+	}
+	for _, p := range cfg.Prefixes {
+		if !p.IsValid() || !p.Addr().Is6() {
+			return nil, fmt.Errorf("session: %s: not an IPv6 prefix", p)
+		}
+		c.prefixes = append(c.prefixes, p.Masked())
 	}
 	for _, p := range cfg.Clients {
 		if !p.IsValid() || !p.Addr().Is6() || p.Addr().Is4In6() {

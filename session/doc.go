@@ -64,6 +64,8 @@
 //	update.go      static bindings, another configuration
 //	list.go        what callers see
 //	stats.go       figures, of addresses and subscribers too
-//	save.go        sessions across a restart
+//	save.go        the format of a saved file; saving at once
+//	journal.go     a file that is kept up to date, for ends that were not foreseen
+//	load.go        sessions of a saved file go on
 //	event.go       events
 package session

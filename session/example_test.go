@@ -92,7 +92,8 @@ func ExampleTable_Load() {
 	t.Outbound(0, &flow, 0, &before)
 
 	var file bytes.Buffer
-	if err := t.Save(&file, time.Minute); err != nil {
+	now := session.Moment{Now: time.Minute, Wall: time.Now()}
+	if err := t.Save(&file, now); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -100,11 +101,12 @@ func ExampleTable_Load() {
 		fmt.Println(err)
 		return
 	}
-	loaded, err := t.Load(&file, 0)
+	later := session.Moment{Wall: now.Wall.Add(10 * time.Second)}
+	loaded, err := t.Load(bytes.NewReader(file.Bytes()), int64(file.Len()), later)
 	fmt.Printf("%+v %v\n", loaded, err)
 	t.Outbound(0, &flow, 0, &after)
 	fmt.Println(before == after)
 	// Output:
-	// {Sessions:1 Dropped:0 Damaged:0} <nil>
+	// {Sessions:1 Ended:0 Dropped:0 Damaged:0} <nil>
 	// true
 }

@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"net/netip"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -21,19 +19,53 @@ import (
 func (b *bed) saved() []byte {
 	b.Helper()
 	var w bytes.Buffer
-	require.NoError(b, b.Save(&w, b.now))
+	require.NoError(b, b.Save(&w, b.moment()))
 	return w.Bytes()
 }
 
-// load reads what Save wrote into a new table, ten minutes later by another clock.
+// clock is what the wall clock shows when that of a bed shows an hour.
+var clock = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// moment is the time of a bed by all clocks.
+func (b *bed) moment() session.Moment {
+	return session.Moment{Now: b.now, Wall: clock.Add(b.now - time.Hour)}
+}
+
+// read loads a file.
+func (b *bed) read(file []byte, at session.Moment) session.Loaded {
+	b.Helper()
+	l, err := b.Load(bytes.NewReader(file), int64(len(file)), at)
+	require.NoError(b, err)
+	return l
+}
+
+// load reads a file into a new table whose clock began later, when the last block of it was
+// written.
 func load(t testing.TB, file []byte, edit ...func(*session.Config)) (*bed, session.Loaded) {
+	t.Helper()
+	return loadAfter(t, 0, file, edit...)
+}
+
+// loadAfter is load some time later.
+func loadAfter(t testing.TB, d time.Duration, file []byte, edit ...func(*session.Config)) (*bed, session.Loaded) {
 	t.Helper()
 	b := newBed(t, edit...)
 	b.now = 10 * time.Second
-	l, err := b.Load(bytes.NewReader(file), b.now)
-	require.NoError(t, err)
-	return b, l
+	at := session.Moment{Now: b.now, Wall: clock.Add(d)}
+	if len(file) >= blockSize {
+		written := binary.BigEndian.Uint64(file[len(file)/blockSize*blockSize-blockSize+8:])
+		at.Wall = time.Unix(int64(written), 0).Add(d)
+	}
+	return b, b.read(file, at)
 }
+
+// Sizes of the file.
+const (
+	blockSize = 4096
+	blockHead = 24
+	recordLen = 44
+	perBlock  = 92
+)
 
 // traffic opens sessions of all kinds.
 func traffic(b *bed, n int) {
@@ -98,7 +130,7 @@ func TestSaveTrans(t *testing.T) {
 	require.Equal(t, "trans", after.all()[0].State)
 	require.Equal(t, 3*time.Minute, after.all()[0].Expires)
 	b.now += trans
-	require.Len(t, b.saved(), 16, "dead sessions are not saved")
+	require.Len(t, b.saved(), blockSize, "dead sessions are not saved")
 }
 
 // TestLoadOther: another configuration takes what it would have made itself.
@@ -138,8 +170,7 @@ func TestLoadOther(t *testing.T) {
 				require.Equal(t, translate.FlowMapped, r)
 				require.Equal(t, f, to)
 			}
-			again, err := after.Load(bytes.NewReader(file), after.now)
-			require.NoError(t, err)
+			again := after.read(file, b.moment())
 			require.Equal(t, session.Loaded{Dropped: 1}, again, "it exists already")
 		})
 	}
@@ -151,36 +182,70 @@ func TestLoadOther(t *testing.T) {
 	require.Equal(t, len(b.all())-10, l.Dropped)
 }
 
+// TestLoadShare: a prefix gets no more ports by a file than by packets.
+func TestLoadShare(t *testing.T) {
+	b := newBed(t, ports(5000, 5099))
+	for port := range uint16(60) {
+		b.open(from6(udp, 1000+port))
+	}
+	_, l := load(t, b.saved(), ports(5000, 5099), func(c *session.Config) { c.Limits.PerPrefix = 0 })
+	require.Equal(t, session.Loaded{Sessions: 50, Dropped: 10}, l)
+}
+
 // TestLoadDamaged: a damaged block, and an end that was cut, cost only themselves.
 func TestLoadDamaged(t *testing.T) {
 	b := newBed(t)
 	traffic(b, 400)
 	file, all := b.saved(), len(b.all())
-	require.Greater(t, len(file), 16+4*4096)
+	blocks := len(file) / blockSize
+	require.Greater(t, blocks, 4)
+	last := all - (blocks-2)*perBlock
 	_, l := load(t, file[:len(file)-1])
-	require.Equal(t, 1, l.Damaged)
-	require.Equal(t, (len(file)-16)/4096*102-102, l.Sessions)
-	broken := bytes.Clone(file)
-	broken[16+4096+100] ^= 1
-	_, l = load(t, broken)
-	require.Equal(t, session.Loaded{Sessions: all - 102, Damaged: 1}, l)
-	for _, bad := range [][]byte{nil, file[:15], append([]byte("x"), file...)} {
+	require.Equal(t, session.Loaded{Sessions: all - last, Damaged: 1}, l)
+	for i := 1; i < blocks-1; i++ {
+		broken := bytes.Clone(file)
+		broken[i*blockSize+100] ^= 1
+		_, l = load(t, broken)
+		require.Equal(t, session.Loaded{Sessions: all - perBlock, Damaged: 1}, l)
+	}
+	headless := bytes.Clone(file)
+	headless[30] ^= 1
+	for _, bad := range [][]byte{nil, file[:15], append([]byte("x"), file...), headless} {
 		_, l = load(t, bad)
 		require.Equal(t, session.Loaded{Damaged: 1}, l)
 	}
-	_, l = load(t, file[:16])
+	_, l = load(t, file[:blockSize])
 	require.Equal(t, session.Loaded{}, l)
 
-	_, err := b.Load(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(file))), b.now)
-	require.ErrorIs(t, err, iotest.ErrTimeout)
-	require.ErrorIs(t, b.Save(failing{}, b.now), errDisk)
+	_, err := b.Load(failing{}, int64(len(file)), b.moment())
+	require.ErrorIs(t, err, errDisk)
+	require.ErrorIs(t, b.Save(failing{}, b.moment()), errDisk)
+}
+
+// TestLoadShorter: a file that is shorter than was said, or becomes shorter.
+func TestLoadShorter(t *testing.T) {
+	b := newBed(t)
+	traffic(b, 400)
+	file := b.saved()
+	after := newBed(t)
+	l, err := after.Load(bytes.NewReader(file[:3*blockSize+7]), int64(len(file)), b.moment())
+	require.NoError(t, err)
+	require.Equal(t, session.Loaded{Sessions: 2 * perBlock, Damaged: len(file)/blockSize - 3}, l)
+}
+
+// TestLoadHuge: a file that is larger than any that was written is not read.
+func TestLoadHuge(t *testing.T) {
+	b := newBed(t)
+	_, err := b.Load(failing{}, 1<<40, b.moment())
+	require.ErrorIs(t, err, session.ErrTooLarge)
 }
 
 var errDisk = errors.New("disk full")
 
 type failing struct{}
 
-func (failing) Write([]byte) (int, error) { return 0, errDisk }
+func (failing) Write([]byte) (int, error)         { return 0, errDisk }
+func (failing) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
 
 // sign gives a block the checksum that Load wants.
 func sign(block []byte) []byte {
@@ -205,23 +270,38 @@ func TestLoadHostile(t *testing.T) {
 		"icmp-with-a-port": func(r []byte) { r[30], r[31] = 1, 5 },
 	} {
 		bad := bytes.Clone(file)
-		edit(bad[16+8:])
-		sign(bad[16:])
+		edit(bad[blockSize+blockHead:])
+		sign(bad[blockSize:])
 		after, l := load(t, bad)
 		require.Equal(t, session.Loaded{Dropped: 1}, l, name)
 		require.Zero(t, after.Stats().Hosts, name)
 	}
 	long := bytes.Clone(file)
-	copy(long[16+8+36:], "\xff\xff\xff\xff")
-	sign(long[16:])
+	copy(long[blockSize+blockHead+36:], "\xff\xff\xff\xff")
+	sign(long[blockSize:])
 	after, l := load(t, long)
 	require.Equal(t, 1, l.Sessions)
 	require.Equal(t, 5*time.Minute, after.all()[0].Expires, "no longer than a new one")
 
 	count := bytes.Clone(file)
-	binary.BigEndian.PutUint32(count[16+4:], 103)
-	_, l = load(t, append(count[:16], sign(count[16:])...))
+	binary.BigEndian.PutUint16(count[blockSize+6:], perBlock+1)
+	sign(count[blockSize:])
+	_, l = load(t, count)
 	require.Equal(t, session.Loaded{Damaged: 1}, l)
+
+	place := bytes.Clone(file)
+	copy(place[blockSize+blockHead+40:], "\xff\xff\xff\xff")
+	sign(place[blockSize:])
+	_, l = load(t, place)
+	require.Equal(t, session.Loaded{}, l, "no table has this place")
+
+	twice := bytes.Clone(file)
+	copy(twice[blockSize+blockHead+recordLen:], twice[blockSize+blockHead:][:recordLen])
+	binary.BigEndian.PutUint16(twice[blockSize+6:], 2)
+	twice[blockSize+blockHead+31] = 200
+	sign(twice[blockSize:])
+	_, l = load(t, twice)
+	require.Equal(t, session.Loaded{Sessions: 1}, l, "only the last record of a place counts")
 }
 
 // FuzzLoad: whatever a file holds, the table stays consistent: what it lists can be used in
@@ -229,19 +309,27 @@ func TestLoadHostile(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	b := newBed(f)
 	traffic(b, 20)
-	f.Add(b.saved(), false)
-	f.Add([]byte("steppe-sessions1"), true)
-	f.Fuzz(func(t *testing.T, file []byte, blocks bool) {
-		for i := 16; i+4096 <= len(file); i += 4096 {
-			sign(file[i : i+4096])
+	f.Add(b.saved(), false, int64(0))
+	f.Add(bytes.Clone(b.saved()[:blockSize]), true, int64(100))
+	var w bytes.Buffer
+	j := session.NewJournal(b.Table)
+	require.NoError(f, j.Begin(&w, b.moment()))
+	b.now += time.Minute
+	traffic(b, 30)
+	require.NoError(f, j.Append(&w, b.moment()))
+	f.Add(w.Bytes(), true, int64(-200))
+	f.Fuzz(func(t *testing.T, file []byte, blocks bool, passed int64) {
+		for i := 0; i+blockSize <= len(file); i += blockSize {
+			sign(file[i : i+blockSize])
 		}
 		b := newBed(t, func(c *session.Config) {
 			if blocks {
 				c.PortBlock = 64
 			}
 		})
-		l, err := b.Load(io.MultiReader(bytes.NewReader(file)), b.now)
-		require.NoError(t, err)
+		at := b.moment()
+		at.Wall = at.Wall.Add(time.Duration(passed) * time.Second)
+		l := b.read(file, at)
 		st, all := b.Stats(), b.all()
 		require.Equal(t, l.Sessions, st.Sessions)
 		require.Len(t, all, st.Sessions)

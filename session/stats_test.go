@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
@@ -67,8 +66,7 @@ func TestStats(t *testing.T) {
 	after, _ := load(t, b.saved())
 	require.Equal(t, uint64(1), after.sumUp().Loaded)
 	require.Equal(t, uint64(1), after.Stats().Made)
-	_, err := after.Load(bytes.NewReader(b.saved()), after.now)
-	require.NoError(t, err)
+	after.read(b.saved(), b.moment())
 	require.Equal(t, uint64(1), after.sumUp().Loaded, "once")
 
 	cfg := config()
