@@ -58,7 +58,7 @@ func startable(c *taygaconf.Config, more taygaconf.MapFile) error {
 	return nil
 }
 
-// small returns c with smaller pools: large ones would be fine, and take long.
+// small returns c with smaller pools and fewer sessions: large ones would be fine, and take long.
 func small(c *taygaconf.Config) *taygaconf.Config {
 	cut := *c
 	cut.Pools = nil
@@ -68,6 +68,10 @@ func small(c *taygaconf.Config) *taygaconf.Config {
 			p.Prefixes[i] = netip.PrefixFrom(q.Addr(), max(q.Bits(), 20))
 		}
 		cut.Pools = append(cut.Pools, p)
+	}
+	cut.Stateful.MaxSessions = min(cut.Stateful.MaxSessions, 1<<12) // 0 is 2^18, which costs memory
+	if cut.Stateful.MaxSessions == 0 {
+		cut.Stateful.MaxSessions = 1 << 12
 	}
 	return &cut
 }
@@ -95,6 +99,10 @@ func FuzzTaygaConf(f *testing.F) {
 	add(base + "prefix 64:ff9b::/96\ndynamic-pool 10.0.0.0/28\ndynamic-pool 10.1.0.0/28 via 64:ff9b::/96\n") // bound to a prefix
 	add(base + "icmp-rate 10 10\nicmp-mtu-rate unlimited\nicmp-rate off\n")                                  // budgets
 	add(base + "prefix 64:ff9b::/96\nembedded-source drop 64:ff9b::/96\nembedded-source forward\nloop-check no\nloop-check yes 64:ff9b::/96\ntos 0\ntraffic-class copy\nflow-labels yes\ntcp-mss-clamp 1220\n")
+	add(base + "stateful-pool 203.0.113.0/30 1024-32767\nprefix 64:ff9b::/96\nstateful-pool 192.168.255.1 via 64:ff9b::/96\n" +
+		"stateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80\nstateful-map icmp 192.168.255.1:0 [2001:db8:7::7]:9\n" +
+		"dynamic-pool 10.0.0.0/28\ndynamic-pool-clients 2001:db8:9::/48\nstateful-filter address-dependent\nstateful-timeout dns 1\nstateful-timeout tcp 3h\n" +
+		"stateful-clients 2001:db8:7::/48\nstateful-max-sessions 4096\nstateful-max-per-prefix 56 70\nstateful-max-held-syns 0\nstateful-port-block 64\nstateful-log blocks\n")
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice
@@ -155,7 +163,7 @@ func mapLine(line string) (m translate.Map, words []string, ok bool) {
 }
 
 // FuzzMapFile: any file as map-file beside a configuration that has a prefix, a
-// map, a pool and its own addresses. No panic; messages as in FuzzTaygaConf; each
+// map, pools of both kinds and its own addresses. No panic; messages as in FuzzTaygaConf; each
 // map that is taken stands on the line that it names, as a plain reader reads it,
 // each line is taken or spoken of, of two lines for an address the later one
 // counts; the table can be built; and the maps that were taken, written to a file
@@ -170,7 +178,9 @@ func FuzzMapFile(f *testing.F) {
 	f.Add([]byte("\ufffd"))                                                                                        // valid UTF-8
 	f.Add([]byte("map 1.2.3.4 2001:db8:7::1 x\nmap 1.2.3.4\nmap\nmap 1.2.3.4 5.6.7.8\nmap a b c d e f g h i j k\n"))
 	const conf = "tun-device nat64\nipv4-addr 192.168.255.1\nipv6-addr 2001:db8:f::1\nprefix 2001:db8:1:ffff::/96\n" +
-		"map 192.0.2.7 2001:db8:6::7\ndynamic-pool 10.0.0.0/24\n"
+		"map 192.0.2.7 2001:db8:6::7\ndynamic-pool 10.0.0.0/24\ndynamic-pool-clients 2001:db8:9::/48\nstateful-pool 203.0.113.0/30\nstateful-map tcp 203.0.113.1:80 [2001:db8:6::8]:80\n"
+	f.Add([]byte("stateful-map tcp 203.0.113.1:25 [2001:db8:6::8]:25\nmap 203.0.113.1 2001:db8:6::9\nmap 198.51.100.1 2001:db8:6::8\nstateful-map udp 203.0.113.1:25 [2001:db8:6::7]:25\n")) // shared
+	f.Add([]byte("map 198.51.100.1 2001:db8:7::1\nmap 198.51.100.0/24 2001:db8:8::/120\nstateful-map tcp 203.0.113.1:26 [2001:db8:7::1]:1\nstateful-map icmp 203.0.113.1:0 [2001:db8:8::2]:0\nstateful-map tcp x y\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		if len(file) > 1<<14 || bytes.IndexByte(file, 0) >= 0 || bytes.HasPrefix(file, []byte("\ufeff")) {
 			return // no text file: FuzzTaygaConf reads such
@@ -190,6 +200,12 @@ func FuzzMapFile(f *testing.F) {
 		for _, p := range problems {
 			spoken[p.Line] = true
 			refused[p.Line] = refused[p.Line] || !p.Warning
+		}
+		for _, b := range maps.Bindings {
+			spoken[b.Line] = true
+			if got := "stateful-map " + b.String(); strings.Join(strings.Fields(got), " ") != got || refused[b.Line] {
+				t.Errorf("line %d, %q, was read as %q", b.Line, lines[b.Line-1], got)
+			}
 		}
 		taken := map[int]translate.Map{}
 		for _, m := range maps.Maps {
@@ -217,14 +233,20 @@ func FuzzMapFile(f *testing.F) {
 		for _, m := range maps.Maps {
 			fmt.Fprintf(&b, "map %s\n", m.Map)
 		}
+		for _, m := range maps.Bindings {
+			fmt.Fprintf(&b, "stateful-map %s\n", m)
+		}
 		again, problems := c.ReadMaps(&b, "maps")
 		for _, p := range problems {
-			if !strings.Contains(p.Text, "which no host can have") && !strings.Contains(p.Text, "link-local") { // always warned of
+			if !strings.Contains(p.Text, "are not translated") && !strings.Contains(p.Text, "link-local") { // always warned of
 				t.Errorf("written and read: %v", p)
 			}
 		}
 		if len(again.Maps) != len(maps.Maps) {
 			t.Fatalf("%d maps written, %d read", len(maps.Maps), len(again.Maps))
+		}
+		if len(again.Bindings) != len(maps.Bindings) {
+			t.Fatalf("%d bindings written, %d read", len(maps.Bindings), len(again.Bindings))
 		}
 		for i := range maps.Maps {
 			if maps.Maps[i].Map != again.Maps[i].Map {

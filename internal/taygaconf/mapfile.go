@@ -70,13 +70,14 @@ func (c *Config) ReadMaps(src io.Reader, name string) (MapFile, Problems) {
 		}
 		m.addMap(words)
 	}
+	bindings := m.checkBindings()
 	kept := m.maps[:0]
 	for _, x := range m.maps {
 		if x.Line > 0 {
 			kept = append(kept, x)
 		}
 	}
-	return MapFile{kept, m.checkBindings(kept)}, m.done()
+	return MapFile{kept, bindings}, m.done()
 }
 
 // A mapReader reads a map-file.
@@ -136,10 +137,8 @@ func (c *Config) free(m translate.Map, file string) error {
 			return fmt.Errorf("%s overlaps stateful-pool %s in %s, line %d: give each its own addresses", m.IPv4, p.Prefix, c.File, p.Line)
 		}
 	}
-	for _, b := range c.Stateful.Bindings {
-		if m.IPv6.Contains(b.Host.Addr()) {
-			return fmt.Errorf("%s has the host of the stateful-map in %s, line %d, which would not answer from %s", m.IPv6, c.File, b.Line, b.Addr.Addr())
-		}
+	if o, found := c.taken.hostIn(m.IPv6); found {
+		return fmt.Errorf("%s has the host of %s, which would not answer from its shared address", m.IPv6, o.from(file))
 	}
 	return nil
 }
@@ -166,12 +165,12 @@ func (r *mapReader) addBinding(words []string) {
 }
 
 // checkBindings returns the bindings without those that conflict with others, or with maps.
-func (r *mapReader) checkBindings(all []Map) (kept []Binding) {
+func (r *mapReader) checkBindings() (kept []Binding) {
 	if len(r.bindings) == 0 {
 		return nil
 	}
 	own := taken{bound: make(map[end]owner)}
-	bits := lengths(all)
+	bits := lengths(r.maps)
 	for _, b := range r.bindings {
 		if i, found := r.mapOf(b.Host.Addr(), bits); found {
 			r.errorf(b.Line, "stateful-map", "%s has an address of its own by map on line %d, and would not answer from %s", b.Host.Addr(), r.maps[i].Line, b.Addr.Addr())

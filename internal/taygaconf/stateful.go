@@ -261,7 +261,13 @@ func (r *reader) statefulTimeout(words []string) error {
 }
 
 func (r *reader) statefulClients(words []string) error {
-	return clientPrefixes(&r.c.Stateful.Clients, words)
+	if err := clientPrefixes(&r.c.Stateful.Clients, words); err != nil {
+		return err
+	}
+	if len(r.c.Stateful.Clients) > maxPrefixes {
+		return fmt.Errorf("more than %d prefixes", maxPrefixes)
+	}
+	return nil
 }
 
 // clientPrefixes adds IPv6 prefixes to a list.

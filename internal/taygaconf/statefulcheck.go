@@ -176,8 +176,20 @@ func (r *reader) checkBindings() {
 		}
 		if at, o, found := t.addBinding(b); found {
 			r.errorf(b.Line, "stateful-map", "%s", twice(b, at, o.from(r.file)))
+			continue
 		}
+		t.hosts = append(t.hosts, owner{netip.PrefixFrom(b.Host.Addr(), 128), "stateful-map", r.file, b.Line})
 	}
+	slices.SortStableFunc(t.hosts, func(a, b owner) int { return a.at.Addr().Compare(b.at.Addr()) })
+}
+
+// hostIn returns the first host inside p that has a static binding.
+func (t *taken) hostIn(p netip.Prefix) (o owner, found bool) {
+	i, _ := slices.BinarySearchFunc(t.hosts, p.Addr(), func(o owner, a netip.Addr) int { return o.at.Addr().Compare(a) })
+	if i < len(t.hosts) && p.Contains(t.hosts[i].at.Addr()) {
+		return t.hosts[i], true
+	}
+	return o, false
 }
 
 // An end is an address and port of a static binding.

@@ -15,6 +15,7 @@ type taken struct {
 
 	bits6 []int         // the lengths of IPv6 prefixes of maps
 	bound map[end]owner // of static bindings, with a stateful-pool
+	hosts []owner       // of these, in the order of their addresses
 }
 
 // An owner is the line of a file that has an address or a prefix.
