@@ -58,6 +58,7 @@ var settingLines = map[string]string{
 	"pool.Config.MaxPerPrefix":        "dynamic-pool-max-per-prefix 64 3",
 	"translate.TableConfig.Shared":    shared,
 	"session.Config.Pools":            shared,
+	"session.Config.Prefixes":         "prefix 2001:db8:65::/96",
 	"session.Config.Static":           shared + "\ndynamic-pool-clients 2001:db8:1::/64\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80",
 	"session.Config.Clients":          shared + "\nstateful-clients 2001:db8:1::/64",
 	"session.Config.Filtering":        shared + "\nstateful-filter address-dependent",

@@ -114,6 +114,11 @@ func (c *Config) Sessions(more []Binding, onEvent func(session.Event)) session.C
 		Clients: s.Clients, Filtering: s.Filtering, Timeouts: s.Timeouts, PortBlock: s.PortBlock, OnEvent: onEvent,
 		Limits: session.Limits{Sessions: s.MaxSessions, PrefixLen: s.MaxPerPrefix.Bits, PerPrefix: s.MaxPerPrefix.Sessions, HeldSYN: s.MaxHeldSYN},
 	}
+	for _, p := range c.Prefixes {
+		if !isOdd(p) {
+			sc.Prefixes = append(sc.Prefixes, p)
+		}
+	}
 	for _, p := range s.Pools {
 		sc.Pools = append(sc.Pools, session.Pool{Prefix: p.Prefix, Low: p.Low, High: p.High, Pref64: c.numberOf(p.Pref64)})
 	}
