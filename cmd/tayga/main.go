@@ -22,7 +22,8 @@
 //	log.go        log sinks; syslog.go, journal.go
 //	packetlog.go  lines about packets; stats.go counters
 //	notify.go     systemd
-//	state.go      device, refused packets, reloads; report.go the report made of it
+//	state.go      device, refused packets, reloads; report.go the report made of it,
+//	              sharedreport.go its part about shared addresses
 //	statussocket.go serves the report; metrics.go serves it to Prometheus
 //	status.go     --status: queries a running daemon; sessionlist.go --status=sessions
 //	doctor.go     --doctor: what is missing on the machine

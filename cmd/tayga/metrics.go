@@ -27,8 +27,18 @@ func (d *daemon) openMetrics() (err error) {
 
 // serveMetrics serves metrics until the process ends.
 func (d *daemon) serveMetrics() {
-	err := metrics.Serve(d.metrics, func() *status.Report { return d.report(status.Request{What: status.Summary}) })
+	err := metrics.Serve(d.metrics, d.scrape)
 	if err != nil {
 		d.log.warningf("metrics-listen: %v: no more metrics", err)
 	}
+}
+
+// scrape makes the report for metrics: with all shared addresses in their order, so that an
+// address has the same series each time, and without the fullest subscribers.
+func (d *daemon) scrape() *status.Report {
+	r := d.figures()
+	if t := d.gateway.Sessions(); t != nil {
+		r.Shared.Addresses = addressesOf(t.Addresses())
+	}
+	return r
 }

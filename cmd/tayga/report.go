@@ -9,9 +9,34 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// report makes a report. It may be called from any goroutine once the daemon is
-// built.
+// report makes the report that a client asks for. It may be called from any goroutine
+// once the daemon is built.
 func (d *daemon) report(req status.Request) *status.Report {
+	r := d.figures()
+	sessions := d.gateway.Sessions()
+	if sessions != nil && req.Query.Page == 0 { // with the first page only
+		r.Shared.Addresses = fullest(sessions.Addresses())
+		r.Shared.Fullest = subscribersOf(sessions.Subscribers(status.MaxSubscribers))
+	}
+	switch req.What {
+	case status.Leases:
+		r.LeaseList = leaseList(d.gateway.Pools())
+	case status.MapList:
+		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
+		for m := range d.gateway.Stats().Table.Maps() {
+			r.MapList.Add(func() status.Map { return status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()} })
+		}
+	case status.Sessions:
+		r.SessionList = &status.SessionList{Entries: []status.Session{}}
+		if sessions != nil {
+			r.SessionList = pageOf(sessions, time.Since(started), req.Query)
+		}
+	}
+	return r
+}
+
+// figures makes a report without lists.
+func (d *daemon) figures() *status.Report {
 	own := &d.state
 	r := &status.Report{
 		Version: version(),
@@ -38,16 +63,8 @@ func (d *daemon) report(req status.Request) *status.Report {
 	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack
 	r.Pool = poolOf(s)
 	r.Maps = status.Maps(s.Maps)
-	switch req.What {
-	case status.Leases:
-		r.LeaseList = leaseList(d.gateway.Pools())
-	case status.Sessions:
-		r.SessionList = &status.SessionList{Entries: []status.Session{}}
-	case status.MapList:
-		r.MapList = &status.List[status.Map]{Entries: []status.Map{}}
-		for m := range s.Table.Maps() {
-			r.MapList.Add(func() status.Map { return status.Map{IPv4: m.IPv4.String(), IPv6: m.IPv6.String()} })
-		}
+	if t := d.gateway.Sessions(); t != nil {
+		r.Shared = sharedOf(t.Stats())
 	}
 	return r
 }

@@ -46,8 +46,9 @@ func jsonOfSessions() func(page *bytes.Buffer, r *status.Report, first bool) err
 	return func(page *bytes.Buffer, r *status.Report, first bool) error {
 		list := r.SessionList
 		if first {
-			r.SessionList = nil
-			if err := writeJSON(page, r); err != nil {
+			rest := *r
+			rest.SessionList = nil
+			if err := writeJSON(page, rest); err != nil {
 				return err
 			}
 			page.Truncate(page.Len() - len(end))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/steppe-nat64/steppe/internal/gateway"
+	"github.com/steppe-nat64/steppe/session"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
@@ -41,6 +42,16 @@ func (d *daemon) printStats() {
 		d.log.noticef("refused by the kernel: %d packets", n)
 	}
 	d.log.noticef("%s", poolLine(s))
+	if t := d.gateway.Sessions(); t != nil {
+		d.log.noticef("%s", sessionLine(t.Stats()))
+	}
+}
+
+// sessionLine puts the figures of hosts that share addresses into words. What they were
+// denied is among the counters of packets.
+func sessionLine(s session.Stats) string {
+	return fmt.Sprintf("stateful pool: %d hosts, %d sessions (%d at most), %d half-open, %d opened from IPv4; %d made, %d ended",
+		s.Hosts, s.Sessions, s.Limits.Sessions, s.HalfOpen, s.Inbound, s.Made, s.Ended)
 }
 
 // poolLine puts the figures of all pools into words.

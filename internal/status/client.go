@@ -37,14 +37,12 @@ func AskSessions(path string, q Query, page func(*Report) error) error {
 		if err != nil {
 			return fmt.Errorf("status: %s: %w", path, err)
 		}
-		if err := page(r); err != nil {
-			return err
-		}
-		if q.Page = r.SessionList.Next; q.Page == 0 {
-			return nil
-		}
 		if first == nil {
 			first = r
+		}
+		q.Page = r.SessionList.Next
+		if err := page(r); err != nil || q.Page == 0 {
+			return err
 		}
 	}
 }
