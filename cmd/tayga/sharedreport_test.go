@@ -169,7 +169,7 @@ func TestPagesOfSessions(t *testing.T) {
 
 	// Past the end, as after a restart or from a client that makes it up.
 	assert.Equal(t, &status.SessionList{Entries: []status.Session{}}, pageOf(s, 0, status.Query{Page: 1 << 31}))
-	// Sessions whose time has run out are not there, whoever has not removed them yet.
+	// Sessions whose time has run out are not listed, also before Expire removes them.
 	assert.Empty(t, pageOf(s, time.Hour, status.Query{Protocol: "udp"}).Entries)
 
 	icmp := newTable(t, session.Config{})
