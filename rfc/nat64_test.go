@@ -18,12 +18,13 @@ type nat64 struct {
 	table *session.Table
 }
 
-// Hosts of two subscribers, servers, and the prefix that the servers are inside.
+// Hosts of three subscribers, servers, and the prefix that the servers are inside.
 const (
-	hostA1, hostA2, hostB = "2001:db8:a::1", "2001:db8:a::2", "2001:db8:b::1"
-	server, other         = "198.51.100.4", "198.51.100.5"
-	shared                = "203.0.113.70"
-	inside                = "2001:db8:64::"
+	hostA1, hostA2 = "2001:db8:a::1", "2001:db8:a::2"
+	hostB, hostC   = "2001:db8:b::1", "2001:db8:c::1"
+	server, other  = "198.51.100.4", "198.51.100.5"
+	shared         = "203.0.113.70"
+	inside         = "2001:db8:64::"
 )
 
 // A change is made to the configuration before the gateway is.
@@ -266,4 +267,42 @@ func lives(t *testing.T, proto uint8, script string, d time.Duration, changes ..
 			g.err4(f.packet4(0), 3, map[uint8]uint8{protoUDP: 3, protoICMP: 1}[proto])
 		}
 	}
+}
+
+// quoteOf returns a packet as a router sees it that has 60 hops left, cut after n bytes of
+// its data.
+func quoteOf(src, dst string, p pt.Payload, n int) []byte {
+	h := between(src, dst)
+	h.TTL, h.DF = 60, false
+	b := pt.IP(h, p)
+	if h.Src.Is4() {
+		return b[:min(20+n, len(b))]
+	}
+	return b[:min(40+n, len(b))]
+}
+
+// error4 is an ICMPv4 error from router 203.0.113.1 about a packet of the host, of which it
+// quotes n bytes of data, and what the host gets to see.
+func (f *flow) error4(typ, code, typ6, code6 uint8, n int) (in, out []byte) {
+	flags := uint8(pt.FlagSYN)
+	q4 := quoteOf(f.at.Addr().String(), f.server, f.payload(f.at.Port(), f.remotePort(), flags, true), n)
+	q6 := quoteOf(f.host, f.serverPrefix+f.server, f.payload(f.port, f.remotePort(), flags, true), n)
+	in = pt.IP(pt.Header{Src: pt.R4, Dst: f.at.Addr()}, pt.ICMP(typ, code, 0, q4))
+	out = pt.IP(pt.Header{Src: pt.R4in6, Dst: addr(f.host), TTL: 63}, pt.ICMP(typ6, code6, 0, q6))
+	return in, out
+}
+
+// error6 is an ICMPv6 error from an IPv6 address about a packet to the host, and what the
+// server gets to see.
+func (f *flow) error6(from netip.Addr, typ, code, typ4, code4 uint8, n int) (in, out []byte) {
+	flags := uint8(pt.FlagACK)
+	q6 := quoteOf(f.serverPrefix+f.server, f.host, f.payload(f.remotePort(), f.port, flags, false), n)
+	q4 := quoteOf(f.server, f.at.Addr().String(), f.payload(f.remotePort(), f.at.Port(), flags, false), n)
+	as := f.at.Addr()
+	if from != addr(f.host) {
+		as = pt.X4 // a router's, RFC 5508 REQ-5c
+	}
+	in = pt.IP(pt.Header{Src: from, Dst: addr(f.serverPrefix + f.server)}, pt.ICMP(typ, code, 0, q6))
+	out = pt.IP(pt.Header{Src: as, Dst: addr(f.server), TTL: 63}, pt.ICMP(typ4, code4, 0, q4))
+	return in, out
 }

@@ -225,11 +225,31 @@ func TestRFC6146UDP(t *testing.T) {
 		g := newNAT64(t, ports(2000, 2001))
 		for _, proto := range []uint8{protoTCP, protoUDP} {
 			a := g.flow(proto, hostA1, 2000, server, 80).open()
-			b := g.flow(proto, hostA2, 2000, server, 80).open()
-			g.err6(g.flow(proto, hostB, 2000, server, 80).packet6(opening(proto)), 1, 3)
+			b := g.flow(proto, hostB, 2000, server, 80).open()
+			g.err6(g.flow(proto, hostC, 2000, server, 80).packet6(opening(proto)), 1, 3)
 			a.in(pt.FlagSYN | pt.FlagACK)
 			b.in(pt.FlagSYN | pt.FlagACK)
 			a.to(other, 80).open() // the bindings that there are serve new sessions
 		}
+	})
+}
+
+func TestRFC6146Loops(t *testing.T) {
+	row(t, "6146-3.5-01", func(t *testing.T) {
+		from := func(src string) []byte { return pt.IP(between(src, inside+server), pt.UDP(5000, 80, nil)) }
+		drop := newNAT64(t, func(s *settings, _ *session.Config) { s.DropEmbeddedSource = true })
+		drop.drop(from(inside+"192.0.2.1"), translate.EmbeddedSource)
+		// A host that is numbered from the prefix may exist, but not at a shared address.
+		g := newNAT64(t)
+		g.forward(from(inside + "192.0.2.1"))
+		victim := g.flow(protoUDP, hostA1, 5000, server, 80).open()
+		forged := func(p pt.Payload) []byte { return pt.IP(between(inside+shared, inside+server), p) }
+		g.drop(forged(pt.UDP(victim.at.Port(), 80, nil)), translate.EmbeddedSource)
+		g.drop(forged(pt.Segment(victim.at.Port(), 80, pt.FlagRST, nil)), translate.EmbeddedSource)
+		g.drop(forged(pt.EchoRequest(7, 1, nil)), translate.EmbeddedSource)
+		g.drop(forged(pt.Raw(132, pt.Bytes(64, 0))), translate.EmbeddedSource)
+		_, about := victim.error4(3, 3, 1, 4, 8)
+		g.drop(forged(pt.ICMP(1, 4, 0, about[48:])), translate.EmbeddedSource)
+		is(t, "sessions", g.table.Stats().Sessions, 1)
 	})
 }

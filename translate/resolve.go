@@ -263,7 +263,7 @@ func (w *Worker) resolveError6(e *icmpError, bad Reason, src, dst addr6) (back *
 		src4, srcHow = host.v4, bySession // RFC 5508 §4.2: of a router that has none, too
 	}
 	switch {
-	case w.s.dropsSource(from):
+	case w.s.dropsSource(src4, from):
 		return nil, EmbeddedSource
 	case srcHow == illegal:
 		return nil, IllegalSource
@@ -548,7 +548,7 @@ func (w *Worker) from6map(a addr6) (v4 addr4, how origin) {
 func (w *Worker) source6(src addr6, dstPref64 *prefix6052) (v4 addr4, how origin, srcPref64 *prefix6052) {
 	v4, how, srcPref64 = w.from6(src)
 	switch {
-	case w.s.dropsSource(srcPref64):
+	case w.s.dropsSource(v4, srcPref64):
 		return v4, embedded, srcPref64
 	case w.staysLocal(v4):
 		return v4, linkLocal, srcPref64
@@ -558,10 +558,11 @@ func (w *Worker) source6(src addr6, dstPref64 *prefix6052) (v4 addr4, how origin
 	return v4, how, srcPref64
 }
 
-// dropsSource reports whether no IPv6 host may send from inside pref64, which is nil
-// for a source outside all prefixes: RFC 6052 §5.1.
-func (s *state) dropsSource(pref64 *prefix6052) bool {
-	return pref64 != nil && (pref64.dropSource || s.cfg.DropEmbeddedSource)
+// dropsSource reports whether no IPv6 host may send from v4 inside pref64, which is nil
+// for a source outside all prefixes: RFC 6052 §5.1. No host is numbered from an address
+// that hosts share: its packets would reach into the sessions of these, RFC 6146 §5.4.
+func (s *state) dropsSource(v4 addr4, pref64 *prefix6052) bool {
+	return pref64 != nil && (pref64.dropSource || s.cfg.DropEmbeddedSource || s.tab.shares4(v4))
 }
 
 // silent6 returns why a packet is dropped silently for its addresses, whatever else is
@@ -580,7 +581,7 @@ func (w *Worker) silent6(src, dst addr6) Reason {
 		return pass // most hosts
 	}
 	switch src4, how, from := w.from6(src); {
-	case w.s.dropsSource(from):
+	case w.s.dropsSource(src4, from):
 		return EmbeddedSource
 	case w.staysLocal(src4):
 		return LinkLocal
