@@ -44,6 +44,7 @@ type daemon struct {
 	gateway  *gateway.Gateway
 	leases   leaseFiles
 	packets  *packetLog
+	bindings *bindingLog // may be nil
 
 	state   state
 	socket  *status.Socket // may be nil
@@ -80,6 +81,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	}
 	d := &daemon{o: o, parent: p, log: newLogger(openLog(o, stderr))}
 	defer d.log.flush()
+	defer func() { d.bindings.flush() }()
 
 	told := managed() // before the variable is taken out of the environment
 	takeUmask()
@@ -234,6 +236,7 @@ func (d *daemon) upkeep(stop <-chan struct{}) {
 			d.gateway.Expire(time.Since(started))
 			d.leases.upkeep(now)
 			d.packets.refill()
+			d.bindings.report()
 		case <-stop:
 			return
 		}

@@ -67,19 +67,25 @@ func newLogger(w logWriter) *logger {
 // waited for until the sink has taken one: SIGTERM would wait as well, after the
 // hundred lines that a reload may have to say.
 func (l *logger) printf(pri priority, format string, args ...any) {
-	line := logLine{pri: pri, text: fmt.Sprintf(format, args...)}
+	l.put(logLine{pri: pri, text: fmt.Sprintf(format, args...)})
+}
+
+// put is printf for a line. It reports whether the line was taken.
+func (l *logger) put(line logLine) bool {
 	select {
 	case l.lines <- line:
-		return
+		return true
 	default:
 	}
 	if l.stuck.Load() {
-		return
+		return false
 	}
 	select {
 	case l.lines <- line:
+		return true
 	case <-time.After(time.Second):
 		l.stuck.Store(true)
+		return false
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,4 +153,53 @@ func TestSharedForward(t *testing.T) {
 	defer a443.Close()
 	defer b443.Close()
 	roundTrip(t, a443, b443)
+}
+
+// TestSharedLog: the log says who had an address and port, and until when. What the server
+// sees is found in it.
+func TestSharedLog(t *testing.T) {
+	v := newShared(t, "stateful-log bindings\nstateful-timeout dns 1\nstateful-map tcp 198.51.99.1:80 [2001:db8:c::2]:8080\n")
+	p := v.launch()
+	assert.Contains(t, p.Output(), "BINDING: [begin static] tcp 198.51.99.1:80 [2001:db8:c::2]:8080 ")
+	server, err := v.server.ListenPacket("udp4", serverAddr+":53")
+	require.NoError(t, err)
+	defer server.Close()
+	host, err := v.client.Dial("udp6", "["+serverIn6+"]:53", patience)
+	require.NoError(t, err)
+	defer host.Close()
+	_, err = host.Write([]byte("query"))
+	require.NoError(t, err)
+	require.NoError(t, server.SetReadDeadline(time.Now().Add(patience)))
+	_, seen, err := server.ReadFrom(make([]byte, 100))
+	require.NoError(t, err)
+	who := fmt.Sprintf("] udp %s %s ", seen, host.LocalAddr())
+	v.await(p, "BINDING: [begin"+who)
+	v.await(p, "BINDING: [end"+who)
+	assert.NotContains(t, p.Output(), serverAddr+":53", "no destinations")
+
+	file := v.dir + "/log"
+	require.NoError(t, os.WriteFile(file, []byte(p.Output()), 0o600))
+	times := regexp.MustCompile(`BINDING: .*`+regexp.QuoteMeta(who)+`(\S+)`).FindAllStringSubmatch(p.Output(), -1)
+	require.Len(t, times, 2)
+	for i, want := range []string{"BINDING: [begin", "BINDING: [end"} {
+		out := askLog(t, file, "tcp 203.0.113.1:40123", "udp "+seen.String(), "2026-11-30T21:52:00.000Z", times[i][1])
+		assert.Equal(t, want+who+times[i][1]+"\n", out)
+	}
+	assert.Equal(t, "\n", askLog(t, file, "tcp 203.0.113.1:40123", "udp "+seen.String(), "2026-11-30T21:52:00.000Z", "2000"))
+}
+
+// askLog runs the first question of docs/logs-of-bindings.md about a file, with other words.
+func askLog(t *testing.T, file string, oldnew ...string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/logs-of-bindings.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(page), "```\njournalctl -u tayga -o cat |")
+	require.True(t, found)
+	question, _, _ := strings.Cut(rest, "```")
+	cmd := exec.Command("sh", "-c", strings.NewReplacer(oldnew...).Replace(question))
+	cmd.Stdin, err = os.Open(file)
+	require.NoError(t, err)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
 }

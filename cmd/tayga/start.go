@@ -125,7 +125,10 @@ func (d *daemon) locker() locker {
 // MTU could be asked.
 func (d *daemon) install(more taygaconf.MapFile) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
-	d.gateway, err = gateway.Install(gateway.Config{Conf: d.conf, MapFile: more, Now: time.Now(), OnEvent: d.packets.lease})
+	d.bindings = newBindingLog(d.conf.Stateful.Log, d.log)
+	d.gateway, err = gateway.Install(gateway.Config{
+		Conf: d.conf, MapFile: more, Now: time.Now(), OnEvent: d.packets.lease, OnSession: d.bindings.onEvent(),
+	})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ type Binding struct {
 
 // String returns the words of the directive.
 func (b Binding) String() string {
-	return protocolName(b.Proto) + " " + b.Addr.String() + " " + b.Host.String()
+	return ProtocolName(b.Proto) + " " + b.Addr.String() + " " + b.Host.String()
 }
 
 // A SessionLimit bounds how many sessions the hosts of one prefix may have.
@@ -167,7 +167,8 @@ var (
 	protocolNumbers = []uint8{6, 17, 1}
 )
 
-func protocolName(proto uint8) string {
+// ProtocolName returns the name that the directive stateful-map has for a protocol.
+func ProtocolName(proto uint8) string {
 	for i, n := range protocolNumbers {
 		if n == proto {
 			return protocolNames[i]
