@@ -50,26 +50,20 @@ func sharing(why string) func(s *settings) {
 func unshared() map[string][][]byte {
 	const host, server, shared = "2001:db8:a::1", "2001:db8:64::198.51.100.4", "203.0.113.70"
 	var (
-		data  = pt.Bytes(64, 0)
-		udp   = pt.UDP(1000, 53, data)
-		tcp   = pt.TCP(1000, 80, data)
-		echo  = pt.EchoRequest(7, 1, data)
-		sctp  = pt.Raw(132, data)
-		in    = func(p pt.Payload) []byte { return pt.IP(between("198.51.100.4", shared), p) }
-		out   = func(p pt.Payload) []byte { return pt.IP(between(host, server), p) }
-		hair  = func(p pt.Payload) []byte { return pt.IP(between(host, "2001:db8:64::"+shared), p) }
-		late4 = func(off8 uint16, more bool) []byte {
-			h := between("198.51.100.4", shared)
-			h.Off8, h.MF = off8, more
-			return pt.IP(h, udp)
-		}
+		data = pt.Bytes(64, 0)
+		udp  = pt.UDP(1000, 53, data)
+		tcp  = pt.TCP(1000, 80, data)
+		echo = pt.EchoRequest(7, 1, data)
+		sctp = pt.Raw(132, data)
+		in   = func(p pt.Payload) []byte { return pt.IP(between("198.51.100.4", shared), p) }
+		out  = func(p pt.Payload) []byte { return pt.IP(between(host, server), p) }
+		hair = func(p pt.Payload) []byte { return pt.IP(between(host, "2001:db8:64::"+shared), p) }
 	)
 	return map[string][][]byte{
 		"no-session/": {in(tcp), out(tcp), hair(tcp),
 			in(pt.ICMP(3, 3, 0, pt.IP(between(shared, "198.51.100.4"), udp))),
 			out(pt.ICMP(1, 4, 0, pt.IP(between(server, host), udp)))},
 		"unsolicited-syn/": {in(tcp), hair(tcp)},
-		"shared-fragment/": {late4(0, true), late4(8, false), out(pt.Fragment(7, 0, true, udp)), out(pt.Fragment(7, 8, false, udp))},
 		"session-limit/":   {in(udp), out(udp), in(tcp), out(tcp), in(echo), out(echo)},
 		"filtered/":        {in(udp), hair(udp), in(tcp), hair(tcp)},
 		"filtered/Echo":    {in(echo), hair(echo)},
@@ -78,6 +72,42 @@ func unshared() map[string][][]byte {
 		"no-port/":         {out(udp), out(tcp), out(echo)},
 		"other-protocol/":  {in(sctp), out(sctp), hair(sctp), in(pt.DCCP(1, 2, data)), out(pt.UDPLite(1, 2, 0, data))},
 	}
+}
+
+// fragments has packets that are dropped for what came before them: fragments of shared
+// addresses, for which there is no room, or which overlap.
+func fragments() map[string][]refusal {
+	const host, server, shared = "2001:db8:a::1", "2001:db8:64::198.51.100.4", "203.0.113.70"
+	all := map[string][]refusal{}
+	edit := func(s *settings) {
+		sharing("no-session")(s)
+		s.FragmentBytes = 128 << 10
+	}
+	for _, proto := range []uint8{6, 17, 1} {
+		in := func(id uint32, off8 uint16, n int) []byte {
+			h := between("198.51.100.4", shared)
+			h.Off8, h.MF, h.DF, h.ID = off8, true, false, uint16(id)
+			return pt.IP(h, pt.Raw(proto, pt.Bytes(n, 0)))
+		}
+		out := func(id uint32, off8 uint16, n int) []byte {
+			next := proto
+			if proto == 1 {
+				next = 58
+			}
+			return pt.IP(between(host, server), pt.Fragment(id, off8, true, pt.Raw(next, pt.Bytes(n, 0))))
+		}
+		for family, frag := range map[string]func(id uint32, off8 uint16, n int) []byte{"IPv4": in, "IPv6": out} {
+			add := func(why string, before, pkt []byte) {
+				key := why + "//" + family
+				all[key] = append(all[key], refusal{pkt: pkt, edit: edit, before: before})
+			}
+			add("fragment-room", frag(1, 8, 60000), frag(2, 8, 60000))
+			add("fragment-overlap", frag(1, 8, 64), frag(1, 9, 64))
+			add("fragment-overlap", frag(1, 8, 64), frag(1, 2, 64))
+			add("fragment-overlap", frag(1, 8, 64), frag(1, 8, 64))
+		}
+	}
+	return all
 }
 
 // reasonOf returns the reason with a name.

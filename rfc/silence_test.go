@@ -53,6 +53,7 @@ type refusal struct {
 	pkt     []byte
 	edit    func(s *settings) // nil: as usual
 	offload translate.Offload
+	before  []byte // what comes before it; nil: nothing
 }
 
 // refusals has packets for each line of the table: reason, which, family.
@@ -157,6 +158,9 @@ func refusals() map[string][]refusal {
 	all["bad-offload//IPv4"] = []refusal{{pkt: pt.IP(h4, udp(64)), offload: translate.Offload{Flags: 1, GSOType: translate.GSOTCPv4, GSOSize: 1400, CsumStart: 20, CsumOffset: 16}}}
 	all["bad-offload//IPv6"] = []refusal{{pkt: pt.IP(h6, udp(64)), offload: translate.Offload{Flags: 1, GSOType: translate.GSOTCPv6, GSOSize: 1400, CsumStart: 40, CsumOffset: 16}}}
 
+	for name, rs := range fragments() {
+		all[name] = rs
+	}
 	for name, pkts := range unshared() {
 		why, which, _ := strings.Cut(name, "/")
 		add(reasonOf(why), which, sharing(why), pkts...)
@@ -207,6 +211,7 @@ func TestSilentOrAnswered(t *testing.T) {
 	for r := range translate.NumReasons {
 		switch why := translate.Reason(r); why {
 		case translate.NotChecked, translate.Translated, translate.Hairpinned, translate.EchoReply: // no refusals
+		case translate.Waiting, translate.FragmentTimeout: // not what becomes of a packet that is given to Translate
 		default:
 			if !seen[why.String()] {
 				t.Errorf("%v has no line in the table", why)
@@ -225,6 +230,10 @@ func (r *refusal) send(t *testing.T, reason string, more func(s *settings)) stri
 			}
 		}
 	})
+	if r.before != nil {
+		p := pt.Buffer(r.before)
+		x.w.Translate(0, &p)
+	}
 	p := pt.Buffer(r.pkt)
 	p.Offload = r.offload
 	res := x.w.Translate(0, &p)

@@ -3,6 +3,7 @@ package translate
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Config holds what a Translator is made of besides its address tables. The
@@ -66,6 +67,17 @@ type Config struct {
 	// an RFC 5837 Interface Information Object: RFC 6791 §4.
 	NodeAddress bool
 
+	// FragmentTimeout is how long what is known of fragments from and to shared addresses
+	// is kept (TableConfig.Sessions): a fragment finds its way if the first of its packet
+	// has come in that time before or comes in that time after it. At least 2 s, at most a
+	// year; 0 means 2 s: RFC 6146 §3.4, FRAGMENT_MIN.
+	FragmentTimeout time.Duration
+	// FragmentBytes is the memory for fragments that wait for the first one of their packet, or
+	// are reassembled, 128 KiB to 1 GiB, and Fragments is how many packets in fragments are
+	// known at once, 64 to 16,777,216. 0 means 4 MiB and 8,192. A source may use an eighth. They are
+	// allocated when hosts begin to share addresses, and cannot change afterwards.
+	FragmentBytes, Fragments int
+
 	// TOS4to6 and TOS6to4 say what becomes of the TOS byte or Traffic Class.
 	TOS4to6, TOS6to4 TOS
 	// FlowLabels gives every flow a stable IPv6 flow label instead of zero.
@@ -77,12 +89,13 @@ type Config struct {
 const UnlimitedErrors = 1 << 30
 
 // UDPZero is what happens to an IPv4 UDP packet without a checksum, which IPv6
-// does not allow: RFC 7915 §4.5.
+// does not allow: RFC 7915 §4.5. To an address that hosts share such packets are
+// translated: they are reassembled and get a checksum, as RFC 6146 §3.4 requires.
 type UDPZero uint8
 
 const (
-	UDPZeroDrop    UDPZero = iota // reject it
-	UDPZeroCompute                // compute the checksum; first fragments are rejected
+	UDPZeroDrop    UDPZero = iota // reject it; if hosts share its destination, UDPZeroCompute
+	UDPZeroCompute                // compute the checksum; first fragments are rejected, unless hosts share the destination
 	UDPZeroForward                // forward it without a checksum (RFC 6936 tunnels)
 )
 
@@ -159,6 +172,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MTUErrorRate > UnlimitedErrors || c.MTUErrorBurst < 1 || c.MTUErrorBurst > UnlimitedErrors {
 		return c, fmt.Errorf("translate: MTUErrorRate or MTUErrorBurst out of range")
 	}
+	if err := c.fragmentDefaults(); err != nil {
+		return c, err
+	}
 	for _, pool := range [][]netip.Addr{c.ICMPPool4, c.ICMPPool6} {
 		if len(pool) > maxICMPPool {
 			return c, fmt.Errorf("translate: ICMP pool of %d addresses, more than %d", len(pool), maxICMPPool)
@@ -178,6 +194,29 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 const maxICMPPool = 256
+
+// fragmentDefaults sets the defaults of what fragments of shared addresses may use.
+func (c *Config) fragmentDefaults() error {
+	if c.FragmentTimeout == 0 {
+		c.FragmentTimeout = minFragmentTimeout
+	}
+	c.FragmentBytes = orDefault(c.FragmentBytes, 4<<20)
+	c.Fragments = orDefault(c.Fragments, 8192)
+	switch {
+	case c.FragmentTimeout < minFragmentTimeout || c.FragmentTimeout > maxFragmentTimeout:
+		return fmt.Errorf("translate: FragmentTimeout: %v is not in 2s to a year", c.FragmentTimeout)
+	case c.FragmentBytes < 128<<10 || c.FragmentBytes > 1<<30:
+		return fmt.Errorf("translate: FragmentBytes: %d is not in 131072 to 1073741824", c.FragmentBytes)
+	case c.Fragments < 64 || c.Fragments > 1<<24:
+		return fmt.Errorf("translate: Fragments: %d is not in 64 to 16777216", c.Fragments)
+	}
+	return nil
+}
+
+const (
+	minFragmentTimeout = 2 * time.Second // RFC 6146 §4, FRAGMENT_MIN
+	maxFragmentTimeout = 365 * 24 * time.Hour
+)
 
 func orDefault(v, def int) int {
 	if v == 0 {

@@ -24,8 +24,9 @@ const Never = time.Duration(math.MaxInt64)
 //
 // Buf of each packet must be at least as long as those of the packets that were given to
 // the workers of this Translator; Emit panics if one is too short for its packet. ps may be
-// the last batch, if that has been sent. Emit allocates nothing. No Table of today queues
-// packets: Emit returns 0 and Never, at the cost of a comparison.
+// the last batch, if that has been sent. Emit allocates nothing. Packets are queued only for hosts
+// that share IPv4 addresses: TableConfig.Sessions. Without such hosts Emit returns 0 and Never, at the
+// cost of a comparison.
 func (w *Worker) Emit(now time.Duration, ps []Packet) (n int, next time.Duration) {
 	if w.s.emitter == nil {
 		return 0, Never
@@ -36,12 +37,13 @@ func (w *Worker) Emit(now time.Duration, ps []Packet) (n int, next time.Duration
 // An emitter has packets which no packet of a batch became. All workers
 // may call it at the same time.
 type emitter interface {
-	// emit fills p with the next packet that is due at now, and says what it is.
-	emit(now time.Duration, p *Packet) emission
+	// emit fills the first of ps with the next packet that is due at w.now, and says what
+	// it is.
+	emit(w *Worker, ps []Packet) emission
 	// due returns when emit will have a packet: Never, if none waits. A packet that is
 	// due earlier than those before is one that came in the last batch of the worker
 	// that asks, so that no other worker has to be woken for it.
-	due() time.Duration
+	due(w *Worker) time.Duration
 }
 
 // An emission is what an emitter has filled a packet with.
@@ -51,6 +53,7 @@ const (
 	nothing  emission = iota // no packet is due
 	received                 // a packet as it came in: it is translated now
 	complete                 // a packet made by the emitter, which has set its Result
+	counted                  // a part of one that is counted already
 )
 
 // emitDue is Emit with an emitter.
@@ -62,16 +65,17 @@ func (w *Worker) emitDue(now time.Duration, ps []Packet) (n int, next time.Durat
 	}
 	for ; n < len(ps); n++ {
 		p := &ps[n]
-		what := m.emit(w.now, p)
+		what := m.emit(w, ps[n:])
 		if what == nothing {
 			break
 		}
-		if what == received {
+		switch what {
+		case received:
 			w.process(p)
-		} else {
+		case complete:
 			w.counts.add(NoFamily, p.Result, p.Len) // it came from neither side
 		}
 	}
 	w.counts.publish()
-	return n, m.due()
+	return n, m.due(w)
 }

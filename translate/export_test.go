@@ -135,7 +135,8 @@ func (h *Holder) add(x held) {
 	h.held = append(h.held, x)
 }
 
-func (h *Holder) emit(now time.Duration, p *Packet) emission {
+func (h *Holder) emit(w *Worker, ps []Packet) emission {
+	now, p := w.now, &ps[0]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.held) == 0 || h.held[0].at > now {
@@ -151,7 +152,7 @@ func (h *Holder) emit(now time.Duration, p *Packet) emission {
 	return x.what
 }
 
-func (h *Holder) due() time.Duration {
+func (h *Holder) due(*Worker) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.held) == 0 {

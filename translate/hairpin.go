@@ -12,13 +12,13 @@ import "github.com/steppe-nat64/steppe/internal/checksum"
 // it, or under the one that the host's lease is bound to, so that answers come back
 // through the translator, and from where they are expected.
 func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 *prefix6052) Result {
-	newDst, newPref64, no := w.inside4(h, data, a.src4, a.dst4, pref64)
+	newDst, newPref64, no := w.inside4(h, data, &a, pref64)
 	if no.why != pass {
 		return w.unmapped6(p, h, no)
 	}
 	noChecksum := h.hasNoChecksum(data)
 	if noChecksum {
-		mode := w.s.cfg.UDPZero
+		mode := w.udpZero(a.dst4)
 		if why := h.udpZero(mode, data); why != pass {
 			return w.prohibit6(p, h, why)
 		}
@@ -35,7 +35,8 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 
 	if h.frag {
 		hdrLen += lenFrag
 	}
-	if hdrLen+h.wireLen() > w.s.mtu6 {
+	cut := hdrLen+h.wireLen() > w.s.mtu6
+	if cut && !w.assembled {
 		return w.refuse6(p, h, TooBig, icmp6TooBig, 0, uint32(w.s.mtu6))
 	}
 
@@ -46,7 +47,10 @@ func (w *Worker) hairpin(p *Packet, h *header, data []byte, a addresses, pref64 
 		setUDP6(data, newSrc, newDst)
 	}
 	h.tos, h.id = w.bothTOS().apply(h.tos), h.id&0xffff
-	w.write6(p, h, data, &a, h.frag)
+	w.write6(p, h, data, &a, h.frag || cut)
+	if cut {
+		return Result{Split, Hairpinned} // as its sender has sent it
+	}
 	return Result{Forward, Hairpinned}
 }
 

@@ -7,6 +7,7 @@ const (
 	NotChecked Reason = iota // the packet has not been checked yet
 	Translated               // forwarded to the other family
 	Hairpinned               // translated twice, back into IPv6: RFC 7757 §4.2
+	Waiting                  // kept for Emit, so that the caller drops it: see Stats
 
 	// Not translated: dropped silently if an RFC requires it, otherwise rejected with 3/13
 	// or 1/1, like those below (RFC 7915 §4.4, §5.4). rfc/README.md has the list.
@@ -39,7 +40,9 @@ const (
 	BadOffload         // offload description that contradicts the packet
 	NoSession          // TCP or an ICMP error, and a shared address without such a session: RFC 6146 §3.5.2
 	UnsolicitedSYN     // SYN from IPv4 that a shared address does not expect: RFC 6146 §3.5.2.2
-	SharedFragment     // fragment from or to a shared address
+	FragmentRoom       // fragment of a shared address, and no room for it: RFC 6146 §3.4
+	FragmentOverlap    // fragment of a shared address that overlaps others of its packet: RFC 5722
+	FragmentTimeout    // fragment of a shared address that waited in vain for others: RFC 6146 §3.4
 	SessionLimit       // new flow of a shared address that a limit denies: RFC 6146 §5.3
 	Filtered           // shared address that expects nothing from this source: RFC 6146 §3.5
 
@@ -72,6 +75,7 @@ var reasonNames = [NumReasons]string{
 	NotChecked:         "not-checked",
 	Translated:         "translated",
 	Hairpinned:         "hairpinned",
+	Waiting:            "waiting",
 	BadHeader:          "bad-header",
 	BadHeaderChecksum:  "bad-header-checksum",
 	IllegalSource:      "illegal-source",
@@ -100,7 +104,9 @@ var reasonNames = [NumReasons]string{
 	BadOffload:         "bad-offload",
 	NoSession:          "no-session",
 	UnsolicitedSYN:     "unsolicited-syn",
-	SharedFragment:     "shared-fragment",
+	FragmentRoom:       "fragment-room",
+	FragmentOverlap:    "fragment-overlap",
+	FragmentTimeout:    "fragment-timeout",
 	SessionLimit:       "session-limit",
 	Filtered:           "filtered",
 	HopLimit:           "hop-limit",

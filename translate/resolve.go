@@ -142,9 +142,10 @@ func (h *header) proto4() uint8 {
 
 // inside4 maps the IPv4 destination of a hairpinned packet into IPv6 again. newPref64 is
 // the prefix inside which that host sees the sender.
-func (w *Worker) inside4(h *header, data []byte, src4, dst4 addr4, pref64 *prefix6052) (dst6 addr6, newPref64 *prefix6052, no refusal) {
+func (w *Worker) inside4(h *header, data []byte, a *addresses, pref64 *prefix6052) (dst6 addr6, newPref64 *prefix6052, no refusal) {
+	dst4 := a.dst4
 	if w.s.tab.sessions != nil && w.s.tab.shares4(dst4) {
-		dst6, why := w.inbound(h, data, src4, dst4)
+		dst6, why := w.inbound(h, data, a.src4, dst4, a)
 		return dst6, w.s.tab.prefixOf(h.ports.pref64), refusal{why: why}
 	}
 	dst6, how, newPref64 := w.from4(dst4, pref64)

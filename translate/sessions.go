@@ -17,8 +17,8 @@ import "time"
 // answer reaches the host. Prefixes are numbered by their place in TableConfig.Prefixes,
 // from 1 on; 0 is a destination with a Map, and in results the first prefix without a Pool.
 //
-// Fragments have no sessions yet: all fragments from and to hosts that share an address
-// are dropped (SharedFragment). A FlowHold is dropped, too (UnsolicitedSYN).
+// Fragments after the first go where that went, also if they come earlier: see
+// Config.FragmentTimeout. A FlowHold is dropped (UnsolicitedSYN).
 //
 // All methods are called from the packet path, for each packet: they must be safe for
 // concurrent use, and should neither block nor allocate for a flow that they know. now is

@@ -40,9 +40,6 @@ func (h *header) sharable() Reason {
 	default:
 		return OtherProtocol
 	}
-	if h.frag {
-		return SharedFragment
-	}
 	return pass
 }
 
@@ -98,27 +95,49 @@ func (w *Worker) outbound(h *header, data []byte, src addr6, dst4 addr4, pref64 
 	f.Host.Hi, f.Host.Lo = src.hi, src.lo
 	f.Remote, f.Proto, f.Pref64 = uint32(dst4), h.proto, pref64
 	f.HostPort, f.RemotePort = 0, 0
-	if why := h.sharable(); why != pass {
-		f.Proto = protoUDP // of this every host has sessions, if it has any
-		if s.OutboundError(w.now, f, to) == FlowUnshared {
+	if why := h.sharable(); why != pass || h.off8 != 0 {
+		if !w.shares6(src, dst4, pref64) {
 			return src4, NoSource
+		}
+		if why == pass {
+			src4, why = w.laterOutbound(h, src, dst4, pref64)
 		}
 		return src4, why
 	}
 	var flags uint8
 	f.HostPort, f.RemotePort, flags = h.endpoints(data)
 	if r := s.Outbound(w.now, f, flags, to); r != FlowMapped {
-		return src4, r.reason(NoSource)
+		if why = r.reason(NoSource); h.frag && r != FlowUnshared {
+			why = w.firstOutbound(h, why)
+		}
+		return src4, why
 	}
 	h.ports = ports{to.LocalPort, to.RemotePort, true, f.Pref64}
+	if h.frag {
+		return addr4(to.Local), w.firstOutbound(h, pass)
+	}
 	return addr4(to.Local), pass
 }
 
+// shares6 reports whether the host src shares an address, for packets to dst4 inside the
+// prefix of that number.
+func (w *Worker) shares6(src addr6, dst4 addr4, pref64 uint8) bool {
+	f := &w.tuple6
+	f.Host.Hi, f.Host.Lo = src.hi, src.lo
+	f.Remote, f.Pref64, f.HostPort, f.RemotePort = uint32(dst4), pref64, 0, 0
+	f.Proto = protoUDP // of this every host has sessions, if it has any
+	return w.s.tab.sessions.OutboundError(w.now, f, &w.tuple4) != FlowUnshared
+}
+
 // inbound maps the destination of an IPv4 packet, or of one that was IPv6 until now, to a
-// shared address. h.ports tells the prefix inside which the host sees its peers.
-func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, why Reason) {
+// shared address. was6 is the latter's, nil for an IPv4 packet. h.ports tells the prefix
+// inside which the host sees its peers.
+func (w *Worker) inbound(h *header, data []byte, src, dst addr4, was6 *addresses) (dst6 addr6, why Reason) {
 	if why := h.sharable(); why != pass {
 		return dst6, why
+	}
+	if h.frag && w.waits(h, data, src, dst, was6) {
+		return w.laterInbound(h)
 	}
 	f, to := &w.tuple4, &w.tuple6
 	f.Local, f.Remote, f.Proto = uint32(dst), uint32(src), h.proto4()
@@ -128,15 +147,22 @@ func (w *Worker) inbound(h *header, data []byte, src, dst addr4) (dst6 addr6, wh
 	}
 	f.RemotePort, f.LocalPort = srcPort, dstPort
 	if r := w.s.tab.sessions.Inbound(w.now, f, flags, to); r != FlowMapped {
-		return dst6, r.reason(NoDestination)
+		if why = r.reason(NoDestination); h.frag && r != FlowUnshared {
+			why = w.firstInbound(h, dst6, why)
+		}
+		return dst6, why
 	}
 	h.ports = ports{to.RemotePort, to.HostPort, true, to.Pref64}
-	return addr6{to.Host.Hi, to.Host.Lo}, pass
+	dst6 = addr6{to.Host.Hi, to.Host.Lo}
+	if h.frag {
+		return dst6, w.firstInbound(h, dst6, pass)
+	}
+	return dst6, pass
 }
 
 // resolveShared4 is resolve4 for a packet to a shared address.
 func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, dst6 addr6, no refusal) {
-	dst6, why := w.inbound(h, data, src, dst)
+	dst6, why := w.inbound(h, data, src, dst, nil)
 	if why != pass {
 		return src6, dst6, refusal{why: why}
 	}
@@ -150,7 +176,7 @@ func (w *Worker) resolveShared4(h *header, data []byte, src, dst addr4) (src6, d
 // again4 is resolve4 for a packet between addresses that another one has been mapped
 // for, of this session or another one.
 func (w *Worker) again4(h *header, data []byte, f *flow) (no refusal) {
-	dst6, why := w.inbound(h, data, f.src4, f.dst4)
+	dst6, why := w.inbound(h, data, f.src4, f.dst4, nil)
 	if why != pass {
 		return refusal{why: why}
 	}
@@ -246,7 +272,9 @@ func (no refusal) unbound() bool {
 func (w *Worker) unshared4(p *Packet, h *header, why Reason) Result {
 	code := uint8(prohibited)
 	switch why {
-	case NoSession, UnsolicitedSYN, SharedFragment, SessionLimit:
+	case Waiting:
+		return w.store(p, h)
+	case NoSession, UnsolicitedSYN, SessionLimit, FragmentRoom, FragmentOverlap:
 		return drop(why)
 	case OtherProtocol:
 		code = 2 // protocol unreachable
@@ -263,7 +291,9 @@ func (w *Worker) unshared4(p *Packet, h *header, why Reason) Result {
 func (w *Worker) unshared6(p *Packet, h *header, why Reason) Result {
 	code := uint8(3) // address unreachable
 	switch why {
-	case NoSession, UnsolicitedSYN, SharedFragment:
+	case Waiting:
+		return w.store(p, h)
+	case NoSession, UnsolicitedSYN, FragmentRoom, FragmentOverlap:
 		return drop(why)
 	case Filtered: // by the other host of a hairpin
 		return w.prohibit6(p, h, why)

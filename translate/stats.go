@@ -36,8 +36,10 @@ func (o Outcome) valid() bool {
 	return int(o.Direction) < numDirections && int(o.Verdict) < numVerdicts && int(o.Reason) < NumReasons
 }
 
-// Stats are counters since the Translator was made. Every packet given to
-// Translate and every packet that Emit returns is counted once.
+// Stats are counters since the Translator was made. Every packet given to Translate, and
+// every packet that Emit makes, is counted once. A fragment that waits (Waiting) is counted
+// when it is known what becomes of it: when Emit translates it, or when it has waited too
+// long. Fragments that are reassembled are counted by what becomes of the whole packet.
 type Stats struct {
 	counts [numDirections][numVerdicts][NumReasons]Count
 	// ErrorsHeldBack counts errors that were not originated because the budget was
@@ -116,6 +118,12 @@ func (c *counts) add(d Direction, res Result, size int) {
 	c.last = s
 	c.touched[c.nTouched] = s
 	c.nTouched++
+}
+
+// addAll adds several packets.
+func (c *counts) addAll(d Direction, res Result, n Count) {
+	c.add(d, res, int(n.Bytes))
+	c.mine[d][res.Verdict][res.Reason].Packets += n.Packets - 1
 }
 
 func (c *counts) publish() {

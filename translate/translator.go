@@ -39,11 +39,13 @@ type state struct {
 	allowed    [errorClasses]allowance
 	dynamics   []Dynamic // of all pools
 	emitter    emitter   // nil: no packet waits
+	deferred   *deferred // that is the emitter; nil until hosts share addresses
 	ownShared  bool      // hosts share own4
 }
 
-// newState makes a state. Its error names the invalid field of cfg.
-func newState(cfg Config, tab *Table) (*state, error) {
+// newState makes a state that follows prev, or the first if that is nil. Its error names
+// the invalid field of cfg.
+func newState(cfg Config, tab *Table, prev *state) (*state, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -77,6 +79,15 @@ func newState(cfg Config, tab *Table) (*state, error) {
 			s.sources6 = append(s.sources6, make6(a.As16()))
 		}
 	}
+	if prev == nil {
+		prev = new(state)
+	}
+	if s.deferred, err = newDeferred(prev.deferred, &cfg, tab); err != nil {
+		return nil, err
+	}
+	if s.deferred != nil {
+		s.emitter = s.deferred
+	}
 	s.allowed[otherErrors] = newAllowance(cfg.ErrorRate, cfg.ErrorBurst)
 	s.allowed[mtuErrors] = newAllowance(cfg.MTUErrorRate, cfg.MTUErrorBurst)
 	for _, pool := range tab.pools {
@@ -97,7 +108,7 @@ func (s *state) leases() (generation uint64) {
 
 // New makes a Translator. Its error names the invalid field of cfg. tab must not be nil.
 func New(cfg Config, tab *Table) (*Translator, error) {
-	s, err := newState(cfg, tab)
+	s, err := newState(cfg, tab, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +145,7 @@ func (t *Translator) Update(change func(*Settings)) error {
 	now := t.state.Load()
 	c := Settings{now.cfg, now.tab}
 	change(&c)
-	s, err := newState(c.Config, c.Table)
+	s, err := newState(c.Config, c.Table, now)
 	if err != nil {
 		return err
 	}
@@ -149,7 +160,8 @@ func (t *Translator) Update(change func(*Settings)) error {
 // budget of ICMP errors, and identifications in blocks. Workers take no lock. They share
 // three things that they write to: the counters from which blocks of identifications are
 // taken, the source that was chosen last for errors of routers without a mapping, and
-// the pools. A worker allocates nothing after NewWorker, but for Append.
+// the pools. Where hosts share addresses, fragments take a lock. A worker allocates nothing
+// after NewWorker, but for Append, and once when hosts begin to share addresses.
 type Worker struct {
 	_ noCopy
 
@@ -183,6 +195,13 @@ type Worker struct {
 
 	counts  counts
 	scratch []Packet // of Append
+
+	// Fragments of shared addresses.
+	frag      fragKey   // the packet of the fragment in hand
+	fragWhole bool      // it is reassembled
+	ready     readyList // for Emit
+	whole     Packet    // reassembled: what is left of it for Emit
+	assembled bool      // whole is being translated
 }
 
 // NewWorker returns a worker for one goroutine. The Translator keeps it, since its
@@ -215,6 +234,8 @@ func (w *Worker) Close() {
 		return
 	}
 	w.t.workers = slices.Delete(w.t.workers, i, i+1)
+	w.drain()
+	w.counts.publish()
 	w.counts.addTo(&w.t.closed)
 	w.flows4, w.flows6, w.ids, w.counters, w.budgets, w.scratch, w.s = nil, nil, nil, nil, nil, nil, nil
 }
@@ -239,6 +260,9 @@ func (w *Worker) begin(now time.Duration) {
 	if s != w.s || second != w.second || leases != w.leases {
 		w.s, w.second, w.leases = s, second, leases
 		w.stamp++
+		if s.deferred != nil && w.whole.Buf == nil {
+			w.whole.Buf = make([]byte, Headroom+len6+maxLen+Tailroom)
+		}
 	}
 }
 
@@ -285,7 +309,9 @@ func (w *Worker) process(p *Packet) {
 			p.Result = w.v6to4(p)
 		}
 	}
-	w.counts.add(dir, p.Result, n)
+	if p.Result.Reason != Waiting { // that is counted once it is known what becomes of it
+		w.counts.add(dir, p.Result, n)
+	}
 }
 
 func drop(why Reason) Result { return Result{Drop, why} }

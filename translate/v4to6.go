@@ -40,6 +40,9 @@ func (w *Worker) v4to6(p *Packet) Result {
 		return w.prohibit4(p, &h, BadFragment)
 	}
 	if why := h.protocol4(); why != pass {
+		if why == FragmentedICMP && w.reassembles4(dst) {
+			return w.echoFragment(p, &h, data, fragKey4(&h, src, dst))
+		}
 		return w.prohibit4(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {
@@ -53,7 +56,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	if dst == w.s.own4 && !w.s.ownShared {
 		return w.self4(p, &h, data)
 	}
-	if why := w.transport4(&h, data); why != pass {
+	if why := w.transport4(&h, data, dst); why != pass {
 		return w.prohibit4(p, &h, why)
 	}
 	if h.hdrLen > len4 && sourceRouted(b[len4:h.hdrLen]) {
@@ -93,7 +96,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 	}
 	h.mss = w.s.mss
 	h.proto = h.rewriteTo6(data, &f.addresses, uint64(f.delta))
-	if h.hasNoChecksum(data) && w.s.cfg.UDPZero == UDPZeroCompute {
+	if h.hasNoChecksum(data) && w.udpZero(dst) == UDPZeroCompute {
 		setUDP6(data, f.src6, f.dst6)
 	}
 	if cut && h.gso == 0 {
@@ -127,12 +130,16 @@ func (h *header) protocol4() Reason {
 }
 
 // transport4 refuses what cannot be translated by its transport header.
-func (w *Worker) transport4(h *header, data []byte) Reason {
+func (w *Worker) transport4(h *header, data []byte, dst addr4) Reason {
 	if why := h.shape(data); why != pass {
 		return why
 	}
 	if h.hasNoChecksum(data) {
-		return h.udpZero(w.s.cfg.UDPZero, data)
+		mode := w.udpZero(dst)
+		if h.frag && mode == UDPZeroCompute && w.s.tab.sessions != nil && w.s.tab.shares4(dst) {
+			return pass // it is reassembled
+		}
+		return h.udpZero(mode, data)
 	}
 	if h.proto == protoICMPv4 {
 		if _, _, found := icmpCounterpart(rules4to6[:], data[0], data[1]); !found {

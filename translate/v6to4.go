@@ -34,6 +34,9 @@ func (w *Worker) v6to4(p *Packet) Result {
 	}
 	data := b[h.hdrLen:]
 	if why := h.protocol6(); why != pass {
+		if why == FragmentedICMP && w.reassembles6(src, dst) {
+			return w.echoFragment(p, &h, data, fragKey{src, dst, h.id, h.proto, fragFrom6})
+		}
 		return w.prohibit6(p, &h, why)
 	}
 	if p.Offload != (Offload{}) {

@@ -277,7 +277,9 @@ var events = [translate.NumReasons]event{
 	translate.BadOffload:         {taygaconf.LogDrop, "offload contradicts the packet"},
 	translate.NoSession:          {taygaconf.LogDrop, "no session of a shared address"},
 	translate.UnsolicitedSYN:     {taygaconf.LogDrop, "TCP connection to a shared address that no host expects"},
-	translate.SharedFragment:     {taygaconf.LogDrop, "fragment from or to a shared address"},
+	translate.FragmentRoom:       {taygaconf.LogDrop, "no room for a fragment of a shared address"},
+	translate.FragmentOverlap:    {taygaconf.LogDrop, "fragment of a shared address overlaps another"},
+	translate.FragmentTimeout:    {taygaconf.LogDrop, "fragment of a shared address waited in vain"},
 	translate.SessionLimit:       {taygaconf.LogReject, "limit of sessions"},
 	translate.Filtered:           {taygaconf.LogReject, "host expects nothing from this address"},
 

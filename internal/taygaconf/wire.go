@@ -36,6 +36,8 @@ func (c *Config) Translator(mtu int) translate.Config {
 		TOS6to4:       c.TOS6to4,
 		FlowLabels:    c.FlowLabels,
 		MSSClamp:      c.MSSClamp,
+
+		FragmentTimeout: c.Stateful.Fragment,
 	}
 	// In the library path MTU errors take the numbers of the others. A directive
 	// changes what it names and nothing else.

@@ -69,7 +69,8 @@ func TestGenReaches(t *testing.T) {
 		t.Logf("%-20s %6d", translate.Reason(r), n)
 		switch translate.Reason(r) {
 		case translate.NotChecked, translate.BadOffload:
-		case translate.NoSession, translate.UnsolicitedSYN, translate.SharedFragment, translate.SessionLimit,
+		case translate.NoSession, translate.UnsolicitedSYN, translate.SessionLimit, translate.Waiting,
+			translate.FragmentRoom, translate.FragmentOverlap, translate.FragmentTimeout,
 			translate.Filtered, translate.NoBinding, translate.NoPort, translate.OtherProtocol: // none shares an address
 		default:
 			require.NotZero(t, n, translate.Reason(r).String())
