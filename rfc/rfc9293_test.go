@@ -244,11 +244,12 @@ func TestRFC9293Options(t *testing.T) {
 // partialSYN sends SYNs whose checksum covers the pseudo-header alone, with data, and as a
 // super-packet, which a SYN is not in practice.
 func partialSYN(t *testing.T, x *xlat) {
+	high, low := pt.MSS(1460), pt.MSS(1000)
 	for _, way := range tcpWays {
 		for _, gso := range []bool{false, true} {
 			name := fmt.Sprintf("%s, super-packet %t", way.name, gso)
-			in := pt.IP(way.in, pt.SYN(1, 2, options(nop, pt.MSS(1460), sackOK)))
-			want := pt.IP(way.out, pt.SYN(1, 2, options(nop, pt.MSS(1000), sackOK)))
+			in := pt.IP(way.in, pt.SYN(1, 2, options(high, nop, high, sackOK)))
+			want := pt.IP(way.out, pt.SYN(1, 2, options(low, nop, low, sackOK)))
 			hdr, hdrOut := 20, 20
 			typ := uint8(translate.GSOTCPv4)
 			if in[0]>>4 == 6 {
@@ -259,7 +260,7 @@ func partialSYN(t *testing.T, x *xlat) {
 			}
 			o := translate.Offload{Flags: translate.OffloadNeedsCsum, CsumStart: uint16(hdr), CsumOffset: 16}
 			if gso {
-				o.GSOType, o.GSOSize, o.HdrLen = typ, 1000, uint16(hdr+28)
+				o.GSOType, o.GSOSize, o.HdrLen = typ, 1000, uint16(hdr+32)
 			}
 			partial := func(b []byte, hdr int, h pt.Header) {
 				sum := pt.Sum(pt.Pseudo(h.Src, h.Dst, 6, len(b)-hdr))

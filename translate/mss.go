@@ -52,7 +52,7 @@ func (h *header) clampMSS(data []byte) (delta uint64) {
 		switch {
 		case kind == nop:
 			length = 1
-		case kind == end || length < 2 || at+length > n:
+		case kind == end || length < 2:
 			return delta
 		case kind == mss && length == lenMSS:
 			delta += h.lowerMSS(data[at+2:], at%2 != 0)
