@@ -27,6 +27,8 @@ type mode struct {
 	// plainErrors leaves icmp-pool and icmp-node-address out: what a tayga.conf
 	// gets that was not written for us.
 	plainErrors bool
+	// shared has the IPv6 hosts share an address instead of having maps.
+	shared bool
 }
 
 var modes = []mode{
@@ -244,7 +246,13 @@ func (x *lab) conf() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "status-socket no\ntun-device %s\nipv4-addr %s\nipv6-addr %s\nprefix %s\n", device, tayga4, tayga6, prefix64)
 	for _, e := range []endpoint{host6, near6, far6} {
+		if x.mode.shared {
+			break
+		}
 		fmt.Fprintf(&b, "map %s %s\n", e.v4, e.v6)
+	}
+	if x.mode.shared {
+		b.WriteString(sharedConf())
 	}
 	fmt.Fprintf(&b, "tun-up yes\ntun-route %s\ntun-route %s\ntun-route %s\n", mapped, prefix64, tayga6)
 	if !x.mode.plainErrors {
