@@ -355,6 +355,35 @@ dynamic-pool 172.16.2.0/30
 	assert.Contains(t, said, "6to4  reply    no-source   1 packets")
 }
 
+// TestSharedAddress: hosts share an address, of which a port belongs to one of them. Sessions
+// last by the clock of the capture: the limit of one denies a second for five minutes.
+func TestSharedAddress(t *testing.T) {
+	b := newBench(t, goldenConf+"stateful-pool 192.0.2.9\nstateful-map udp 192.0.2.9:53 [2001:db8:a::1]:5353\nstateful-max-per-prefix 64 1\n")
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	require.NoError(t, w.WriteFileHeader(maxFrame, layers.LinkTypeRaw))
+	add := func(after time.Duration, src, dst netip.Addr, sport, dport uint16) {
+		p := packettest.IP(packettest.Header{Src: src, Dst: dst}, packettest.UDP(sport, dport, nil))
+		require.NoError(t, w.WritePacket(gopacket.CaptureInfo{Timestamp: begin.Add(after), CaptureLength: len(p), Length: len(p)}, p))
+	}
+	server, host, other := netip.MustParseAddr("2001:db8:a::1"), netip.MustParseAddr("2001:db8:b::1"), netip.MustParseAddr("2001:db8:b::2")
+	add(0, packettest.H4, netip.MustParseAddr("192.0.2.9"), 4000, 53)
+	add(time.Second, server, packettest.H4in6, 5353, 4000)
+	add(2*time.Second, host, packettest.H4in6, 1000, 53)
+	add(200*time.Second, other, packettest.H4in6, 1000, 53)
+	add(400*time.Second, other, packettest.H4in6, 1000, 53)
+	said, status := b.tool(file.Bytes(), "out.pcap")
+	require.Equal(t, 0, status, said)
+	list, _ := b.packets("out.pcap")
+	require.Len(t, list, 5)
+	assert.Equal(t, server.As16(), [16]byte(list[0][24:40]))
+	for _, i := range []int{1, 2, 4} {
+		assert.Equal(t, [4]byte{192, 0, 2, 9}, [4]byte(list[i][12:16]), i)
+	}
+	assert.Equal(t, []byte{0, 53}, list[1][20:22])
+	assert.Contains(t, said, "6to4  reply    session-limit  1 packets")
+}
+
 // Standard input and output in place of files.
 func TestPipe(t *testing.T) {
 	b := newBench(t, goldenConf)
