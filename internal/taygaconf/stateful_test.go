@@ -264,3 +264,30 @@ func TestStatefulSources(t *testing.T) {
 		t.Error(lines)
 	}
 }
+
+// TestOwners: who gets which addresses, prefix by prefix.
+func TestOwners(t *testing.T) {
+	c := mustRead(t, minimal+`prefix 2001:db8:b::/96
+prefix 2001:db8:c::/96
+stateful-pool 203.0.113.1
+stateful-pool 203.0.113.2 via 2001:db8:1:ffff::/96
+dynamic-pool 10.1.0.0/24 via 2001:db8:b::/96
+dynamic-pool 10.2.0.0/24
+dynamic-pool 10.3.0.0/24
+dynamic-pool-clients 2001:db8:7::/48
+`)
+	p := func(texts ...string) (list []netip.Prefix) {
+		for _, s := range texts {
+			list = append(list, netip.MustParsePrefix(s))
+		}
+		return list
+	}
+	want := []Owners{
+		{p("2001:db8:1:ffff::/96")[0], p("10.2.0.0/24", "10.3.0.0/24"), p("203.0.113.2/32")},
+		{p("2001:db8:b::/96")[0], p("10.1.0.0/24"), p("203.0.113.1/32")},
+		{p("2001:db8:c::/96")[0], p("10.2.0.0/24", "10.3.0.0/24"), p("203.0.113.1/32")},
+	}
+	if got := c.Owners(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+}

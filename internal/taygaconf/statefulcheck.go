@@ -275,3 +275,30 @@ func (t *taken) mapOf(host netip.Addr) (o owner, found bool) {
 	}
 	return o, false
 }
+
+// Owners says from which pools hosts without a map get addresses if they send to a prefix.
+type Owners struct {
+	Pref64 netip.Prefix
+	Leased []netip.Prefix // dynamic pools: PoolClients, or all hosts if there are none
+	Shared []netip.Prefix // stateful pools: of Stateful.Clients, those that lease nothing
+}
+
+// Owners lists this for each prefix.
+func (c *Config) Owners() (list []Owners) {
+	for _, pref64 := range c.Prefixes {
+		o := Owners{Pref64: pref64}
+		bound := slices.ContainsFunc(c.Pools, func(p Pool) bool { return p.Pref64 == pref64 })
+		for _, p := range c.Pools {
+			if p.Pref64 == pref64 || !bound && !p.Pref64.IsValid() {
+				o.Leased = append(o.Leased, p.Prefixes...)
+			}
+		}
+		for _, p := range c.Stateful.Pools {
+			if !isOdd(pref64) && c.servesShared(p, pref64) {
+				o.Shared = append(o.Shared, p.Prefix)
+			}
+		}
+		list = append(list, o)
+	}
+	return list
+}
