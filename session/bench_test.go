@@ -219,13 +219,13 @@ func BenchmarkJournal(b *testing.B) {
 			b.ReportMetric(float64(file.Len()-before)/1e6, name+"-MB")
 		}
 		step("all", func() error { return j.Begin(&file, at) })
-		step("none", func() error { return j.Append(&file, at) })
+		step("none", func() error { _, err := j.Append(&file, at); return err })
 		for i := range n / 100 {
 			f := flow(n + i)
 			f.Proto = 17
 			t.Outbound(0, &f, 0, new(translate.Tuple4))
 		}
-		step("percent", func() error { return j.Append(&file, at) })
+		step("percent", func() error { _, err := j.Append(&file, at); return err })
 		step("load", func() error {
 			l, err := large(b, n+n/100).Load(bytes.NewReader(file.Bytes()), int64(file.Len()), at)
 			if l.Sessions != t.Stats().Sessions {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bufio"
 	"io"
 	"net/netip"
 	"runtime"
@@ -34,6 +35,9 @@ type Journal struct {
 // NewJournal returns the Journal of a file that does not exist yet.
 func NewJournal(t *Table) *Journal { return &Journal{t: t, stale: true} }
 
+// buffered is how many bytes are written at once.
+const buffered = 64 * BlockSize
+
 // smallFile is the size below which a file is not written anew.
 const smallFile = 1 << 20
 
@@ -48,24 +52,24 @@ func (j *Journal) Due() bool {
 // complete.
 func (j *Journal) Begin(w io.Writer, at Moment) error {
 	j.forget()
-	n, err := j.write(&writer{to: w, at: at}, true)
+	n, err := j.write(w, &writer{at: at}, true)
 	j.base, j.added, j.stale = n, 0, err != nil
 	return err
 }
 
-// Append writes what has changed since the last call, to the end of the file. If there is no
-// session and was none, it writes nothing.
-func (j *Journal) Append(w io.Writer, at Moment) error {
-	n, err := j.write(&writer{to: w, at: at}, false)
+// Append writes what has changed since the last call, to the end of the file, and returns
+// how many bytes. If there is no session and was none, it writes nothing.
+func (j *Journal) Append(w io.Writer, at Moment) (int64, error) {
+	n, err := j.write(w, &writer{at: at}, false)
 	j.added += n
 	j.stale = j.stale || err != nil
-	return err
+	return n, err
 }
 
 // Close is Begin for the last time: it also writes how much time each session has left.
 func (j *Journal) Close(w io.Writer, at Moment) error {
 	j.forget()
-	_, err := j.write(&writer{to: w, at: at, exact: true}, true)
+	_, err := j.write(w, &writer{at: at, exact: true}, true)
 	j.stale = true
 	return err
 }
@@ -79,7 +83,8 @@ func (j *Journal) forget() {
 }
 
 // write writes what has changed. head is whether the head is written if there is nothing.
-func (j *Journal) write(w *writer, head bool) (int64, error) {
+func (j *Journal) write(to io.Writer, w *writer, head bool) (int64, error) {
+	w.to = bufio.NewWriterSize(to, buffered)
 	if head || j.live > 0 {
 		if err := w.head(j.prefixes); err != nil {
 			return w.bytes, err

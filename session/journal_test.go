@@ -34,8 +34,10 @@ func (b *logbed) begin() {
 func (b *logbed) append() int {
 	b.Helper()
 	before := b.file.Len()
-	require.NoError(b, b.Append(&b.file, b.moment()))
-	return b.file.Len() - before
+	n, err := b.Append(&b.file, b.moment())
+	require.NoError(b, err)
+	require.Equal(b, int64(b.file.Len()-before), n)
+	return int(n)
 }
 
 // keys are sessions without their times.
@@ -155,10 +157,12 @@ func TestJournalErrors(t *testing.T) {
 	require.Error(t, b.Begin(failing{}, b.moment()))
 	require.True(t, b.Due())
 	b.begin()
-	require.NoError(t, b.Append(failing{}, b.moment()), "nothing to write")
+	_, err := b.Append(failing{}, b.moment())
+	require.NoError(t, err, "nothing to write")
 	require.False(t, b.Due())
 	b.open(from6(udp, 1000))
-	require.Error(t, b.Append(failing{}, b.moment()))
+	_, err = b.Append(failing{}, b.moment())
+	require.Error(t, err)
 	require.True(t, b.Due())
 	b.begin()
 	_, l := load(t, b.file.Bytes())

@@ -17,23 +17,26 @@ type Loaded struct {
 	Sessions int // that go on
 	Ended    int // whose time ran out meanwhile
 	Dropped  int // that the configuration does not allow, a limit denies, or a session that exists or a later one rules out
-	Damaged  int // blocks that were not read, or 1 if no block is one of Save's
+	Damaged  int // blocks that were not read
 }
 
 // maxFile is the size of the largest file that a Journal writes: all places in use, and
 // then all of them again before it is written anew.
 const maxFile = 3 * (maxSlabs * slabSize / perBlock) * blockSize
 
-// ErrTooLarge is the error of Load for a file that no table has written.
-var ErrTooLarge = errors.New("session: larger than any file of sessions")
+// Errors of Load for a file that was not read.
+var (
+	ErrTooLarge = errors.New("session: larger than any file of sessions")
+	ErrFormat   = errors.New("session: no file of sessions, or of another version")
+)
 
 // Load continues sessions that Save or a Journal has saved, with the time that they had
 // left, less the time that has passed since. After a Journal that was not closed, sessions
 // count as used when it was last written to. size is that of the file. Load is called with
 // the configuration in force and before packets come, but may be called at any time. Each
 // byte may be hostile: what is damaged is skipped and counted, what this configuration
-// would not have made is dropped and counted. Other errors than ErrTooLarge are those of r;
-// sessions may have been loaded before.
+// would not have made is dropped and counted. Errors other than ErrTooLarge and ErrFormat are
+// those of r; sessions may have been loaded before.
 func (t *Table) Load(r io.ReaderAt, size int64, at Moment) (Loaded, error) {
 	t.upkeep.Lock()
 	defer t.upkeep.Unlock()
@@ -45,9 +48,10 @@ func (t *Table) Load(r io.ReaderAt, size int64, at Moment) (Loaded, error) {
 	if size%blockSize != 0 {
 		l.Damaged++
 	}
-	if found, err := l.find(blocks); err != nil || !found {
-		l.Damaged = 1
+	if found, err := l.find(blocks); err != nil {
 		return l.Loaded, err
+	} else if !found {
+		return Loaded{}, ErrFormat
 	}
 	// The last record of a place comes first, and of two sessions that cannot both be
 	// the one that is newer.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bufio"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
@@ -38,7 +39,7 @@ import (
 // The magic changes with the format, which includes the numbers of states.
 const (
 	magic     = "steppe-sessions2"
-	blockSize = 4096
+	blockSize = BlockSize
 	blockHead = 24
 	recordLen = 44
 	perBlock  = (blockSize - blockHead) / recordLen
@@ -51,6 +52,9 @@ const (
 	headPrefixes = headBoot + 16
 	prefixLen    = 17
 )
+
+// BlockSize is the size in bytes of the blocks that a saved file consists of.
+const BlockSize = 4096
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -165,7 +169,7 @@ func (t *Table) saved(i, sec uint32) (r record, word uint32, ok bool) {
 
 // A writer writes blocks.
 type writer struct {
-	to    io.Writer
+	to    *bufio.Writer
 	exact bool
 	at    Moment
 	bytes int64
@@ -200,10 +204,12 @@ func (w *writer) add(r *record) error {
 
 // end writes the last block.
 func (w *writer) end() error {
-	if w.n == 0 {
-		return nil
+	if w.n > 0 {
+		if err := w.flush(kindRecords, w.n); err != nil {
+			return err
+		}
 	}
-	return w.flush(kindRecords, w.n)
+	return w.to.Flush()
 }
 
 func (w *writer) flush(kind byte, n int) error {

@@ -211,8 +211,9 @@ func TestLoadDamaged(t *testing.T) {
 	headless := bytes.Clone(file)
 	headless[30] ^= 1
 	for _, bad := range [][]byte{nil, file[:15], append([]byte("x"), file...), headless} {
-		_, l = load(t, bad)
-		require.Equal(t, session.Loaded{Damaged: 1}, l)
+		l, err := b.Load(bytes.NewReader(bad), int64(len(bad)), b.moment())
+		require.ErrorIs(t, err, session.ErrFormat)
+		require.Zero(t, l)
 	}
 	_, l = load(t, file[:blockSize])
 	require.Equal(t, session.Loaded{}, l)
@@ -316,7 +317,8 @@ func FuzzLoad(f *testing.F) {
 	require.NoError(f, j.Begin(&w, b.moment()))
 	b.now += time.Minute
 	traffic(b, 30)
-	require.NoError(f, j.Append(&w, b.moment()))
+	_, err := j.Append(&w, b.moment())
+	require.NoError(f, err)
 	f.Add(w.Bytes(), true, int64(-200))
 	f.Fuzz(func(t *testing.T, file []byte, blocks bool, passed int64) {
 		for i := 0; i+blockSize <= len(file); i += blockSize {
@@ -329,7 +331,10 @@ func FuzzLoad(f *testing.F) {
 		})
 		at := b.moment()
 		at.Wall = at.Wall.Add(time.Duration(passed) * time.Second)
-		l := b.read(file, at)
+		l, err := b.Load(bytes.NewReader(file), int64(len(file)), at)
+		if err != nil {
+			require.ErrorIs(t, err, session.ErrFormat)
+		}
 		st, all := b.Stats(), b.all()
 		require.Equal(t, l.Sessions, st.Sessions)
 		require.Len(t, all, st.Sessions)

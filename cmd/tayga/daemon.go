@@ -29,7 +29,7 @@ type daemon struct {
 	notifier *notifier // systemd
 	signals  <-chan os.Signal
 	pid      *pidFile   // may be nil
-	locks    []*lock    // of the leases
+	locks    []*lock    // of the leases and sessions
 	maps     *mapSource // may be nil
 	confFile *confFile  // may be nil
 
@@ -43,6 +43,7 @@ type daemon struct {
 	free     bool            // the device can be attached to again without privilege
 	gateway  *gateway.Gateway
 	leases   leaseFiles
+	sessions *sessionFile // nil: no addresses are shared
 	packets  *packetLog
 	bindings *bindingLog // may be nil
 
@@ -111,6 +112,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	stop := make(chan struct{})
 	var upkeep sync.WaitGroup
 	upkeep.Go(func() { d.upkeep(stop) })
+	upkeep.Go(func() { d.sessions.keep(stop) })
 	if d.socket != nil {
 		go status.Serve(d.socket, d.report)
 	}
@@ -177,6 +179,11 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	// As long as the device is ours no other daemon reads the leases, and none begins
 	// any more: the next one finds them all.
 	d.leases.save(time.Now())
+	if errors.Is(err, tun.ErrGone) {
+		d.sessions.step()
+	} else {
+		d.sessions.close()
+	}
 	d.dev.Close()
 	return err
 }

@@ -52,10 +52,10 @@ func makeDir(path string) error {
 	return nil
 }
 
-// checkDataDir looks whether the user that the daemon becomes can save leases
-// there. Who can write there besides decides what the leases are.
+// checkDataDir looks whether the user that the daemon becomes can save leases and
+// sessions there. Who can write there besides decides what they are.
 func (d *daemon) checkDataDir(writers []safepath.Writer, id identity) error {
-	if d.conf.DataDir == "" || len(d.conf.Pools) == 0 {
+	if d.conf.DataDir == "" || len(savedNames(d.conf)) == 0 {
 		return nil
 	}
 	if id.uid >= 0 && !id.held() { // else the lock tells, without calls that a filter may not permit
@@ -66,12 +66,12 @@ func (d *daemon) checkDataDir(writers []safepath.Writer, id identity) error {
 		}
 	}
 	for _, w := range strangers(writers, id) {
-		d.log.warningf("data-dir %s: %v, who can change the leases", d.conf.DataDir, w)
+		d.log.warningf("data-dir %s: %v, who can change the %s", d.conf.DataDir, w, savedWhat(d.conf))
 	}
 	return nil
 }
 
-// notWritable says that leases cannot be saved. In a directory of a third user they
+// notWritable says that nothing can be saved. In a directory of a third user they
 // would be that user's, which is refused; in one of root's, the daemon goes on
 // without, as TAYGA does.
 func (d *daemon) notWritable(user string) error {
@@ -80,7 +80,7 @@ func (d *daemon) notWritable(user string) error {
 	if err := unix.Stat(".", &st); err == nil && st.Uid != 0 {
 		return fmt.Errorf("%s: it belongs to user %d: give the directory to user %s", text, st.Uid, user)
 	}
-	d.log.warningf("%s: leases are forgotten when tayga ends: give the directory to that user", text)
+	d.log.warningf("%s: %s are forgotten when tayga ends: give the directory to that user", text, savedWhat(d.conf))
 	return nil
 }
 
@@ -93,14 +93,13 @@ func ownName() string {
 	return number
 }
 
-// lockDataDir locks the files of leases, so that no other daemon replaces them.
-// Daemons without a pool, or with other files, may share the directory.
+// lockDataDir locks the files of leases and sessions, so that no other daemon replaces
+// them. Daemons without a pool, or with other files, may share the directory.
 func (d *daemon) lockDataDir(k locker) error {
 	if d.conf.DataDir == "" {
 		return nil
 	}
-	for _, p := range d.conf.Pools {
-		name := leaseFileOf(p.Pref64, p.Prefixes)
+	for _, name := range savedNames(d.conf) {
 		l, err := k.take(nil, name)
 		var held errHeld
 		switch {
@@ -117,21 +116,20 @@ func (d *daemon) lockDataDir(k locker) error {
 		case errors.Is(err, unix.EACCES):
 			return fmt.Errorf("data-dir %s: %w: it is that of a daemon of another user", d.conf.DataDir, err)
 		case !errors.Is(err, unix.EROFS): // where nothing is saved
-			d.log.warningf("data-dir %s: %v: a second daemon is not kept away from the leases", d.conf.DataDir, err)
+			d.log.warningf("data-dir %s: %v: a second daemon is not kept away from the %s", d.conf.DataDir, err, savedWhat(d.conf))
 		}
 	}
 	return nil
 }
 
-// lockLinks locks files of leases that data-dir has only links to where they are: two
+// lockLinks locks files that data-dir has only links to where they are: two
 // data-dirs may lead to the same file. It is called by the user that the daemon runs
 // as, who decides which links are followed, and root follows none of that user's.
 func (d *daemon) lockLinks(k locker) error {
 	if d.conf.DataDir == "" {
 		return nil
 	}
-	for _, p := range d.conf.Pools {
-		name := leaseFileOf(p.Pref64, p.Prefixes)
+	for _, name := range savedNames(d.conf) {
 		if fi, err := os.Lstat(name); err != nil || fi.Mode().Type() != os.ModeSymlink {
 			continue
 		}
@@ -152,7 +150,7 @@ func (d *daemon) lockLinks(k locker) error {
 		case errors.Is(err, errStopped):
 			return err
 		case !errors.Is(err, unix.EROFS):
-			d.log.warningf("data-dir %s: %s: %v: a second daemon is not kept away from the leases", d.conf.DataDir, name, err)
+			d.log.warningf("data-dir %s: %s: %v: a second daemon is not kept away from the %s", d.conf.DataDir, name, err, savedWhat(d.conf))
 		}
 	}
 	return nil

@@ -3,17 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/steppe-nat64/steppe/internal/gateway"
-	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/pool"
 )
@@ -21,12 +16,6 @@ import (
 // leaseFile holds the leases across restarts. It is addressed by its bare name:
 // the working directory is data-dir, in a jail and out of it.
 const leaseFile = "dynamic.map"
-
-// What follows the name of a file that was kept because lines were left out.
-const (
-	damaged = ".damaged" // some made no sense
-	old     = ".old"     // all did, but are of leases that cannot be any more
-)
 
 // leaseFileOf returns the name of the file with the leases of pools that are bound
 // to a prefix, after the first of them: dynamic-10.1.0.0_24.map.
@@ -55,7 +44,7 @@ type leaseFiles []*leases
 // newLeaseFiles gives every pool its file.
 func newLeaseFiles(c *taygaconf.Config, pools []*gateway.Pool, log *logger) (all leaseFiles) {
 	for _, p := range pools {
-		all = append(all, &leases{pool: p.Pool, file: leaseFileOf(p.Pref64, p.Prefixes), dir: c.DataDir, log: log})
+		all = append(all, &leases{pool: p.Pool, savedFile: savedFile{file: leaseFileOf(p.Pref64, p.Prefixes), dir: c.DataDir, log: log}})
 	}
 	return all
 }
@@ -80,11 +69,8 @@ func (ls leaseFiles) save(now time.Time) {
 
 // leases is a pool with its file.
 type leases struct {
+	savedFile
 	pool *pool.Pool
-	file string // its name
-	dir  string // data-dir, for messages; empty if nothing is kept
-	log  *logger
-	less os.FileMode // permissions that the file as last seen did not give: nor does a new one
 
 	mu      sync.Mutex // one save at a time; guards what follows
 	saved   uint64     // pool.Changes of the last save
@@ -147,64 +133,6 @@ func (l *leases) load(fixed func(host netip.Addr) bool) {
 	l.mu.Lock()
 	l.saved = l.pool.Changes()
 	l.mu.Unlock()
-}
-
-// preserve keeps a copy of a file from which something was left out, since the
-// next save replaces it. Only users who may read the file may read the copy.
-func (l *leases) preserve(f *os.File, suffix string) {
-	perm := os.FileMode(0o600)
-	if fi, err := f.Stat(); err == nil {
-		perm = copyPerm(fi)
-	}
-	err := pool.ReplaceFilePerm(l.file+suffix, perm, func(w io.Writer) error {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		_, err := io.Copy(w, f)
-		return err
-	})
-	if err != nil {
-		l.log.warningf("Unable to keep a copy of it: %v", err)
-		l.setAside(suffix)
-		return
-	}
-	l.log.warningf("A copy of it is kept in %s/%s", l.dir, l.file+suffix)
-}
-
-// copyPerm returns the permissions for our copy of a file. If it is of another
-// group, ours gets what all others have.
-func copyPerm(fi os.FileInfo) os.FileMode {
-	perm := fi.Mode().Perm()
-	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Gid) != os.Getegid() {
-		perm &^= 0o070 &^ (perm & 0o007 << 3)
-	}
-	return perm
-}
-
-// setAside keeps a file that cannot be read or copied from being replaced: the one
-// that is opened by that name, not a symbolic link that leads to it. A link that
-// is not followed is what is in the way itself.
-func (l *leases) setAside(suffix string) {
-	dir, name, err := safepath.Resolve(l.file)
-	at, where := unix.AT_FDCWD, l.dir
-	if err != nil {
-		name = l.file
-	} else {
-		defer dir.Close()
-		at = int(dir.Fd())
-		if where = dir.Name(); where == "." {
-			where = l.dir
-		}
-	}
-	var st unix.Stat_t
-	if err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		l.less = ^os.FileMode(st.Mode).Perm()
-	}
-	if err := unix.Renameat(at, name, at, name+suffix); err != nil {
-		l.log.warningf("Unable to set it aside: %v", err)
-		return
-	}
-	l.log.warningf("It is now %s/%s", where, name+suffix)
 }
 
 // upkeep is called about once a second, after that of the pools: it saves what has

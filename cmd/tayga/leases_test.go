@@ -45,7 +45,7 @@ func newLeases(t *testing.T, now time.Time) (*leases, *recorder) {
 
 // leasesOf returns the leases of a gateway with one pool.
 func leasesOf(g *gateway.Gateway, log *logger) *leases {
-	return &leases{pool: g.Pools()[0].Pool, file: leaseFile, dir: "/data", log: log}
+	return &leases{pool: g.Pools()[0].Pool, savedFile: savedFile{file: leaseFile, dir: "/data", log: log}}
 }
 
 // installed makes a gateway without leases.

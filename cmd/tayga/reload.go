@@ -22,6 +22,7 @@ func (d *daemon) reload() {
 	}
 	d.state.reloaded(err == nil)
 	d.leases.save(time.Now())
+	d.sessions.soon()
 	d.notifier.send("READY=1", d.status())
 }
 

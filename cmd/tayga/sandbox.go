@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
@@ -49,7 +48,7 @@ func (d *daemon) paths() []sandbox.Path {
 	}
 	if d.conf.DataDir != "" {
 		list = append(list, sandbox.Path{Name: ".", Access: sandbox.KeepFiles})
-		for _, l := range d.leases {
+		for _, l := range d.savedFiles() {
 			if dir := l.linkedDir(); dir != nil {
 				d.held = append(d.held, dir)
 				list = append(list, sandbox.Path{At: dir, Access: sandbox.KeepFiles})
@@ -78,19 +77,6 @@ func (d *daemon) paths() []sandbox.Path {
 		}
 	}
 	return list
-}
-
-// linkedDir opens the directory that the file is in if it is a symbolic link; nil
-// is data-dir.
-func (l *leases) linkedDir() *os.File {
-	if fi, err := os.Lstat(l.file); err != nil || fi.Mode().Type() != os.ModeSymlink {
-		return nil
-	}
-	dir, _, err := safepath.Resolve(l.file)
-	if err != nil {
-		return nil // it will not be followed
-	}
-	return dir.File
 }
 
 // tunPath is what devices are attached to by.

@@ -14,7 +14,7 @@ import (
 )
 
 // capabilities returns those that the daemon cannot do without, if it has them.
-// To move packets, to follow the device and to save leases takes none; nor does
+// To move packets, to follow the device and to save leases and sessions takes none; nor does
 // anything about the device, with a helper.
 func (d *daemon) capabilities() (keep sandbox.Capabilities) {
 	if d.helper == nil && !d.free {
@@ -63,7 +63,7 @@ func (d *daemon) filesPermitted() bool {
 	ok := d.helper != nil || permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
 	if d.conf.DataDir != "" {
 		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
-		for _, l := range d.leases {
+		for _, l := range d.savedFiles() {
 			ok = ok && permitted(unix.AT_FDCWD, l.file, unix.R_OK)
 			if dir := l.linkedDir(); dir != nil {
 				ok = ok && permitted(int(dir.Fd()), ".", unix.R_OK|unix.W_OK|unix.X_OK)

@@ -121,7 +121,7 @@ func (d *daemon) locker() locker {
 	}}
 }
 
-// install makes what translates, without leases yet, and before there is a device whose
+// install makes what translates, without leases and sessions yet, and before there is a device whose
 // MTU could be asked.
 func (d *daemon) install(more taygaconf.MapFile) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
@@ -133,11 +133,12 @@ func (d *daemon) install(more taygaconf.MapFile) (err error) {
 		return err
 	}
 	d.leases = newLeaseFiles(d.conf, d.gateway.Pools(), d.log)
+	d.sessions = newSessionFile(d.conf, d.gateway.Sessions(), d.log)
 	return nil
 }
 
 // begin takes the device into account, logs the startup with what the map-file says, and
-// loads the leases.
+// loads the leases and sessions.
 func (d *daemon) begin(more taygaconf.MapFile) error {
 	if err := d.setMTU(d.link.MTU); err != nil {
 		return err
@@ -146,6 +147,7 @@ func (d *daemon) begin(more taygaconf.MapFile) error {
 	d.logStartup(more)
 	d.logWarnings()
 	d.leases.load(d.gateway.Fixed)
+	d.sessions.load()
 	return nil
 }
 

@@ -45,6 +45,9 @@ func (d *daemon) logShared(more taygaconf.MapFile) {
 		}
 		d.log.infof("Shared addresses: %s, ports %d-%d%s", p.Prefix, p.Low, p.High, via)
 	}
+	if len(c.Pools) > 0 && d.conf.DataDir == "" {
+		d.log.noticef("Note: without a data-dir, sessions end when tayga ends")
+	}
 	if n := len(c.Bindings) + len(more.Bindings); n > 0 {
 		d.log.debugf("Static bindings: %d in %s, %d in the map-file", len(c.Bindings), d.conf.File, len(more.Bindings))
 	}
