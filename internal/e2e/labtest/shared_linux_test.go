@@ -1,13 +1,11 @@
 package labtest
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +46,7 @@ func TestShared(t *testing.T) {
 			x := newLab(t, tayga, m)
 			t.Run("tcp", x.testSharedTCP)
 			t.Run("udp", x.testSharedUDP)
+			t.Run("fragments", x.testSharedFragments)
 			t.Run("quic", x.testSharedQUIC)
 			t.Run("ping", x.testSharedPing)
 			t.Run("traceroute", x.testSharedTraceroute)
@@ -114,82 +113,11 @@ func (x *lab) testSharedUDP(t *testing.T) {
 	})
 }
 
-// testSharedQUIC has both hosts keep flows as QUIC has them: each a socket that sends and
-// gets full datagrams for a while, numbered, many at once, some of which move to
-// another port and go on. No flow gets what is another's.
-func (x *lab) testSharedQUIC(t *testing.T) {
-	const flows, rounds = 20, 30
-	server, err := x.near4.ListenPacket("udp4", fmt.Sprintf(":%d", quicPort))
-	require.NoError(t, err)
-	defer server.Close()
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			n, from, err := server.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			server.WriteTo(b[:n], from)
-		}
-	}()
-	x.together(t, func(h *netlab.Host) error {
-		var wg sync.WaitGroup
-		errs := make([]error, flows)
-		for i := range flows {
-			wg.Go(func() { errs[i] = quicFlow(h, at(near4.v6, quicPort), rounds) })
-		}
-		wg.Wait()
-		return errors.Join(errs...)
-	})
-}
-
-// quicFlow sends datagrams and expects each back; in the middle it goes on from another
-// port. Datagrams may get lost, as they may in QUIC, and are sent again.
-func quicFlow(h *netlab.Host, to string, rounds int) error {
-	id := rand.Uint64()
-	var c net.Conn
-	defer func() { c.Close() }()
-	got := make([]byte, 2048)
-	for i := range rounds {
-		if i == 0 || i == rounds/2 {
-			if c != nil {
-				c.Close()
-			}
-			var err error
-			if c, err = h.Dial("udp6", to, patience); err != nil {
-				return err
-			}
-		}
-		want := binary.BigEndian.AppendUint64(nil, id)
-		want = binary.BigEndian.AppendUint64(want, uint64(i))
-		want = append(want, make([]byte, datagramSize-len(want))...)
-		for end := time.Now().Add(patience); ; {
-			if _, err := c.Write(want); err != nil {
-				return err
-			}
-			c.SetReadDeadline(time.Now().Add(time.Second))
-			n, err := c.Read(got)
-			switch {
-			case err != nil && time.Now().After(end):
-				return err
-			case err != nil:
-				continue
-			case binary.BigEndian.Uint64(got) != id:
-				return fmt.Errorf("a flow got a datagram of another, %d bytes", n)
-			case !bytes.Equal(got[:n], want):
-				continue // sent twice
-			}
-			break
-		}
-	}
-	return nil
-}
-
 // testSharedPing has both hosts ping at once; netlab has the kernel choose identifiers, which
-// may be the same. The shared address is no host's until a host pings.
+// may be the same. Large requests and replies are fragmented.
 func (x *lab) testSharedPing(t *testing.T) {
 	x.together(t, func(h *netlab.Host) error {
-		for _, size := range []int{0, 1, 56, 1232, 1452} {
+		for _, size := range []int{0, 1, 56, 1232, 1452, 1453, 4000, 8000} {
 			r, err := h.Ping(near4.v6, netlab.Echo{Size: size, Timeout: patience})
 			if err == nil && (r.From != near4.v6 || r.Size != size) {
 				err = fmt.Errorf("%d bytes from %v", r.Size, r.From)
@@ -300,8 +228,10 @@ func receive(t *testing.T, c net.PacketConn) (from netip.AddrPort, text string) 
 func (x *lab) testSharedPrograms(t *testing.T) {
 	t.Run("ping", func(t *testing.T) {
 		ping := program(t, "ping", "-V", "iputils")
-		out := output(t, x.near6, ping, "-n", "-c", "2", "-i", "0.2", "-W", "5", near4.v6.String())
-		assert.Contains(t, out, "2 packets transmitted, 2 received, 0% packet loss")
+		for _, size := range []string{"56", "4000"} {
+			out := output(t, x.near6, ping, "-n", "-c", "2", "-i", "0.2", "-W", "5", "-s", size, near4.v6.String())
+			assert.Contains(t, out, "2 packets transmitted, 2 received, 0% packet loss")
+		}
 	})
 	t.Run("traceroute", func(t *testing.T) {
 		traceroute := program(t, "traceroute", "--version", "Modern traceroute")
@@ -309,6 +239,13 @@ func (x *lab) testSharedPrograms(t *testing.T) {
 			hops, _ := readTraceroute(t, output(t, x.near6, traceroute, "-n", "-q", "1", "-N", "1", "-w", "5", how, near4.v6.String()))
 			assert.Equal(t, route6, hops, how)
 		}
+	})
+	t.Run("dig", func(t *testing.T) {
+		dig := program(t, "dig", "-v", "DiG")
+		x.serveDNS(t)
+		out := output(t, x.near6, dig, "+notcp", "+ignore", "+bufsize=4096", "@"+near4.v6.String(), "large.test", "TXT")
+		assert.Contains(t, out, "ANSWER: 12,")
+		assert.Contains(t, out, strings.Repeat("l", 240))
 	})
 	t.Run("mtr", func(t *testing.T) {
 		mtr := program(t, "mtr", "--version", "mtr ")
