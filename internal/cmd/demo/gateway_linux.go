@@ -20,6 +20,9 @@ type gateway struct {
 	x       *lab
 	tayga   string // path of the binary
 	dir     string // for its files
+	text    string // of tayga.conf, with the place of data-dir left open
+	routes  []string
+	is      string // what it is, for the report
 	config  string // path of tayga.conf
 	process *netlab.Process
 }
@@ -39,11 +42,11 @@ status-socket no
 // start makes the device, starts the program and sets the routes.
 func (g *gateway) start() (string, error) {
 	data := filepath.Join(g.dir, "data")
-	if err := os.Mkdir(data, 0o755); err != nil {
+	if err := os.MkdirAll(data, 0o755); err != nil {
 		return "", err
 	}
 	g.config = filepath.Join(g.dir, "tayga.conf")
-	if err := os.WriteFile(g.config, fmt.Appendf(nil, taygaConf, data), 0o644); err != nil {
+	if err := os.WriteFile(g.config, fmt.Appendf(nil, g.text, data), 0o644); err != nil {
 		return "", err
 	}
 	if err := g.runTayga("--mktun"); err != nil {
@@ -64,11 +67,10 @@ func (g *gateway) start() (string, error) {
 		return "", err
 	}
 	took := time.Since(begin)
-	gw.Route(pool, "", device)
-	gw.Route(prefix64, "", device)
-	gw.Route(service4, "", device)
-	return fmt.Sprintf("tayga attached to %s after %s: %s, pool %s masqueraded, map %s %s",
-		device, ms(took), prefix64, pool, service4, serviceAddr), g.x.Err()
+	for _, dst := range g.routes {
+		gw.Route(dst, "", device)
+	}
+	return fmt.Sprintf("tayga attached to %s after %s: %s, %s", device, ms(took), prefix64, g.is), g.x.Err()
 }
 
 // waitAttached waits until the device has a carrier, or the program has ended.

@@ -51,7 +51,10 @@ func show(ctx context.Context, r *report.Report, o options) error {
 	}
 	defer context.AfterFunc(ctx, lab.Close)()
 
-	g := &gateway{x: x, tayga: tayga, dir: dir}
+	g := &gateway{
+		x: x, tayga: tayga, dir: dir, text: taygaConf, routes: []string{pool, prefix64, service4},
+		is: fmt.Sprintf("pool %s masqueraded, map %s %s", pool, service4, serviceAddr),
+	}
 	if !r.Check("gateway", g.start) {
 		return nil
 	}
@@ -62,15 +65,27 @@ func show(ctx context.Context, r *report.Report, o options) error {
 		}
 	}
 	x.runChecks(r, o.pcap != "")
+	stopped := r.Check("stop", g.stop)
+	output := g.output()
+	if ctx.Err() == nil && stopped {
+		g = &gateway{
+			x: x, tayga: tayga, dir: filepath.Join(dir, "shared"), text: sharedConf, routes: []string{prefix64, shared4},
+			is: fmt.Sprintf("2 hosts share %s, of which port %d is forwarded", shared4, forwardPort),
+		}
+		if r.Check("shared-gateway", g.start) {
+			x.runSharedChecks(r, o.pcap != "")
+			r.Check("shared-stop", g.stop)
+		}
+		output += g.output()
+	}
 	if c != nil {
 		r.Check("wire", c.finish)
 	}
-	r.Check("stop", g.stop)
 	if ctx.Err() != nil {
 		r.Check("interrupted", func() (string, error) { return "", context.Cause(ctx) })
 	}
 	if r.Failed > 0 {
-		for line := range strings.Lines(g.output()) {
+		for line := range strings.Lines(output) {
 			r.Note("tayga: " + strings.TrimSpace(line))
 		}
 	}
