@@ -374,6 +374,18 @@ func TestSharedOwnAddress(t *testing.T) {
 	// A host that pings it gets the answer of the translator, not its own.
 	ping := x.becomes(pt.IP(h6(host1, poolIn6, 64), pt.EchoRequest(7, 1, nil)), translate.Translated)
 	x.is(ping, translate.Forward, translate.Translated) // to the host that has the identifier: itself
+
+	// The own IPv6 address that follows from it is that of the hosts, too. Others are not.
+	out := func(dst netip.Addr) []byte { return pt.IP(h6(host1, dst, 64), pt.UDP(1001, 8080, nil)) }
+	follows := newSharing(t, func(c *sharingConfig) { c.IPv4, c.IPv6, c.ICMPPool4, c.ICMPPool6 = pool, poolIn6, nil, nil })
+	sent := follows.becomes(out(poolIn6), translate.Translated)
+	follows.golden(sent, pt.IP(h6(poolIn6, host2, 62), pt.UDP(port(sent), 80, nil)))
+	for _, own := range []netip.Addr{pt.H4in6, router6} {
+		other := newSharing(t, func(c *sharingConfig) { c.IPv4, c.IPv6, c.ICMPPool4, c.ICMPPool6 = pool, own, nil, nil })
+		other.is(out(own), translate.Reply, translate.SelfProtocol)
+	}
+	unshared := newSharing(t, func(c *sharingConfig) { c.IPv4, c.IPv6, c.ICMPPool4, c.ICMPPool6 = pt.H4, pt.H4in6, nil, nil })
+	unshared.is(out(pt.H4in6), translate.Reply, translate.SelfProtocol)
 }
 
 // TestConversationOffload: a super-packet stays one, and a partial checksum covers no

@@ -524,6 +524,16 @@ func (t *Table) embeds(a addr6) bool {
 	return false
 }
 
+// embeds4 reports whether a is v4 inside a prefix.
+func (t *Table) embeds4(a addr6, v4 addr4) bool {
+	for i := range t.prefixes {
+		if p := &t.prefixes[i]; p.contains(a) && p.extract(a) == v4 {
+			return true
+		}
+	}
+	return false
+}
+
 // from6map maps an IPv6 address into IPv4 by explicit map.
 func (w *Worker) from6map(a addr6) (v4 addr4, how origin) {
 	t := w.s.tab

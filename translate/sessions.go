@@ -11,7 +11,8 @@ import "time"
 // unless that is a Selector, and the source no client.
 // For packets from IPv4 it is asked if the longest prefix that covers the destination is in
 // TableConfig.Shared. If that is the translator's own address, what Sessions has no
-// binding for is sent to the translator.
+// binding for is sent to the translator. Config.IPv6 is not its own address then if it is the
+// same one inside a prefix: hosts reach each other there.
 //
 // Local of a result has to be in Shared, without a Map or a pool of a longer prefix, or no
 // answer reaches the host. Prefixes are numbered by their place in TableConfig.Prefixes,

@@ -41,6 +41,7 @@ type state struct {
 	emitter    emitter   // nil: no packet waits
 	deferred   *deferred // that is the emitter; nil until hosts share addresses
 	ownShared  bool      // hosts share own4
+	own6Shared bool      // and own6 is own4 inside a prefix
 }
 
 // newState makes a state that follows prev, or the first if that is nil. Its error names
@@ -65,6 +66,7 @@ func newState(cfg Config, tab *Table, prev *state) (*state, error) {
 	}
 	if cfg.IPv6.IsValid() {
 		s.own6 = make6(cfg.IPv6.As16())
+		s.own6Shared = s.ownShared && tab.embeds4(s.own6, s.own4)
 		s.sources6 = []addr6{s.own6}
 	}
 	if len(cfg.ICMPPool4) > 0 {

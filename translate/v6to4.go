@@ -47,7 +47,7 @@ func (w *Worker) v6to4(p *Packet) Result {
 			return w.completed(p, b[p.Offload.CsumStart:])
 		}
 	}
-	if dst == w.s.own6 {
+	if dst == w.s.own6 && !w.s.own6Shared {
 		return w.self6(p, &h, data)
 	}
 	if why := h.transport6(data); why != pass {

@@ -21,6 +21,7 @@ import (
 // Two IPv6-only hosts share one IPv4 address, which is the gateway's own.
 const (
 	sharedAddr = "198.51.99.1"
+	sharedIn6  = "64:ff9b::c633:6301"
 	secondAddr = "2001:db8:c::3" // of the client, too
 	sharedConf = `tun-device nat64
 ipv4-addr 198.51.99.1
@@ -153,6 +154,40 @@ func TestSharedForward(t *testing.T) {
 	defer a443.Close()
 	defer b443.Close()
 	roundTrip(t, a443, b443)
+}
+
+// TestSharedHairpin: two hosts that share an address reach each other by it, also if the
+// translator has no IPv6 address but that inside the prefix: the packets were its own then.
+func TestSharedHairpin(t *testing.T) {
+	for name, own6 := range map[string]string{"ipv6-addr": "ipv6-addr 2001:db8:1::64\n", "inside-the-prefix": ""} {
+		t.Run(name, func(t *testing.T) {
+			v := newShared(t, "")
+			v.configure(strings.Replace(sharedConf, "ipv6-addr 2001:db8:1::64\n", own6, 1) + "stateful-map tcp 198.51.99.1:80 [2001:db8:c::2]:8080\n")
+			v.launch()
+			l, err := v.client.Listen("tcp6", "["+clientAddr+"]:8080")
+			require.NoError(t, err)
+			defer l.Close()
+			accepted := make(chan net.Conn, 1)
+			go func() {
+				c, _ := l.Accept()
+				accepted <- c
+			}()
+			var a net.Conn
+			require.NoError(t, v.client.Do(func() (err error) {
+				d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(secondAddr)}}
+				a, err = d.Dial("tcp6", "["+sharedIn6+"]:80")
+				return err
+			}))
+			defer a.Close()
+			b := <-accepted
+			defer b.Close()
+			roundTrip(t, a, b)
+			seen := netip.MustParseAddrPort(b.RemoteAddr().String())
+			assert.Equal(t, netip.MustParseAddr(sharedIn6), seen.Addr(), "the host has an address of IPv4, RFC 4787 REQ-9")
+			_, err = v.client.Ping(netip.MustParseAddr(sharedIn6), netlab.Echo{Size: 56, Timeout: patience})
+			require.NoError(t, err)
+		})
+	}
 }
 
 // TestSharedLog: the log says who had an address and port, and until when. What the server
