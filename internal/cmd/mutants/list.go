@@ -309,9 +309,9 @@ var mutants = []mutant{
 		"case how == illegal:\n\t\treturn IllegalSource\n\t}\n\treturn pass",
 		"case false && how == illegal:\n\t\treturn IllegalSource\n\t}\n\treturn pass"},
 	{"embedded-source-answered", "resolve.go",
-		`case w.s.dropsSource(from):
+		`case w.s.dropsSource(src4, from):
 		return EmbeddedSource`,
-		`case false && w.s.dropsSource(from):
+		`case false && w.s.dropsSource(src4, from):
 		return EmbeddedSource`},
 	{"embedded-source-echoed", "reply.go",
 		`if silent := w.silent6(src, w.s.own6); silent != pass {`,
@@ -359,8 +359,8 @@ var mutants = []mutant{
 		`case !dstHow.mapped(), dstHow == byPrefix && pref64.checkLoops:`,
 		`case !dstHow.mapped():`},
 	{"rule-of-prefix-ignored", "resolve.go",
-		`(pref64.dropSource || s.cfg.DropEmbeddedSource)`,
-		`s.cfg.DropEmbeddedSource`},
+		`(pref64.dropSource || s.cfg.DropEmbeddedSource || s.tab.shares4(v4))`,
+		`(s.cfg.DropEmbeddedSource || s.tab.shares4(v4))`},
 	{"hairpin-loop-passes", "hairpin.go",
 		`if newSrc == a.src6 && newDst == a.dst6 {`,
 		`if newSrc == a.src6 && newDst == a.src6 {`},
