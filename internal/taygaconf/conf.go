@@ -14,7 +14,9 @@
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
-//	stateful.go    hosts that share IPv4 addresses, and statefulcheck.go
+//	stateful.go    hosts that share IPv4 addresses
+//	statefulcheck.go
+//	               checks of these that need all lines
 //	wire.go        builds the tables of translate, the translator and the pools
 package taygaconf
 

@@ -56,6 +56,9 @@ func TestStatefulProblems(t *testing.T) {
 		{"stateful-map tcp 203.0.113.1:80 [2001:db8:1:ffff::7]:80", "6: stateful-map: 2001:db8:1:ffff::7 lies inside prefix 2001:db8:1:ffff::/96, line 3: no host can have that address"},
 		{"stateful-map tcp 203.0.113.1:80 [2001:db8::1]:80", "6: stateful-map: 2001:db8::1 is the translator's own address: no host can have it"},
 		{"map 10.0.0.0/24 2001:db8:7::/120\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80", "7: stateful-map: 2001:db8:7::7 has an address of its own by map on line 6, and would not answer from 203.0.113.1"},
+		{"stateful-pool 10.0.0.7 via 2001:db8:1:ffff::/96\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80",
+			"5: stateful-pool: warning: 203.0.113.0/28 is for no prefix, since each has pools via it: only hosts that send to the IPv6 address of a map share it\n" +
+				"7: stateful-map: stateful-pool 203.0.113.0/28, line 5, is for no prefix: 2001:db8:7::7 would answer from another address: choose one of a pool via a prefix"},
 		{"stateful-clients 2001:db8:8::/48\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80", `7: stateful-map: 2001:db8:7::7 is no client: add a line such as "stateful-clients 2001:db8:7::7"`},
 		{"dynamic-pool 10.0.0.0/24\ndynamic-pool-clients 2001:db8:7::/48\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80",
 			"8: stateful-map: 2001:db8:7::7 leases an address of a dynamic-pool, and would not answer from 203.0.113.1: leave it out of dynamic-pool-clients, or give it a map"},
@@ -125,8 +128,9 @@ func TestStatefulWithoutPool(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nmap 10.0.0.1 2001:db8:7::7\nstateful-pool 203.0.113.1\n": "there is no prefix of RFC 6052, inside which hosts would see IPv4 addresses: add a line such as",
-		minimal + "stateful-pool 203.0.113.1\n" + manyPrefixes(63):                                                              "more than 63 prefixes: beside a stateful-pool there can be no more",
+		"tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nprefix 2001:db8::/95\nstateful-pool 203.0.113.1\nstateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80\n": "length 95 not allowed",
+		"tun-device nat64\nipv4-addr 192.0.2.1\nipv6-addr 2001:db8::1\nmap 10.0.0.1 2001:db8:7::7\nstateful-pool 203.0.113.1\n":                                               "there is no prefix of RFC 6052, inside which hosts would see IPv4 addresses: add a line such as",
+		minimal + "stateful-pool 203.0.113.1\n" + manyPrefixes(63):                                                                                                            "more than 63 prefixes: beside a stateful-pool there can be no more",
 	} {
 		_, problems := read(text)
 		if len(problems) != 1 || !strings.Contains(problems[0].Text, want) {

@@ -19,7 +19,7 @@ func (r *reader) checkStateful() {
 	if len(s.Pools) == 0 {
 		return // the line has an error of its own
 	}
-	r.checkSharedPrefixes()
+	prefixes := r.checkSharedPrefixes()
 	r.checkSharedAddresses()
 	r.checkSharedClients()
 	if s.Log == LogBlocks && s.PortBlock == 0 {
@@ -31,7 +31,9 @@ func (r *reader) checkStateful() {
 				"ports %d-%d of stateful-pool %s, line %d, contain no block of %d that begins at a multiple of it: use a wider range or smaller blocks", p.Low, p.High, p.Prefix, p.Line, n)
 		}
 	}
-	r.checkBindings()
+	if prefixes {
+		r.checkBindings()
+	}
 }
 
 // checkWithoutShared reports directives that need a stateful-pool.
@@ -43,14 +45,16 @@ func (r *reader) checkWithoutShared() {
 	}
 }
 
-// checkSharedPrefixes checks what pools are bound to.
-func (r *reader) checkSharedPrefixes() {
+// checkSharedPrefixes checks what pools are bound to. It reports whether there is a prefix at
+// all.
+func (r *reader) checkSharedPrefixes() bool {
 	first := r.c.Stateful.Pools[0]
 	switch n := len(r.c.Prefixes); {
 	case r.badTable:
-		return
+		return false
 	case !slices.ContainsFunc(r.c.Prefixes, func(p netip.Prefix) bool { return !isOdd(p) }):
 		r.errorf(first.Line, "stateful-pool", "there is no prefix of RFC 6052, inside which hosts would see IPv4 addresses: add a line such as %q", "prefix 64:ff9b::/96")
+		return false
 	case n > maxNumbered:
 		r.errorf(max(first.Line, r.prefixLines[maxNumbered]), "stateful-pool", "more than %d prefixes: beside a stateful-pool there can be no more", maxNumbered)
 	}
@@ -71,6 +75,7 @@ func (r *reader) checkSharedPrefixes() {
 		p := r.c.Stateful.Pools[i]
 		r.warnf(p.Line, "stateful-pool", "%s is for no prefix, since each has pools via it: only hosts that send to the IPv6 address of a map share it", p.Prefix)
 	}
+	return true
 }
 
 // checkSharedAddresses looks for other owners of the addresses of pools.
@@ -249,7 +254,11 @@ func (c *Config) checkBinding(b Binding) error {
 	if list := c.Stateful.Clients; len(list) > 0 && !slices.ContainsFunc(list, contains) {
 		return fmt.Errorf("%s is no client: add a line such as %q", host, "stateful-clients "+host.String())
 	}
-	if pref64 := c.pref64Of(pool); c.leases(pref64) && (len(c.PoolClients) == 0 || slices.ContainsFunc(c.PoolClients, contains)) {
+	pref64 := c.pref64Of(pool)
+	if !pref64.IsValid() {
+		return fmt.Errorf("stateful-pool %s, line %d, is for no prefix: %s would answer from another address: choose one of a pool via a prefix", pool.Prefix, pool.Line, host)
+	}
+	if c.leases(pref64) && (len(c.PoolClients) == 0 || slices.ContainsFunc(c.PoolClients, contains)) {
 		return fmt.Errorf("%s leases an address of a dynamic-pool, and would not answer from %s: leave it out of dynamic-pool-clients, or give it a map", host, b.Addr.Addr())
 	}
 	return nil
