@@ -28,7 +28,7 @@ func examine(o options, stdout, stderr io.Writer) int {
 		return 2
 	}
 	c, more, problems := loadAll(o)
-	x := doctor.Case{Conf: c, Problems: problems, Maps: more.Maps, Program: os.Args[0], Machine: m}
+	x := doctor.Case{Conf: c, Problems: problems, Maps: more.Maps, Bindings: more.Bindings, Program: os.Args[0], Machine: m}
 	x.Conf.File, _ = filepath.Abs(c.File) // commands may be run from elsewhere
 	if !problems.Failed() {
 		x.Report, x.Process = askDaemon(c)

@@ -59,6 +59,10 @@ func (e *examination) checkOwnAddresses() {
 	for _, l := range e.Machine.Links {
 		for _, p := range l.Addrs {
 			directive := ""
+			if pool, found := e.sharedPool(p.Addr()); found {
+				e.addOwnShared(l, p, pool)
+				continue
+			}
 			switch p.Addr() {
 			case e.Conf.IPv4:
 				directive = "ipv4-addr"
@@ -102,9 +106,12 @@ func (e *examination) removeAddress(l Link, p netip.Prefix) string {
 	if p.Addr().Is6() {
 		return command
 	}
-	lost := e.Conf.PoolPrefixes()
+	var lost []netip.Prefix
+	for _, q := range e.pools() {
+		lost = append(lost, q.Prefix)
+	}
 	for _, m := range e.maps[:min(len(e.maps), maxFindings)] {
-		lost = append(lost[:len(lost):len(lost)], m.IPv4)
+		lost = append(lost, m.IPv4)
 	}
 	for _, q := range lost {
 		if e.Machine.Route(e.sample(q)).Dst == q {

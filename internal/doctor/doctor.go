@@ -12,6 +12,8 @@
 //	filter.go         the effect of a packet filter on a packet; nft.go, iptables.go
 //	                  read its rules
 //	firewall.go       packets that filters drop; masquerade.go those that they change
+//	shared.go         stateful pools: own addresses, masquerading, connection tracking, hosts;
+//	                  shareduse.go what is used up
 //	dns64.go          the prefix that DNS64 uses: RFC 7050
 //	shell.go          quoting for a shell
 //
@@ -66,7 +68,9 @@ type Case struct {
 	Conf     *taygaconf.Config
 	Problems taygaconf.Problems // of Conf and its map-file
 	Maps     []taygaconf.Map    // of the map-file
-	Program  string             // how tayga was called, for commands
+	// Bindings are the static bindings of the map-file.
+	Bindings []taygaconf.Binding
+	Program  string // how tayga was called, for commands
 	// Report is what the running daemon tells of itself, nil if none answers.
 	Report  *status.Report
 	Process Process
@@ -122,7 +126,11 @@ func Examine(c Case) []Finding {
 	e.checkNeighbours()
 	e.checkFirewall()
 	e.checkMasquerading()
+	e.checkSharedSource()
+	e.checkTracking()
 	e.checkDaemon()
+	e.checkSharedHosts()
+	e.checkSharedUse()
 	e.checkPrivate()
 	e.checkPathMTU()
 	e.checkDNS64()

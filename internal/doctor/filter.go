@@ -53,8 +53,9 @@ const (
 	masquerade // or another change of the source
 	jump       // to a chain, and back
 	goTo
-	back   // to the chain before
-	unsure // anything
+	back    // to the chain before
+	unsure  // anything
+	untrack // nothing but that connection tracking leaves the packet alone
 )
 
 // A cond is a condition on a packet. What is not understood may hold or not.
@@ -209,11 +210,17 @@ const (
 	mayDrop                        // dropped
 	mayMasquerade                  // sent on with another source
 	mayGoOn                        // comes to the end of the chain
+	mayUntrack                     // not tracked, whatever else becomes of it
 )
 
 // fate says what may become of a flow in a base chain. It takes time linear in the
 // length of the rules, however they jump.
-func (fs *Filters) fate(base *Chain, f flow) fate {
+func (fs *Filters) fate(base *Chain, f flow) fate { return fs.walk(base, f) &^ mayUntrack }
+
+// untracks reports whether a base chain may keep a flow from connection tracking.
+func (fs *Filters) untracks(base *Chain, f flow) bool { return fs.walk(base, f)&mayUntrack != 0 }
+
+func (fs *Filters) walk(base *Chain, f flow) fate {
 	w := walk{flow: f, chains: make(map[chainName]*Chain, len(fs.Chains)), fates: map[*Chain]fate{}}
 	for i := range slices.Backward(fs.Chains) {
 		c := &fs.Chains[i]
@@ -294,6 +301,8 @@ func (w *walk) act(c *Chain, r *rule) fate {
 		return anything
 	case unsure:
 		return anything
+	case untrack:
+		return mayGoOn | mayUntrack
 	}
 	return mayGoOn
 }

@@ -85,10 +85,21 @@ func (e *examination) outsideFlows(six bool, ends ends) []passage {
 	later, answer := first, first
 	later.state = "established"
 	answer.flow = flow{six: six, in: up, out: tun, src: far, dst: near, state: "established"}
-	if len(e.Conf.Pools) == 0 && !e.clat {
+	if len(e.pools()) == 0 && !e.clat {
 		answer.in = "" // hosts that a map is for may be anywhere
 	}
-	return []passage{first, later, answer}
+	list := []passage{first, later, answer}
+	if e.forwarded(near) {
+		opened := answer
+		opened.state = "new"
+		list = append(list, opened)
+	}
+	for i := range list {
+		if e.untracked(list[i].flow) {
+			list[i].state, list[i].masked = "untracked", false
+		}
+	}
+	return list
 }
 
 // hostFlows are those between our hosts and the translator. The interface that the
@@ -116,10 +127,10 @@ type ends struct{ near, far netip.Addr }
 // ends returns those that have to pass: of each pool, and of each prefix. Hosts that a
 // map is for may be kept from something on purpose, so one of several is not looked at.
 func (e *examination) ends(six bool) (list []ends) {
-	switch single := len(e.Conf.Pools)+len(e.maps) == 1; {
-	case !six && len(e.Conf.Pools) > 0:
-		for _, p := range e.Conf.PoolPrefixes() {
-			list = append(list, ends{near: e.sample(p)})
+	switch single := len(e.pools())+len(e.maps) == 1; {
+	case !six && len(e.pools()) > 0:
+		for _, p := range e.pools() {
+			list = append(list, ends{near: e.sample(p.Prefix)})
 		}
 		list = list[:min(len(list), maxFindings)]
 	case !six && single:
@@ -282,8 +293,8 @@ func (e *examination) byAddress(p passage, option, side string) (list []conditio
 			add("ip6", q)
 		}
 	case !e.clat:
-		for _, q := range e.Conf.PoolPrefixes() {
-			add("ip", q)
+		for _, q := range e.pools() {
+			add("ip", q.Prefix)
 		}
 		for _, m := range maps {
 			add("ip", m.IPv4)

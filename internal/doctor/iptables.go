@@ -1,6 +1,9 @@
 package doctor
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // parseIPTables reads what iptables-save or ip6tables-save prints. What it does
 // not understand becomes a condition that may hold or not.
@@ -73,6 +76,9 @@ func iptablesRule(words []string, six bool) (r rule) {
 			continue
 		case "-j":
 			r.action, r.target = iptablesTarget(arg)
+			if arg == "CT" && slices.Contains(words[i:], "--notrack") {
+				r.action = untrack
+			}
 			return r // what follows are options of the target
 		case "-g":
 			r.action, r.target = goTo, arg
@@ -105,8 +111,10 @@ func iptablesTarget(name string) (action, string) {
 		return masquerade, ""
 	case "RETURN":
 		return back, ""
-	case "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "NOTRACK", "DSCP", "TOS", "CLASSIFY", "AUDIT", "TRACE", "SET", "TTL", "HL", "CHECKSUM":
+	case "LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "DSCP", "TOS", "CLASSIFY", "AUDIT", "TRACE", "SET", "TTL", "HL", "CHECKSUM":
 		return pass, ""
+	case "NOTRACK":
+		return untrack, ""
 	case "QUEUE", "NFQUEUE", "TPROXY", "TEE", "SYNPROXY":
 		return unsure, ""
 	}

@@ -12,6 +12,9 @@ type Machine struct {
 	// Setting returns a kernel setting below /proc/sys/net, by a path such as
 	// ipv4/ip_forward. It reports false if the kernel has no such setting.
 	Setting func(path string) (int, bool)
+	// LocalPorts returns the range of ports that the kernel chooses from for sockets of
+	// this machine. It reports false if that is not known.
+	LocalPorts func() (low, high int, ok bool)
 	// Route returns where packets to an address go that the machine itself sends.
 	Route func(netip.Addr) Route
 	// Policy are the rules of policy routing by which a route depends on more than

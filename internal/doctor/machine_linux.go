@@ -21,10 +21,11 @@ import (
 // network namespace of the process.
 func Look() (*Machine, error) {
 	m := &Machine{
-		Setting:   setting,
-		Route:     route,
-		Policy:    policy(),
-		Forwarded: forwarded, TableRoute: tableRoute,
+		Setting:    setting,
+		LocalPorts: localPorts,
+		Route:      route,
+		Policy:     policy(),
+		Forwarded:  forwarded, TableRoute: tableRoute,
 		RoutesTo:  routesTo,
 		Proxied:   proxied,
 		Resolve:   resolve,
@@ -126,6 +127,16 @@ func setting(path string) (int, bool) {
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	return n, err == nil
+}
+
+// localPorts reads the range of ports of local sockets.
+func localPorts() (low, high int, ok bool) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, false
+	}
+	n, err := fmt.Sscan(string(text), &low, &high)
+	return low, high, n == 2 && err == nil
 }
 
 // proxied looks for a proxy entry among the neighbours.

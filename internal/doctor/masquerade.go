@@ -1,6 +1,9 @@
 package doctor
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // notPublic are IPv4 networks to which no answers come from outside.
 var notPublic = []netip.Prefix{
@@ -21,11 +24,7 @@ func (e *examination) checkMasquerading() {
 	}
 	said := 0
 	check := func(what string, p netip.Prefix) {
-		private := false
-		for _, q := range notPublic {
-			private = private || q.Contains(p.Addr())
-		}
-		if !private || said == maxFindings || e.masquerades(e.sample(p)) {
+		if !private(p) || said == maxFindings || e.masquerades(e.sample(p)) {
 			return
 		}
 		said++
@@ -36,18 +35,23 @@ func (e *examination) checkMasquerading() {
 		}
 		e.add(Warning, "masquerading", command, "%s %s is private, and no rule replaces that source by one that is routed", what, p)
 	}
-	for _, p := range e.Conf.PoolPrefixes() {
-		check("pool", p)
+	for _, p := range e.pools() {
+		check(p.directive, p.Prefix)
 	}
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
-		if len(e.Conf.Pools) == 0 || !e.inPool(m.IPv4) {
+		if len(e.pools()) == 0 || !e.inPool(m.IPv4) {
 			check("map", m.IPv4)
 		}
 	}
 }
 
+// private reports whether no answers come to p from outside.
+func private(p netip.Prefix) bool {
+	return slices.ContainsFunc(notPublic, func(q netip.Prefix) bool { return q.Contains(p.Addr()) })
+}
+
 func (e *examination) inPool(p netip.Prefix) bool {
-	for _, q := range e.Conf.PoolPrefixes() {
+	for _, q := range e.pools() {
 		if q.Overlaps(p) {
 			return true
 		}

@@ -132,14 +132,17 @@ func hookDevices(line string) (names []string) {
 // has entries, else one.
 func nftRules(statements []map[string]any) []rule {
 	var conds []cond
+	var before []rule
 	for _, s := range statements {
 		for name, body := range s {
 			switch name {
+			case "notrack":
+				before = append(before, rule{conds: slices.Clone(conds), action: untrack})
 			case "match":
 				conds = append(conds, nftMatch(body))
 			case "vmap":
-				return nftMap(conds, body)
-			case "counter", "log", "comment", "mangle", "meta", "notrack", "ct helper", "set", "flow":
+				return append(before, nftMap(conds, body)...)
+			case "counter", "log", "comment", "mangle", "meta", "ct helper", "set", "flow":
 				// nothing that keeps a packet from going on
 			default:
 				r := nftVerdict(name, body)
@@ -148,11 +151,11 @@ func nftRules(statements []map[string]any) []rule {
 					conds = append(conds, cond{})
 					continue
 				}
-				return []rule{r}
+				return append(before, r)
 			}
 		}
 	}
-	return []rule{{conds: conds}}
+	return append(before, rule{conds: conds})
 }
 
 // nftVerdict reads a statement that decides.

@@ -47,8 +47,8 @@ func (e *examination) exit(six bool, src netip.Addr) string {
 // only prefixes give it any.
 func (e *examination) ownSource() (a netip.Addr) {
 	switch {
-	case len(e.Conf.Pools) > 0:
-		return e.sample(e.Conf.PoolPrefixes()[0])
+	case len(e.pools()) > 0:
+		return e.sample(e.pools()[0].Prefix)
 	case len(e.maps) > 0:
 		return e.sample(e.maps[0].IPv4)
 	}

@@ -22,8 +22,10 @@ func (e *examination) checkRoutes() {
 		e.checkRoutesOut()
 		return
 	}
-	for _, p := range e.Conf.PoolPrefixes() {
-		e.expect("pool", p)
+	for _, p := range e.pools() {
+		if p.directive != stateful || !p.IsSingleIP() || !e.Machine.holds(p.Prefix) { // else addOwnShared has said so
+			e.expect(p.directive, p.Prefix)
+		}
 	}
 	for _, p := range e.Conf.Prefixes {
 		e.expect("prefix", p)
@@ -253,8 +255,8 @@ func (e *examination) checkNeighbours() {
 			check("map", m.IPv4)
 		}
 	}
-	for _, p := range e.Conf.PoolPrefixes() {
-		check("pool", p)
+	for _, p := range e.pools() {
+		check(p.directive, p.Prefix)
 	}
 }
 

@@ -54,7 +54,7 @@ func (e *examination) addUnmapped(route netip.Prefix, a netip.Addr) {
 
 // mapped lists the IPv4 addresses that have a map, a pool, or are the translator's.
 func (e *examination) mapped() []netip.Prefix {
-	list := slices.Concat(e.Conf.PoolPrefixes(), []netip.Prefix{netip.PrefixFrom(e.Conf.IPv4, 32)})
+	list := slices.Concat(e.Conf.PoolPrefixes(), e.Conf.SharedPrefixes(), []netip.Prefix{netip.PrefixFrom(e.Conf.IPv4, 32)})
 	for _, a := range e.Conf.ICMPPool4 {
 		list = append(list, netip.PrefixFrom(a, 32))
 	}

@@ -1,0 +1,243 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
+)
+
+// The names of pools in findings.
+const (
+	dynamic  = "pool"
+	stateful = "stateful-pool"
+)
+
+// A pooled is a prefix of a pool.
+type pooled struct {
+	directive string
+	netip.Prefix
+}
+
+// pools lists the prefixes of dynamic and of stateful pools.
+func (e *examination) pools() (list []pooled) {
+	for _, p := range e.Conf.PoolPrefixes() {
+		list = append(list, pooled{dynamic, p})
+	}
+	for _, p := range e.Conf.SharedPrefixes() {
+		list = append(list, pooled{stateful, p})
+	}
+	return list
+}
+
+// sharedPool returns the stateful pool that has an address.
+func (e *examination) sharedPool(a netip.Addr) (taygaconf.SharedPool, bool) {
+	i := slices.IndexFunc(e.Conf.Stateful.Pools, func(p taygaconf.SharedPool) bool { return p.Prefix.Contains(a) })
+	if i < 0 {
+		return taygaconf.SharedPool{}, false
+	}
+	return e.Conf.Stateful.Pools[i], true
+}
+
+// addOwnShared says that an address of this machine is in a stateful pool. Packets to it
+// come to local sockets and not to the device, and its ports are used twice.
+func (e *examination) addOwnShared(l Link, p netip.Prefix, pool taygaconf.SharedPool) {
+	tun, a := e.Conf.TunDevice, p.Addr()
+	text := fmt.Sprintf("%s %s contains %s, an address of this machine, on %s", stateful, pool.Prefix, a, l.Name)
+	r := e.Machine.Route(a)
+	rule, unsure := e.otherwise("", netip.Addr{}, a, e.toDevice)
+	switch {
+	case l.Name == tun:
+		e.add(Error, "address", e.removeAddress(l, p), "%s: the kernel keeps packets to it, and hosts get no answers", text)
+	case e.toDevice(r) || unsure:
+		if unsure {
+			text += fmt.Sprintf("; packets to it are routed to %s only by the rule %q, whose conditions were not checked", tun, rule)
+		}
+		if ports := e.overlap(pool); ports != "" {
+			e.add(Warning, "address", "", "%s: %s: connections of this machine and of hosts get the same ports: name other ports in %s", text, ports, stateful)
+		} else {
+			e.add(Note, "address", "", "%s: programs of this machine get no packets to ports %d-%d of it", text, pool.Low, pool.High)
+		}
+	default:
+		if ports := e.overlap(pool); ports != "" {
+			text += " (" + ports + ")"
+		}
+		e.add(Error, "address", "", "%s: the kernel keeps packets to it for its own sockets, and hosts get no answers: use an address that is routed to this machine and that no interface has, or, if there is none, a dynamic-pool of private addresses with masquerading", text)
+	}
+}
+
+// overlap says which ports of a pool the kernel gives to sockets of this machine as well;
+// empty if none are known.
+func (e *examination) overlap(pool taygaconf.SharedPool) string {
+	if e.Machine.LocalPorts == nil {
+		return ""
+	}
+	low, high, ok := e.Machine.LocalPorts()
+	if !ok || low > int(pool.High) || high < int(pool.Low) {
+		return ""
+	}
+	return fmt.Sprintf("its ports %d-%d overlap %d-%d, net.ipv4.ip_local_port_range", pool.Low, pool.High, low, high)
+}
+
+// forwarded reports whether hosts that share an address have static bindings, so that
+// connections come from IPv4.
+func (e *examination) forwarded(near netip.Addr) bool {
+	pool, found := e.sharedPool(near)
+	in := func(b taygaconf.Binding) bool { return pool.Prefix.Contains(b.Addr.Addr()) }
+	return found && (slices.ContainsFunc(e.Conf.Stateful.Bindings, in) || slices.ContainsFunc(e.Bindings, in))
+}
+
+// checkSharedSource looks for rules that change the source of packets from shared
+// addresses, as masquerading does that a dynamic pool needed before. Hosts lose the ports
+// that they were assigned, and what the log says about them is not what others see.
+func (e *examination) checkSharedSource() {
+	if e.Machine.Filters.Unseen != "" {
+		return
+	}
+	for _, p := range e.Conf.SharedPrefixes() {
+		if private(p) {
+			continue // which needs that
+		}
+		f := e.sharedFlow(p)
+		for i := range e.Machine.Filters.Chains {
+			c := &e.Machine.Filters.Chains[i]
+			if c.Hook == "postrouting" && c.Kind == "nat" && c.sees(f) && e.Machine.Filters.fate(c, f) == mayMasquerade {
+				e.add(Warning, "masquerading", e.exempt(c, p),
+					"chain %s of table %s %s replaces the source of packets from %s %s: hosts do not keep their ports, and others do not see the address that the log has", c.Name, c.Family, c.Table, stateful, p)
+			}
+		}
+	}
+}
+
+// sharedFlow is a first packet from the translator to the internet.
+func (e *examination) sharedFlow(p netip.Prefix) flow {
+	a := e.sample(p)
+	return flow{in: e.Conf.TunDevice, out: e.exit(false, a), src: a, state: "new"}
+}
+
+// exempt returns the command that takes a pool out of a chain of NAT.
+func (e *examination) exempt(c *Chain, p netip.Prefix) string {
+	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.ofIPTables() {
+		program := c.Program
+		if program == "" {
+			program = "iptables"
+		}
+		return words(program, "-t", c.Table, "-I", c.Name, "-s", p.String(), "-j", "ACCEPT")
+	}
+	return words("nft", fmt.Sprintf("insert rule %s %s %s ip saddr %s accept", c.Family, c.Table, c.Name, p))
+}
+
+// checkTracking looks whether connection tracking follows the sessions of hosts once more:
+// it costs time for each packet, and has a limit of its own. Rules for it in a packet
+// filter are the only use.
+func (e *examination) checkTracking() {
+	states := false
+	tracks := slices.ContainsFunc(e.Machine.Filters.Chains, func(c Chain) bool {
+		states = states || c.Family != "ip6" && slices.ContainsFunc(c.Rules, rule.looksAtState)
+		return (c.Family == "ip" || c.Family == "inet") && c.Kind == "nat" && c.Hook != ""
+	}) || states
+	if e.Machine.Filters.Unseen != "" || !tracks {
+		return
+	}
+	for _, p := range e.Conf.SharedPrefixes() {
+		out := e.sharedFlow(p)
+		back := flow{in: out.out, dst: out.src}
+		if e.untracked(out) && e.untracked(back) || e.masquerades(out.src) {
+			continue
+		}
+		const text = "connection tracking of the kernel follows each session of %s %s again, which costs time and has a limit of its own (net.netfilter.nf_conntrack_max): leave the pool out by notrack"
+		if states {
+			e.add(Note, "conntrack", "", text+", and let rules that match the state of connections accept untracked packets of it", stateful, p)
+			continue
+		}
+		e.add(Note, "conntrack", e.notrack(p), text, stateful, p)
+	}
+}
+
+// looksAtState reports whether a rule matches the state of a connection.
+func (r rule) looksAtState() bool {
+	return slices.ContainsFunc(r.conds, func(c cond) bool { return c.field == state })
+}
+
+// untracked reports whether a rule may keep packets of a flow from connection tracking.
+func (e *examination) untracked(f flow) bool {
+	f.out, f.state = "", "invalid"
+	for i := range e.Machine.Filters.Chains {
+		c := &e.Machine.Filters.Chains[i]
+		if c.Hook == "prerouting" && c.Priority < conntrackPriority && c.sees(f) && e.Machine.Filters.untracks(c, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// notrack returns the command that keeps packets of a pool from connection tracking.
+func (e *examination) notrack(p netip.Prefix) string {
+	tun := e.Conf.TunDevice
+	if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
+		from := words("iptables", "-t", "raw", "-A", "PREROUTING", "-i", tun, "-s", p.String(), "-j", "CT", "--notrack")
+		return from + " && " + words("iptables", "-t", "raw", "-A", "PREROUTING", "-d", p.String(), "-j", "CT", "--notrack")
+	}
+	if strings.ContainsAny(tun, `"\*+`) {
+		return "" // nft has no words for it
+	}
+	return words("nft", "add table ip tayga; add chain ip tayga prerouting { type filter hook prerouting priority raw; }; "+
+		fmt.Sprintf("add rule ip tayga prerouting iifname %q ip saddr %s notrack; add rule ip tayga prerouting ip daddr %s notrack", tun, p, p))
+}
+
+// checkSharedHosts says which hosts lease an address and which share one, if both are
+// possible and stateful-clients does not say.
+func (e *examination) checkSharedHosts() {
+	c := e.Conf
+	if len(c.Pools) == 0 || len(c.Stateful.Pools) == 0 || len(c.Stateful.Clients) > 0 {
+		return
+	}
+	for _, pref64 := range c.Prefixes[:min(len(c.Prefixes), maxFindings)] {
+		var lease []string
+		for _, p := range c.Pools {
+			if p.Pref64 == pref64 || !p.Pref64.IsValid() {
+				lease = append(lease, list(p.Prefixes))
+			}
+		}
+		share := e.sharedBy(pref64)
+		switch {
+		case len(lease) == 0 && len(share) == 0:
+		case len(lease) == 0:
+			e.add(Note, "clients", "", "hosts that send to prefix %s share %s", pref64, list(share))
+		case len(share) == 0 || len(c.PoolClients) == 0:
+			e.add(Note, "clients", "", "hosts that send to prefix %s lease an address of pool %s each; without a free one they are denied and share none", pref64, strings.Join(lease, ", "))
+		default:
+			e.add(Note, "clients", "", "of the hosts that send to prefix %s, those of %s (dynamic-pool-clients) lease an address of pool %s each, and are denied without a free one; all others share %s, since there is no stateful-clients",
+				pref64, list(c.PoolClients), strings.Join(lease, ", "), list(share))
+		}
+	}
+}
+
+// sharedBy lists the stateful pools of hosts that send to a prefix: those that are bound to
+// it, or else those that are bound to none.
+func (e *examination) sharedBy(pref64 netip.Prefix) (bound []netip.Prefix) {
+	var free []netip.Prefix
+	for _, p := range e.Conf.Stateful.Pools {
+		switch p.Pref64 {
+		case pref64:
+			bound = append(bound, p.Prefix)
+		case netip.Prefix{}:
+			free = append(free, p.Prefix)
+		}
+	}
+	if len(bound) > 0 {
+		return bound
+	}
+	return free
+}
+
+// list writes prefixes, the first ones of many.
+func list(ps []netip.Prefix) string {
+	var texts []string
+	for _, p := range ps {
+		texts = append(texts, p.String())
+	}
+	return names(texts)
+}
