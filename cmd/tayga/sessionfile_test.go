@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +160,7 @@ func TestSessionFileStrange(t *testing.T) {
 			require.NoError(t, os.WriteFile(sessionFileName, nil, 0o600))
 			require.NoError(t, os.Truncate(sessionFileName, 1<<40))
 		}, "/data/sessions.bin: 1099511627776 bytes are more than tayga writes"},
+		{"pipe", func(t *testing.T) { require.NoError(t, syscall.Mkfifo(sessionFileName, 0o600)) }, "Unable to open /data/sessions.bin"},
 		{"directory", func(t *testing.T) { require.NoError(t, os.Mkdir(sessionFileName, 0o700)) }, "Unable to open /data/sessions.bin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,13 +12,14 @@
 // What is demanded does not depend on how fast the machine is, or on what else
 // it does: rates are compared with rates of the same run.
 //
-//	main.go           the command line
-//	run_linux.go      the list of faults, the sum
-//	life_linux.go     killed, signals, a log that no program reads
-//	storage_linux.go  data-dir and dynamic.map
-//	device_linux.go   the TUN device, and the process that sets it up
-//	flood_linux.go    packets by the hundred thousand
-//	loop_linux.go     routes in circles
+//	main.go               the command line
+//	run_linux.go          the list of faults, the sum
+//	life_linux.go         killed, signals, a log that no program reads
+//	storage_linux.go      data-dir and dynamic.map
+//	sessionfile_linux.go  sessions.bin
+//	device_linux.go       the TUN device, and the process that sets it up
+//	flood_linux.go        packets by the hundred thousand
+//	loop_linux.go         routes in circles
 //
 // It needs Linux, root and /dev/net/tun.
 package main
