@@ -194,43 +194,19 @@ func (e *examination) checkSharedHosts() {
 	if len(c.Pools) == 0 || len(c.Stateful.Pools) == 0 || len(c.Stateful.Clients) > 0 {
 		return
 	}
-	for _, pref64 := range c.Prefixes[:min(len(c.Prefixes), maxFindings)] {
-		var lease []string
-		for _, p := range c.Pools {
-			if p.Pref64 == pref64 || !p.Pref64.IsValid() {
-				lease = append(lease, list(p.Prefixes))
-			}
-		}
-		share := e.sharedBy(pref64)
+	owners := c.Owners()
+	for _, o := range owners[:min(len(owners), maxFindings)] {
 		switch {
-		case len(lease) == 0 && len(share) == 0:
-		case len(lease) == 0:
-			e.add(Note, "clients", "", "hosts that send to prefix %s share %s", pref64, list(share))
-		case len(share) == 0 || len(c.PoolClients) == 0:
-			e.add(Note, "clients", "", "hosts that send to prefix %s lease an address of pool %s each; without a free one they are denied and share none", pref64, strings.Join(lease, ", "))
+		case len(o.Leased) == 0 && len(o.Shared) == 0:
+		case len(o.Leased) == 0:
+			e.add(Note, "clients", "", "hosts that send to prefix %s share %s", o.Pref64, list(o.Shared))
+		case len(o.Shared) == 0 || len(c.PoolClients) == 0:
+			e.add(Note, "clients", "", "hosts that send to prefix %s lease an address of pool %s each; without a free one they are denied and share none", o.Pref64, list(o.Leased))
 		default:
 			e.add(Note, "clients", "", "of the hosts that send to prefix %s, those of %s (dynamic-pool-clients) lease an address of pool %s each, and are denied without a free one; all others share %s, since there is no stateful-clients",
-				pref64, list(c.PoolClients), strings.Join(lease, ", "), list(share))
+				o.Pref64, list(c.PoolClients), list(o.Leased), list(o.Shared))
 		}
 	}
-}
-
-// sharedBy lists the stateful pools of hosts that send to a prefix: those that are bound to
-// it, or else those that are bound to none.
-func (e *examination) sharedBy(pref64 netip.Prefix) (bound []netip.Prefix) {
-	var free []netip.Prefix
-	for _, p := range e.Conf.Stateful.Pools {
-		switch p.Pref64 {
-		case pref64:
-			bound = append(bound, p.Prefix)
-		case netip.Prefix{}:
-			free = append(free, p.Prefix)
-		}
-	}
-	if len(bound) > 0 {
-		return bound
-	}
-	return free
 }
 
 // list writes prefixes, the first ones of many.

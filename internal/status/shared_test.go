@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,8 +162,8 @@ func TestBadListings(t *testing.T) {
 			s, err := Listen(path, -1, false)
 			require.NoError(t, err)
 			defer s.Close()
-			n := 0
-			go Serve(s, func(r Request) *Report { n++; return test.answer(n, r.Query) })
+			var n atomic.Int32
+			go Serve(s, func(r Request) *Report { return test.answer(int(n.Add(1)), r.Query) })
 			err = AskSessions(path, Query{}, func(*Report) error { return nil })
 			assert.EqualError(t, err, "status: "+path+": "+test.want)
 		})
