@@ -65,9 +65,10 @@ mutants:
 cover:
 	@STEPPE_REQUIRE_NETNS=1 scripts/cover $(COVERFLAGS)
 
-# Twenty million generated packets, compared with the reference implementation.
+# Twenty million generated packets, and ten million in conversations of hosts that share
+# addresses, compared with the reference implementation.
 reference:
-	$(GO) test ./translate -run TestReferenceOnGeneratedPackets -timeout 60m -v -generated 20000000
+	$(GO) test ./translate -run 'TestReferenceOn(GeneratedPackets|Conversations)' -timeout 60m -v -generated 20000000 -conversed 10000000
 
 # The former name of that target.
 twin: reference

@@ -132,7 +132,7 @@ func (t *Table) toHost(f *translate.Tuple4, k *key, b uint32, w uint64, host tra
 		if c.limits.HeldSYN > 0 {
 			return translate.FlowHold, true
 		}
-		return sh.deny(from4, translate.FlowFiltered), true
+		return sh.deny(from4, translate.FlowDrop), true // no answer: RFC 5382 §4.3 REQ-4
 	case !open && !t.permits(k):
 		return sh.deny(from4, translate.FlowFiltered), true
 	case proto == tcp && !opens(flags): // RFC 6146 §3.5.2.2, CLOSED

@@ -37,6 +37,7 @@ func TestTCPStates(t *testing.T) {
 		{"closed-v6-syn-rst", nil, "", "6SR", translate.FlowDrop, "", 0},
 		{"closed-v4-syn-without-binding", nil, "", "4S", translate.FlowHold, "", 0},
 		{"closed-v4-syn-forbidden", func(c *session.Config) { c.Limits.HeldSYN = -1 }, "", "4S", translate.FlowDrop, "", 0},
+		{"v4-syn-of-stranger-forbidden", func(c *session.Config) { c.Limits.HeldSYN, c.Filtering = -1, session.AddressDependent }, "6S", "4S:81", translate.FlowDrop, "v6-init", trans - time.Minute},
 		{"closed-v4-other-without-binding", nil, "", "4A", translate.FlowDrop, "", 0},
 		{"closed-v4-rst-without-binding", nil, "", "4SR", translate.FlowDrop, "", 0},
 
@@ -91,6 +92,12 @@ func TestTCPStates(t *testing.T) {
 			f := from6(tcp, 1234)
 			back := translate.Tuple4{Local: pool, LocalPort: 4321, Remote: server, RemotePort: 80, Proto: tcp}
 			pass := func(p string) translate.FlowResult {
+				if flags, other := strings.CutSuffix(p, ":81"); other { // from another port
+					to := back
+					to.RemotePort = 81
+					_, r := b.in(to, flagsOf(flags[1:]))
+					return r
+				}
 				if p[0] == '4' {
 					to, r := b.in(back, flagsOf(p[1:]))
 					if r == translate.FlowMapped {

@@ -71,10 +71,11 @@ func illegal6(a netip.Addr) bool { return in(a, illegalPrefixes6) }
 type how int
 
 const (
-	unmapped how = iota
-	byMap        // RFC 7757
-	byPool       // Dynamic
-	byPrefix     // RFC 6052
+	unmapped  how = iota
+	byMap         // RFC 7757
+	byPool        // Dynamic
+	byPrefix      // RFC 6052
+	bySession     // Sharing
 )
 
 // mapping is the counterpart of an address in the other family.
@@ -108,6 +109,8 @@ type pool struct {
 	netip.Prefix
 	dyn translate.Dynamic // may be nil
 	via netip.Prefix      // the prefix that it is bound to; invalid if none
+
+	shared bool // by hosts of a Sharing
 }
 
 // bound reports whether there are pools bound to a prefix, and their Dynamic.
@@ -120,14 +123,15 @@ func (x *Xlat) bound(prefix netip.Prefix) (translate.Dynamic, bool) {
 	return nil, false
 }
 
-// dropsSource reports whether a source inside prefix ends a packet: RFC 6052 §5.1.
-func (x *Xlat) dropsSource(prefix netip.Prefix) bool {
+// dropsSource reports whether the source s, inside a prefix, ends a packet: RFC 6052 §5.1,
+// and RFC 6146 §3.5 for addresses that hosts share.
+func (x *Xlat) dropsSource(s mapping) bool {
 	for _, r := range x.tab.Rules {
-		if r.Prefix == prefix && r.DropSource {
+		if r.Prefix == s.prefix && r.DropSource {
 			return true
 		}
 	}
-	return x.cfg.DropEmbeddedSource
+	return x.cfg.DropEmbeddedSource || x.shares(s.addr)
 }
 
 // across is the way for the other address of a packet to or from m: a host finds
@@ -156,7 +160,8 @@ func (x *Xlat) across(m mapping, w way) way {
 // to6 maps an IPv4 address: the longest match among explicit maps and pools,
 // otherwise the prefix of w.
 func (x *Xlat) to6(a netip.Addr, w way) mapping {
-	if m, covered := x.explicit6(a); covered {
+	// The shared address of another host is mapped as any: RFC 6146 §3.6.
+	if m, covered := x.explicit6(a); covered && !x.shares(a) {
 		return m
 	}
 	return x.compose6(a, w.prefix)
@@ -248,12 +253,7 @@ func (x *Xlat) static4(a netip.Addr) mapping {
 // by its lease, which it gets if assign is true and it has none.
 func (x *Xlat) host4(a netip.Addr, peer mapping, assign bool) mapping {
 	m := x.static4(a)
-	dyn := x.dyn
-	if peer.how == byPrefix {
-		if d, bound := x.bound(peer.prefix); bound {
-			dyn = d
-		}
-	}
+	dyn := x.dynFor(peer)
 	if m.how != unmapped || dyn == nil {
 		return m
 	}
@@ -265,6 +265,16 @@ func (x *Xlat) host4(a netip.Addr, peer mapping, assign bool) mapping {
 		return mapping{addr: netip.AddrFrom4(v4), how: byPool}
 	}
 	return mapping{}
+}
+
+// dynFor returns the Dynamic of a host that talks to peer, nil if there is none.
+func (x *Xlat) dynFor(peer mapping) translate.Dynamic {
+	if peer.how == byPrefix {
+		if d, bound := x.bound(peer.prefix); bound {
+			return d
+		}
+	}
+	return x.dyn
 }
 
 // swapPrefix replaces the prefix of a, RFC 7757 §3.3: the bits after from go

@@ -81,6 +81,9 @@ func (x *Xlat) errorFrom4(p packet) (outcome, error) {
 	if !icmpRight(p) {
 		return outcome{}, drop(translate.ICMPChecksum)
 	}
+	if x.shares(p.dst) {
+		return x.sharedErrorFrom4(p)
+	}
 	var quotedDst netip.Addr
 	if len(p.data) >= 8+20 && p.data[8]>>4 == 4 {
 		quotedDst = netip.AddrFrom4([4]byte(p.data[8+16:]))
@@ -115,7 +118,7 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	e, quotedSrc, err := x.turnError4(e)
+	e, quotedSrc, err := x.turnError4(e, o.quoted)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -124,8 +127,11 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 
 	// RFC 7757 §4.2.2: the quoted packet came from another IPv6 host, to which
 	// its IPv4 source belongs. Back into IPv6, by the rules of §4.2.1.
-	_, covered := x.explicit6(quotedSrc.addr)
+	_, covered := x.leadsBack(quotedSrc.addr)
 	if covered && quotedSrc.how == byPrefix && x.cfg.Hairpin == translate.HairpinIntrinsic {
+		if x.shares(q.dst) {
+			return x.sharedErrorBack(q, e)
+		}
 		w := way{prefix: quotedSrc.prefix, simple: true}
 		if x.comesBack(x.to6(q.dst, w)) {
 			return outcome{}, drop(translate.NoDestination)
@@ -152,9 +158,14 @@ func (x *Xlat) errorFrom6(p packet, o outer) (outcome, error) {
 
 // turnError6 makes an ICMPv6 error of an ICMPv4 one.
 func (x *Xlat) turnError6(e icmpError, w way) (icmpError, error) {
+	s := x.to6(e.quoted.src, w)
+	return x.quote6(e, s, x.across(s, w), portPair{})
+}
+
+// quote6 is turnError6 for a quoted packet whose source is s, with the ports n if these are
+// set.
+func (x *Xlat) quote6(e icmpError, s mapping, w way, n portPair) (icmpError, error) {
 	q := e.quoted
-	s := x.to6(q.src, w)
-	w = x.across(s, w)
 	d := x.to6(q.dst, w)
 	if w.simple {
 		d = x.compose6(q.dst, w.prefix)
@@ -176,16 +187,24 @@ func (x *Xlat) turnError6(e icmpError, w way) (icmpError, error) {
 	if t.typ == 2 || t.typ == 4 {
 		t.ext = nil // their second word has no room for a length
 	}
-	turnEcho(q, t.quoted, types4to6)
+	turnEcho(q, t.quoted, types4to6, n)
 	return t, nil
 }
 
-// turnError4 makes an ICMPv4 error of an ICMPv6 one. It returns, too, how the
-// quoted source was mapped.
-func (x *Xlat) turnError4(e icmpError) (icmpError, mapping, error) {
+// turnError4 makes an ICMPv4 error of an ICMPv6 one. host is the session of the quoted packet
+// if its destination shares an address. It returns, too, how the quoted source was mapped.
+func (x *Xlat) turnError4(e icmpError, host *tracked) (icmpError, mapping, error) {
 	q := e.quoted
 	s := x.host4(q.src, x.static4(q.dst), false)
 	d := x.host4(q.dst, x.static4(q.src), false)
+	var n portPair
+	if host != nil {
+		d = mapping{addr: host.at.Addr(), how: bySession}
+		n = portPair{host.remote.Port(), host.at.Port(), true}
+		if q.proto == icmp6 {
+			n.src = n.dst
+		}
+	}
 	if s.how == unmapped || s.nonGlobal || x.illegal4(s.addr) ||
 		d.how == unmapped || d.nonGlobal || x.illegal4(d.addr) || 20+q.length > maxPacket ||
 		x.staysLocal(s.addr) || x.staysLocal(d.addr) {
@@ -200,16 +219,17 @@ func (x *Xlat) turnError4(e icmpError) (icmpError, mapping, error) {
 		pointer, _ := pointer6to4(e.word)
 		t.word = uint32(pointer)
 	}
-	turnEcho(q, t.quoted, types6to4)
+	turnEcho(q, t.quoted, types6to4, n)
 	return t, s, nil
 }
 
 // turnEcho gives a quoted Echo message the type of the other family, and any
-// quoted packet its checksum.
-func turnEcho(before, after packet, types func(t, c uint8) (uint8, uint8, bool)) {
+// quoted packet its ports and checksum.
+func turnEcho(before, after packet, types func(t, c uint8) (uint8, uint8, bool), n portPair) {
 	if after.proto == icmp4 || after.proto == icmp6 {
 		after.data[0], _, _ = types(before.data[0], 0)
 	}
+	n.setPorts(after)
 	carry(before, after)
 }
 

@@ -33,14 +33,17 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if err := checkProtocol4(p); err != nil {
 		return outcome{}, err
 	}
-	if p.dst == x.cfg.IPv4 {
+	if p.dst == x.cfg.IPv4 && !x.shares(p.dst) {
 		return x.self4(p)
 	}
-	if err := x.check4(p); err != nil {
+	if err := x.check4(p, isError); err != nil {
 		return outcome{}, err
 	}
 	if isError {
 		return x.errorFrom4(p)
+	}
+	if x.shares(p.dst) {
+		return x.sharedFrom4(p)
 	}
 	src, dst, err := x.outer6(p, false, netip.Addr{}, x.usual())
 	if err != nil {
@@ -53,7 +56,7 @@ func (x *Xlat) from4(b []byte) (outcome, error) {
 	if err := x.fits6(p); err != nil {
 		return outcome{}, err
 	}
-	return x.send6(p, src, dst), nil
+	return x.send6(p, src, dst, portPair{}), nil
 }
 
 // isError4 reports whether an ICMPv4 type is an error: RFC 1812 §4.3.2.7.
@@ -79,11 +82,11 @@ func checkProtocol4(p packet) error {
 }
 
 // check4 looks at what follows the header, and at options and TTL.
-func (x *Xlat) check4(p packet) error {
+func (x *Xlat) check4(p packet, isError bool) error {
 	if err := p.checkTransport(); err != nil {
 		return err
 	}
-	if err := x.checkUDPZero(p); err != nil {
+	if err := x.checkUDPZero(p, p.dst); err != nil {
 		return err
 	}
 	if p.proto == icmp4 {
@@ -99,7 +102,7 @@ func (x *Xlat) check4(p packet) error {
 	if sourceRoute(p.options) {
 		return tell(translate.SourceRoute, 3, 5, 0)
 	}
-	if p.ttl <= 1 {
+	if p.ttl <= 1 && (isError || p.dst != x.cfg.IPv4) {
 		return tell(translate.HopLimit, 11, 0, 0)
 	}
 	return nil
@@ -191,13 +194,14 @@ func (x *Xlat) fits6(p packet) error {
 }
 
 // send6 writes p as IPv6, in pieces if it did not have DF and is too large.
-func (x *Xlat) send6(p packet, src, dst netip.Addr) outcome {
+func (x *Xlat) send6(p packet, src, dst netip.Addr, n portPair) outcome {
 	q := x.turn6(p, src, dst)
 	q.ttl--
 	if p.proto == icmp4 {
 		q.data[0], q.data[1], _ = types4to6(p.data[0], p.data[1])
 	}
-	if p.udpWithoutChecksum() && x.cfg.UDPZero == translate.UDPZeroCompute {
+	n.setPorts(q)
+	if p.udpWithoutChecksum() && x.udpZero(p.dst) == translate.UDPZeroCompute {
 		computeUDP(q)
 	} else {
 		carry(p, q)

@@ -45,10 +45,10 @@ func (x *Xlat) from6(b []byte) (outcome, error) {
 	if isError {
 		return x.errorFrom6(p, o)
 	}
-	if hairpin, covered := x.explicit6(o.dst.addr); covered && o.dst.how == byPrefix && x.cfg.Hairpin == translate.HairpinIntrinsic {
+	if hairpin, covered := x.leadsBack(o.dst.addr); covered && o.dst.how == byPrefix && x.cfg.Hairpin == translate.HairpinIntrinsic {
 		return x.hairpin(p, o, hairpin)
 	}
-	return x.send4(p, o.src, o.dst.addr)
+	return x.send4(p, o)
 }
 
 // checkProtocol6 refuses fragmented ICMPv6, and ICMPv4 over IPv6.
@@ -98,6 +98,9 @@ type outer struct {
 	src       netip.Addr
 	dst       mapping
 	ownSource bool // src is no mapping, but one of ours: RFC 6791
+
+	ports  portPair // of the packet
+	quoted *tracked // of an error: the session of the packet that it quotes
 }
 
 // outer4 maps the addresses of the IPv6 packet p.
@@ -114,14 +117,32 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 	case d.nonGlobal:
 		return outer{}, tell(translate.NonGlobal, 1, dstCode, 0)
 	}
+	var quoted *tracked
+	if isError {
+		var err error
+		if quoted, err = x.quotedDestination(p); err != nil {
+			return outer{}, err
+		}
+	}
 	s := x.static4(p.src)
-	if s.how == byPrefix && x.dropsSource(s.prefix) {
+	if s.how == byPrefix && x.dropsSource(s) {
 		return outer{}, drop(translate.EmbeddedSource)
 	}
 	if !isError && s.how != unmapped && x.staysLocal(s.addr) {
 		return outer{}, drop(translate.LinkLocal)
 	}
 	s = x.host4(p.src, d, !isError)
+	var n portPair
+	switch _, replaceable := firstOf(x.cfg.ICMPPool4, x.cfg.IPv4); {
+	case s.how != unmapped:
+	case quoted != nil && (p.src == quoted.host.Addr() || !replaceable):
+		s = mapping{addr: quoted.at.Addr(), how: bySession}
+	case !isError && x.sharing != nil && x.dynFor(d) == nil:
+		var err error
+		if s, n, err = x.sharedSource(p, d); err != nil {
+			return outer{}, err
+		}
+	}
 	switch {
 	case s.how != unmapped && x.illegal4(s.addr):
 		return outer{}, drop(translate.IllegalSource)
@@ -132,7 +153,7 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 		if !ok {
 			return outer{}, drop(translate.ICMPSource)
 		}
-		return outer{src, d, true}, nil
+		return outer{src: src, dst: d, ownSource: true, quoted: quoted}, nil
 	case s.nonGlobal:
 		return outer{}, tell(translate.NonGlobal, 1, srcCode, 0)
 	case s.how == unmapped:
@@ -142,17 +163,18 @@ func (x *Xlat) outer4(p packet, isError bool) (outer, error) {
 	case x.loop6(s, d):
 		return outer{}, tell(translate.NoDestination, 1, dstCode, 0)
 	}
-	return outer{s.addr, d, false}, nil
+	return outer{src: s.addr, dst: d, ports: n, quoted: quoted}, nil
 }
 
 // send4 writes p as IPv4, in pieces if it is too large and the IPv6 host can do
 // nothing about it: RFC 7915 §5.1.1.
-func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
-	q := x.turn4(p, src, dst)
+func (x *Xlat) send4(p packet, o outer) (outcome, error) {
+	q := x.turn4(p, o.src, o.dst.addr)
 	q.ttl--
 	if p.proto == icmp6 {
 		q.data[0], q.data[1], _ = types6to4(p.data[0], p.data[1])
 	}
+	o.ports.setPorts(q)
 	carry(p, q)
 	x.clampMSS(q)
 	if q.size <= x.cfg.MTU4 {
@@ -164,17 +186,31 @@ func (x *Xlat) send4(p packet, src, dst netip.Addr) (outcome, error) {
 	return outcome{}, tell(translate.TooBig, 2, 0, uint32(max(1280, x.cfg.MTU4+20)))
 }
 
+// leadsBack reports whether packets to an IPv4 address belong to an IPv6 host, and how it is
+// mapped. What goes to the translator's own address leaves for IPv4, also if hosts share it.
+func (x *Xlat) leadsBack(a netip.Addr) (mapping, bool) {
+	m, covered := x.explicit6(a)
+	return m, covered && !(a == x.cfg.IPv4 && x.shares(a))
+}
+
 // hairpin sends p back into IPv6 at once, because another IPv6 host stands
 // after its IPv4 destination: RFC 7757 §4.2.2. d is that host.
 func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	_, _, dstCode, srcCode := x.codes()
-	if d.how == unmapped {
+	prefix, n := x.across(d, way{prefix: o.dst.prefix}).prefix, o.ports
+	switch {
+	case x.shares(o.dst.addr):
+		var err error
+		if d.addr, prefix, n, err = x.sharedHost(p, o.src, o.dst.addr, n); err != nil {
+			return outcome{}, err
+		}
+	case d.how == unmapped:
 		return outcome{}, tell(translate.NoDestination, 1, dstCode, 0)
 	}
-	if err := x.checkUDPZero(p); err != nil {
+	if err := x.checkUDPZero(p, o.dst.addr); err != nil {
 		return outcome{}, err
 	}
-	s := x.compose6(o.src, x.across(d, way{prefix: o.dst.prefix}).prefix)
+	s := x.compose6(o.src, prefix)
 	switch {
 	case s.nonGlobal:
 		return outcome{}, tell(translate.NonGlobal, 1, srcCode, 0)
@@ -183,7 +219,8 @@ func (x *Xlat) hairpin(p packet, o outer, d mapping) (outcome, error) {
 	}
 	q := x.turn6(x.turn4(p, o.src, o.dst.addr), s.addr, d.addr)
 	q.ttl--
-	if p.udpWithoutChecksum() && x.cfg.UDPZero == translate.UDPZeroCompute {
+	n.setPorts(q)
+	if p.udpWithoutChecksum() && x.udpZero(o.dst.addr) == translate.UDPZeroCompute {
 		computeUDP(q)
 	} else {
 		carry(p, q)

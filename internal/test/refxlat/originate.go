@@ -80,7 +80,8 @@ func mayConcern6(p packet, reason translate.Reason) bool {
 	switch reason {
 	case translate.FragmentChain:
 		return !mayBeICMP(p) && p.proto != icmp6
-	case translate.HopLimit, translate.TooBig, translate.SourceRoute:
+	case translate.HopLimit, translate.TooBig, translate.SourceRoute,
+		translate.NoPort, translate.SessionLimit, translate.NoBinding:
 		return true
 	}
 	return p.proto != icmp6

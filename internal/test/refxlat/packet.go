@@ -162,12 +162,12 @@ func (p packet) udpWithoutChecksum() bool {
 }
 
 // checkUDPZero refuses UDP without a checksum where IPv6 would have to carry it:
-// RFC 7915 §4.5.
-func (x *Xlat) checkUDPZero(p packet) error {
+// RFC 7915 §4.5. dst is its IPv4 destination.
+func (x *Xlat) checkUDPZero(p packet, dst netip.Addr) error {
 	if !p.udpWithoutChecksum() {
 		return nil
 	}
-	switch x.cfg.UDPZero {
+	switch x.udpZero(dst) {
 	case translate.UDPZeroForward:
 		return nil
 	case translate.UDPZeroCompute:
@@ -180,6 +180,15 @@ func (x *Xlat) checkUDPZero(p packet) error {
 		return nil
 	}
 	return prohibit(p, translate.UDPZeroChecksum)
+}
+
+// udpZero is what becomes of UDP without a checksum for dst. If hosts share that, it gets one
+// where it would be rejected: RFC 6146 §3.4.
+func (x *Xlat) udpZero(dst netip.Addr) translate.UDPZero {
+	if x.cfg.UDPZero == translate.UDPZeroDrop && x.shares(dst) {
+		return translate.UDPZeroCompute
+	}
+	return x.cfg.UDPZero
 }
 
 // turn6 gives p an IPv6 header: RFC 7915 §4.1. The data is copied; its

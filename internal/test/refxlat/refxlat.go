@@ -19,14 +19,15 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// Xlat is a translator. It keeps no state, so its methods may be called at the
-// same time as far as its Dynamic allows.
+// Xlat is a translator. Without a Sharing it keeps no state, so its methods may be called at
+// the same time as far as its Dynamic allows.
 type Xlat struct {
 	cfg translate.Config
 	tab translate.TableConfig
 	dyn translate.Dynamic
 
-	pools []pool // all of tab
+	pools   []pool // all of tab
+	sharing *Sharing
 }
 
 // New returns a translator. It refuses flow labels and mappings
@@ -67,7 +68,7 @@ func New(cfg translate.Config, tab translate.TableConfig) (*Xlat, error) {
 			if !p.Addr().Is4() {
 				return nil, fmt.Errorf("refxlat: %s is no IPv4 pool", p)
 			}
-			x.pools = append(x.pools, pool{p.Masked(), v.Dynamic, v.Pref64})
+			x.pools = append(x.pools, pool{Prefix: p.Masked(), dyn: v.Dynamic, via: v.Pref64})
 		}
 	}
 	return x, nil
@@ -93,6 +94,12 @@ func (x *Xlat) Translate(pkt []byte) (out [][]byte, res translate.Result) {
 		return [][]byte{answer}, translate.Result{Verdict: translate.Reply, Reason: no.reason}
 	}
 	return nil, translate.Result{Verdict: translate.Drop, Reason: no.reason}
+}
+
+// TranslateAt is Translate at a time, for a translator with a Sharing.
+func (x *Xlat) TranslateAt(now time.Duration, pkt []byte) (out [][]byte, res translate.Result) {
+	x.sharing.advance(now)
+	return x.Translate(pkt)
 }
 
 // Emit returns the packets that are due at now and come from no packet that was
@@ -163,7 +170,7 @@ func (x *Xlat) silent6(src, dst netip.Addr) (translate.Reason, bool) {
 	}
 	s := x.static4(src)
 	switch {
-	case s.how == byPrefix && x.dropsSource(s.prefix):
+	case s.how == byPrefix && x.dropsSource(s):
 		return translate.EmbeddedSource, true
 	case s.how != unmapped && x.staysLocal(s.addr):
 		return translate.LinkLocal, true

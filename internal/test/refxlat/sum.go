@@ -67,8 +67,8 @@ func pseudo(p packet) []byte {
 var checksumAt = map[uint8]int{tcp: 16, udp: 6, dccp: 6, udpLite: 6, icmp4: 2, icmp6: 2}
 
 // carry moves the checksum in after.data, a copy of before.data, from the
-// addresses and the protocol of before to those of after. For ICMP the type,
-// which has changed too, is among the first two bytes; no other bytes change.
+// addresses, the protocol and the first bytes of before to those of after: the type of
+// an ICMP message, ports, and identifiers.
 // Later fragments and data cut before the checksum stay as they are, and
 // so does a UDP checksum of 0. To UDP-Lite 0 is a number like any other, which
 // only a quote can hold.
@@ -81,7 +81,7 @@ func carry(before, after packet) {
 	if ck == 0 && after.proto == udp {
 		return
 	}
-	ck = update(ck, append(pseudo(before), before.data[:2]...), append(pseudo(after), after.data[:2]...))
+	ck = update(ck, append(pseudo(before), covered(before.data, at)...), append(pseudo(after), covered(after.data, at)...))
 	if ck == 0 && (after.proto == udp || after.proto == udpLite) {
 		ck = 0xffff
 	}
@@ -91,6 +91,16 @@ func carry(before, after packet) {
 		// equation 3 takes it for 0xffff.
 		binary.BigEndian.PutUint16(after.data[at:], 0xffff)
 	}
+}
+
+// covered is what the translator may change of a transport header: of the first eight bytes,
+// as far as they are there, all but the checksum.
+func covered(data []byte, at int) []byte {
+	data = data[:min(8, len(data)/2*2)]
+	if at >= len(data) {
+		return data
+	}
+	return append(slices.Clone(data[:at]), data[at+2:]...)
 }
 
 // computeUDP gives the datagram p a checksum over as many bytes as its own
