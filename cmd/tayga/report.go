@@ -65,6 +65,7 @@ func (d *daemon) figures() *status.Report {
 	r.Maps = status.Maps(s.Maps)
 	if t := d.gateway.Sessions(); t != nil {
 		r.Shared = sharedOf(t.Stats())
+		r.Shared.Static = status.Maps(s.Static)
 	}
 	return r
 }

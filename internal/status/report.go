@@ -94,7 +94,7 @@ type Pool struct {
 	Refused uint64 `json:"refused"` // requests for an address
 }
 
-// Maps holds the number of explicit maps by where they are written.
+// Maps holds the number of explicit maps, or of static bindings, by where they are written.
 type Maps struct {
 	Config  int `json:"config"`
 	MapFile int `json:"map_file"`

@@ -16,6 +16,7 @@ type Shared struct {
 	HeldSYN  Use `json:"held_syns"`        // SYNs from IPv4 that wait for the host to open the same connection
 
 	Bindings    []BindingCount `json:"bindings"` // static ones included
+	Static      Maps           `json:"static_bindings"`
 	Hosts       int            `json:"hosts"`
 	Subscribers int            `json:"subscribers"`
 	Memory      int            `json:"memory_bytes"` // of sessions, bindings and indexes
@@ -120,7 +121,8 @@ func (t *table) shared(s *Shared) {
 	t.line("")
 	t.line("stateful pool: sessions: %v, half-open: %v, opened from IPv4: %v, held SYNs: %v", s.Total, s.HalfOpen, s.Inbound, s.HeldSYN)
 	t.line("hosts: %d, subscribers: %d (a /%d each, up to %d sessions); memory: %d KiB", s.Hosts, s.Subscribers, s.PrefixLen, s.PerPrefix, s.Memory/1024)
-	t.line("bindings: %s", list(s.Bindings, func(b BindingCount) string { return fmt.Sprintf("%s %d", clean(b.Protocol), b.Bindings) }))
+	t.line("bindings: %s; static ones: %d in the configuration, %d in the map-file",
+		list(s.Bindings, func(b BindingCount) string { return fmt.Sprintf("%s %d", clean(b.Protocol), b.Bindings) }), s.Static.Config, s.Static.MapFile)
 	t.line("sessions made: %s", list(s.Made, func(m Made) string { return fmt.Sprintf("%s %d", clean(m.Protocol), m.Sessions) }))
 	t.line("sessions ended: %s", list(s.Ended, func(e Ended) string { return fmt.Sprintf("%s %d", clean(e.State), e.Sessions) }))
 	t.line("packets denied: %s", list(s.Denied, func(d Denial) string {

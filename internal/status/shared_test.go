@@ -193,7 +193,7 @@ func TestTableOfSessions(t *testing.T) {
 	assert.Equal(t, `
 stateful pool: sessions: 120/262144, half-open: 10/65536, opened from IPv4: 1/65536, held SYNs: 0/10
 hosts: 12, subscribers: 9 (a /64 each, up to 65536 sessions); memory: 12288 KiB
-bindings: tcp 95, udp 20
+bindings: tcp 95, udp 20; static ones: 2 in the configuration, 1 in the map-file
 sessions made: tcp 1000, udp 300
 sessions ended: trans 900, udp 280
 packets denied: 6to4 no-port 4, 6to4 session-limit 3, 4to6 no-binding 77

@@ -43,8 +43,8 @@ var sample = Report{
 var sampleShared = Shared{
 	Sessions: []SessionCount{{"tcp", "established", 90}, {"tcp", "trans", 0}, {"tcp", "v6-init", 10}, {"udp", "udp", 20}},
 	Total:    Use{120, 262144}, HalfOpen: Use{10, 65536}, Inbound: Use{1, 65536}, HeldSYN: Use{0, 10},
-	Bindings: []BindingCount{{"tcp", 95}, {"udp", 20}},
-	Hosts:    12, Subscribers: 9, Memory: 12 << 20,
+	Bindings: []BindingCount{{"tcp", 95}, {"udp", 20}}, Static: Maps{2, 1},
+	Hosts: 12, Subscribers: 9, Memory: 12 << 20,
 	Made:      []Made{{"tcp", 1000}, {"udp", 300}},
 	Ended:     []Ended{{"trans", 900}, {"udp", 280}},
 	Denied:    []Denial{{"6to4", "no-port", 4}, {"6to4", "session-limit", 3}, {"4to6", "no-binding", 77}},
