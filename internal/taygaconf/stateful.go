@@ -35,6 +35,10 @@ type SharedPool struct {
 	Low, High uint16       // the ports to assign
 	Pref64    netip.Prefix // one of Config.Prefixes; the zero value: none
 	Line      int
+
+	// static is the prefix inside which hosts with static bindings see those who open
+	// connections. The zero value means that there is none.
+	static netip.Prefix
 }
 
 // A Binding is a static binding and where it was written.

@@ -295,3 +295,30 @@ dynamic-pool-clients 2001:db8:7::/48
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestManyBindings: a file of static bindings and maps is read in time that grows with its
+// length: each line of a map-file was held against all static bindings of tayga.conf.
+func TestManyBindings(t *testing.T) {
+	const n = 20_000
+	var conf, file strings.Builder
+	conf.WriteString(minimal)
+	for i := range 256 {
+		fmt.Fprintf(&conf, "stateful-pool 203.0.113.%d\n", i)
+	}
+	for i := range n {
+		fmt.Fprintf(&conf, "stateful-map tcp 203.0.113.%d:%d [2001:db8:7:%x::1]:80\n", i&255, 1+i>>8, i)
+		fmt.Fprintf(&file, "stateful-map udp 203.0.113.%d:%d [2001:db8:7:%x::1]:80\nmap 10.%d.%d.0/24 2001:db8:8:%x::/64\n", i&255, 1+i>>8, i, i>>8, i&255, i)
+	}
+	begin := time.Now()
+	c := mustRead(t, conf.String())
+	more, problems := c.ReadMaps(strings.NewReader(file.String()), "maps")
+	if len(problems) > 0 || len(more.Bindings) != n || len(more.Maps) != n || len(c.Stateful.Bindings) != n {
+		t.Errorf("%d and %d bindings, %d maps, %v", len(c.Stateful.Bindings), len(more.Bindings), len(more.Maps), problems)
+	}
+	if got := len(c.Sessions(more.Bindings, nil).Static); got != 2*n {
+		t.Errorf("%d static bindings", got)
+	}
+	if took := time.Since(begin); took > time.Minute {
+		t.Errorf("took %v", took)
+	}
+}

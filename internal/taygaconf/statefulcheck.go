@@ -31,6 +31,9 @@ func (r *reader) checkStateful() {
 				"ports %d-%d of stateful-pool %s, line %d, contain no block of %d that begins at a multiple of it: use a wider range or smaller blocks", p.Low, p.High, p.Prefix, p.Line, n)
 		}
 	}
+	for i := range s.Pools {
+		s.Pools[i].static = r.c.staticPref64(s.Pools[i])
+	}
 	if prefixes {
 		r.checkBindings()
 	}
@@ -141,10 +144,9 @@ func (c *Config) leases(pref64 netip.Prefix) bool {
 	return slices.ContainsFunc(c.Pools, func(p Pool) bool { return p.Pref64 == pref64 || !p.Pref64.IsValid() })
 }
 
-// pref64Of returns the prefix inside which a host with a static binding sees those who open
-// connections. It is one whose hosts share the addresses of p; better, and lease none. The
-// zero value means that there is none.
-func (c *Config) pref64Of(p SharedPool) (found netip.Prefix) {
+// staticPref64 returns SharedPool.static of p: a prefix whose hosts share the addresses of p;
+// better, and lease none.
+func (c *Config) staticPref64(p SharedPool) (found netip.Prefix) {
 	for _, pref64 := range c.Prefixes {
 		if isOdd(pref64) || !c.servesShared(p, pref64) {
 			continue
@@ -254,11 +256,10 @@ func (c *Config) checkBinding(b Binding) error {
 	if list := c.Stateful.Clients; len(list) > 0 && !slices.ContainsFunc(list, contains) {
 		return fmt.Errorf("%s is no client: add a line such as %q", host, "stateful-clients "+host.String())
 	}
-	pref64 := c.pref64Of(pool)
-	if !pref64.IsValid() {
+	if !pool.static.IsValid() {
 		return fmt.Errorf("stateful-pool %s, line %d, is for no prefix: %s would answer from another address: choose one of a pool via a prefix", pool.Prefix, pool.Line, host)
 	}
-	if c.leases(pref64) && (len(c.PoolClients) == 0 || slices.ContainsFunc(c.PoolClients, contains)) {
+	if c.leases(pool.static) && (len(c.PoolClients) == 0 || slices.ContainsFunc(c.PoolClients, contains)) {
 		return fmt.Errorf("%s leases an address of a dynamic-pool, and would not answer from %s: leave it out of dynamic-pool-clients, or give it a map", host, b.Addr.Addr())
 	}
 	return nil

@@ -127,7 +127,7 @@ func (c *Config) Sessions(more []Binding, onEvent func(session.Event)) session.C
 	for _, bindings := range [][]Binding{s.Bindings, more} {
 		for _, b := range bindings {
 			pool, _ := c.poolOf(b.Addr.Addr())
-			sc.Static = append(sc.Static, session.Static{Proto: b.Proto, Addr: b.Addr, Host: b.Host, Pref64: c.numberOf(c.pref64Of(pool))})
+			sc.Static = append(sc.Static, session.Static{Proto: b.Proto, Addr: b.Addr, Host: b.Host, Pref64: c.numberOf(pool.static)})
 		}
 	}
 	return sc
