@@ -61,7 +61,7 @@ func TestHostileOptions(t *testing.T) {
 	for _, args := range [][]string{
 		{"--" + hostileText}, {"--config=" + hostileText}, {"-c", hostileText, "--check"}, {"-\x1b"}, {"-\x9b"}, {"-c", hostileText, "--json", "--doctor"},
 		{"-c", b.conf, "-d", "-u", hostileText}, {"-c", b.conf, "-d", "-g", hostileText}, {"-c", b.conf, "-d", "-p", "/absent/" + hostileText},
-		{"-c", b.conf, "--status=" + hostileText}, {"-c", hostileText, "--status"}, {"-c", hostileText, "--mktun"}, {"-c", hostileText},
+		{"-c", b.conf, "--status=" + hostileText}, {"-c", b.conf, "--status=sessions", hostileText}, {"-c", hostileText, "--status"}, {"-c", hostileText, "--mktun"}, {"-c", hostileText},
 	} {
 		b.prints(args...)
 	}
@@ -117,6 +117,14 @@ func TestHostileReport(t *testing.T) {
 		Packets:   []status.Count{{Direction: h, Verdict: h, Reason: h}},
 		LeaseList: &status.List[status.Lease]{Entries: []status.Lease{{Addr: h, Host: h, State: h}}},
 		MapList:   &status.List[status.Map]{Entries: []status.Map{{IPv4: h, IPv6: h}}},
+		Shared: &status.Shared{
+			Sessions: []status.SessionCount{{Protocol: h, State: h, Sessions: 1}}, Bindings: []status.BindingCount{{Protocol: h}},
+			Made: []status.Made{{Protocol: h}}, Ended: []status.Ended{{State: h}},
+			Denied: []status.Denial{{Direction: h, Reason: h}}, Limited: []status.Limited{{Limit: h}},
+			Addresses: status.List[status.Address]{Entries: []status.Address{{Addr: h, TCP: status.Use{Used: 9, Limit: 9}}}},
+			Fullest:   []status.Subscriber{{Prefix: h, Sessions: 9}}, PerPrefix: 9,
+		},
+		SessionList: &status.SessionList{Entries: []status.Session{{Protocol: h, State: h, Host: h, Shared: h, Remote: h}}},
 	})
 	require.NoError(t, err)
 	answers := []string{string(report), "error: " + hostileText, hostileText, `{"pid":"` + hostileText + `"}`}
@@ -127,14 +135,18 @@ func TestHostileReport(t *testing.T) {
 			if err != nil {
 				return
 			}
-			io.ReadFull(conn, make([]byte, 16))
+			request := make([]byte, 16)
+			io.ReadFull(conn, request)
+			if strings.HasPrefix(string(request), "sessions") {
+				io.ReadFull(conn, make([]byte, 160))
+			}
 			io.WriteString(conn, answer.Load().(string)+"\n")
 			conn.Close()
 		}
 	}()
 	for _, text := range answers {
 		answer.Store(text)
-		for _, args := range [][]string{{"--status"}, {"--status=maps"}, {"--status", "--json"}, {"--doctor"}, {"--doctor", "--json"}} {
+		for _, args := range [][]string{{"--status"}, {"--status=maps"}, {"--status", "--json"}, {"--status=sessions"}, {"--status=sessions", "--json"}, {"--doctor"}, {"--doctor", "--json"}} {
 			out := b.prints(append(args, "-c", b.conf)...)
 			assert.NotContains(t, out, "\nforged")
 		}
