@@ -76,6 +76,12 @@ var disputed = map[string]string{
 	"tos":                         ourDirective,
 	"flow-labels":                 ourDirective,
 	"tcp-mss-clamp":               ourDirective,
+	"stateful-pool":               ourDirective,
+	"stateful-pool-own-address":   ourDirective,
+	"stateful-pool-via":           ourDirective,
+	"stateful-pool-no-client":     ourDirective,
+	"stateful-map":                ourDirective,
+	"stateful-limits":             ourDirective,
 }
 
 // refusedBySystem are vectors that hold nothing wrong, but nothing that the
