@@ -317,7 +317,11 @@ func TestBadAnswers(t *testing.T) {
 				io.ReadFull(conn, make([]byte, requestLen))
 				test.answer(conn)
 			}()
-			_, err = ask(path, Request{What: Summary}, 500*time.Millisecond)
+			wait := patience
+			if test.name == "silent" {
+				wait = 500 * time.Millisecond
+			}
+			_, err = ask(path, Request{What: Summary}, wait)
 			assert.EqualError(t, err, test.want)
 		})
 	}
