@@ -22,7 +22,7 @@ import (
 
 // slow are the functions that do not measure a packet through the library. All
 // others, also those to come, allocate nothing.
-const slow = "E2E|Shared|Queues|Memory|MapFile|NewTable"
+const slow = "E2E|Shared|Queues|Memory|MapFile|NewTable|SessionRate|SessionMemory"
 
 // reloads is how often a reload may lose packets before it counts: a machine that is
 // busy with something else loses some now and then.
