@@ -19,6 +19,7 @@
 //	sessionfile_linux.go  sessions.bin
 //	device_linux.go       the TUN device, and the process that sets it up
 //	flood_linux.go        packets by the hundred thousand
+//	sessions_linux.go     hosts that share addresses
 //	loop_linux.go         routes in circles
 //
 // It needs Linux, root and /dev/net/tun.

@@ -40,6 +40,9 @@ var faults = []struct {
 	{"spoofed-sources", (*trial).spoofed},
 	{"error-flood", (*trial).errorFlood},
 	{"fragment-flood", (*trial).fragmentFlood},
+	{"session-syns", (*trial).sessionSYNs},
+	{"session-ports", (*trial).sessionPorts},
+	{"session-expiry", (*trial).sessionExpiry},
 	{"noise", (*trial).noise},
 	{"loop", (*trial).loop},
 }

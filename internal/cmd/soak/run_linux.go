@@ -32,10 +32,21 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 			break
 		}
 	}
+	halves, failed := r.Passed, r.Failed
+	if ctx.Err() == nil && o.sessions > 0 {
+		r.Check("sessions", func() (string, error) {
+			s := &soak{tally: &total}
+			figures, err := s.sessions(ctx, o)
+			if ctx.Err() != nil {
+				err = errors.Join(context.Cause(ctx), err)
+			}
+			return figures, err
+		})
+	}
 	if still.Noteworthy() {
 		r.Note(fmt.Sprintf("the machine stood still for %v meanwhile, which breaks connections", still.Longest()))
 	}
-	fmt.Fprintf(w, "soak: %v, %d halves well, %d failed; %v\n", o.time, r.Passed, r.Failed, &total)
+	fmt.Fprintf(w, "soak: %v, %d halves well, %d failed; %v\n", o.time, halves, failed, &total)
 	return r.Failed == 0
 }
 

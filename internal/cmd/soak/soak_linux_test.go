@@ -22,10 +22,11 @@ func TestSoak(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out bytes.Buffer
-	well := run(t.Context(), &out, options{tayga: tayga, time: 16 * time.Second})
+	well := run(t.Context(), &out, options{tayga: tayga, time: 16 * time.Second, sessions: 40_000})
 	t.Log("\n" + out.String())
 	assert.True(t, well)
 	assert.Regexp(t, `\nsoak: 16s, 2 halves well, 0 failed; TCP [1-9].* lost: 0; .* changed: 0; .*\n$`, out.String())
+	assert.Contains(t, out.String(), "ok   sessions: ")
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, left, "temporary files are left behind")
