@@ -2,14 +2,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// A mutant is a broken rule of package translate: in file, old becomes broken.
-// old is there exactly once.
+// A mutant is a broken rule: in file, old becomes broken. old is there exactly once.
 type mutant struct {
 	name        string // lower case, words joined by hyphens
-	file        string
+	file        string // of translate, unless it names another package: "session/state.go"
 	old, broken string
 }
 
@@ -21,8 +21,19 @@ func (m *mutant) apply(text string) (string, error) {
 	return strings.Replace(text, m.old, m.broken, 1), nil
 }
 
+// path returns the package and the file.
+func (m *mutant) path() (dir, file string) {
+	if dir, file, found := strings.Cut(m.file, "/"); found && dir != ".." {
+		return dir, file
+	}
+	return "translate", m.file
+}
+
 // mutants are mistakes that a hurried hand could make.
-var mutants = []mutant{
+var mutants = slices.Concat(translateMutants, sessionMutants)
+
+// translateMutants break rules of package translate.
+var translateMutants = []mutant{
 	// Headers.
 	{"version-unchecked", "header.go",
 		`if len(b) < len4 || b[0]>>4 != 4 {`,

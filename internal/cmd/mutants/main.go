@@ -1,12 +1,12 @@
-// Command mutants breaks the rules of package translate on purpose, one at a time,
-// and fails if the tests of translate and rfc do not notice in time: in four times what
+// Command mutants breaks the rules of packages translate and session on purpose, one at a time,
+// and fails if their tests, and those of rfc, do not notice in time: in four times what
 // the tests take when nothing is broken, or a minute if that is longer. It
 // works on a copy of the file in question, which the go command is told to read in
 // its place (go help build, -overlay), so that the tree is never touched:
 //
 //	go run ./internal/cmd/mutants [-run regexp]
 //
-// With -random it changes operators, constants and conditions of translate and pool
+// With -random it changes operators, constants and conditions of translate, pool and session
 // instead, at places chosen by -seed, and fails if one goes unnoticed that is not in
 // the list of equivalent ones:
 //
@@ -106,6 +106,7 @@ type laboratory struct {
 var testsOf = map[string][]string{
 	"translate": {"./internal/checksum", "./translate", "./rfc"},
 	"pool":      {"./pool"},
+	"session":   {"./session", "./rfc"},
 }
 
 // errBuild means that a changed file does not compile, so that it is no mutant.
@@ -114,7 +115,8 @@ var errBuild = errors.New("does not compile")
 // try breaks a rule and returns the name of the test that notices, empty if none
 // does.
 func (l *laboratory) try(m mutant) (by string, err error) {
-	path := filepath.Join(l.root, "translate", m.file)
+	dir, file := m.path()
+	path := filepath.Join(l.root, dir, file)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -123,7 +125,7 @@ func (l *laboratory) try(m mutant) (by string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return l.tryText(path, broken, testsOf["translate"])
+	return l.tryText(path, broken, testsOf[dir])
 }
 
 // tryText runs the tests of pkgs with another text in the place of the file at

@@ -11,7 +11,8 @@ import (
 func TestMutantsApply(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range mutants {
-		text, err := os.ReadFile(filepath.Join("../../../translate", m.file))
+		dir, file := m.path()
+		text, err := os.ReadFile(filepath.Join("../../..", dir, file))
 		if err != nil {
 			t.Fatal(err)
 		}

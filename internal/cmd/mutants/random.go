@@ -177,7 +177,7 @@ func (s *site) equivalentTo() (why string, found bool) {
 // random tries n random changes, one at a time on each processor, and names those
 // that no test notices.
 func (l *laboratory) random(n int, seed uint64) error {
-	sites, err := randomMutants(l.root, []string{"pool", "translate"}, n, seed)
+	sites, err := randomMutants(l.root, []string{"pool", "session", "translate"}, n, seed)
 	if err != nil {
 		return err
 	}
