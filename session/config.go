@@ -47,7 +47,7 @@ type Config struct {
 	Prefixes []netip.Prefix
 
 	// MaxProbes is how many connections wait to be probed at most: see Probes. 0 means
-	// that none is.
+	// that none is; a Translator notices a change from or to 0 with its next Update.
 	MaxProbes int
 
 	// OnEvent, if not nil, is called for each Event: one at a time, and of one host in
@@ -129,7 +129,7 @@ const (
 
 	maxSessions  = 1 << 24
 	maxAddresses = 1 << 16
-	maxHeldSYN   = 4096
+	maxHeldSYN   = translate.MaxHeldSYN
 	longest      = 365 * 24 * time.Hour
 )
 

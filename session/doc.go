@@ -40,7 +40,7 @@
 //
 // # Deviations
 //
-// A SYN that is to be stored (RFC 6146 §3.5.2.2) makes no session but a [Ticket], so a flood
+// A SYN that is to be stored (RFC 6146 §3.5.2.2) makes no session but a [translate.Ticket], so a flood
 // of SYNs takes no room from sessions. ICMP errors are mapped by sessions alone, not by
 // bindings. Static bindings are reached from each address also with address-dependent
 // filtering.

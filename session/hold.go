@@ -9,13 +9,6 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A Ticket names a SYN that is held. It is not used again soon.
-type Ticket uint32
-
-// Slot returns the number of the place in which the caller can keep the packet: it is below
-// Limits.HeldSYN, and no other SYN that is held has it.
-func (t Ticket) Slot() int { return int(t % maxHeldSYN) }
-
 // held are the SYNs from IPv4 that wait for the host to open the same connection: the
 // sessions of RFC 6146 §3.5.2.2 in state V4 INIT whose packet is stored. They are few, so
 // a list does.
@@ -28,7 +21,7 @@ type held struct {
 type heldSYN struct {
 	local, ends uint64 // the key of the session in the index by IPv4
 	until       uint32 // second; 0 if the place is free
-	ticket      Ticket
+	ticket      translate.Ticket
 }
 
 func (h *held) init(n int) { h.resize(max(n, 0)) }
@@ -45,7 +38,7 @@ func (h *held) resize(n int) {
 	s := make([]heldSYN, n)
 	copy(s, h.s)
 	for i := len(h.s); i < n; i++ {
-		s[i].ticket = Ticket(i)
+		s[i].ticket = translate.Ticket(i)
 	}
 	h.s = s
 }
@@ -78,16 +71,19 @@ func (h *held) index(local, ends uint64) int {
 // free empties a place, whose next SYN has another ticket.
 func (h *held) free(i int) {
 	h.s[i].until = 0
-	h.s[i].ticket += maxHeldSYN
+	h.s[i].ticket += translate.MaxHeldSYN
 	h.n.Add(-1)
 }
+
+// HeldSYNs returns how many SYNs can be held: Limits.HeldSYN.
+func (t *Table) HeldSYNs() int { return max(t.cfg.Load().limits.HeldSYN, 0) }
 
 // Hold keeps the connection of a SYN for which Inbound returned FlowHold, until
 // Timeouts.TCPIncomingSYN has passed or the host opens the same connection. The caller
 // keeps the packet, by the ticket's Slot and together with the ticket; a packet with an
 // older ticket has had its time. Hold reports false if too many are held, or this one is:
 // then the packet is dropped silently.
-func (t *Table) Hold(now time.Duration, f *translate.Tuple4) (Ticket, bool) {
+func (t *Table) Hold(now time.Duration, f *translate.Tuple4) (translate.Ticket, bool) {
 	k, ok := key4(f)
 	if !ok || f.Proto != 6 {
 		return 0, false
@@ -111,7 +107,7 @@ func (t *Table) Hold(now time.Duration, f *translate.Tuple4) (Ticket, bool) {
 // Unanswered returns the ticket of a SYN whose time has passed, which is held no more. The
 // caller answers it with an ICMP Port Unreachable error (RFC 6146 §3.5.2.2) and calls
 // again, until Unanswered reports false. Until then no such answer is due before next.
-func (t *Table) Unanswered(now time.Duration) (ticket Ticket, next time.Duration, ok bool) {
+func (t *Table) Unanswered(now time.Duration) (ticket translate.Ticket, next time.Duration, ok bool) {
 	if t.held.n.Load() == 0 {
 		return 0, math.MaxInt64, false
 	}

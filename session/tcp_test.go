@@ -323,11 +323,11 @@ func TestProbe(t *testing.T) {
 	b.in(back, syn)
 	b.now += est
 	b.expire()
-	require.Empty(t, b.Probes(nil))
+	require.Empty(t, b.probed(3))
 	b.now += time.Second
 	b.expire()
-	require.Equal(t, []session.Probe{{To6: f, To4: back}}, b.Probes(nil))
-	require.Empty(t, b.Probes(nil))
+	require.Equal(t, []translate.Tuple6{f}, b.probed(3))
+	require.Empty(t, b.probed(3))
 	_, r := b.out(f, ack)
 	require.Equal(t, translate.FlowMapped, r)
 	require.Equal(t, "established", b.all()[0].State)
@@ -337,11 +337,24 @@ func TestProbe(t *testing.T) {
 	}
 	b.now += est + time.Second
 	b.expire()
-	require.Len(t, b.Probes(nil), 2)
+	n, next := b.Probes(b.now, make([]translate.Tuple6, 1))
+	require.Equal(t, 1, n)
+	require.Equal(t, b.now, next)
+	require.Len(t, b.probed(3), 1)
 
 	b = newBed(t)
 	b.in(b.open(from6(tcp, 1)), syn)
 	b.now += est + time.Second
 	b.expire()
-	require.Empty(t, b.Probes(nil))
+	n, next = b.Probes(b.now, make([]translate.Tuple6, 1))
+	require.Zero(t, n)
+	require.Equal(t, time.Duration(translate.Never), next)
+}
+
+// probed returns the connections to probe.
+func (b *bed) probed(room int) []translate.Tuple6 {
+	to := make([]translate.Tuple6, room)
+	n, next := b.Probes(b.now, to)
+	require.Equal(b, b.now+time.Second, next)
+	return to[:n]
 }

@@ -9,6 +9,7 @@ import (
 // Translator has one from the time on at which hosts share addresses.
 type deferred struct {
 	frags *fragments
+	syns  heldSYNs
 }
 
 // newDeferred returns prev, or a new one if that is nil and hosts share addresses.
@@ -17,10 +18,13 @@ func newDeferred(prev *deferred, cfg *Config, tab *Table) (*deferred, error) {
 		if tab.sessions == nil {
 			return nil, nil
 		}
-		return &deferred{frags: newFragments(cfg.Fragments, cfg.FragmentBytes)}, nil
+		prev = &deferred{frags: newFragments(cfg.Fragments, cfg.FragmentBytes)}
 	}
 	if len(prev.frags.entries) != cfg.Fragments || len(prev.frags.blocks) != cfg.FragmentBytes/blockSize {
 		return nil, fmt.Errorf("translate: Fragments or FragmentBytes cannot change after hosts began to share addresses")
+	}
+	if s, ok := tab.sessions.(SYNHolder); ok {
+		prev.syns.resize(s.HeldSYNs())
 	}
 	return prev, nil
 }
@@ -36,7 +40,7 @@ func (d *deferred) emit(w *Worker, ps []Packet) emission {
 			w.piece(ps)
 			return counted
 		case !w.ready.has:
-			return nothing
+			return d.ask(w, &ps[0])
 		}
 		i := w.ready.next(d.frags)
 		if !d.frags.blocks[i].whole {
@@ -47,13 +51,31 @@ func (d *deferred) emit(w *Worker, ps []Packet) emission {
 	}
 }
 
+// ask makes p a packet that Sessions ask for.
+func (d *deferred) ask(w *Worker, p *Packet) emission {
+	if w.now < w.asked {
+		return nothing
+	}
+	next, ok := w.unanswered(p)
+	if ok {
+		return complete
+	}
+	w.asked = next
+	if next, ok = w.probes(p); ok {
+		w.asked = w.now
+		return complete
+	}
+	w.asked = min(w.asked, next)
+	return nothing
+}
+
 // due is that of emitter. Fragments that wait are due when they have waited too long: the
 // worker that stores one wakes up to drop it.
 func (d *deferred) due(w *Worker) time.Duration {
 	if w.ready.has || w.whole.Result.Verdict != Drop {
 		return w.now
 	}
-	return time.Duration(d.frags.due.Load())
+	return max(w.now, min(time.Duration(d.frags.due.Load()), w.asked))
 }
 
 // copyTo makes p a stored fragment, which is freed.

@@ -23,10 +23,12 @@ const Never = time.Duration(math.MaxInt64)
 // are late; an early call returns 0. now is that of Translate.
 //
 // Buf of each packet must be at least as long as those of the packets that were given to
-// the workers of this Translator; Emit panics if one is too short for its packet. ps may be
-// the last batch, if that has been sent. Emit allocates nothing. Packets are queued only for hosts
-// that share IPv4 addresses: TableConfig.Sessions. Without such hosts Emit returns 0 and Never, at the
-// cost of a comparison.
+// the workers of this Translator, and hold what Fragment asks for, a packet as large as the
+// next hop takes: one that is reassembled leaves in pieces of that size. Emit panics if one
+// is too short for its packet. ps may be the last batch, if that has been sent. Emit
+// allocates nothing. Packets are queued only for hosts that share IPv4 addresses:
+// TableConfig.Sessions. Without such hosts Emit returns 0 and Never, at the cost of a
+// comparison.
 func (w *Worker) Emit(now time.Duration, ps []Packet) (n int, next time.Duration) {
 	if w.s.emitter == nil {
 		return 0, Never

@@ -57,7 +57,7 @@ type fragEntry struct {
 	list   uint8
 	whole  bool // it is reassembled
 	bad    bool // its fragments contradict each other
-	source uint16
+	source fragSource
 
 	chain      int32 // next entry of the same hash
 	prev, next int32 // in the list
@@ -75,7 +75,7 @@ type block struct {
 	next   int32 // of this fragment, or free; -1 at the end
 	piece  int32 // the next fragment of the packet
 	ready  int32 // the next in the queue of a worker
-	source uint16
+	source fragSource
 	kind   fragKind
 	more   bool
 	whole  bool // with those after it a packet that is complete
@@ -94,10 +94,14 @@ const (
 	sourceShift = 64 - 10
 )
 
+// A fragSource is where two counts of what a source uses are, by two hashes. Others count
+// there, too, but hardly any with the same two: the lower one limits it.
+type fragSource [2]uint16
+
 // fragments knows packets from and to shared addresses of which fragments have come, and
 // stores fragments that cannot be translated yet: RFC 6146 §3.4. Only fragments lock it.
 // All memory is allocated at the start. Sources have a share each, by their address, of
-// IPv6 the first 64 bits; some share one. What is full drops the oldest.
+// IPv6 the first 64 bits. What is full drops the oldest.
 type fragments struct {
 	due atomic.Int64 // when stored fragments have waited long enough; Never: there are none
 
@@ -113,7 +117,7 @@ type fragments struct {
 	free   int32 // blocks
 	nFree  int32
 
-	sources               [fragSources]struct{ entries, blocks int32 }
+	entriesOf, blocksOf   [2][fragSources]int32
 	maxEntries, maxBlocks int32 // of a source
 }
 
@@ -154,11 +158,23 @@ func (x *fragments) slot(k *fragKey) *int32 {
 	return &x.index[hash>>x.shift]
 }
 
-func (x *fragments) sourceOf(k *fragKey) uint16 {
+func (x *fragments) sourceOf(k *fragKey) fragSource {
+	source := k.src.hi
 	if k.kind == fragFrom4 {
-		return uint16(k.src.lo * x.keys[5] >> sourceShift)
+		source = k.src.lo
 	}
-	return uint16(k.src.hi * x.keys[6] >> sourceShift)
+	return fragSource{uint16(source * x.keys[5] >> sourceShift), uint16(source * x.keys[6] >> sourceShift)}
+}
+
+// use adds n to the counts of a source.
+func (s fragSource) use(counts *[2][fragSources]int32, n int32) {
+	counts[0][s[0]] += n
+	counts[1][s[1]] += n
+}
+
+// uses is what a source uses at most.
+func (s fragSource) uses(counts *[2][fragSources]int32) int32 {
+	return min(counts[0][s[0]], counts[1][s[1]])
 }
 
 // append puts an entry that is in no list at the end of one.
@@ -172,7 +188,7 @@ func (x *fragments) append(i int32, list uint8) {
 	}
 	l.tail = i
 	if list == fragWaiting || list == fragKnown {
-		x.sources[e.source].entries++
+		e.source.use(&x.entriesOf, 1)
 	}
 	x.setDue()
 }
@@ -192,7 +208,7 @@ func (x *fragments) unlink(i int32) {
 		l.tail = e.prev
 	}
 	if e.list == fragWaiting || e.list == fragKnown {
-		x.sources[e.source].entries--
+		e.source.use(&x.entriesOf, -1)
 	}
 }
 
@@ -242,7 +258,7 @@ func (x *fragments) end(w *Worker, i int32, why Reason) {
 // too many. Without a free one it takes one that is done, or the oldest.
 func (x *fragments) begin(w *Worker, k *fragKey, list uint8) int32 {
 	source := x.sourceOf(k)
-	if x.sources[source].entries >= x.maxEntries {
+	if source.uses(&x.entriesOf) >= x.maxEntries {
 		return -1
 	}
 	i := x.lists[fragFree].head

@@ -19,7 +19,8 @@ import "time"
 // from 1 on; 0 is a destination with a Map, and in results the first prefix without a Pool.
 //
 // Fragments after the first go where that went, also if they come earlier: see
-// Config.FragmentTimeout. A FlowHold is dropped (UnsolicitedSYN).
+// Config.FragmentTimeout. A FlowHold is dropped (UnsolicitedSYN), and answered later if Sessions
+// are a SYNHolder. A Prober has connections probed.
 //
 // All methods are called from the packet path, for each packet: they must be safe for
 // concurrent use, and should neither block nor allocate for a flow that they know. now is

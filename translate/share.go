@@ -274,7 +274,10 @@ func (w *Worker) unshared4(p *Packet, h *header, why Reason) Result {
 	switch why {
 	case Waiting:
 		return w.store(p, h)
-	case NoSession, UnsolicitedSYN, SessionLimit, FragmentRoom, FragmentOverlap:
+	case UnsolicitedSYN:
+		w.holdSYN(p, h)
+		return drop(why)
+	case NoSession, SessionLimit, FragmentRoom, FragmentOverlap:
 		return drop(why)
 	case OtherProtocol:
 		code = 2 // protocol unreachable
@@ -293,7 +296,10 @@ func (w *Worker) unshared6(p *Packet, h *header, why Reason) Result {
 	switch why {
 	case Waiting:
 		return w.store(p, h)
-	case NoSession, UnsolicitedSYN, FragmentRoom, FragmentOverlap:
+	case UnsolicitedSYN:
+		w.holdSYN(p, h)
+		return drop(why)
+	case NoSession, FragmentRoom, FragmentOverlap:
 		return drop(why)
 	case Filtered: // by the other host of a hairpin
 		return w.prohibit6(p, h, why)

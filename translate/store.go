@@ -83,9 +83,9 @@ func (x *fragments) place(w *Worker, i int32, h *header, p *Packet) Reason {
 // source has too many, or all belong to others that are not older. The
 // oldest packets make room.
 func (x *fragments) put(w *Worker, i int32, h *header, p *Packet) int32 {
-	source := &x.sources[x.entries[i].source]
+	source := x.entries[i].source
 	n := int32((p.Len + blockSize - 1) / blockSize)
-	if source.blocks+n > x.maxBlocks {
+	if source.uses(&x.blocksOf)+n > x.maxBlocks {
 		return -1
 	}
 	for x.nFree < n {
@@ -95,7 +95,7 @@ func (x *fragments) put(w *Worker, i int32, h *header, p *Packet) int32 {
 		}
 		x.end(w, oldest, FragmentRoom)
 	}
-	source.blocks += n
+	source.use(&x.blocksOf, n)
 	x.nFree -= n
 	first, last := x.free, int32(-1)
 	for b := p.Bytes(); len(b) > 0; {
@@ -127,8 +127,8 @@ func (x *fragments) release(w *Worker, i int32) Reason {
 	}
 	first.whole = true
 	w.ready.add(x, e.pieces)
-	e.pieces, e.why = -1, FragmentOverlap // one more would be one too many
-	x.move(i, fragDone)
+	e.pieces = -1
+	x.end(w, i, pass)
 	return Waiting
 }
 
@@ -146,13 +146,13 @@ func (x *fragments) dropStored(w *Worker, e *fragEntry, why Reason) {
 
 // freeBlocks frees the blocks of a fragment.
 func (x *fragments) freeBlocks(i int32) {
-	source := &x.sources[x.blocks[i].source]
+	source := x.blocks[i].source
 	for i >= 0 {
 		next := x.blocks[i].next
 		x.blocks[i].next = x.free
 		x.free = i
 		x.nFree++
-		source.blocks--
+		source.use(&x.blocksOf, -1)
 		i = next
 	}
 }

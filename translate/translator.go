@@ -37,11 +37,14 @@ type state struct {
 	cut6       int    // size of the IPv6 packets that IPv4 packets without DF become
 	mss        uint16 // see mssClamp
 	allowed    [errorClasses]allowance
-	dynamics   []Dynamic // of all pools
-	emitter    emitter   // nil: no packet waits
-	deferred   *deferred // that is the emitter; nil until hosts share addresses
-	ownShared  bool      // hosts share own4
-	own6Shared bool      // and own6 is own4 inside a prefix
+	dynamics   []Dynamic     // of all pools
+	emitter    emitter       // nil: no packet waits
+	deferred   *deferred     // that is the emitter; nil until hosts share addresses
+	holder     SYNHolder     // the Sessions of tab, if they are one
+	prober     Prober        // the same, if it has anything to probe
+	ask        time.Duration // when a worker is to ask them first
+	ownShared  bool          // hosts share own4
+	own6Shared bool          // and own6 is own4 inside a prefix
 }
 
 // newState makes a state that follows prev, or the first if that is nil. Its error names
@@ -89,6 +92,13 @@ func newState(cfg Config, tab *Table, prev *state) (*state, error) {
 	}
 	if s.deferred != nil {
 		s.emitter = s.deferred
+	}
+	s.holder, _ = tab.sessions.(SYNHolder)
+	s.ask = Never // of a SYN the worker knows that holds it
+	if p, ok := tab.sessions.(Prober); ok {
+		if _, next := p.Probes(0, nil); next != Never {
+			s.prober, s.ask = p, math.MinInt64
+		}
 	}
 	s.allowed[otherErrors] = newAllowance(cfg.ErrorRate, cfg.ErrorBurst)
 	s.allowed[mtuErrors] = newAllowance(cfg.MTUErrorRate, cfg.MTUErrorBurst)
@@ -204,6 +214,9 @@ type Worker struct {
 	ready     readyList // for Emit
 	whole     Packet    // reassembled: what is left of it for Emit
 	assembled bool      // whole is being translated
+
+	asked   time.Duration // when to ask Sessions for packets of their own
+	toProbe [1]Tuple6     // what they say
 }
 
 // NewWorker returns a worker for one goroutine. The Translator keeps it, since its
@@ -260,6 +273,9 @@ func (w *Worker) begin(now time.Duration) {
 	}
 	second, leases := int64(w.now/time.Second), s.leases()
 	if s != w.s || second != w.second || leases != w.leases {
+		if s != w.s {
+			w.asked = s.ask
+		}
 		w.s, w.second, w.leases = s, second, leases
 		w.stamp++
 		if s.deferred != nil && w.whole.Buf == nil {

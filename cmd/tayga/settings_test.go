@@ -99,7 +99,7 @@ var settingReasons = map[string]string{
 	"session.Config.OnEvent":              "where the daemon logs bindings, directive stateful-log",
 	"session.Config.Quarantine":           "RFC 6888 REQ-8",
 	"session.Config.MaxQuarantine":        "no port is used again before its time",
-	"session.Config.MaxProbes":            "probes are not sent",
+	"session.Config.MaxProbes":            "always on: a probe costs a packet in two hours",
 	"session.Limits.HalfOpen":             "a quarter of stateful-max-sessions",
 	"session.Limits.Inbound":              "a quarter of stateful-max-sessions",
 	"session.Limits.HalfOpenPerPrefix":    "a quarter of stateful-max-per-prefix",

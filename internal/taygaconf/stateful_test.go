@@ -195,6 +195,7 @@ stateful-log blocks
 			TCPOpening: 30 * time.Second, TCPIncomingSYN: 7 * time.Second, ICMP: 90 * time.Second},
 		Limits:    session.Limits{Sessions: 5000, PrefixLen: 56, PerPrefix: 70, HeldSYN: -1},
 		PortBlock: 64,
+		MaxProbes: 1024,
 		Prefixes:  []netip.Prefix{p("2001:db8:1:ffff::/96"), p("2001:db8:b::/96"), p("2001:db8:c::/96")},
 	}
 	got := c.Sessions(more.Bindings, nil)

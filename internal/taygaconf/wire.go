@@ -114,7 +114,8 @@ func (c *Config) Sessions(more []Binding, onEvent func(session.Event)) session.C
 	s := &c.Stateful
 	sc := session.Config{
 		Clients: s.Clients, Filtering: s.Filtering, Timeouts: s.Timeouts, PortBlock: s.PortBlock, OnEvent: onEvent,
-		Limits: session.Limits{Sessions: s.MaxSessions, PrefixLen: s.MaxPerPrefix.Bits, PerPrefix: s.MaxPerPrefix.Sessions, HeldSYN: s.MaxHeldSYN},
+		Limits:    session.Limits{Sessions: s.MaxSessions, PrefixLen: s.MaxPerPrefix.Bits, PerPrefix: s.MaxPerPrefix.Sessions, HeldSYN: s.MaxHeldSYN},
+		MaxProbes: maxProbes,
 	}
 	for _, p := range c.Prefixes {
 		if !isOdd(p) {
@@ -132,6 +133,9 @@ func (c *Config) Sessions(more []Binding, onEvent func(session.Event)) session.C
 	}
 	return sc
 }
+
+// maxProbes is how many connections may wait for their probe, which is sent within a second.
+const maxProbes = 1024
 
 // numberOf returns the number that translate gives a prefix, 0 if there is none: its place
 // among those of Table.
