@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes bench bench-ab bench-smoke bench-names bench-compare bench-shared
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath bench bench-ab bench-smoke bench-names bench-compare bench-shared
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -13,7 +13,7 @@ demo: build
 
 # Everything that has to hold.
 test:
-	@scripts/need gcc=gcc nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping traceroute=traceroute mtr=mtr-tiny dig=bind9-dnsutils
+	@scripts/need gcc=gcc clang=clang nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping traceroute=traceroute mtr=mtr-tiny dig=bind9-dnsutils
 	@$(MAKE) --no-print-directory format vet lint unit
 
 build:
@@ -36,9 +36,9 @@ format:
 vet:
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
-	GOOS=freebsd $(GO) vet ./translate ./pool ./session ./tun
-	GOARCH=386 $(GO) vet ./translate ./pool ./session ./tun
-	GOARCH=s390x $(GO) vet ./translate ./pool ./session ./tun
+	GOOS=freebsd $(GO) vet ./translate ./pool ./session ./fastpath ./tun
+	GOARCH=386 $(GO) vet ./translate ./pool ./session ./fastpath ./tun
+	GOARCH=s390x $(GO) vet ./translate ./pool ./session ./fastpath ./tun
 
 lint:
 	$(GO) run $(STATICCHECK) ./...
@@ -64,6 +64,17 @@ mutants:
 # they do not reach: make cover COVERFLAGS=-v
 cover:
 	@STEPPE_REQUIRE_NETNS=1 scripts/cover $(COVERFLAGS)
+
+# The objects of the program for the kernel, from fastpath/bpf.
+generate:
+	@scripts/need clang=clang llvm-strip=llvm
+	$(GO) generate ./fastpath
+	clang --version | head -n 1 >fastpath/bpf/compiler
+
+# A million packets and more through the program for the kernel, compared with translate.
+# Needs root.
+fastpath:
+	STEPPE_REQUIRE_NETNS=1 $(GO) test ./fastpath -count 1 -run 'Compare|Prove' -timeout 60m -v -generated 4000000
 
 # Twenty million generated packets, and ten million in conversations of hosts that share
 # addresses, compared with the reference implementation.

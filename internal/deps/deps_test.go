@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"translate": {module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"pool":      {"github.com/hashicorp/golang-lru/v2"},
 	"session":   {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
+	"fastpath":  {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6", "github.com/cilium/ebpf", "golang.org/x/sys"},
 	"tun":       {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
 }
 
@@ -89,7 +90,7 @@ func TestArrows(t *testing.T) {
 // TestBans: what serves tests does not reach users, and there is no formatting or logging
 // on the packet path.
 func TestBans(t *testing.T) {
-	for _, pkg := range []string{"./translate", "./pool", "./session", "./tun", "./cmd/tayga"} {
+	for _, pkg := range []string{"./translate", "./pool", "./session", "./fastpath", "./tun", "./cmd/tayga"} {
 		for _, dep := range deps(t, pkg) {
 			for ban, why := range map[string]string{
 				"github.com/google/gopacket":         "it decodes packets for tests",
@@ -119,8 +120,9 @@ func TestBans(t *testing.T) {
 // TestOnly: what is large stays where it is used.
 func TestOnly(t *testing.T) {
 	homes := map[string]string{
-		"github.com/prometheus": module + "/internal/metrics",
-		"golang.org/x/perf":     module + "/internal/cmd/benchtool",
+		"github.com/cilium/ebpf": module + "/fastpath",
+		"github.com/prometheus":  module + "/internal/metrics",
+		"golang.org/x/perf":      module + "/internal/cmd/benchtool",
 	}
 	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}} {{join .TestImports \" \"}} {{join .XTestImports \" \"}}", "./...")
 	cmd.Dir = "../.."

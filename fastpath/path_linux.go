@@ -1,0 +1,168 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Sizes say how many entries the cache has room for; 0 means 65,536. The memory is used as
+// entries come: about 100 bytes each.
+type Sizes struct{ Hosts, Sessions int }
+
+// A Path is the program and its cache. To load and attach it takes CAP_BPF, CAP_PERFMON and
+// CAP_NET_ADMIN; what is done later is done by the Cache.
+type Path struct {
+	*Cache
+	program *ebpf.Program
+	link    link.Link
+	l2      int
+}
+
+// Load loads the program for a TUN device. It translates nothing before it is attached and
+// has rules. The error says in one line what the kernel lacks, or does not allow.
+func Load(s Sizes) (*Path, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	return load(s, 0)
+}
+
+// Supported reports whether the kernel can have the program: Linux 6.6 and later on a 64-bit
+// processor. What else may be missing, Load says.
+func Supported() error {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		return errors.New("fastpath: it needs a 64-bit processor")
+	}
+	major, minor, err := release()
+	if err != nil {
+		return err
+	}
+	if major < 6 || major == 6 && minor < 6 {
+		return fmt.Errorf("fastpath: it needs Linux 6.6 (tcx), not %d.%d", major, minor)
+	}
+	return nil
+}
+
+// release is the version of the kernel.
+func release() (major, minor int, err error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return 0, 0, fmt.Errorf("fastpath: uname: %w", err)
+	}
+	text := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(text, "%d.%d", &major, &minor); err != nil {
+		return 0, 0, fmt.Errorf("fastpath: kernel release %q: %w", text, err)
+	}
+	return major, minor, nil
+}
+
+// load loads the program for packets with l2 bytes before the IP header.
+func load(s Sizes, l2 int) (*Path, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("fastpath: read the program: %w", err)
+	}
+	return loadSpec(spec, s, l2)
+}
+
+func loadSpec(spec *ebpf.CollectionSpec, s Sizes, l2 int) (*Path, error) {
+	if err := spec.Variables["l2"].Set(uint32(l2)); err != nil {
+		return nil, fmt.Errorf("fastpath: %w", err)
+	}
+	for name, n := range map[string]int{"hosts6": s.Hosts, "hosts4": s.Hosts, "sessions6": s.Sessions, "sessions4": s.Sessions} {
+		if n < 0 || n > 1<<26 {
+			return nil, fmt.Errorf("fastpath: room for %d entries: not in 0 to %d", n, 1<<26)
+		}
+		if n == 0 {
+			n = 1 << 16
+		}
+		spec.Maps[name].MaxEntries = uint32(n)
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, fmt.Errorf("fastpath: load: %s", oneLine(err))
+	}
+	p := &Path{Cache: new(Cache), program: c.DetachProgram("steppe"), l2: l2}
+	for i, m := range p.all() {
+		*m = c.DetachMap(mapNames[i])
+	}
+	c.Close()
+	if err := p.mapMemory(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// oneLine is what the kernel says, without the log of the verifier, of which the last line
+// says what it refuses.
+func oneLine(err error) string {
+	var v *ebpf.VerifierError
+	if errors.As(err, &v) && len(v.Log) > 0 {
+		last := v.Log[len(v.Log)-1]
+		for _, line := range v.Log {
+			if !strings.HasPrefix(line, "processed ") && !strings.Contains(line, "verification time") && !strings.HasPrefix(line, "stack depth") {
+				last = line
+			}
+		}
+		return fmt.Sprintf("%v: the verifier refuses it: %s", v.Cause, last)
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	text, _, _ = strings.Cut(text, " (MEMLOCK") // which has no say since Linux 5.11
+	return text
+}
+
+// Attach attaches the program to the egress of the device with an index, in the network
+// namespace of the calling thread, after programs that are there. It is attached until Close,
+// or until the process has ended, whichever way. A device that was attached to before is left.
+func (p *Path) Attach(ifindex int) error {
+	if err := p.Detach(); err != nil {
+		return err
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: p.program, Attach: ebpf.AttachTCXEgress})
+	if err != nil {
+		return fmt.Errorf("fastpath: attach to device %d: %s", ifindex, oneLine(err))
+	}
+	p.link = l
+	return nil
+}
+
+// Device returns the index of the device that the program is attached to. It is 0 if there is
+// none, also because the device was deleted.
+func (p *Path) Device() int {
+	if p.link == nil {
+		return 0
+	}
+	info, err := p.link.Info()
+	if err != nil {
+		return 0
+	}
+	return int(info.TCX().Ifindex)
+}
+
+// Detach detaches the program, if it is attached.
+func (p *Path) Detach() error {
+	if p.link == nil {
+		return nil
+	}
+	err := p.link.Close()
+	if p.link = nil; err != nil {
+		return fmt.Errorf("fastpath: detach: %w", err)
+	}
+	return nil
+}
+
+// Close detaches and releases the program and the cache.
+func (p *Path) Close() error {
+	err := p.Detach()
+	if p.program != nil {
+		p.program.Close()
+	}
+	return errors.Join(err, p.Cache.Close())
+}
