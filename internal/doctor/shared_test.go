@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -183,7 +184,7 @@ func TestOwnAddressInLargePool(t *testing.T) {
 func TestHostileUse(t *testing.T) {
 	g := newGateway(t, sharedConf)
 	g.routes["203.0.113.7/32"] = Route{Link: "nat64"}
-	s := &status.Shared{Total: status.Use{Used: -1 << 62, Limit: 1<<63 - 1}, HalfOpen: status.Use{Used: 5, Limit: -5}}
+	s := &status.Shared{Total: status.Use{Used: math.MinInt, Limit: math.MaxInt}, HalfOpen: status.Use{Used: 5, Limit: -5}}
 	for range 1000 {
 		s.Addresses.Entries = append(s.Addresses.Entries, status.Address{Addr: "\x1b[2J", TCP: status.Use{Used: 1, Limit: 1}})
 		s.Fullest = append(s.Fullest, status.Subscriber{Prefix: "\u202e", Sessions: 1})

@@ -3,7 +3,7 @@ package doctor
 import "github.com/steppe-nat64/steppe/internal/status"
 
 // nearlyFull reports whether nine tenths of a limit are used. A report may say anything.
-func nearlyFull(u status.Use) bool { return u.Limit > 0 && u.Used > u.Limit-(u.Limit+9)/10 }
+func nearlyFull(u status.Use) bool { return u.Limit > 0 && u.Used >= u.Limit-u.Limit/10 }
 
 // checkSharedUse looks at what the running daemon reports about stateful pools: limits that
 // are reached or nearly so, and what was denied because of that.
