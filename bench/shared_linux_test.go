@@ -25,15 +25,16 @@ var sharedLoads = []load{
 }
 
 // BenchmarkShared carries the traffic of a host that shares an IPv4 address by port, by
-// three gateways in turn: ours with a stateful-pool, ours with a dynamic-pool that nftables
-// masquerades, and Debian's tayga with the same. Each is on a machine of its own, since
-// rules for one would be asked for all. The line that ends in gateway=all has medians and
+// four gateways in turn: ours with a stateful-pool, the same beside a rule that has the
+// kernel track connections, ours with a dynamic-pool that nftables masquerades, and Debian's
+// tayga with the same. Each is on a machine of its own, since rules for one would be asked
+// for all. The line that ends in gateway=all has medians and
 // ratios, as that of BenchmarkE2E.
 //
 // It needs root and /dev/net/tun.
 func BenchmarkShared(b *testing.B) {
 	own := build(b)
-	labs := []*lab{newShared(b, "stateful", own), newShared(b, "masquerade", own)}
+	labs := []*lab{newShared(b, "stateful", own), newShared(b, "tracked", own), newShared(b, "masquerade", own)}
 	if _, err := os.Stat(*peerBinary); err == nil {
 		labs = append(labs, newShared(b, "tayga", *peerBinary))
 	} else {
@@ -64,10 +65,19 @@ func newShared(b *testing.B, name, program string) *lab {
 	x := newLab(b)
 	w := &way{name: name, server: netip.MustParseAddr("2001:db8:64::" + server4)}
 	conf := []string{"ipv4-addr 192.0.2.1", "ipv6-addr 2001:db8:f::1", "prefix 2001:db8:64::/96"}
-	if name == "stateful" {
+	switch name {
+	case "tracked":
+		x.gateway.Nft(`table inet filter {
+	chain forward {
+		type filter hook forward priority filter;
+		ct state invalid drop
+	}
+}`)
+		fallthrough
+	case "stateful":
 		w.client = netip.MustParseAddr("192.0.2.6")
 		conf = append(conf, "stateful-pool 192.0.2.6")
-	} else {
+	default:
 		w.client = netip.MustParseAddr("198.51.100.1")
 		conf = append(conf, "dynamic-pool 192.0.2.0/24")
 		x.gateway.Nft(`table ip nat {
