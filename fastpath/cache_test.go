@@ -4,6 +4,7 @@ package fastpath
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -205,6 +206,69 @@ func TestOpenCache(t *testing.T) {
 	}
 	if _, err := OpenCache([]int{}); err == nil {
 		t.Error("a cache without maps")
+	}
+}
+
+// TestSession: what begins or ends a connection is the translator's, which keeps the state of
+// a session. A host's FIN and RST change nothing. Sessions are void and removed like hosts.
+func TestSession(t *testing.T) {
+	c := newTestComparer(t, Sizes{})
+	cfg, table := packettest.Config(), packettest.TableConfig()
+	table.Shared, table.Sessions = []netip.Prefix{sharedByProve}, &fixedSessions{}
+	rules, err := NewRules(cfg, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := c.path.SetRules(rules, 0)
+	host, local := netip.MustParseAddr("2001:db8:77::1"), sharedByProve.Addr()
+	hi, lo := halves(host.As16())
+	t6 := translate.Tuple6{Host: translate.Addr6{Hi: hi, Lo: lo}, Remote: v4number(packettest.H4), HostPort: 1000, RemotePort: 80, Proto: 6, Pref64: 1}
+	t4 := translate.Tuple4{Local: v4number(local), Remote: t6.Remote, LocalPort: 2000, RemotePort: 80, Proto: 6}
+	addr, mapped := packettest.M4.As4(), packettest.M6.As16()
+	if err := errors.Join(c.path.PutSession(g, &t6, &t4), c.path.PutHost4(g, addr, mapped, 1), c.path.PutHost6(g, mapped, 1, addr)); err != nil {
+		t.Fatal(err)
+	}
+	for flags := range uint8(64) {
+		byHost, bySession := uint32(tcxRedirect), uint32(tcxRedirect)
+		if flags&packettest.FlagSYN != 0 {
+			byHost, bySession = tcxNext, tcxNext
+		}
+		if flags&(packettest.FlagFIN|packettest.FlagRST) != 0 {
+			bySession = tcxNext
+		}
+		why := fmt.Sprintf("flags %#x", flags)
+		c.expect(t, why, packettest.IP(packettest.From4(), packettest.Segment(80, 1000, flags, nil)), byHost)
+		c.expect(t, why, packettest.IP(packettest.From6(), packettest.Segment(1000, 80, flags, nil)), byHost)
+		c.expect(t, why, packettest.IP(packettest.Header{Src: packettest.H4, Dst: local}, packettest.Segment(80, 2000, flags, nil)), bySession)
+		c.expect(t, why, packettest.IP(packettest.Header{Src: host, Dst: packettest.H4in6}, packettest.Segment(1000, 80, flags, nil)), bySession)
+	}
+
+	in := packettest.IP(packettest.Header{Src: packettest.H4, Dst: local}, packettest.TCP(80, 2000, nil))
+	out := packettest.IP(packettest.Header{Src: host, Dst: packettest.H4in6}, packettest.TCP(1000, 80, nil))
+	if used6, used4 := c.path.UsedSession(&t6, &t4); used6 == 0 || used4 == 0 {
+		t.Errorf("a session that is in use was used at %v and %v", used6, used4)
+	}
+	c.path.SetRules(rules, 0)
+	c.expect(t, "a session of other rules", in, tcxNext)
+	c.expect(t, "a session of other rules", out, tcxNext)
+	put := func() {
+		t.Helper()
+		if err := c.path.PutSession(c.path.Generation(), &t6, &t4); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	c.expect(t, "known again", in, tcxRedirect)
+	c.expect(t, "known again", out, tcxRedirect)
+	if err := c.path.DeleteSession(&t6, &t4); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(t, "removed", in, tcxNext)
+	c.expect(t, "removed", out, tcxNext)
+	put()
+	c.path.Off()
+	if n, err := c.path.Sweep(); err != nil || n != 4 {
+		t.Errorf("Sweep removes %d entries, %v; not 4", n, err)
 	}
 }
 

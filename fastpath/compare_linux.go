@@ -36,7 +36,9 @@ const (
 
 // A testContext is a struct __sk_buff. Fields without a name must be zero.
 type testContext struct {
-	_       [40]uint32
+	_       [2]uint32
+	Mark    uint32
+	_       [37]uint32
 	WireLen uint32
 	GSOSegs uint32
 	_       [2]uint32
@@ -130,17 +132,19 @@ func (c *comparer) run(pkt []byte, gso int) (verdict uint32, got []byte, err err
 		c.in[12], c.in[13] = 0x86, 0xdd
 	}
 	o := ebpf.RunOptions{Data: c.in[:ethernet+len(b)], DataOut: c.out, Flags: c.flags}
-	if gso != 0 {
-		c.context = testContext{GSOSize: uint32(gso)}
-		o.Context, o.ContextOut = &c.context, &c.context
-	}
+	const mark = 7
+	c.context = testContext{Mark: mark, GSOSize: uint32(gso)}
+	o.Context, o.ContextOut = &c.context, &c.context
 	o.DataOut = c.out[:cap(c.out)]
 	verdict, err = c.path.program.Run(&o)
 	if err != nil {
 		return 0, nil, fmt.Errorf("fastpath: test run of %s: %w", short(pkt), err)
 	}
-	if gso != 0 && c.context.GSOSize != uint32(gso) {
+	if c.context.GSOSize != uint32(gso) {
 		return 0, nil, fmt.Errorf("fastpath: the kernel has changed the size of segments from %d to %d", gso, c.context.GSOSize)
+	}
+	if is := c.context.Mark; is != 0 && verdict == tcxRedirect || is != mark && verdict == tcxNext {
+		return 0, nil, fmt.Errorf("fastpath: verdict %d with the mark %d", int32(verdict), is)
 	}
 	return verdict, o.DataOut[ethernet:], nil
 }

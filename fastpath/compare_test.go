@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -15,10 +17,21 @@ import (
 // generated is how many packets are compared with translators, those of sessions beside.
 var generated = flag.Int("generated", 100_000, "packets to compare")
 
+// objectVariable is the environment variable with a file to load instead of the object of the
+// package: see TestMutants.
+const objectVariable = "STEPPE_FASTPATH_OBJECT"
+
 // loadForTest loads the program. Where bpf(2) is not permitted, it skips the test.
 func loadForTest(t testing.TB, s Sizes) *Path {
 	t.Helper()
-	p, err := load(s, ethernet)
+	spec, err := loadBpf()
+	if object := os.Getenv(objectVariable); object != "" {
+		spec, err = ebpf.LoadCollectionSpec(object)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := loadSpec(spec, s, ethernet)
 	if err == nil {
 		err = Supported()
 	}

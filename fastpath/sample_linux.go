@@ -162,7 +162,7 @@ func (s *sampler) transport(v4 bool) (proto byte, data []byte) {
 	}
 	switch k := s.rng.IntN(20); {
 	case k < 8:
-		data[12], data[13] = 5<<4, pick(s, byte(0x10), 0x10, 0x18, 0x18, 0x10, 0x02, 0x11, 0x04, 0x12, byte(s.rng.Uint32()))
+		data[12], data[13] = pick(s, byte(5), 5, 5, 5, 8, 10, 15, 4, 0)<<4, pick(s, byte(0x10), 0x10, 0x18, 0x18, 0x10, 0x02, 0x11, 0x04, 0x12, byte(s.rng.Uint32()))
 		sum(16)
 		return 6, data
 	case k < 14:
@@ -190,6 +190,9 @@ func (s *sampler) transport(v4 bool) (proto byte, data []byte) {
 		return proto, data
 	case k < 19:
 		return pick(s, byte(50), 47, 132, 4, 41, 115, 89, 103, 253), data
+	}
+	if s.one(2) { // extension headers, and what has a meaning in one family alone
+		return pick(s, byte(0), 1, 2, 33, 43, 44, 51, 58, 59, 60, 135, 136, 139, 140), data
 	}
 	return byte(s.rng.Uint32()), data
 }
