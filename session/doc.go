@@ -58,6 +58,7 @@
 //	hold.go        SYNs that wait for the host to open the same connection
 //	entry.go       entries and their memory
 //	index.go       lookup without a lock
+//	fetch.go       sessions of a batch, read at once
 //	portset.go     the ports of an address and protocol
 //	pool.go        addresses, and which a host gets
 //	subscriber.go  limits and port blocks of an IPv6 prefix

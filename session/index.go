@@ -53,7 +53,10 @@ type key struct {
 
 // touch reads a bucket that is needed soon. Locks keep a processor from reading ahead, so
 // several buckets are touched before the first lock.
-func (x *index) touch(h uint64) { x.buckets[h&x.mask].Load() }
+func (x *index) touch(h uint64) { x.first(h) }
+
+// first returns the first entry of a chain.
+func (x *index) first(h uint64) uint32 { return x.buckets[h&x.mask].Load() }
 
 // find6 returns the number of the entry of a key, with its word and its local word as they
 // were together, or 0.

@@ -75,5 +75,6 @@ func (w *Worker) keep(f *flow, a addresses, delta uint64, by ports) {
 	if by.set {
 		f.stamp |= askSessions
 		f.pref64 = by.pref64
+		w.strange++
 	}
 }

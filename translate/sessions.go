@@ -22,6 +22,8 @@ import "time"
 // Config.FragmentTimeout. A FlowHold is dropped (UnsolicitedSYN), and answered later if Sessions
 // are a SYNHolder. A Prober has connections probed.
 //
+// Sessions may be a Fetcher, too.
+//
 // All methods are called from the packet path, for each packet: they must be safe for
 // concurrent use, and should neither block nor allocate for a flow that they know. now is
 // that of Translate. f and to are valid during the call only; to is set if the result is

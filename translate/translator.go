@@ -201,6 +201,9 @@ type Worker struct {
 	tuple4 Tuple4
 	tuple6 Tuple6
 
+	strange int    // packets of sessions since the last batch whose addresses were not remembered
+	ahead   *ahead // nil if Sessions are no Fetcher
+
 	budgets *[errorClasses]errorBudget // for originated errors
 
 	node [maxNodeStruct]byte // an extension structure being built
@@ -278,6 +281,9 @@ func (w *Worker) begin(now time.Duration) {
 		}
 		w.s, w.second, w.leases = s, second, leases
 		w.stamp++
+		if _, ok := s.tab.sessions.(Fetcher); ok && w.ahead == nil {
+			w.ahead = new(ahead)
+		}
 		if s.deferred != nil && w.whole.Buf == nil {
 			w.whole.Buf = make([]byte, Headroom+len6+maxLen+Tailroom)
 		}
@@ -304,6 +310,9 @@ func (w *Worker) Translate(now time.Duration, p *Packet) Result {
 func (w *Worker) TranslateBatch(now time.Duration, ps []Packet) {
 	w.begin(now)
 	w.fetch(ps)
+	if w.strange != 0 {
+		w.fetchSessions(ps)
+	}
 	for i := range ps {
 		w.process(&ps[i])
 	}
