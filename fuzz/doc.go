@@ -19,7 +19,9 @@
 //
 // Targets that need unexported code are in their packages: FuzzLoad of pool checks the
 // pool's tables after loading a dynamic.map, FuzzLoad and FuzzModel of session compare
-// saved sessions with what is listed and operations with a model, FuzzVirtio of tun reads and writes the
+// saved sessions with what is listed and operations with a model, FuzzConversations of
+// translate compares what hosts that share addresses send with the reference implementation,
+// FuzzVirtio of tun reads and writes the
 // virtio-net header before a packet; those of internal/privsep, internal/status,
 // internal/doctor and cmd/nat64-pcap read data from a socket, a kernel and a capture file.
 // Crashers become seeds, and named tests in the package that had the bug.

@@ -109,3 +109,6 @@ func goldenXlat(t *testing.T, g *pt.Golden) *xlat {
 
 // addrPort is an address and port in text.
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// addr16 is an IPv6 address of a packet, in text.
+func addr16(b []byte) string { return netip.AddrFrom16([16]byte(b)).String() }

@@ -3,6 +3,7 @@ package translate_test
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -168,4 +169,30 @@ func TestReferenceOnConversations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzConversations compares the packets of conversations whose course the fuzzer chooses,
+// under one of the setups, with the reference implementation.
+func FuzzConversations(f *testing.F) {
+	setups := packettest.SharedSetups()
+	for i := range setups {
+		f.Add(uint8(i), []byte("a packet, its answer, and what follows from these"))
+	}
+	f.Add(uint8(0), []byte{0, 0, 0, 0, 255, 128, 7, 64, 32, 200, 100, 50, 25})
+	f.Fuzz(func(t *testing.T, setup uint8, course []byte) {
+		s := setups[int(setup)%len(setups)]
+		c := packettest.ConversationsFrom(&packettest.Choices{Bytes: course, Rest: rand.NewPCG(1, 2)}, s)
+		x := newSharedComparison(t, s)
+		for range 50 + len(course)/4 {
+			wait, pkt := c.Next()
+			out, diff := x.compare(t, wait, pkt)
+			if diff == "" {
+				diff = x.compareSessions()
+			}
+			if diff != "" {
+				t.Fatalf("%s\n%s", diff, strings.Join(x.story, "\n"))
+			}
+			c.Saw(out)
+		}
+	})
 }

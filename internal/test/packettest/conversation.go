@@ -27,7 +27,29 @@ const recent = 24
 
 // NewConversations returns a generator of packets for a setup.
 func NewConversations(seed uint64, s SharedSetup) *Conversations {
-	return &Conversations{rng: rand.New(rand.NewPCG(seed, 6146)), setup: s}
+	return ConversationsFrom(rand.NewPCG(seed, 6146), s)
+}
+
+// ConversationsFrom is NewConversations with a source of random numbers.
+func ConversationsFrom(source rand.Source, s SharedSetup) *Conversations {
+	return &Conversations{rng: rand.New(source), setup: s}
+}
+
+// Choices is a source of random numbers that a fuzzer controls: small ranges use a byte
+// each. It goes on with those of a seed.
+type Choices struct {
+	Bytes []byte
+	Rest  rand.Source
+}
+
+// Uint64 implements rand.Source.
+func (c *Choices) Uint64() uint64 {
+	if len(c.Bytes) == 0 {
+		return c.Rest.Uint64()
+	}
+	x := uint64(c.Bytes[0])
+	c.Bytes = c.Bytes[1:]
+	return x<<56 | x<<24 // small ranges use the upper bits of either half
 }
 
 // Saw tells the generator what became of its last packet.
