@@ -358,3 +358,17 @@ func (b *bed) probed(room int) []translate.Tuple6 {
 	require.Equal(b, b.now+time.Second, next)
 	return to[:n]
 }
+
+// TestTransitionInThePast: workers read the clock apart, so a packet that changes the state
+// may have an earlier time than the one before. It must not make the session end earlier.
+func TestTransitionInThePast(t *testing.T) {
+	b := newBed(t)
+	back := b.open(from6(tcp, 1234))
+	start := b.now
+	b.now -= 30 * time.Second
+	_, r := b.in(back, syn|ack)
+	require.Equal(t, translate.FlowMapped, r)
+	b.now = start
+	require.Equal(t, "established", b.all()[0].State)
+	require.Equal(t, est, b.all()[0].Expires)
+}

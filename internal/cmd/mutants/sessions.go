@@ -143,6 +143,6 @@ var sessionMutants = []mutant{
 		`sec+c.heldSYN+1`,
 		`sec+c.heldSYN-1`},
 	{"ticket-used-again", "session/hold.go",
-		`h.s[i].ticket += maxHeldSYN`,
+		`h.s[i].ticket += translate.MaxHeldSYN`,
 		``},
 }
