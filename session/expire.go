@@ -135,6 +135,19 @@ func (t *Table) Expire(now time.Duration) bool {
 	return t.swept != sec
 }
 
+// fetchSlot reads what is needed to end some sessions of a slot, from i on, and returns how
+// many: see fetch.go.
+func (t *Table) fetchSlot(i uint32) (n int) {
+	for ; i != 0 && n < fetched/4; n++ {
+		e := t.mem.at(i)
+		k := key{e.host(), e.ends.Load(), e.local.Load()}
+		t.touch(&k)
+		t.mem.at(e.parent).word.Load()
+		i = e.after
+	}
+	return n
+}
+
 // emptySlots is how many slots cost as much as a session.
 const emptySlots = 32
 
@@ -147,7 +160,7 @@ func (t *Table) expireShard(c *settings, sh *shard, sec uint32, left int) int {
 	if int32(sec-w.at) > wheelSize {
 		w.at = sec - wheelSize // one turn reaches all
 	}
-	slots := 0
+	slots, ready := 0, 0
 	for int32(sec-w.at) > 0 {
 		if left <= 0 {
 			return 0
@@ -160,6 +173,10 @@ func (t *Table) expireShard(c *settings, sh *shard, sec uint32, left int) int {
 			}
 			continue
 		}
+		if ready == 0 {
+			ready = t.fetchSlot(i)
+		}
+		ready--
 		left--
 		if t.settle(c, sh, i, sec) {
 			t.unschedule(sh, i)
