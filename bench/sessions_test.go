@@ -90,3 +90,65 @@ func TestSessions(t *testing.T) {
 		})
 	}
 }
+
+// fragmentsOf returns UDP datagrams of 2,000 bytes of the host of sharedBy and to it, in two
+// fragments each, and where their identification is.
+func fragmentsOf(t testing.TB, x *translate.Translator) (pairs [2][][]byte, at [2]int) {
+	t.Helper()
+	data := packettest.Bytes(2000, 1)
+	out := packettest.IP(packettest.Header{Src: other6, Dst: packettest.H4in6}, packettest.UDP(5000, 6000, data))
+	small := packettest.Buffer(packettest.IP(packettest.Header{Src: other6, Dst: packettest.H4in6}, packettest.UDP(5000, 6000, nil)))
+	if res := x.NewWorker().Translate(0, &small); res.Verdict != translate.Forward {
+		t.Fatal(res)
+	}
+	port := uint16(small.Bytes()[20])<<8 | uint16(small.Bytes()[21])
+	in := packettest.IP(packettest.Header{Src: packettest.H4, Dst: other4}, packettest.UDP(6000, port, data))
+	return [2][][]byte{packettest.Fragments(out, 1280, 0), packettest.Fragments(in, 1260, 0)}, [2]int{44, 4}
+}
+
+// BenchmarkSharedFragments is the cost of a fragment of a host that shares an address: in
+// order, and with the second one first, which waits and leaves by Emit.
+func BenchmarkSharedFragments(b *testing.B) {
+	x, _ := sharedBy(b)
+	pairs, at := fragmentsOf(b, x)
+	for i, dir := range []string{"6to4", "4to6"} {
+		for _, order := range []string{"forward", "reversed"} {
+			b.Run(fmt.Sprintf("dir=%s/order=%s", dir, order), func(b *testing.B) {
+				w, id := x.NewWorker(), uint16(0)
+				ps, late := translate.NewPackets(2, 1500), translate.NewPackets(2, 1500)
+				b.ReportAllocs()
+				for b.Loop() {
+					if id++; id == 0 {
+						id = 1
+					}
+					for j, f := range pairs[i] {
+						if order == "reversed" {
+							j = 1 - j
+						}
+						f[at[i]], f[at[i]+1] = byte(id>>8), byte(id)
+						if i == 1 {
+							setHeaderSum(f)
+						}
+						ps[j].Set(f)
+					}
+					w.TranslateBatch(0, ps)
+					if _, next := w.Emit(0, late); next != translate.Never {
+						b.Fatal("a fragment waits")
+					}
+				}
+			})
+		}
+	}
+}
+
+// setHeaderSum sets the checksum of an IPv4 header of 20 bytes.
+func setHeaderSum(b []byte) {
+	b[10], b[11] = 0, 0
+	sum := uint32(0)
+	for i := 0; i < 20; i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	sum = sum&0xffff + sum>>16
+	sum = sum&0xffff + sum>>16
+	b[10], b[11] = byte(^sum>>8), byte(^sum)
+}

@@ -10,6 +10,7 @@
 //	packet_test.go     one packet of either family; an ICMP error with a quote
 //	sequence_test.go   many packets through one worker
 //	fragment_test.go   sequences of fragments; Worker.Fragment
+//	shared_test.go     fragments of hosts that share an address
 //	offload_test.go    virtio-net headers and super-packets
 //	inner_test.go      partial checksums inside a tunnel
 //	rfc6052_test.go    IPv4-embedded IPv6 addresses, as numbers and as text
