@@ -370,3 +370,30 @@ func TestAllocations(t *testing.T) {
 		b.Inbound(b.now, &back, rst) // to TRANS and back
 	}))
 }
+
+// TestHitAfterTheEnd: a packet whose session has run out of time, and was not removed yet,
+// does not bring it back: neither one from IPv4, nor the host's, which begins another.
+func TestHitAfterTheEnd(t *testing.T) {
+	for proto, d := range map[uint8]time.Duration{udp: 5 * time.Minute, icmp: time.Minute, tcp: 4 * time.Minute} {
+		b := newBed(t)
+		f := from6(proto, 1234)
+		back := b.open(f)
+		b.now += d
+		_, r := b.in(back, ack) // in TCP this does not start the timer again
+		require.Equal(t, translate.FlowMapped, r)
+		if proto != tcp {
+			b.now += d
+		}
+		b.now += 2 * time.Second
+		_, r = b.in(back, ack)
+		require.NotEqual(t, translate.FlowMapped, r, proto)
+
+		b = newBed(t)
+		b.open(f)
+		b.now += d + 2*time.Second
+		b.open(f)
+		st := b.Stats()
+		require.Equal(t, 1, st.Sessions)
+		require.Equal(t, d, b.all()[0].Expires)
+	}
+}

@@ -85,12 +85,9 @@ var sessionMutants = []mutant{
 	{"static-binding-ends", "session/life.go",
 		`if e.count == 0 && stateOf(e.word.Load()) != permanent {`,
 		`if e.count == 0 {`},
-	{"stale-entry-mapped", "session/inbound.go",
-		"!sameVersion(w, now) || stateOf(now) == dead {\n\t\treturn false\n\t}\n\tc := t.cfg.Load()",
-		"stateOf(now) == dead {\n\t\treturn false\n\t}\n\tc := t.cfg.Load()"},
 	{"clients-unchecked", "session/address.go",
 		`if and6(a, p.mask) == p.addr {`,
-		`if true {`},
+		`if and6(a, p.mask) == p.addr || true {`},
 
 	// Ports.
 	{"host-moves-to-another-address", "session/life.go",
