@@ -17,6 +17,7 @@
 //	life_linux.go         killed, signals, a log that no program reads
 //	storage_linux.go      data-dir and dynamic.map
 //	sessionfile_linux.go  sessions.bin
+//	sessionclock_linux.go sessions.bin, after a clock was stepped
 //	device_linux.go       the TUN device, and the process that sets it up
 //	flood_linux.go        packets by the hundred thousand
 //	sessions_linux.go     hosts that share addresses
