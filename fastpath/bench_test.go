@@ -29,7 +29,7 @@ func BenchmarkFastpath(b *testing.B) {
 }
 
 func benchmark(b *testing.B, stateful bool, n int, from4 bool) {
-	p := loadForTest(b, Sizes{Hosts: n, Sessions: n})
+	p := loadForTest(b, Sizes{Hosts: n, Sessions: n}, ethernet)
 	cfg, table := packettest.Config(), packettest.TableConfig()
 	if stateful {
 		table.Sessions, table.Shared = &fixedSessions{}, nil

@@ -19,7 +19,7 @@ import (
 // newTestComparer returns a comparer of the fixture of packettest, without any entry.
 func newTestComparer(t testing.TB, s Sizes) *comparer {
 	t.Helper()
-	p := loadForTest(t, s)
+	p := loadForTest(t, s, ethernet)
 	cfg, table := packettest.Config(), packettest.TableConfig()
 	tab, err := translate.NewTable(table)
 	if err != nil {

@@ -21,8 +21,8 @@ var generated = flag.Int("generated", 100_000, "packets to compare")
 // package: see TestMutants.
 const objectVariable = "STEPPE_FASTPATH_OBJECT"
 
-// loadForTest loads the program. Where bpf(2) is not permitted, it skips the test.
-func loadForTest(t testing.TB, s Sizes) *Path {
+// loadForTest loads the program for packets with l2 bytes before the IP header. Where bpf(2) is not permitted, it skips the test.
+func loadForTest(t testing.TB, s Sizes, l2 int) *Path {
 	t.Helper()
 	spec, err := loadBpf()
 	if object := os.Getenv(objectVariable); object != "" {
@@ -31,7 +31,7 @@ func loadForTest(t testing.TB, s Sizes) *Path {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := loadSpec(spec, s, ethernet)
+	p, err := loadSpec(spec, s, l2)
 	if err == nil {
 		err = Supported()
 	}
@@ -47,7 +47,7 @@ func loadForTest(t testing.TB, s Sizes) *Path {
 
 // TestCompareSetups compares near-valid packets under setups that use every option.
 func TestCompareSetups(t *testing.T) {
-	p := loadForTest(t, Sizes{})
+	p := loadForTest(t, Sizes{Sessions: 1 << 20}, ethernet)
 	setups := packettest.Setups()
 	for i, s := range setups {
 		t.Run(s.Name, func(t *testing.T) {

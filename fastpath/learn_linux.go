@@ -26,12 +26,23 @@ func (c *Cache) Learn(generation uint32, was, is []byte, shared bool) error {
 	switch {
 	case !ok:
 		return nil
+	case shared && t6.Proto == 6 && controls(was):
+		return nil // it begins or ends the session
 	case shared:
 		return c.PutSession(generation, &t6, &t4)
 	case was[0]>>4 == 4:
 		return c.PutHost4(generation, array4(t4.Local), array16(t6.Host), t6.Pref64)
 	}
 	return c.PutHost6(generation, array16(t6.Host), t6.Pref64, array4(t4.Local))
+}
+
+// controls reports whether a TCP packet without IP options has the flag SYN, FIN or RST.
+func controls(pkt []byte) bool {
+	at := 20 + 13
+	if pkt[0]>>4 == 6 {
+		at += 20
+	}
+	return len(pkt) <= at || pkt[at]&7 != 0
 }
 
 // flow returns the flow of a packet as either family sees it.

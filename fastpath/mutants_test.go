@@ -69,6 +69,9 @@ var mutants = []struct{ name, old, new string }{
 	{"TCP header too short", "if (doff < 20 || doff > w->len)", "if (doff > w->len)"},
 	{"one identification for all segments", "counted(next, (u32)next + n)", "counted(next, (u32)next + 1)"},
 	{"one counter for all protocols", "(u64)proto << 1) | 1", "0) | 1"},
+	{"checksum inside a tunnel", "if (skb->csum_start != (u32)(skb->data - skb->head) + at || skb->csum_offset != w->sum_at)", "if (0)"},
+	{"ports in a partial checksum", "if (!w->partial)\n\t\t\tdiff", "diff"},
+	{"types of super-packets", "want = w->proto == TCP ? gso : SKB_GSO_UDP_L4", "want = SKB_GSO_UDP_L4"},
 	{"mark kept", "ctx->mark = 0;", ";"},
 	{"other programs get nothing", "return TCX_NEXT;\n}\n\n/* The helpers", "return 0;\n}\n\n/* The helpers"},
 	{"direction of counters", "direction = 0;", "direction = 1;"},
@@ -125,7 +128,7 @@ func TestMutants(t *testing.T) {
 			if err := compile(dir, nativeOrder(), object); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|Generation|Delete|Used|Session|OpenCache", "-test.failfast", "-generated", "30000")
+			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|Generation|Delete|Used|Session|OpenCache|Device|Tunnel", "-test.failfast", "-generated", "30000")
 			cmd.Env = append(os.Environ(), objectVariable+"="+object)
 			out, err := cmd.CombinedOutput()
 			if err == nil {

@@ -11,7 +11,7 @@ import (
 )
 
 func TestProve(t *testing.T) {
-	p := loadForTest(t, Sizes{})
+	p := loadForTest(t, Sizes{Sessions: 1 << 20}, ethernet)
 	for _, prefix := range []string{"2001:db8::/32", "2001:db8:100::/40", "2001:db8:122::/48", "2001:db8:122:300::/56", "2001:db8:122:344::/64", "2001:db8:64::/96"} {
 		tab := translate.TableConfig{Prefixes: []netip.Prefix{netip.MustParsePrefix(prefix)}}
 		for _, stateful := range []bool{false, true} {

@@ -83,7 +83,7 @@ func (c *conversations) next(prefix netip.Prefix) (*conversation, []byte) {
 // TestCompareSessions compares flows of hosts that share addresses, which a session.Table maps
 // and the program learns.
 func TestCompareSessions(t *testing.T) {
-	p := loadForTest(t, Sizes{})
+	p := loadForTest(t, Sizes{Sessions: 1 << 20}, ethernet)
 	prefix := netip.MustParsePrefix("64:ff9b::/96")
 	shared := netip.MustParsePrefix("203.0.113.8/31")
 	sessions, err := session.New(session.Config{Pools: []session.Pool{{Prefix: shared}}})
