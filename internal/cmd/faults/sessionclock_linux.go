@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
-
-	"github.com/steppe-nat64/steppe/session"
 )
 
 // sessionsClock has the wall clock be another one from one life of the binary to the next,
@@ -59,13 +57,13 @@ func (x *trial) sessionsClock() (string, error) {
 // stepSessions makes the times in sessions.bin what a clock that was stepped by so many
 // seconds sees in it, and the boot another one if that is wanted.
 func stepSessions(name string, step int64, boot bool) error {
-	const wall, kind, identity = 8, 4, 24 + len("steppe-sessions2")
+	const blockSize, wall, kind, identity = 4096, 8, 4, 24 + len("steppe-sessions2")
 	b, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	for at := 0; at+session.BlockSize <= len(b); at += session.BlockSize {
-		block := b[at:][:session.BlockSize]
+	for at := 0; at+blockSize <= len(b); at += blockSize {
+		block := b[at:][:blockSize]
 		binary.BigEndian.PutUint64(block[wall:], binary.BigEndian.Uint64(block[wall:])-uint64(step))
 		if boot && block[kind] == 1 {
 			block[identity] ^= 0xff
