@@ -82,7 +82,7 @@ func (t *Table) changed(sh *shard, e *entry, from, to state) {
 	sh.states[to]++
 	if from == v6Init {
 		t.halfOpen.Add(-1)
-		t.subs.at(t.mem.at(t.mem.at(e.parent).parent).parent).halfOpen.Add(-1)
+		t.subs.at(t.mem.at(t.mem.at(e.parent).parent &^ doomed).parent).halfOpen.Add(-1)
 	}
 }
 

@@ -23,6 +23,9 @@ func (t *Table) binding(k *key) uint32 {
 // open makes a session, and a binding and a host if there are none. b is the binding, 0 if
 // there is none. It returns the local word of the session.
 func (t *Table) open(c *settings, sh *shard, k *key, b uint32, side int, sec uint32) (uint64, translate.FlowResult) {
+	if b != 0 && t.mem.at(b).parent&doomed != 0 {
+		return 0, translate.FlowDrop // Update is about to end it
+	}
 	s := first(protoOf(k.local), side, remotePortOf(k.ends))
 	if l := t.reserve(c, s, side); l != noLimit {
 		return 0, sh.limit(l)
@@ -52,7 +55,9 @@ func (t *Table) build(c *settings, sh *shard, k *key, b uint32, s state, side in
 		r = sh.limit(l)
 	} else {
 		if b == 0 {
-			b, r = t.bind(c, sh, h, k, sec)
+			if b, r = t.bind(c, sh, h, k, sec); b != 0 && t.next.Load().refuses(t.mem.at(b)) {
+				r = translate.FlowDrop
+			}
 		}
 		if r == translate.FlowMapped {
 			if i := t.add(c, sh, k, b, s, side, sec); i != 0 {
@@ -141,7 +146,7 @@ func (t *Table) add(c *settings, sh *shard, k *key, b uint32, s state, side int,
 	if side == from4 {
 		e.count |= inbound
 	}
-	if c.filtering == AddressDependent {
+	if next := t.next.Load(); c.filtering == AddressDependent || next != nil && next.filtering == AddressDependent {
 		t.permit(sh, e, &words)
 	}
 	be.count++

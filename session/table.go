@@ -17,7 +17,8 @@ type Table struct {
 	s6, s4 *index // sessions
 	b6, b4 *index // bindings, hosts, permissions
 
-	cfg atomic.Pointer[settings]
+	cfg  atomic.Pointer[settings]
+	next atomic.Pointer[pending] // nil unless Update is at work
 
 	mem  slabs
 	subs subscribers

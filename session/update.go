@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -43,7 +44,8 @@ func (t *Table) addStatic(c *settings, s Static) {
 // nothing, if cfg is invalid or changes PortBlock or Limits.PrefixLen. A table is as large
 // as Limits.Sessions of New needs; with many more it becomes slower.
 //
-// Packets pass meanwhile; some wait for a shard of the hosts that is being looked through.
+// Packets pass meanwhile, and sessions begin: it looks through the entries one by one, and
+// locks all shards only to exchange the configuration and to add static bindings.
 func (t *Table) Update(now time.Duration, cfg Config) error {
 	c, err := compile(cfg)
 	if err != nil {
@@ -58,32 +60,50 @@ func (t *Table) Update(now time.Duration, cfg Config) error {
 	case c.limits.PrefixLen != old.limits.PrefixLen:
 		return errors.New("session: Update cannot change Limits.PrefixLen")
 	}
+	p := &pending{c, newStatics(c)}
+	t.next.Store(p)
 	for i := range t.shards {
-		t.shards[i].mu.Lock() // in this order; no other goroutine locks two
+		t.shards[i].barrier() // who had the lock may not have seen it
 	}
-	t.replace(old, c, second(now))
-	for _, s := range c.static {
-		t.addStatic(c, s)
-	}
-	for i := range t.shards {
-		t.shards[i].mu.Unlock()
-	}
+	ended := t.endOthers(old, p, second(now))
+	t.replace(old, p, ended)
 	t.held.resize(max(c.limits.HeldSYN, 0))
 	return nil
 }
 
-// replace ends what c does not allow, then makes c the configuration. All shards are
-// locked.
-func (t *Table) replace(old, c *settings, sec uint32) {
-	if c.filtering == AddressDependent {
+// barrier waits until all that was done with the shard when it was called is done.
+func (sh *shard) barrier() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+}
+
+// A pending configuration is one that Update is about to make the table's. What begins
+// meanwhile is allowed by both.
+type pending struct {
+	*settings
+	static *statics
+}
+
+// refuses reports whether a binding that has just begun is not allowed by the configuration
+// that is pending.
+func (p *pending) refuses(e *entry) bool { return p != nil && !p.allows(e, p.static) }
+
+// endOthers ends what a pending configuration does not allow, and reports whether that was
+// anything: it marks the bindings, ends their sessions, and then those that had none.
+func (t *Table) endOthers(old *settings, p *pending, sec uint32) bool {
+	if p.filtering == AddressDependent && old.filtering != AddressDependent {
 		t.permitAll()
 	}
-	static := newStatics(c)
+	n := 0
 	t.each(aBinding, func(_ *shard, _ uint32, e *entry) {
-		if !c.allows(e, static) {
+		if !p.allows(e, p.static) {
 			e.parent |= doomed
+			n++
 		}
 	})
+	if n == 0 {
+		return false
+	}
 	t.each(aSession, func(sh *shard, i uint32, e *entry) {
 		if w := e.word.Load(); t.mem.at(e.parent).parent&doomed != 0 {
 			for !e.kill(w) {
@@ -97,13 +117,36 @@ func (t *Table) replace(old, c *settings, sec uint32) {
 			t.endBinding(old, sh, i, sec)
 		}
 	})
+	return true
+}
+
+// replace makes a pending configuration that of the table. If no binding was ended, static
+// bindings of both are there already.
+func (t *Table) replace(old *settings, p *pending, ended bool) {
+	for i := range t.shards {
+		t.shards[i].mu.Lock() // in this order; no other goroutine locks two
+	}
+	c := p.settings
 	for i := range c.spans {
 		s := &c.spans[i]
 		for ip := uint64(s.first); ip <= uint64(s.last); ip++ {
-			s.addrs = append(s.addrs, old.renew(c, uint32(ip), s, static))
+			s.addrs = append(s.addrs, old.renew(c, uint32(ip), s, p.static))
 		}
 	}
 	t.cfg.Store(c)
+	t.next.Store(nil)
+	there := map[Static]bool{}
+	for _, s := range old.static {
+		there[s] = true
+	}
+	for _, s := range c.static {
+		if ended || !there[s] {
+			t.addStatic(c, s)
+		}
+	}
+	for i := range t.shards {
+		t.shards[i].mu.Unlock()
+	}
 }
 
 // renew returns the address of a new pool, which may have been in an old one.
@@ -183,11 +226,23 @@ func (t *Table) permitAll() {
 	})
 }
 
-// each calls f for each entry of a kind. All shards are locked.
+// each calls f for each entry of a kind, with its shard locked. Of entries that begin or end
+// meanwhile it may miss some.
 func (t *Table) each(kind uint64, f func(sh *shard, i uint32, e *entry)) {
 	for i := range t.mem.size() {
-		if e := t.mem.at(i); stateOf(e.word.Load()) != dead && kindOf(e.local.Load()) == kind {
-			f(t.shard(e.host()), i, e)
+		if i%slabSize == 0 {
+			runtime.Gosched() // packets may wait for the processor
 		}
+		e := t.mem.at(i)
+		w := e.word.Load()
+		if stateOf(w) == dead || kindOf(e.local.Load()) != kind {
+			continue
+		}
+		sh := t.shard(e.host())
+		sh.mu.Lock()
+		if now := e.word.Load(); sameVersion(w, now) && stateOf(now) != dead {
+			f(sh, i, e)
+		}
+		sh.mu.Unlock()
 	}
 }

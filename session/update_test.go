@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -255,4 +257,83 @@ func TestSubscribers(t *testing.T) {
 	require.Equal(t, []int{3, 1, 0, 2}, got)
 	require.Len(t, b.Subscribers(2), 2)
 	require.Equal(t, 9, b.Subscribers(2)[0].Sessions)
+}
+
+// TestUpdateRegroups: a static binding that is the same in both configurations is there
+// after an update that gave its pool to another prefix, and so ended it.
+func TestUpdateRegroups(t *testing.T) {
+	static := func(c *session.Config) {
+		c.Static = []session.Static{{Proto: tcp, Addr: at("192.0.2.1:80"), Host: at("[2001:db8::9]:8080"), Pref64: 1}}
+	}
+	b := newBed(t, static)
+	cfg := config()
+	static(&cfg)
+	for _, pref64 := range []uint8{0, 1, 1, 0} {
+		cfg.Pools = []session.Pool{{Prefix: prefix("192.0.2.1/32"), Pref64: pref64}}
+		require.NoError(t, b.Update(b.now, cfg))
+		to, r := b.in(translate.Tuple4{Local: pool, LocalPort: 80, Remote: server, RemotePort: 1000, Proto: tcp}, syn)
+		require.Equal(t, translate.FlowMapped, r)
+		require.Equal(t, uint16(8080), to.HostPort)
+	}
+}
+
+// TestUpdateMeanwhile: sessions begin while updates take a port from its host and give it
+// back. Each binding is allowed by the configuration that comes out, and ports of static
+// bindings are those of their hosts.
+func TestUpdateMeanwhile(t *testing.T) {
+	b := newBed(t, ports(5000, 5040), func(c *session.Config) { c.Quarantine = -1 })
+	first, second := config(), config()
+	for _, c := range []*session.Config{&first, &second} {
+		ports(5000, 5040)(c)
+		c.Quarantine = -1
+	}
+	for port := range uint16(10) {
+		second.Static = append(second.Static, session.Static{
+			Proto: udp, Addr: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 5000+port), Host: netip.AddrPortFrom(netip.MustParseAddr("2001:db8::3"), 1000+port),
+		})
+	}
+	stop := make(chan struct{})
+	var traffic sync.WaitGroup
+	for w := range 2 {
+		traffic.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 2))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				f := from6(udp, 1000+uint16(r.IntN(20)))
+				f.Host = host6(r.Uint64N(4))
+				f.Remote += r.Uint32N(3)
+				if to, r := b.out(f, 0); r == translate.FlowMapped {
+					b.in(to, 0)
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		cfg := first
+		if i%2 == 0 {
+			cfg = second
+		}
+		require.NoError(t, b.Update(b.now, cfg))
+		if i%2 != 0 {
+			continue
+		}
+		all, _ := b.Bindings(nil, session.Filter{}, 0, 1000)
+		for _, is := range all {
+			own := is.Addr.Port() < 5010
+			require.Equal(t, own, is.Static, "%+v", is)
+			require.Equal(t, own, is.Host.Addr() == netip.MustParseAddr("2001:db8::3") && is.Host.Port() < 1010, "%+v", is)
+		}
+	}
+	close(stop)
+	traffic.Wait()
+	b.now += time.Hour
+	b.expire()
+	require.NoError(t, b.Update(b.now, first))
+	b.sumUp()
+	require.Zero(t, b.Stats().Hosts)
+	require.Empty(t, b.Addresses())
 }
