@@ -94,6 +94,7 @@ func TestRFC9293Clamp(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.tcpBecomes(syn(1460), syn(1340))
+		clampShared(t)
 		// A segment of that size passes in either direction, one byte more does not.
 		data := pt.Bytes(1341, 1)
 		x.forward(pt.IP(pt.From4(), pt.TCP(1, 2, data[:1340])))
@@ -126,6 +127,28 @@ func TestRFC9293Clamp(t *testing.T) {
 			}
 		}
 	})
+}
+
+// clampShared has SYNs get another port and another MSS at once, at even and odd places.
+func clampShared(t *testing.T) {
+	t.Helper()
+	x := newXlat(t, func(s *settings) {
+		sharing("")(s)
+		s.Sessions, s.MSSClamp = sharer{translate.FlowMapped, translate.FlowMapped}, 1000
+	})
+	const host, server, shared = "2001:db8:a::1", "2001:db8:64::198.51.100.4", "203.0.113.70"
+	forwarded := func(h pt.Header) pt.Header {
+		h.TTL = 63
+		h.DF = false // of a small packet
+		return h
+	}
+	for _, pad := range [][]byte{nil, nop} {
+		syn := func(src, dst, mss uint16) pt.Payload { return pt.SYN(src, dst, options(pad, pt.MSS(mss), sackOK)) }
+		x.becomes(pt.IP(between(host, server), syn(1000, 80, 1460)), pt.IP(forwarded(between(shared, "198.51.100.4")), syn(4000, 80, 1000)))
+		x.becomes(pt.IP(between("198.51.100.4", shared), syn(80, 4000, 1460)), pt.IP(forwarded(between(server, host)), syn(80, 1000, 1000)))
+		x.becomes(pt.IP(between(host, "2001:db8:64::"+shared), syn(1000, 4000, 1460)),
+			pt.IP(forwarded(between("2001:db8:64::"+shared, host)), syn(4000, 1000, 1000)))
+	}
 }
 
 func TestRFC9293Others(t *testing.T) {
