@@ -118,7 +118,7 @@ func TestCompareSessions(t *testing.T) {
 	s.hosts = append(s.hosts, netip.MustParseAddr("2001:db8::99"))
 	n := *generated / 4
 	for i := range n {
-		c.now += time.Millisecond
+		c.now += time.Millisecond / 10 // no session ends for want of packets
 		f, pkt := s.next(prefix)
 		if i%2 == 1 {
 			c.flags = testFlags()

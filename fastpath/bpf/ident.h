@@ -73,7 +73,7 @@ INLINE u16 identification(const struct rules *r, u32 src, u32 dst, u32 proto, u3
 	u64 hash = p.hi ^ p.lo;
 	hash ^= hash >> 32;
 	hash *= 0x9e3779b97f4a7c15;
-	u32 place = hash >> 48, index = place >> 3, clock = (ktime_ns() - r->clock_start) >> CLOCK_SHIFT;
+	u32 place = hash >> 48, index = place >> 3, clock = (ktime_coarse_ns() - r->clock_start) >> CLOCK_SHIFT;
 	u64 tag = ((hash >> 24) & COUNT_MASK) | 1;
 	struct ident_set *set = map_lookup(&idents, &index);
 	if (!set)

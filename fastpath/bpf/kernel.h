@@ -100,7 +100,6 @@ static long (*l4_csum_replace)(struct __sk_buff *, u32 at, u64 from, u64 to, u64
 static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*change_proto)(struct __sk_buff *, u16 proto, u64 flags) = (void *)31;
 static long (*pull_data)(struct __sk_buff *, u32 n) = (void *)39;
-static u64 (*ktime_ns)(void) = (void *)5;
 static u64 (*ktime_coarse_ns)(void) = (void *)160;
 static long (*probe_read_kernel)(void *to, u32 n, const void *from) = (void *)113;
 
