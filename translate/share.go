@@ -263,9 +263,16 @@ func (w *Worker) quotedShared6(e *icmpError) (host quotedHost, why Reason) {
 // bySessions reports whether Sessions refuse the packet, not the tables.
 func (no refusal) bySessions() bool { return no.why != NoSource && no.why != NoDestination }
 
-// unbound reports whether a packet to a shared address is for no host.
-func (no refusal) unbound() bool {
-	return no.why == NoBinding || no.why == OtherProtocol || no.why == NoDestination && no.how == unmapped
+// ours reports whether a packet of a protocol to the shared address that is our own is for
+// no host, and so for us. Of a port of UDP we say what any shared address says.
+func (no refusal) ours(proto uint8) bool {
+	switch no.why {
+	case NoBinding:
+		return proto != protoUDP
+	case OtherProtocol:
+		return true
+	}
+	return no.why == NoDestination && no.how == unmapped
 }
 
 // unshared4 refuses an IPv4 packet that Sessions do not map: RFC 6146 §3.4, §3.5.

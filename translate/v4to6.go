@@ -81,7 +81,7 @@ func (w *Worker) v4to6(p *Packet) Result {
 		}
 		switch {
 		case no.why == pass && h.ttl > 1:
-		case dst == w.s.own4 && no.unbound():
+		case dst == w.s.own4 && no.ours(h.proto):
 			return w.self4(p, &h, data) // no host's
 		case no.why != pass:
 			return w.unmapped4(p, &h, no)

@@ -168,8 +168,8 @@ func (x *Xlat) seenFrom(prefix netip.Prefix) way {
 func (x *Xlat) sharedFrom4(p packet) (outcome, error) {
 	host, prefix, n, err := x.sharedHost(p, p.src, p.dst, portPair{})
 	if no, refused := err.(*refusal); refused && p.dst == x.cfg.IPv4 &&
-		(no.reason == translate.NoBinding || no.reason == translate.OtherProtocol) {
-		return x.self4(p)
+		(no.reason == translate.NoBinding && p.proto != 17 || no.reason == translate.OtherProtocol) {
+		return x.self4(p) // but a UDP port is unreachable like that of any shared address
 	}
 	if err != nil {
 		return outcome{}, err
