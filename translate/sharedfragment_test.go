@@ -280,6 +280,58 @@ func TestFragmentsOfTwoHosts(t *testing.T) {
 	x.makes(slices.DeleteFunc(got, func(b []byte) bool { return b[0]>>4 == 4 }), c.want)
 }
 
+// TestFragmentOverFirst: a fragment that overlaps the first one and came before it ends the
+// packet: it could change what the host was chosen by.
+func TestFragmentOverFirst(t *testing.T) {
+	for off8, overlaps := range map[uint16]bool{146: true, 147: false} { // the first has 1,176 bytes
+		x := newSharing(t, nil)
+		c := x.larges()[1]
+		h := pt.Header{Src: pt.H4, Dst: pool, ID: binary.BigEndian.Uint16(c.in[0][4:]), Off8: off8}
+		got := x.feed(x.w, pt.IP(h, pt.Raw(17, pt.Bytes(64, 1))), c.in[0])
+		if (len(got) == 0) != overlaps {
+			t.Errorf("at %d: %d fragments", off8*8, len(got))
+		}
+		if overlaps {
+			x.counted(2, translate.V4ToV6, translate.Drop, translate.FragmentOverlap)
+		}
+	}
+}
+
+// TestFragmentsOfTwoHairpins: packets of one host to two others are told apart by their
+// identification.
+func TestFragmentsOfTwoHairpins(t *testing.T) {
+	x := newSharing(t, nil)
+	q := port(x.becomes(pt.IP(h6(router6, pt.H4in6, 64), pt.UDP(1001, 53, nil)), translate.Translated))
+	cut := func(port uint16, id uint32) [][]byte {
+		return pt.Fragments(pt.IP(h6(host1, poolIn6, 64), pt.UDP(1001, port, pt.Bytes(2000, 3))), 1400, id)
+	}
+	a, b := cut(8080, 1), cut(q, 2)
+	got := x.feed(x.w, a[0], b[0], a[1], b[1])
+	if len(got) != 4 {
+		t.Fatalf("%d fragments", len(got))
+	}
+	for i, b := range got {
+		if to, want := netip.AddrFrom16([16]byte(b[24:])), []netip.Addr{host2, router6}[i%2]; to != want {
+			t.Errorf("fragment %d goes to %v, want %v", i, to, want)
+		}
+	}
+}
+
+// TestFragmentedErrors: only Echo messages are reassembled, and their first fragment has
+// their header.
+func TestFragmentedErrors(t *testing.T) {
+	x := newSharing(t, nil)
+	x.pings()
+	for _, p := range []pt.Payload{pt.ICMP(3, 3, 0, pt.Bytes(64, 0)), pt.ICMP(13, 0, 0, pt.Bytes(64, 0))} {
+		x.is(pt.IP(pt.Header{Src: pt.H4, Dst: pool, MF: true}, p), translate.Drop, translate.FragmentedICMP)
+	}
+	x.is(pt.IP(h6(host1, pt.H4in6, 64), pt.Fragment(7, 0, true, pt.ICMP(1, 4, 0, pt.Bytes(64, 0)))), translate.Drop, translate.FragmentedICMP)
+	x.is(pt.IP(h6(pt.M6, pt.H4in6, 64), pt.Fragment(7, 0, true, pt.EchoRequest(7, 1, pt.Bytes(64, 0)))), translate.Drop, translate.FragmentedICMP)
+	x.is(pt.IP(pt.Header{Src: pt.H4, Dst: pt.M4, MF: true}, pt.EchoRequest(7, 1, pt.Bytes(64, 0))), translate.Reply, translate.FragmentedICMP)
+	// With DF, the source is told the MTU that the fragments of a whole packet have.
+	x.is(pt.IP(pt.Header{Src: pt.H4, Dst: pool, MF: true, DF: true}, pt.EchoReply(7, 1, pt.Bytes(1472, 0))), translate.Reply, translate.TooBig)
+}
+
 // TestFragmentBoundsOfSource: one source cannot keep others from using the store, and all
 // together cannot make it grow. What is old makes room.
 func TestFragmentBoundsOfSource(t *testing.T) {
@@ -437,6 +489,7 @@ func TestLongestPing(t *testing.T) {
 			if len(got) != 0 {
 				t.Errorf("%d bytes: %d packets", n, len(got))
 			}
+			x.counted(45, translate.V4ToV6, translate.Drop, translate.BadFragment)
 			continue
 		}
 		x.makes(got, pt.IP(h6(pt.H4in6, host1, 63), pt.EchoReply(7, 1, data)))

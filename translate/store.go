@@ -123,7 +123,8 @@ func (x *fragments) release(w *Worker, i int32) Reason {
 	e := &x.entries[i]
 	first := &x.blocks[e.pieces]
 	if length := first.hdrLen + e.end; length > maxLen && first.kind == fragFrom4 || length > len6+maxLen {
-		return x.poison(w, i, BadFragment)
+		x.poison(w, i, BadFragment) // and so the last is counted with the others
+		return Waiting
 	}
 	first.whole = true
 	w.ready.add(x, e.pieces)
