@@ -13,6 +13,8 @@ import "time"
 // where the next one starts; Drop, nothing. A packet of more than 65,575 bytes,
 // which no IP header can describe, is dropped as BadHeader.
 //
+// Where hosts share IPv4 addresses, call Emit too: fragments that waited leave by it.
+//
 // It allocates when dst has to grow, and once for the worker. now is that of Translate.
 func (w *Worker) Append(now time.Duration, dst, packet []byte) ([]byte, Result) {
 	if w.scratch == nil {

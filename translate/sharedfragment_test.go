@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -609,5 +610,58 @@ func TestFragmentConfig(t *testing.T) {
 	}
 	if c := x.tr.Settings(); c.FragmentTimeout != time.Minute || c.Fragments != 8192 || c.FragmentBytes != 4<<20 {
 		t.Errorf("%+v", c.Config)
+	}
+}
+
+// TestFragmentsManyWorkers: fragments of one packet come to several workers at the same
+// time. Each is counted once, and what was stored leaves. For the race detector.
+func TestFragmentsManyWorkers(t *testing.T) {
+	x := newSharing(t, nil)
+	all := append(x.larges(), x.pings()...)
+	const workers, packets = 3, 60
+	before := x.total()
+	queues, given := [workers][][]byte{}, uint64(0)
+	for id := range uint16(packets) {
+		c := all[int(id)%len(all)]
+		for i := range c.in {
+			b := bytes.Clone(c.in[len(c.in)-1-i])
+			if b[0]>>4 == 4 {
+				binary.BigEndian.PutUint16(b[4:], 1000+id)
+				b[10], b[11] = 0, 0
+				binary.BigEndian.PutUint16(b[10:], ^pt.Sum(b[:20]))
+			} else {
+				binary.BigEndian.PutUint16(b[46:], 1000+id)
+			}
+			q := &queues[(int(id)+i)%workers]
+			*q = append(*q, b)
+			given++
+		}
+	}
+	var done sync.WaitGroup
+	for i := range queues {
+		w := x.tr.NewWorker()
+		done.Go(func() {
+			ps, out := translate.NewPackets(1, 1500), translate.NewPackets(4, 1500)
+			for _, b := range queues[i] {
+				ps[0].Set(b)
+				w.TranslateBatch(x.now, ps)
+				for next := time.Duration(0); next <= x.now; {
+					_, next = w.Emit(x.now, out)
+				}
+			}
+		})
+	}
+	done.Wait()
+	if n := x.total() - before; n != given {
+		t.Errorf("%d packets are counted, want %d", n, given)
+	}
+	lost := uint64(0)
+	for o, c := range x.tr.Stats().All() {
+		if o.Verdict == translate.Drop {
+			lost += c.Packets
+		}
+	}
+	if lost != 0 {
+		t.Errorf("%d fragments are lost", lost)
 	}
 }
