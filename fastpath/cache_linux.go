@@ -22,7 +22,7 @@ import (
 type Cache struct {
 	maps
 
-	control, rules, pages []byte // mapped memory
+	control, rules, pages, identMemory []byte // mapped memory
 
 	mu      sync.Mutex // guards writes to the mapped memory
 	inForce atomic.Pointer[inForce]
@@ -98,6 +98,7 @@ func (c *Cache) mapMemory() error {
 		{c.controlMap, &c.control, "control", 8},
 		{c.rulesMap, &c.rules, "rules", 2 * int(unsafe.Sizeof(rulesData{}))},
 		{c.pagesMap, &c.pages, "pages", 2 * maxPages * int(unsafe.Sizeof(page{}))},
+		{c.idents, &c.identMemory, "idents", int(unsafe.Sizeof(translate.IdentMemory{}))},
 	} {
 		size := int(x.m.ValueSize()+7) &^ 7 * int(x.m.MaxEntries())
 		if size != x.size {
@@ -117,7 +118,7 @@ func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inForce.Store(nil)
-	for _, b := range []*[]byte{&c.control, &c.rules, &c.pages} {
+	for _, b := range []*[]byte{&c.control, &c.rules, &c.pages, &c.identMemory} {
 		if *b != nil {
 			unix.Munmap(*b)
 			*b = nil
@@ -130,6 +131,12 @@ func (c *Cache) Close() error {
 		}
 	}
 	return nil
+}
+
+// IdentMemory is the memory in which the program counts the identifications of IPv4 packets, to
+// be passed to SetIdentMemory of the translator that it works for. It is there until Close.
+func (c *Cache) IdentMemory() *translate.IdentMemory {
+	return (*translate.IdentMemory)(unsafe.Pointer(unsafe.SliceData(c.identMemory)))
 }
 
 // generation is the word that the program reads for each packet.

@@ -24,8 +24,8 @@
 // tunnel, SYNs, and FINs and RSTs of sessions.
 //
 // [Prove] compares the program with a translator on the kernel that is running. An IPv4
-// packet without DF gets an identification of the program's own counters, which work like
-// those of translate: RFC 6864 §4.3.
+// packet without DF gets an identification of a counter, as in translate: of the translator's own
+// counters, if they are in [Cache.IdentMemory] and the rules have its secrets. RFC 6864 §4.3.
 //
 // To load and attach takes CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and Linux 6.6. A [Cache]
 // takes nothing but the descriptors of its maps. On other systems than Linux all is

@@ -70,6 +70,14 @@ func NewRules(cfg translate.Config, tab translate.TableConfig) (*Rules, error) {
 	return r, nil
 }
 
+// WithIdents returns the rules with the secrets of a Translator, which counts identifications
+// in the same memory: see Cache.IdentMemory. Without them the program has secrets of its own.
+func (r *Rules) WithIdents(ids translate.Idents) *Rules {
+	with := *r
+	with.data.identKey, with.data.identPlaces = ids.Key, ids.Places
+	return &with
+}
+
 func or(v, def int) uint32 {
 	if v == 0 {
 		v = def

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"math/rand/v2"
 	"sync/atomic"
@@ -108,12 +109,33 @@ type identSpace struct {
 	counters *identCounters
 }
 
-type identCounters [identSets * identWays]atomic.Uint64
+// IdentMemory holds the counters of identifications: see SetIdentMemory.
+type IdentMemory [identSets * identWays]atomic.Uint64
+
+type identCounters = IdentMemory
 
 func (s *identSpace) init() {
 	s.key = [2]uint64{rand.Uint64(), rand.Uint64()}
 	s.places = [2]uint64{rand.Uint64(), rand.Uint64()}
 	s.counters = new(identCounters)
+}
+
+// Idents are the secrets by which the identifications of a Translator are counted: Key of
+// the values, Places of where the counters are.
+type Idents struct{ Key, Places [2]uint64 }
+
+// SetIdentMemory makes the Translator count the identifications of IPv4 packets without DF in
+// mem, which is shared with another counter of the same flows, such as a program in the
+// kernel: no value is repeated by both (RFC 6864 §4.3). mem holds zeros, and is there as long as
+// the Translator is. It is set before the first worker is made.
+func (t *Translator) SetIdentMemory(mem *IdentMemory) (Idents, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if mem == nil || len(t.workers) > 0 {
+		return Idents{}, errors.New("translate: memory of identifications: there is none, or there are workers")
+	}
+	t.ids.counters = mem
+	return Idents{t.ids.key, t.ids.places}, nil
 }
 
 // identBlocks is what a worker has taken, by the index of the counter: the next value.
