@@ -107,11 +107,6 @@ func ports(proto uint8, data []byte) (src, dst uint16, ok bool) {
 	return 0, 0, true
 }
 
-func array4(a uint32) (b [4]byte) {
-	binary.BigEndian.PutUint32(b[:], a)
-	return b
-}
-
 func array16(a translate.Addr6) (b [16]byte) {
 	binary.BigEndian.PutUint64(b[:], a.Hi)
 	binary.BigEndian.PutUint64(b[8:], a.Lo)

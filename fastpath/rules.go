@@ -1,6 +1,7 @@
 package fastpath
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -233,4 +234,9 @@ func halves(a [16]byte) (hi, lo uint64) {
 		hi, lo = hi<<8|uint64(a[i]), lo<<8|uint64(a[8+i])
 	}
 	return hi, lo
+}
+
+func array4(a uint32) (b [4]byte) {
+	binary.BigEndian.PutUint32(b[:], a)
+	return b
 }
