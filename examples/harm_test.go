@@ -84,7 +84,7 @@ var (
 	tables  = regexp.MustCompile(`(?m)^table (ip|ip6|inet) ([a-z0-9]+) \{$`)
 	fenced  = regexp.MustCompile("(?s)```" + `conf [a-z]+:(/etc/[a-z0-9]+\.nft)\n(.*?)` + "```\n")
 	numbers = map[string]int{"../docs/deploy/clat.md": 1, "../docs/deploy/dns64-provider.md": 1, "../docs/deploy/gateway.md": 1,
-		"../docs/deploy/private-ipv4.md": 1, "../docs/deploy/server.md": 1, "../docs/deploy/web.md": 1}
+		"../docs/deploy/private-ipv4.md": 1, "../docs/deploy/server.md": 1, "../docs/deploy/shared.md": 1, "../docs/deploy/web.md": 1}
 )
 
 // A file of rules has a table of its own, which it makes anew whenever it is loaded:
