@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -77,6 +78,44 @@ func (t *Table) Bindings(to []Binding, f Filter, from Page, limit int) ([]Bindin
 		return true
 	})
 	return to, next
+}
+
+// Begun calls yield with what has begun and not ended, as OnEvent was told: with the kind
+// BindingMade for each binding, and BlockTaken for each block. What begins or ends meanwhile
+// may be left out or be there. No lock is held during a call.
+func (t *Table) Begun(yield func(Event) bool) {
+	const some = 256
+	var list []Binding
+	for from, more := Page(0), true; more; more = from != 0 {
+		list, from = t.Bindings(list[:0], Filter{}, from, some)
+		for _, b := range list {
+			if !yield(Event{Kind: BindingMade, Proto: b.Proto, Static: b.Static, Host: b.Host, Addr: b.Addr}) {
+				return
+			}
+		}
+	}
+	c := t.cfg.Load()
+	for i, end := uint32(0), uint32(1); i < end; i++ {
+		var sub *subscriber
+		var prefix netip.Prefix
+		t.subs.mu.Lock()
+		if end = t.subs.n; i < end {
+			sub = t.subs.at(i)
+			prefix = c.prefix(sub)
+		}
+		t.subs.mu.Unlock()
+		if sub == nil {
+			return
+		}
+		sub.mu.Lock()
+		blocks := slices.Clone(sub.blocks)
+		sub.mu.Unlock()
+		for _, b := range blocks {
+			if !yield(Event{Kind: BlockTaken, Addr: netip.AddrPortFrom(addr4(b.addr.ip), b.low), Subscriber: prefix, Ports: c.block}) {
+				return
+			}
+		}
+	}
 }
 
 // page calls add for entries that f selects until limit of them were added.

@@ -61,13 +61,44 @@ func (l *bindingLog) onEvent() func(session.Event) {
 
 // event takes an event without waiting. It is called with locks of the sessions held.
 func (l *bindingLog) event(e session.Event) {
-	block := e.Kind == session.BlockTaken || e.Kind == session.BlockReleased
-	if block != (l.kind == taygaconf.LogBlocks) && !e.Static {
-		return // ports of static bindings are in no block
+	if !l.wants(e) {
+		return
 	}
 	select {
 	case l.waiting <- timedEvent{Event: e, at: time.Now()}:
 	default:
+		l.dropped.Add(1)
+	}
+}
+
+// wants reports whether there is a line for an event.
+func (l *bindingLog) wants(e session.Event) bool {
+	block := e.Kind == session.BlockTaken || e.Kind == session.BlockReleased
+	return block == (l.kind == taygaconf.LogBlocks) || e.Static // ports of static bindings are in no block
+}
+
+// end logs the end of all that t has begun, since nobody does when tayga has ended. It waits
+// for the log, but not for ever: what is left then is counted as missing.
+func (l *bindingLog) end(t *session.Table) {
+	if l == nil || t == nil {
+		return
+	}
+	const patience = 5 * time.Second
+	now, late := time.Now(), time.After(patience)
+	inTime := true
+	for e := range t.Begun {
+		e.Kind++ // BindingMade is followed by BindingEnded, BlockTaken by BlockReleased
+		if !l.wants(e) {
+			continue
+		}
+		if inTime {
+			select {
+			case l.waiting <- timedEvent{Event: e, at: now}:
+				continue
+			case <-late:
+				inTime = false
+			}
+		}
 		l.dropped.Add(1)
 	}
 }

@@ -63,6 +63,41 @@ func TestBindingLogKinds(t *testing.T) {
 	none.flush()
 }
 
+// TestBindingLogEnd: when tayga ends, each binding or block whose begin was logged has an end
+// in the log. A clean stop wrote none, and the bindings seemed to go on.
+func TestBindingLogEnd(t *testing.T) {
+	for kind, block := range map[taygaconf.StatefulLog]int{taygaconf.LogBindings: 0, taygaconf.LogBlocks: 64} {
+		r := &recorder{}
+		l := newBindingLog(kind, newLogger(r))
+		s := newTable(t, session.Config{PortBlock: block, OnEvent: l.onEvent(), Static: []session.Static{
+			{Proto: 6, Addr: netip.MustParseAddrPort("203.0.113.1:80"), Host: netip.MustParseAddrPort("[2001:db8:c::2]:8080")},
+		}})
+		for host := range uint64(300) {
+			mustMap(t, s, flow(host<<32+1, 17, 9))
+		}
+		l.end(s)
+		l.flush()
+		l.log.flush()
+		logged := map[string]int{}
+		for _, line := range r.all() {
+			words := strings.Fields(strings.NewReplacer("begin static", "begin").Replace(line))
+			phase := words[2]
+			rest := append(words[:2:2], words[3:len(words)-1]...)
+			switch phase {
+			case "[begin]":
+				logged[strings.Join(rest, " ")]++
+			case "[end]":
+				logged[strings.Join(rest, " ")]--
+			}
+		}
+		assert.NotEmpty(t, logged)
+		for what, open := range logged {
+			assert.Zero(t, open, what)
+		}
+	}
+	(*bindingLog)(nil).end(nil)
+}
+
 // TestBindingLogNeverWaits: a log that hangs holds up no event, which has locks of the
 // sessions. What is missing is counted and logged later.
 func TestBindingLogNeverWaits(t *testing.T) {

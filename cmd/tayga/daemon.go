@@ -132,6 +132,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.notifier.send("STOPPING=1")
 	close(stop)
 	upkeep.Wait()
+	d.bindings.end(d.gateway.Sessions())
 	if err == errStopped {
 		return nil
 	}
