@@ -64,7 +64,7 @@ func (d *daemon) figures() *status.Report {
 	r.Pool = poolOf(s)
 	r.Maps = status.Maps(s.Maps)
 	if t := d.gateway.Sessions(); t != nil {
-		r.Shared = sharedOf(t.Stats())
+		r.Shared = sharedOf(t.Stats(), r.Packets)
 		r.Shared.Static = status.Maps(s.Static)
 	}
 	return r

@@ -40,19 +40,45 @@ func protocolNumber(name string) uint8 {
 	return 0
 }
 
-// deniedAs are the reasons that packets are counted with, by the results of sessions.
-var deniedAs = map[translate.FlowResult]translate.Reason{
-	translate.FlowNoBinding: translate.NoBinding,
-	translate.FlowFiltered:  translate.Filtered,
-	translate.FlowNoPort:    translate.NoPort,
-	translate.FlowLimit:     translate.SessionLimit,
-	translate.FlowHold:      translate.UnsolicitedSYN,
-	translate.FlowDrop:      translate.NoSession,
+// sharedReasons are the reasons that only packets from and to shared addresses are dropped
+// or rejected for.
+var sharedReasons = []translate.Reason{
+	translate.NoBinding,
+	translate.Filtered,
+	translate.NoPort,
+	translate.SessionLimit,
+	translate.UnsolicitedSYN,
+	translate.NoSession,
+	translate.OtherProtocol,
+	translate.FragmentRoom,
+	translate.FragmentOverlap,
+	translate.FragmentTimeout,
+}
+
+// deniedOf adds up the packets that were dropped or rejected for sharedReasons. They are
+// the counters of packets, not what sessions were asked: a packet that no session takes
+// may be for this translator.
+func deniedOf(counts []status.Count) []status.Denial {
+	list := []status.Denial{}
+	for _, direction := range []translate.Direction{translate.V6ToV4, translate.V4ToV6, translate.NoFamily} {
+		for _, reason := range sharedReasons {
+			d := status.Denial{Direction: direction.String(), Reason: reason.String()}
+			for _, c := range counts {
+				if c.Direction == d.Direction && c.Reason == d.Reason && c.Verdict != translate.Forward.String() {
+					d.Packets += c.Packets
+				}
+			}
+			if d.Packets > 0 {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
 }
 
 // sharedOf returns the figures of stateful pools, without those of single addresses and
-// subscribers.
-func sharedOf(s session.Stats) *status.Shared {
+// subscribers. counts are those of packets.
+func sharedOf(s session.Stats, counts []status.Count) *status.Shared {
 	r := &status.Shared{
 		Sessions: []status.SessionCount{},
 		Total:    status.Use{Used: s.Sessions, Limit: s.Limits.Sessions},
@@ -63,7 +89,7 @@ func sharedOf(s session.Stats) *status.Shared {
 		Hosts:    s.Hosts, Subscribers: s.Subscribers,
 		Memory: s.Memory,
 		Made:   []status.Made{}, Ended: []status.Ended{},
-		Denied: []status.Denial{}, Limited: []status.Limited{},
+		Denied: deniedOf(counts), Limited: []status.Limited{},
 		Addresses: status.List[status.Address]{Entries: []status.Address{}},
 		Fullest:   []status.Subscriber{},
 		PrefixLen: s.Limits.PrefixLen, PerPrefix: s.Limits.PerPrefix,
@@ -77,16 +103,6 @@ func sharedOf(s session.Stats) *status.Shared {
 	}
 	for _, state := range slices.Sorted(maps.Keys(s.EndedIn)) {
 		r.Ended = append(r.Ended, status.Ended{State: state, Sessions: s.EndedIn[state]})
-	}
-	for _, side := range []struct {
-		direction translate.Direction
-		denied    map[string]uint64
-	}{{translate.V6ToV4, s.Denied6}, {translate.V4ToV6, s.Denied4}} {
-		for _, result := range slices.Sorted(maps.Keys(deniedAs)) {
-			if n := side.denied[result.String()]; n != 0 {
-				r.Denied = append(r.Denied, status.Denial{Direction: side.direction.String(), Reason: deniedAs[result].String(), Packets: n})
-			}
-		}
 	}
 	for _, limit := range slices.Sorted(maps.Keys(s.Limited)) {
 		r.Limited = append(r.Limited, status.Limited{Limit: limit, Packets: s.Limited[limit]})

@@ -50,7 +50,13 @@ func TestSharedReport(t *testing.T) {
 		require.Equal(t, translate.FlowNoBinding, result)
 	}
 
-	r := sharedOf(s.Stats())
+	counts := []status.Count{
+		{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 9},
+		{Direction: "4to6", Verdict: "reject", Reason: "no-binding", Packets: 3},
+		{Direction: "6to4", Verdict: "drop", Reason: "no-session", Packets: 1},
+		{Direction: "6to4", Verdict: "reject", Reason: "session-limit", Packets: 1},
+	}
+	r := sharedOf(s.Stats(), counts)
 	assert.Equal(t, status.Use{Used: 4, Limit: 100}, r.Total)
 	assert.Equal(t, status.Use{Used: 1, Limit: 25}, r.HalfOpen)
 	assert.Equal(t, status.Use{Limit: 25}, r.Inbound)
@@ -76,6 +82,28 @@ func TestSharedReport(t *testing.T) {
 	var table strings.Builder
 	require.NoError(t, (&status.Report{Shared: r}).WriteTable(&table))
 	assert.Contains(t, table.String(), "\npackets denied: 6to4 session-limit 1, 6to4 no-session 1, 4to6 no-binding 3\n")
+}
+
+// What is denied is what the counters of packets have. The sessions' own figures lacked SYNs
+// that no host expected, and had pings that tayga answered for its own address in a pool.
+func TestSharedDenied(t *testing.T) {
+	counts := []status.Count{
+		{Direction: "4to6", Verdict: "drop", Reason: translate.UnsolicitedSYN.String(), Packets: 2},
+		{Direction: "4to6", Verdict: "reject", Reason: translate.UnsolicitedSYN.String(), Packets: 4},
+		{Direction: "4to6", Verdict: "reply", Reason: translate.EchoReply.String(), Packets: 5},
+		{Direction: "4to6", Verdict: "reply", Reason: translate.SelfProtocol.String(), Packets: 5},
+		{Direction: "4to6", Verdict: "drop", Reason: translate.FragmentTimeout.String(), Packets: 7},
+		{Direction: "4to6", Verdict: translate.Forward.String(), Reason: translate.NoBinding.String(), Packets: 5},
+		{Direction: "6to4", Verdict: "reply", Reason: translate.OtherProtocol.String(), Packets: 1},
+		{Direction: "6to4", Verdict: "reply", Reason: translate.NoDestination.String(), Packets: 5},
+		{Direction: "none", Verdict: "drop", Reason: translate.NoSession.String(), Packets: 3},
+	}
+	assert.Equal(t, []status.Denial{
+		{Direction: "6to4", Reason: "other-protocol", Packets: 1},
+		{Direction: "4to6", Reason: "unsolicited-syn", Packets: 6}, {Direction: "4to6", Reason: "fragment-timeout", Packets: 7},
+		{Direction: "none", Reason: "no-session", Packets: 3},
+	}, deniedOf(counts))
+	assert.Equal(t, []status.Denial{}, deniedOf(nil))
 }
 
 func outbound(s *session.Table, f *translate.Tuple6) (to translate.Tuple4, r translate.FlowResult) {

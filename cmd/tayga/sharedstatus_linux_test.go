@@ -106,6 +106,7 @@ func TestSharedStatus(t *testing.T) {
 		return n
 	}
 	v.eventually(func() bool { return denied() > 0 }, p.Output)
+	assert.Equal(t, deniedOf(v.ask(status.Summary).Packets), v.ask(status.Summary).Shared.Denied)
 
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGUSR1))
 	v.await(p, "stateful pool: 2 hosts, 3 sessions (262144 at most), 0 half-open, 0 opened from IPv4; 3 made, 0 ended\n")

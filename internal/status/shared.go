@@ -26,8 +26,8 @@ type Shared struct {
 	Made  []Made  `json:"sessions_made"`
 	Ended []Ended `json:"sessions_ended"`
 
-	// Denied counts packets that were not mapped, by direction and reason, in the words
-	// that Packets has. Limited counts those with the reason session-limit, by the limit.
+	// Denied are the counters of Packets for reasons that only shared addresses have, of
+	// all verdicts together. Limited counts those with the reason session-limit, by the limit.
 	Denied  []Denial  `json:"denied"`
 	Limited []Limited `json:"denied_by_limit"`
 
@@ -84,7 +84,7 @@ type Limited struct {
 	Packets uint64 `json:"packets"`
 }
 
-// A Denial counts the packets that were not mapped for a reason.
+// A Denial counts the packets that were dropped or rejected for a reason.
 type Denial struct {
 	Direction string `json:"direction"`
 	Reason    string `json:"reason"`
