@@ -31,6 +31,10 @@ type Stats struct {
 	Limited          map[string]uint64
 
 	Limits Limits // in force, with the defaults
+	// PortsPerPrefix is how many ports of TCP, and as many of UDP, a prefix of
+	// Limits.PrefixLen may have at most: the least of all groups of pools. 0 means that
+	// only Limits.PerPrefix limits them.
+	PortsPerPrefix int
 	Memory int    // bytes of entries and indexes
 }
 
@@ -66,7 +70,7 @@ func (t *Table) Stats() Stats {
 		Denied6: map[string]uint64{}, Denied4: map[string]uint64{}, Limited: map[string]uint64{},
 		HeldSYN:  int(t.held.n.Load()),
 		Sessions: int(t.sessions.Load()), HalfOpen: int(t.halfOpen.Load()), Inbound: int(t.inbound.Load()),
-		Limits: t.cfg.Load().limits,
+		Limits: t.cfg.Load().limits, PortsPerPrefix: t.cfg.Load().portsPerPrefix(),
 	}
 	for i := range t.shards {
 		t.shards[i].addTo(&s)
@@ -79,6 +83,20 @@ func (t *Table) Stats() Stats {
 		s.Memory += 4*len(x.buckets) + 64*stripes
 	}
 	return s
+}
+
+// portsPerPrefix is Stats.PortsPerPrefix.
+func (c *settings) portsPerPrefix() int {
+	least := int64(maxSessions)
+	for g := range c.share {
+		if c.pooled[g] {
+			least = min(least, c.share[g][tcp])
+		}
+	}
+	if least == maxSessions {
+		return 0
+	}
+	return int(least)
 }
 
 // count adds n to what to has of key, unless n is 0.

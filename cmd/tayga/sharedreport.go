@@ -92,7 +92,7 @@ func sharedOf(s session.Stats, counts []status.Count) *status.Shared {
 		Denied: deniedOf(counts), Limited: []status.Limited{},
 		Addresses: status.List[status.Address]{Entries: []status.Address{}},
 		Fullest:   []status.Subscriber{},
-		PrefixLen: s.Limits.PrefixLen, PerPrefix: s.Limits.PerPrefix,
+		PrefixLen: s.Limits.PrefixLen, PerPrefix: s.Limits.PerPrefix, PortsPerPrefix: s.PortsPerPrefix,
 	}
 	for _, p := range protocols {
 		for _, state := range p.states {

@@ -106,6 +106,22 @@ func TestSharedDenied(t *testing.T) {
 	assert.Equal(t, []status.Denial{}, deniedOf(nil))
 }
 
+// The limit of ports that is in force without stateful-max-per-prefix is reported: a guest at
+// it got no ports, and no output named the limit.
+func TestSharedPortLimit(t *testing.T) {
+	for want, c := range map[string]session.Config{
+		"(a /64 each, up to 65536 sessions and 32256 ports of a protocol)": {Pools: []session.Pool{{Prefix: netip.MustParsePrefix("203.0.113.7/32")}}},
+		"(a /64 each, up to 65536 sessions and 50 ports of a protocol)": {Pools: []session.Pool{
+			{Prefix: netip.MustParsePrefix("203.0.113.7/32")}, {Prefix: netip.MustParsePrefix("203.0.113.8/32"), Low: 1001, High: 1100, Pref64: 2},
+		}},
+		"(a /64 each, up to 1000 sessions)": {Limits: session.Limits{PerPrefix: 1000}},
+	} {
+		var table strings.Builder
+		require.NoError(t, (&status.Report{Shared: sharedOf(newTable(t, c).Stats(), nil)}).WriteTable(&table))
+		assert.Contains(t, table.String(), want)
+	}
+}
+
 func outbound(s *session.Table, f *translate.Tuple6) (to translate.Tuple4, r translate.FlowResult) {
 	flags := uint8(0)
 	if f.Host.Hi != 1 {

@@ -32,6 +32,7 @@ func (g *gateway) owns(p string) {
 }
 
 func TestExamineShared(t *testing.T) {
+	const perHost = "; if hosts of one /64 are not to deny each other, limit each of them, as by stateful-max-per-prefix 128 1000"
 	const (
 		postrouting = "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
 		forward     = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -i nat64 -j ACCEPT\n-A FORWARD -i eth0 -o nat64 -m conntrack --ctstate UNTRACKED -j ACCEPT\n"
@@ -151,10 +152,12 @@ func TestExamineShared(t *testing.T) {
 			"note: ports: 3 times a host got no port of its shared address"}},
 		{name: "subscribers", harm: used(func(s *status.Shared) {
 			s.Fullest[0].Sessions = 25
-			s.Limited = []status.Limited{{Limit: "per-prefix", Packets: 9}}
+			s.Limited = []status.Limited{{Limit: "per-prefix", Packets: 9}, {Limit: "ports-per-prefix", Packets: 8}, {Limit: "memory", Packets: 7}}
 		}), want: []string{
 			"warning: subscribers: 2001:db8:c::/64 has 25 sessions, and may have 25: its 3 hosts get no new ones (stateful-max-per-prefix)",
-			"note: sessions: 9 times a session was denied by the limit per-prefix: see Sessions in tayga(8)"}},
+			"note: sessions: 9 times a session was denied by the limit per-prefix: see Sessions in tayga(8)" + perHost,
+			"note: sessions: 8 times a session was denied by the limit ports-per-prefix: see Sessions in tayga(8)" + perHost,
+			"note: sessions: 7 times a session was denied by the limit memory: see Sessions in tayga(8)"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGateway(t, sharedConf+test.conf)

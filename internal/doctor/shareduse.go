@@ -68,6 +68,15 @@ func (e *examination) checkDenied(s *status.Shared) {
 		}
 	}
 	for _, l := range s.Limited[:min(len(s.Limited), maxFindings)] {
-		e.add(Note, "sessions", "", "%d times a session was denied by the limit %s: see Sessions in tayga(8)", l.Packets, l.Limit)
+		e.add(Note, "sessions", "", "%d times a session was denied by the limit %s: see Sessions in tayga(8)%s", l.Packets, l.Limit, perHost(l.Limit))
 	}
+}
+
+// perHost says how to keep the hosts of a prefix from denying each other what they share.
+func perHost(limit string) string {
+	switch limit {
+	case "per-prefix", "half-open-per-prefix", "ports-per-prefix":
+		return "; if hosts of one /64 are not to deny each other, limit each of them, as by stateful-max-per-prefix 128 1000"
+	}
+	return ""
 }

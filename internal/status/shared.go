@@ -36,9 +36,11 @@ type Shared struct {
 	// Fullest are the subscribers with most sessions, most first.
 	Fullest []Subscriber `json:"fullest_subscribers"`
 	// PrefixLen is the length of the prefix that a subscriber has, PerPrefix how many
-	// sessions it may open.
-	PrefixLen int `json:"subscriber_prefix_length"`
-	PerPrefix int `json:"subscriber_limit"`
+	// sessions it may open, and PortsPerPrefix how many ports of TCP, and as many of UDP,
+	// it may have; 0 if only PerPrefix limits them.
+	PrefixLen      int `json:"subscriber_prefix_length"`
+	PerPrefix      int `json:"subscriber_limit"`
+	PortsPerPrefix int `json:"subscriber_port_limit"`
 }
 
 // How many of a Shared's lists are reported at most.
@@ -120,7 +122,11 @@ func (u Use) String() string { return fmt.Sprintf("%d/%d", u.Used, u.Limit) }
 func (t *table) shared(s *Shared) {
 	t.line("")
 	t.line("stateful pool: sessions: %v, half-open: %v, opened from IPv4: %v, held SYNs: %v", s.Total, s.HalfOpen, s.Inbound, s.HeldSYN)
-	t.line("hosts: %d, subscribers: %d (a /%d each, up to %d sessions); memory: %d KiB", s.Hosts, s.Subscribers, s.PrefixLen, s.PerPrefix, s.Memory/1024)
+	ports := ""
+	if s.PortsPerPrefix > 0 {
+		ports = fmt.Sprintf(" and %d ports of a protocol", s.PortsPerPrefix)
+	}
+	t.line("hosts: %d, subscribers: %d (a /%d each, up to %d sessions%s); memory: %d KiB", s.Hosts, s.Subscribers, s.PrefixLen, s.PerPrefix, ports, s.Memory/1024)
 	t.line("bindings: %s; static ones: %d in the configuration, %d in the map-file",
 		list(s.Bindings, func(b BindingCount) string { return fmt.Sprintf("%s %d", clean(b.Protocol), b.Bindings) }), s.Static.Config, s.Static.MapFile)
 	t.line("sessions made: %s", list(s.Made, func(m Made) string { return fmt.Sprintf("%s %d", clean(m.Protocol), m.Sessions) }))
