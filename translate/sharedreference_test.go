@@ -34,8 +34,11 @@ type sharedComparison struct {
 	from4, from6 *translate.Worker
 	table        *session.Table
 	sharing      *refxlat.Sharing
+	emitted      []translate.Packet
 	now          time.Duration
 	story        []string // the last packets
+	nEmitted     int      // fragments that had waited
+	nAnswers     int      // to SYNs
 	results      map[translate.Result]int
 }
 
@@ -63,6 +66,7 @@ func newSharedComparison(t testing.TB, s packettest.SharedSetup) *sharedComparis
 	s.Table.Sessions = tab
 	tr := build(t, s.Config, s.Table)
 	x.from4, x.from6 = tr.NewWorker(), tr.NewWorker()
+	x.emitted = translate.NewPackets(4, 65535)
 	x.more = []translate.Packet{{Buf: make([]byte, translate.Headroom+65535+translate.Tailroom)}}
 	return x
 }
@@ -74,6 +78,9 @@ func (x *sharedComparison) compare(t testing.TB, wait time.Duration, pkt []byte)
 	if x.now += wait; wait > 0 {
 		for x.table.Expire(x.now) {
 		}
+		if out, diff = x.compareEmitted(t); diff != "" {
+			return out, diff
+		}
 	}
 	w := x.from6
 	if pkt[0]>>4 == 4 {
@@ -82,13 +89,7 @@ func (x *sharedComparison) compare(t testing.TB, wait time.Duration, pkt []byte)
 	p := packettest.Buffer(pkt)
 	res := w.Translate(x.now, &p)
 	packettest.CheckGuards(t, &p, pkt)
-	for p.Result.Verdict == translate.Split {
-		w.Fragment(&p, x.more)
-		out = append(out, slices.Clone(x.more[0].Bytes()))
-	}
-	if p.Result.Verdict != translate.Drop {
-		out = append(out, p.Bytes())
-	}
+	out = x.take(w, &p)
 	x.results[res]++
 	x.story = append(x.story[max(0, len(x.story)-40):], fmt.Sprintf("%v %x: %v %v %x", x.now, pkt, res.Verdict, res.Reason, out))
 	want, wantRes := x.ref.TranslateAt(x.now, pkt)
@@ -100,7 +101,60 @@ func (x *sharedComparison) compare(t testing.TB, wait time.Duration, pkt []byte)
 	case d != "":
 		return out, d
 	}
-	return out, ""
+	more, diff := x.compareEmitted(t)
+	return append(out, more...), diff
+}
+
+// take returns what has become of a packet.
+func (x *sharedComparison) take(w *translate.Worker, p *translate.Packet) (out [][]byte) {
+	for p.Result.Verdict == translate.Split {
+		w.Fragment(p, x.more)
+		out = append(out, slices.Clone(x.more[0].Bytes()))
+	}
+	if p.Result.Verdict != translate.Drop {
+		out = append(out, slices.Clone(p.Bytes()))
+	}
+	return out
+}
+
+// compareEmitted compares what leaves without a packet that has come: fragments that have
+// waited, and answers to SYNs, which the workers may have in another order.
+func (x *sharedComparison) compareEmitted(t testing.TB) (out [][]byte, diff string) {
+	t.Helper()
+	var answers [][]byte
+	for _, w := range []*translate.Worker{x.from4, x.from6} {
+		for {
+			n, _ := w.Emit(x.now, x.emitted)
+			for i := range x.emitted[:n] {
+				if p := &x.emitted[i]; p.Result.Reason == translate.UnsolicitedSYN {
+					answers = append(answers, x.take(w, p)...)
+				} else {
+					out = append(out, x.take(w, p)...)
+				}
+			}
+			if n < len(x.emitted) {
+				break
+			}
+		}
+	}
+	x.story = append(x.story, fmt.Sprintf("%v emitted %x %x", x.now, out, answers))
+	want, wantAnswers := x.ref.EmitAt(x.now)
+	if d := packettest.EqualAll(want, out); d != "" {
+		return out, "emitted: " + d
+	}
+	byQuote := func(a, b []byte) int { return slices.Compare(a[28:], b[28:]) }
+	slices.SortFunc(answers, byQuote)
+	slices.SortFunc(wantAnswers, byQuote)
+	if len(answers) != len(wantAnswers) {
+		return out, fmt.Sprintf("%d SYNs answered, want %d", len(answers), len(wantAnswers))
+	}
+	for i, a := range answers {
+		if d := packettest.Equal(wantAnswers[i], a); d != "" {
+			return out, "answer to a SYN: " + d
+		}
+	}
+	x.nEmitted, x.nAnswers = x.nEmitted+len(out), x.nAnswers+len(answers)
+	return append(out, answers...), ""
 }
 
 // compareSessions compares all sessions.
@@ -132,15 +186,21 @@ func TestReferenceOnConversations(t *testing.T) {
 		setups  = packettest.SharedSetups()
 		mu      sync.Mutex
 		reached [translate.NumReasons]int
+		emitted int
+		answers int
 	)
 	t.Cleanup(func() { // after all of the subtests
 		for _, r := range []translate.Reason{
 			translate.Translated, translate.Hairpinned, translate.NoSession, translate.SessionLimit, translate.Filtered,
 			translate.NoBinding, translate.NoPort, translate.OtherProtocol, translate.EmbeddedSource, translate.TooBig,
+			translate.Waiting, translate.UnsolicitedSYN,
 		} {
 			if reached[r] == 0 && !t.Failed() {
 				t.Errorf("no packet was %v", r)
 			}
+		}
+		if (emitted == 0 || answers == 0) && !t.Failed() {
+			t.Errorf("%d fragments had waited, %d SYNs were answered", emitted, answers)
 		}
 	})
 	for i, s := range setups {
@@ -164,6 +224,8 @@ func TestReferenceOnConversations(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			emitted += x.nEmitted
+			answers += x.nAnswers
 			for r, n := range x.results {
 				reached[r.Reason] += n
 			}

@@ -19,6 +19,8 @@ type Conversations struct {
 	rng   *rand.Rand
 	setup SharedSetup
 	sent  [][]byte // the last ones
+	parts [][]byte // fragments that are still to be sent
+	ident uint32
 	seen  [][]byte // the last ones that came out
 }
 
@@ -85,6 +87,8 @@ func (c *Conversations) Next() (wait time.Duration, pkt []byte) {
 
 func (c *Conversations) packet() []byte {
 	switch k := c.rng.IntN(100); {
+	case len(c.parts) > 0 && k < 60:
+		return c.part()
 	case k < 14 || len(c.seen) == 0:
 		return c.opening()
 	case k < 70:
@@ -100,6 +104,40 @@ func (c *Conversations) packet() []byte {
 }
 
 func anyOf[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
+
+// part is a fragment that is still to be sent: one after the other, or not.
+func (c *Conversations) part() []byte {
+	i := 0
+	if c.rng.IntN(3) == 0 {
+		i = c.rng.IntN(len(c.parts))
+	}
+	b := c.parts[i]
+	c.parts = slices.Delete(c.parts, i, i+1)
+	return b
+}
+
+// whole builds a packet, now and then in fragments, of which it returns one; some get lost.
+func (c *Conversations) whole(h Header, p Payload) []byte {
+	proto, data := p(h.Src, h.Dst)
+	if c.rng.IntN(6) > 0 || len(c.parts) > 8 || proto != 6 && proto != 17 || proto == 17 && data[6]|data[7] == 0 {
+		return IP(h, p)
+	}
+	c.ident++
+	h.ID, h.DF = uint16(c.ident), false
+	n := 8 * (3 + c.rng.IntN(8))
+	for at := 0; at < len(data); at += n {
+		end := min(at+n, len(data))
+		part := Part(p, at, end)
+		h.Off8, h.MF = uint16(at/8), end < len(data)
+		if h.Src.Is6() {
+			part = Fragment(c.ident, uint16(at/8), end < len(data), part)
+		}
+		if c.rng.IntN(10) > 0 || len(c.parts) == 0 {
+			c.parts = append(c.parts, IP(h, part))
+		}
+	}
+	return c.part()
+}
 
 func (c *Conversations) host() netip.Addr { return c.setup.Hosts[c.rng.IntN(len(c.setup.Hosts))] }
 
@@ -153,7 +191,7 @@ func (c *Conversations) opening() []byte {
 	sport, dport := c.hostPort(), c.serverPort()
 	switch c.rng.IntN(8) {
 	case 0, 1:
-		return IP(h, UDP(sport, dport, c.data()))
+		return c.whole(h, UDP(sport, dport, c.data()))
 	case 2:
 		return IP(h, EchoRequest(sport, 1, c.data()))
 	case 3:
@@ -166,7 +204,7 @@ func (c *Conversations) opening() []byte {
 // packets that are not answered: errors, and those with extension headers.
 func turn(b []byte) (h Header, proto uint8, data []byte, ok bool) {
 	switch {
-	case b[0] == 0x45 && len(b) >= 28:
+	case b[0] == 0x45 && len(b) >= 28 && b[6]&0x1f|b[7] == 0:
 		proto, data = b[9], b[20:]
 		h = Header{Src: netip.AddrFrom4([4]byte(b[16:])), Dst: netip.AddrFrom4([4]byte(b[12:])), DF: true}
 	case b[0]>>4 == 6 && len(b) >= 48:
@@ -202,12 +240,12 @@ func (c *Conversations) answer(b []byte) []byte {
 	}
 	switch proto {
 	case 6:
-		return IP(h, Segment(sport, dport, c.next(data[13]), c.data()))
+		return c.whole(h, Segment(sport, dport, c.next(data[13]), c.data()))
 	case 17:
 		if c.rng.IntN(20) == 0 {
 			return IP(h, UDPNoSum(sport, dport, c.data()))
 		}
-		return IP(h, UDP(sport, dport, c.data()))
+		return c.whole(h, UDP(sport, dport, c.data()))
 	}
 	id := binary.BigEndian.Uint16(data[4:])
 	if c.rng.IntN(4) == 0 {
@@ -292,7 +330,7 @@ func (c *Conversations) scan() []byte {
 func (c *Conversations) damaged(b []byte) []byte {
 	return Edit(b, func(b []byte) {
 		switch {
-		case len(b) < 28 || c.rng.IntN(3) == 0: // the TTL or hop limit
+		case len(b) < 28 || c.rng.IntN(3) == 0 || b[0]>>4 == 4 && b[6]&0x3f|b[7] != 0 || b[0]>>4 == 6 && b[6] == 44: // the TTL or hop limit
 			if b[0]>>4 == 4 {
 				b[8] = uint8(c.rng.IntN(2))
 			} else {
@@ -362,6 +400,12 @@ func SharedSetups() []SharedSetup {
 	}
 	filter := func(s *SharedSetup) { s.Session.Filtering = session.AddressDependent }
 	add("one-address", nil)
+	held := func(s *SharedSetup) {
+		s.Session.Timeouts.TCPIncomingSYN = 6 * time.Second
+		s.Session.Limits.HeldSYN = 4
+	}
+	add("held-syns", held)
+	add("held-syns-filtered", func(s *SharedSetup) { filter(s); held(s) })
 	add("filtered", filter)
 	add("static", static)
 	add("static-filtered", func(s *SharedSetup) { static(s); filter(s) })

@@ -45,6 +45,7 @@ type packet struct {
 	size     int    // of the whole packet, as the header says
 	length   int    // of what follows the headers that translation removes, as the header says
 	data     []byte // of that, the bytes that are here
+	raw      []byte // all of it, as it came
 
 	protoAt   int // IPv6: offset of the byte that holds proto
 	routingAt int // IPv6: offset of the first Routing header with segments left; 0 if none
@@ -66,7 +67,7 @@ func read4(b []byte) (p packet, ok bool) {
 		tos: b[1], ttl: b[8], proto: b[9],
 		id: uint32(binary.BigEndian.Uint16(b[4:])), off8: int(word & 0x1fff),
 		more: word&0x2000 != 0, df: word&0x4000 != 0,
-		size: int(binary.BigEndian.Uint16(b[2:])),
+		size: int(binary.BigEndian.Uint16(b[2:])), raw: b,
 	}
 	if header < 20 || header > len(b) || p.size < header {
 		return p, false
@@ -85,7 +86,7 @@ func read6(b []byte) (p packet, ok bool) {
 	p = packet{
 		src: netip.AddrFrom16([16]byte(b[8:])), dst: netip.AddrFrom16([16]byte(b[24:])),
 		tos: b[0]<<4 | b[1]>>4, ttl: b[7], proto: b[6], protoAt: 6,
-		length: int(binary.BigEndian.Uint16(b[4:])),
+		length: int(binary.BigEndian.Uint16(b[4:])), raw: b,
 	}
 	p.size = 40 + p.length
 	p.data = b[40:min(p.size, len(b))]

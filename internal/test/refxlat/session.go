@@ -22,11 +22,17 @@ type Sharing struct {
 	Learn func(proto uint8, host netip.AddrPort) (at netip.AddrPort, ok bool)
 
 	cfg      session.Config
-	now      int // seconds
+	clock    time.Duration
+	now      int // its seconds
 	bindings []*binding
 	sessions []*tracked
 	released map[endpoint]int // when
-	Wrong    string           // the first choice that was not allowed
+
+	fragments []*pieces
+	ready     []packet // fragments that have waited and leave now
+	syns      []heldSYN
+
+	Wrong string // the first choice that was not allowed
 }
 
 // endpoint is an address and port, or identifier, of a protocol.
@@ -142,6 +148,7 @@ func (s *Sharing) lifetime(state string) int {
 
 // advance lets time pass: what is over ends.
 func (s *Sharing) advance(now time.Duration) {
+	s.clock = max(s.clock, now)
 	sec := int(now / time.Second)
 	if sec <= s.now {
 		return
@@ -251,6 +258,8 @@ func (s *Sharing) begin(b *binding, host endpoint, remote netip.AddrPort, prefix
 		t.state = "udp"
 	case inbound:
 		t.state = "v4-init"
+	case s.dropSYN(b.at, remote):
+		t.state = "established" // a simultaneous open
 	default:
 		t.state = "v6-init"
 	}
@@ -283,7 +292,13 @@ func (s *Sharing) out(host endpoint, remote netip.AddrPort, prefix netip.Prefix,
 // in maps a packet to a shared address. It makes no binding.
 func (s *Sharing) in(at endpoint, remote netip.AddrPort, flags uint8) (host netip.AddrPort, prefix netip.Prefix, why translate.Reason) {
 	b := s.byAddr(at)
+	unsolicited := translate.NoSession
+	if s.cfg.Limits.HeldSYN > 0 {
+		unsolicited = translate.UnsolicitedSYN
+	}
 	switch {
+	case b == nil && at.proto == tcp && opens(flags):
+		return host, prefix, unsolicited
 	case b == nil && at.proto == tcp:
 		return host, prefix, translate.NoSession
 	case b == nil:
@@ -297,7 +312,7 @@ func (s *Sharing) in(at endpoint, remote netip.AddrPort, flags uint8) (host neti
 		known := slices.ContainsFunc(s.sessions, func(t *tracked) bool { return t.binding == b && t.remote.Addr() == remote.Addr() })
 		switch {
 		case at.proto == tcp && opens(flags): // RFC 5382 §4.3 REQ-4: no answer
-			return host, prefix, translate.NoSession
+			return host, prefix, unsolicited
 		case !known:
 			return host, prefix, translate.Filtered
 		}

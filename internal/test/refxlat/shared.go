@@ -2,6 +2,7 @@ package refxlat
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -82,7 +83,7 @@ func unshared(p packet, why translate.Reason) error {
 		typ, code = 1, 3
 	}
 	switch why {
-	case translate.NoSession, translate.UnsolicitedSYN:
+	case translate.NoSession, translate.UnsolicitedSYN, translate.Waiting, translate.FragmentOverlap:
 		return drop(why)
 	case translate.SessionLimit:
 		if p.is4() {
@@ -109,15 +110,26 @@ func unshared(p packet, why translate.Reason) error {
 // sharedSource maps the source of an IPv6 packet to d.
 func (x *Xlat) sharedSource(p packet, d mapping) (mapping, portPair, error) {
 	why := sharable(p)
+	key := fmt.Sprint("out", p.src, d.addr, d.prefix, p.id, p.proto)
+	var at netip.AddrPort
+	var n portPair
+	switch {
+	case why != translate.NotChecked:
+	case p.off8 != 0:
+		var to netip.Addr
+		to, _, why = x.sharing.laterPiece(key, p)
+		at = netip.AddrPortFrom(to, 0)
+	default:
+		sport, dport, flags := ports(p)
+		at, why = x.sharing.out(end(p.proto, p.src, sport), remote(p.proto, d.addr, dport), d.prefix, flags)
+		n = portPair{at.Port(), dport, true}
+		if p.more {
+			why = x.sharing.firstPiece(key, p, at.Addr(), d.prefix, why)
+		}
+	}
 	if why != translate.NotChecked {
 		return mapping{}, portPair{}, unshared(p, why)
 	}
-	sport, dport, flags := ports(p)
-	at, why := x.sharing.out(end(p.proto, p.src, sport), remote(p.proto, d.addr, dport), d.prefix, flags)
-	if why != translate.NotChecked {
-		return mapping{}, portPair{}, unshared(p, why)
-	}
-	n := portPair{at.Port(), dport, true}
 	return mapping{addr: at.Addr(), how: bySession}, n, nil
 }
 
@@ -128,6 +140,14 @@ func (x *Xlat) sharedHost(blamed packet, src, dst netip.Addr, n portPair) (netip
 	if why != translate.NotChecked {
 		return netip.Addr{}, netip.Prefix{}, n, unshared(blamed, why)
 	}
+	key := fmt.Sprint("in", blamed.src, blamed.dst, blamed.id, blamed.proto)
+	if blamed.off8 != 0 {
+		host, prefix, why := x.sharing.laterPiece(key, blamed)
+		if why != translate.NotChecked {
+			return netip.Addr{}, netip.Prefix{}, n, unshared(blamed, why)
+		}
+		return host, x.known(prefix), portPair{}, nil
+	}
 	sport, dport, flags := ports(blamed)
 	if n.set {
 		sport, dport = n.src, n.dst
@@ -136,6 +156,11 @@ func (x *Xlat) sharedHost(blamed packet, src, dst netip.Addr, n portPair) (netip
 		}
 	}
 	host, prefix, why := x.sharing.in(end(blamed.proto, dst, dport), remote(blamed.proto, src, sport), flags)
+	if blamed.more {
+		why = x.sharing.firstPiece(key, blamed, host.Addr(), prefix, why)
+	} else if why == translate.UnsolicitedSYN {
+		x.sharing.hold(end(blamed.proto, dst, dport), remote(blamed.proto, src, sport), blamed.raw)
+	}
 	if why != translate.NotChecked {
 		return netip.Addr{}, netip.Prefix{}, n, unshared(blamed, why)
 	}
