@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-shared
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-sessions bench-shared
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -147,6 +147,14 @@ bench-names:
 bench-shared:
 	@scripts/need tayga=tayga nft=nftables
 	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/shared.txt '-bench Shared -benchtime 1x $(E2EFLAGS)'
+
+# A million sessions, in the terms of RFC 9693, and the packets that they are compared with;
+# a few minutes: bench/results/sessions.txt
+bench-sessions:
+	@scripts/bench bench/results/sessions.txt \
+		'-bench (Translate|Sessions)$$/dir=/proto=tcp/(kind=plain|size=64$$)/size=64$$ -count 6 -benchtime 500000x' \
+		'-bench SessionFlows -count 6 -benchtime 500000x' '-bench SessionRate -benchtime 1x -count 4' \
+		'-bench SessionMemory -benchtime 1x' '-bench SessionMemory -benchtime 1x -capacity 4000000'
 
 # Is the packet path slower than it was? Builds a revision and the working tree, and
 # runs their benchmarks in turn: make bench-ab BASE=main. MICRO=all adds the large

@@ -11,12 +11,12 @@ import "github.com/steppe-nat64/steppe/translate"
 const fetched = 64
 
 // FetchOutbound reads what Outbound needs of several flows: the sessions, or where their
-// bindings would be.
+// bindings would be, and the hosts.
 func (t *Table) FetchOutbound(fs []translate.Tuple6) {
 	c := t.cfg.Load()
 	for len(fs) > 0 {
 		n := min(len(fs), fetched)
-		var first [fetched]uint32
+		var first, host [fetched]uint32
 		for i := range n {
 			k, _ := c.key6(&fs[i])
 			first[i] = t.s6.first(t.keys.of6(&k))
@@ -29,10 +29,13 @@ func (t *Table) FetchOutbound(fs []translate.Tuple6) {
 			k, _ := c.key6(&fs[i])
 			bk, hk := bindingKey(&k), hostKey(&k)
 			t.b6.touch(t.keys.of6(&bk))
-			t.b6.touch(t.keys.of6(&hk))
+			host[i] = t.b6.first(t.keys.of6(&hk))
 		}
 		for i := range n {
 			if first[i] == 0 {
+				if host[i] != 0 {
+					t.mem.at(host[i]).word.Load()
+				}
 				continue
 			}
 			if e := t.mem.at(first[i]); e.lo.Load() != fs[i].Host.Lo || hostPortOf(e.ends.Load()) != fs[i].HostPort {

@@ -19,14 +19,14 @@ type ahead struct {
 	in  [fetchMost]Tuple4
 }
 
-// fetchSessions has the sessions of a batch fetched, if those of the last one were mostly
-// of pairs of addresses that the worker did not remember: else their sessions are few, and
-// are at hand.
+// fetchSessions has the sessions of a batch fetched, if many packets of the last few batches
+// were of pairs of addresses that the worker did not remember: else their sessions are few,
+// and are at hand.
 func (w *Worker) fetchSessions(ps []Packet) {
-	strange := w.strange
+	w.strangers = w.strangers/2 + w.strange
 	w.strange = 0
 	f, ok := w.s.tab.sessions.(Fetcher)
-	if !ok || w.ahead == nil || strange < len(ps)/4 {
+	if !ok || w.ahead == nil || w.strangers < len(ps)/4 {
 		return
 	}
 	out, in := w.ahead.out[:0], w.ahead.in[:0]

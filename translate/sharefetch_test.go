@@ -98,13 +98,18 @@ func TestSessionsAreFetched(t *testing.T) {
 
 	// Of the same addresses again and again, nothing.
 	again := func(i int) []byte { return from6(1000)(0) }
-	batch(64, again)
-	batch(64, again)
+	for range 8 {
+		batch(64, again)
+	}
 	assert.Empty(t, s.fetched6)
 	assert.Len(t, s.asked6, 64)
 	batch(3, from6(2000))
 	assert.Empty(t, s.fetched6)
 	batch(200, from6(3000))
 	batch(200, from6(4000))
+	assert.Len(t, s.fetched6, 64)
+	batch(64, from6(4000))
+	batch(64, from6(4000))
+	batch(64, from6(5000))
 	assert.Len(t, s.fetched6, 64)
 }

@@ -201,8 +201,9 @@ type Worker struct {
 	tuple4 Tuple4
 	tuple6 Tuple6
 
-	strange int    // packets of sessions since the last batch whose addresses were not remembered
-	ahead   *ahead // nil if Sessions are no Fetcher
+	strange   int    // packets of sessions since the last batch whose addresses were not remembered
+	strangers int    // the same of the batches before, which count half of the next one each
+	ahead     *ahead // nil if Sessions are no Fetcher
 
 	budgets *[errorClasses]errorBudget // for originated errors
 
@@ -310,7 +311,7 @@ func (w *Worker) Translate(now time.Duration, p *Packet) Result {
 func (w *Worker) TranslateBatch(now time.Duration, ps []Packet) {
 	w.begin(now)
 	w.fetch(ps)
-	if w.strange != 0 {
+	if w.strange|w.strangers != 0 {
 		w.fetchSessions(ps)
 	}
 	for i := range ps {
