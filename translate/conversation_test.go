@@ -493,3 +493,20 @@ func TestSharedTable(t *testing.T) {
 		}
 	}
 }
+
+// refusing is a Dynamic that has no address left.
+type refusing struct{ pt.Leases }
+
+func (refusing) Assign([16]byte) (addr [4]byte, ok bool) { return addr, false }
+func (refusing) Addr([16]byte) (addr [4]byte, ok bool)   { return addr, false }
+
+// TestRefusedLeaseIsNotShared: a host for which a Dynamic has no address left is refused. It
+// does not get a shared one, which would change when the Dynamic has one again.
+func TestRefusedLeaseIsNotShared(t *testing.T) {
+	x := newSharing(t, func(c *sharingConfig) { c.TableConfig.Pools = pt.Pools(refusing{}, "203.0.113.128/26") })
+	x.is(pt.IP(h6(host1, pt.H4in6, 64), pt.UDP(1001, 80, nil)), translate.Reply, translate.NoSource)
+	x.is(pt.IP(h6(host1, pt.H4in6, 64), segment(1001, 80, flagSYN, nil)), translate.Reply, translate.NoSource)
+	if s := x.table.Stats(); s.Sessions != 0 {
+		t.Errorf("%d sessions", s.Sessions)
+	}
+}
