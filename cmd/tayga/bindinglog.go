@@ -77,7 +77,7 @@ func (l *bindingLog) wants(e session.Event) bool {
 	return block == (l.kind == taygaconf.LogBlocks) || e.Static // ports of static bindings are in no block
 }
 
-// end logs the end of all that t has begun, since nobody does when tayga has ended. It waits
+// end logs the end of all that t has begun, since nothing does when tayga has ended. It waits
 // for the log, but not for ever: what is left then is counted as missing.
 func (l *bindingLog) end(t *session.Table) {
 	if l == nil || t == nil {
