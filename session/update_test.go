@@ -186,7 +186,7 @@ func TestList(t *testing.T) {
 		c.Static = []session.Static{{Proto: tcp, Addr: at("192.0.2.200:80"), Host: at("[2001:db8::c8]:80"), Pref64: 4}}
 	})
 	var addr netip.Addr
-	for i := range 30 {
+	for i := range 100 {
 		f := from6([]uint8{tcp, udp, icmp}[i%3], uint16(1000+i))
 		f.Host, f.Remote = host6(uint64(i%10)), server+uint32(i)
 		to := b.open(f)
