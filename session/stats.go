@@ -35,7 +35,7 @@ type Stats struct {
 	// Limits.PrefixLen may have at most: the least of all groups of pools. 0 means that
 	// only Limits.PerPrefix limits them.
 	PortsPerPrefix int
-	Memory int    // bytes of entries and indexes
+	Memory         int // bytes of entries and indexes
 }
 
 // A limit is why a session may not begin.
