@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -115,7 +117,11 @@ func (l *packetLog) packet(p *translate.Packet, e *event) {
 	if e.kinds&(taygaconf.LogDrop|taygaconf.LogReject) != 0 {
 		pri = priNotice
 	}
-	if !l.log.try(pri, b.line(name, e.text)) {
+	text := e.text
+	if slices.Contains(sharedReasons, p.Result.Reason) {
+		text = endsOf(quotedIn(p)) + text
+	}
+	if !l.log.try(pri, b.line(name, text)) {
 		limit.suppressed.Add(1)
 	}
 }
@@ -175,20 +181,24 @@ const (
 // its verdict: itself if it was dropped, or the answer to it, which quotes it
 // or has its addresses swapped.
 func summaryOf(p *translate.Packet) summary {
-	b := p.Bytes()
-	answer := p.Result.Verdict == translate.Reply
-	if answer && p.Result.Reason != translate.EchoReply {
-		skip := header4 + icmpLen
-		if len(b) > 0 && b[0]>>4 == 6 {
-			skip = header6 + icmpLen
-		}
-		b = b[min(skip, len(b)):]
-	}
-	x := parseSummary(b)
-	if answer && p.Result.Reason == translate.EchoReply {
+	x := parseSummary(quotedIn(p))
+	if p.Result.Verdict == translate.Reply && p.Result.Reason == translate.EchoReply {
 		x.src, x.dst = x.dst, x.src
 	}
 	return x
+}
+
+// quotedIn returns the packet that an answer quotes, or p itself.
+func quotedIn(p *translate.Packet) []byte {
+	b := p.Bytes()
+	if p.Result.Verdict != translate.Reply || p.Result.Reason == translate.EchoReply {
+		return b
+	}
+	skip := header4 + icmpLen
+	if len(b) > 0 && b[0]>>4 == 6 {
+		skip = header6 + icmpLen
+	}
+	return b[min(skip, len(b)):]
 }
 
 // parseSummary reads an IP header, or as much as there is of it.
@@ -221,24 +231,59 @@ func parseSummary(b []byte) summary {
 // transport6 walks the extension headers in b, of which the first is of type
 // next, to the protocol after them. It returns 0 if it does not get there.
 func transport6(next uint8, b []byte) uint8 {
+	proto, _ := walk6(next, b)
+	return proto
+}
+
+// walk6 is transport6, and returns what comes after the extension headers, nothing if that
+// is not the beginning of it.
+func walk6(next uint8, b []byte) (proto uint8, data []byte) {
+	later := false
 	for range 8 {
 		n := 8
 		switch next {
 		case 0, 43, 60: // Hop-by-Hop Options, Routing, Destination Options
 			if len(b) < 8 {
-				return 0
+				return 0, nil
 			}
 			n = (int(b[1]) + 1) * 8
 		case 44: // Fragment
+			later = later || len(b) >= 4 && binary.BigEndian.Uint16(b[2:])>>3 != 0
 		default:
-			return next
+			if later {
+				b = nil
+			}
+			return next, b
 		}
 		if len(b) < n {
-			return 0
+			return 0, nil
 		}
 		next, b = b[0], b[n:]
 	}
-	return 0
+	return 0, nil
+}
+
+// endsOf says which ports or Echo identifier a packet has, if any: with a shared address
+// they tell the host.
+func endsOf(b []byte) string {
+	var proto uint8
+	var data []byte
+	switch {
+	case len(b) >= header4 && b[0]>>4 == 4:
+		proto = b[9]
+		if binary.BigEndian.Uint16(b[6:])&0x1fff == 0 { // not a later fragment
+			data = b[min(int(b[0]&15)*4, len(b)):]
+		}
+	case len(b) >= header6 && b[0]>>4 == 6:
+		proto, data = walk6(b[6], b[header6:])
+	}
+	switch {
+	case (proto == 6 || proto == 17) && len(data) >= 4:
+		return fmt.Sprintf("(port %d to %d) ", binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:]))
+	case len(data) >= icmpLen && (proto == 1 && (data[0] == 8 || data[0] == 0) || proto == 58 && (data[0] == 128 || data[0] == 129)):
+		return fmt.Sprintf("(identifier %d) ", binary.BigEndian.Uint16(data[4:]))
+	}
+	return ""
 }
 
 // An event is what the log says about a reason.

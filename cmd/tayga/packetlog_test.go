@@ -98,6 +98,33 @@ func TestPacketLines(t *testing.T) {
 	}
 }
 
+// Lines about shared addresses have the ports or the identifier, without which they do not
+// tell the host; a later fragment has none.
+func TestPacketLinesOfSharedAddresses(t *testing.T) {
+	ping4 := []byte{0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 1, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7, 8, 0, 0, 0, 1, 2, 0, 8}
+	options := append([]byte{0x46}, udp4[1:20]...)
+	options = append(append(options, 1, 1, 1, 0), udp4[20:]...)
+	later4, later6 := append([]byte(nil), udp4...), append([]byte(nil), tcp6...)
+	later4[7], later6[51] = 1, 9
+	error4, error6 := make([]byte, 28), make([]byte, 48)
+	error4[0], error6[0] = 0x45, 0x60
+	for want, p := range map[string]translate.Packet{
+		"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) (port 1 to 2) no session of a shared address":               result(translate.Drop, translate.NoSession, udp4),
+		"5 REJECT: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) (port 1 to 2) no host has this shared address and port":   result(translate.Reply, translate.NoBinding, error4, options),
+		"5 REJECT: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 1) (identifier 258) no host has this shared address and port": result(translate.Drop, translate.NoBinding, ping4),
+		"5 REJECT: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) (port 80 to 80) no shared port is left":                   result(translate.Reply, translate.NoPort, error6, tcp6),
+		"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 17) no room for a fragment of a shared address":                 result(translate.Drop, translate.FragmentRoom, later4),
+		"5 DROP: [v6] [2001:db8::1]->[2001:db8::2] (24 bytes) (proto 6) no room for a fragment of a shared address":                 result(translate.Drop, translate.FragmentRoom, later6),
+		"5 DROP: [v4] [192.0.2.1]->[198.51.100.7] (28 bytes) (proto 1) no session of a shared address":                              result(translate.Drop, translate.NoSession, ping4[:24]),
+	} {
+		r := &recorder{}
+		log := newLogger(r)
+		newPacketLog(taygaconf.LogDrop|taygaconf.LogReject, log).batch([]translate.Packet{p})
+		log.flush()
+		assert.Equal(t, []string{want}, r.all())
+	}
+}
+
 // Every reason that a packet is not translated for has its words.
 func TestEveryReasonHasAnEvent(t *testing.T) {
 	for r := range translate.Reason(translate.NumReasons) {
