@@ -14,7 +14,7 @@ func listSessions(path string, q status.Query, asJSON bool, stdout, stderr io.Wr
 	if asJSON {
 		write = jsonOfSessions()
 	}
-	first := true
+	first, none := true, !asJSON
 	err := status.AskSessions(path, q, func(r *status.Report) error {
 		var page bytes.Buffer
 		if first {
@@ -24,6 +24,10 @@ func listSessions(path string, q status.Query, asJSON bool, stdout, stderr io.Wr
 			return err
 		}
 		first = false
+		none = none && len(r.SessionList.Entries) == 0 && r.Shared != nil
+		if none && r.SessionList.Next == 0 {
+			page.WriteString("no such session\n")
+		}
 		_, err := stdout.Write(page.Bytes())
 		return err
 	})

@@ -85,8 +85,9 @@ func TestSharedStatus(t *testing.T) {
 		assert.Len(t, same.SessionList.Entries, 1)
 		assert.Equal(t, e.Host, same.SessionList.Entries[0].Host)
 	}
-	_, none := v.listed(":9", "udp")
+	table, none := v.listed(":9", "udp")
 	assert.Empty(t, none.SessionList.Entries)
+	assert.True(t, strings.HasSuffix(table, "\nno such session\n"), table)
 
 	// What is denied, with its reason.
 	require.NoError(t, v.server.Do(func() error {
