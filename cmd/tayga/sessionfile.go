@@ -125,8 +125,12 @@ func (s *sessionFile) report(f *os.File, size int64, l session.Loaded, err error
 		s.preserve(f, damaged)
 	}
 	if l.Dropped > 0 {
-		s.log.warningf("%s: %d sessions left out: they no longer fit the configuration, or there is no room for them. With the configuration as it was, tayga takes them from the copy, under the name of the file", s.path(), l.Dropped)
-		if err == nil && l.Damaged == 0 {
+		kept := old
+		if err != nil || l.Damaged > 0 {
+			kept = damaged
+		}
+		s.log.warningf("%s: %d sessions left out: they no longer fit the configuration, or there is no room for them. To have them back, stop tayga, change the configuration back, run mv %s %s, and start it", s.path(), l.Dropped, s.path()+kept, s.path())
+		if kept == old {
 			s.preserve(f, old)
 		}
 	}

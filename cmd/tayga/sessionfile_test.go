@@ -200,6 +200,7 @@ func TestSessionFileOfOther(t *testing.T) {
 		s, r := newSessions(t, c.conf)
 		log := s.logged(r)
 		assert.Contains(t, log, " sessions left out: they no longer fit the configuration", c.name)
+		assert.Contains(t, log, "run mv /data/sessions.bin.old /data/sessions.bin, and start it", c.name)
 		assert.Contains(t, log, "A copy of it is kept in /data/sessions.bin.old", c.name)
 		s.close()
 		kept, err := os.ReadFile(sessionFileName + old)
