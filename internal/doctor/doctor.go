@@ -129,6 +129,7 @@ func Examine(c Case) []Finding {
 	e.checkSharedSource()
 	e.checkTracking()
 	e.checkDaemon()
+	e.checkRedirects()
 	e.checkSharedHosts()
 	e.checkSharedUse()
 	e.checkPrivate()

@@ -187,6 +187,20 @@ func (e *examination) notrack(p netip.Prefix) string {
 		fmt.Sprintf("add rule ip tayga prerouting iifname %q ip saddr %s notrack; add rule ip tayga prerouting ip daddr %s notrack", tun, p, p))
 }
 
+// checkRedirects looks at the redirects of the kernel where hosts share an own address of
+// the translator: what they send each other by it leaves the device and comes back.
+func (e *examination) checkRedirects() {
+	if _, shared := e.sharedPool(e.Conf.IPv4); !shared {
+		return
+	}
+	for _, scope := range []string{e.Conf.TunDevice, "all"} { // either switches them on
+		path := "ipv4/conf/" + scope + "/send_redirects"
+		if v, ok := e.Machine.Setting(path); ok && v != 0 {
+			e.add(Note, "redirects", e.set(path, 0), "ipv4-addr %s is in %s, and %s is on: the kernel sends ICMP redirects for packets between hosts that share it, which tayga drops", e.Conf.IPv4, stateful, "net."+strings.ReplaceAll(path, "/", "."))
+		}
+	}
+}
+
 // checkSharedHosts says which hosts lease an address and which share one, if both are
 // possible and stateful-clients does not say.
 func (e *examination) checkSharedHosts() {

@@ -81,6 +81,13 @@ func TestExamineShared(t *testing.T) {
 			g.Machine.Links[1].Addrs = append(g.Machine.Links[1].Addrs, netip.MustParsePrefix("203.0.113.7/32"))
 			g.Machine.LocalPorts = func() (int, int, bool) { return 512, 1023, true }
 		}, want: []string{"note: address: stateful-pool 203.0.113.7/32 contains 203.0.113.7, an address of this machine, on eth0: programs of this machine get no packets to ports 1024-65535 of it"}},
+		{name: "redirects", harm: func(g *gateway) {
+			g.settings["ipv4/conf/nat64/send_redirects"], g.settings["ipv4/conf/all/send_redirects"] = 1, 0
+		}, want: []string{"note: redirects: ipv4-addr 203.0.113.7 is in stateful-pool, and net.ipv4.conf.nat64.send_redirects is on: the kernel sends ICMP redirects for packets between hosts that share it, which tayga drops; run: sysctl -w net.ipv4.conf.nat64.send_redirects=0"}},
+		{name: "redirects-of-others", harm: func(g *gateway) {
+			g.Conf.IPv4 = netip.MustParseAddr("192.0.2.1")
+			g.settings["ipv4/conf/nat64/send_redirects"] = 1
+		}},
 		{name: "neighbours", harm: func(g *gateway) {
 			g.Machine.Links[1].Addrs = append(g.Machine.Links[1].Addrs, netip.MustParsePrefix("203.0.113.1/24"))
 		}, want: []string{"warning: neighbours: stateful-pool 203.0.113.7/32 lies in the network on eth0, where no host answers for it; run: ip neigh add proxy 203.0.113.7 dev eth0"}},
