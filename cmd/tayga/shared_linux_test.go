@@ -221,6 +221,11 @@ func TestSharedLog(t *testing.T) {
 		assert.Equal(t, want+who+times[i][1]+"\n", out)
 	}
 	assert.Equal(t, "\n", askLog(t, file, "tcp 203.0.113.1:40123", "udp "+seen.String(), "2026-11-30T21:52:00.000Z", "2000"))
+
+	// A stop ends what is left.
+	require.NoError(t, p.Stop(patience))
+	assert.Contains(t, p.Output(), "BINDING: [end] tcp 198.51.99.1:80 [2001:db8:c::2]:8080 ")
+	assert.Equal(t, 1, strings.Count(p.Output(), "BINDING: [end"+who))
 }
 
 // askLog runs the first question of docs/logs-of-bindings.md about a file, with other words.
