@@ -255,7 +255,8 @@ func TestMemory(t *testing.T) {
 		b.now += time.Hour
 		b.expire()
 	}
-	require.LessOrEqual(t, b.Stats().Memory, first+4096*64)
+	// Shards keep some free entries each, and hosts are in another shard each round.
+	require.LessOrEqual(t, b.Stats().Memory, first+4*4096*64)
 }
 
 // TestPrefixLeavesPorts: with the defaults, a prefix whose hosts open all that they can

@@ -33,7 +33,7 @@ func TestExampleSendsPieces(t *testing.T) {
 	for !last {
 		n, err := kernel.Read(ps)
 		require.NoError(t, err)
-		for i := range n {
+		for i := 0; i < n && !last; i++ { // the small one may be in the same batch
 			b := ps[i].Bytes()
 			require.EqualValues(t, 44, b[6], "no fragment")
 			payload += len(b) - 48

@@ -56,5 +56,5 @@ table inet firewall { set hosts { type ipv4_addr; elements = { 192.0.2.1 }; }; }
 			loaded++
 		}
 	}
-	assert.Equal(t, 6, loaded)
+	assert.Equal(t, 7, loaded)
 }
