@@ -63,6 +63,7 @@ mutants:
 # Which part of the statements the tests reach, at least as promised; the lines that
 # they do not reach: make cover COVERFLAGS=-v
 cover:
+	@scripts/need clang=clang
 	@STEPPE_REQUIRE_NETNS=1 scripts/cover $(COVERFLAGS)
 
 # The objects of the program for the kernel, from fastpath/bpf.

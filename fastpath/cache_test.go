@@ -16,11 +16,9 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// newTestComparer returns a comparer of the fixture of packettest, without any entry.
-func newTestComparer(t testing.TB, s Sizes) *comparer {
+// buildForTest returns the translator of a configuration, and the rules for the same.
+func buildForTest(t testing.TB, cfg translate.Config, table translate.TableConfig) (*translate.Translator, *Rules) {
 	t.Helper()
-	p := loadForTest(t, s, ethernet)
-	cfg, table := packettest.Config(), packettest.TableConfig()
 	tab, err := translate.NewTable(table)
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +31,15 @@ func newTestComparer(t testing.TB, s Sizes) *comparer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tr, rules
+}
+
+// newTestComparer returns a comparer of the fixture of packettest, without any entry.
+func newTestComparer(t testing.TB, s Sizes) *comparer {
+	t.Helper()
+	p := loadForTest(t, s, ethernet)
+	cfg, table := packettest.Config(), packettest.TableConfig()
+	tr, rules := buildForTest(t, cfg, table)
 	p.SetRules(rules, 0)
 	return newComparer(p, tr.NewWorker())
 }

@@ -57,22 +57,11 @@ func newGatewayLab(t *testing.T, shares bool) *gatewayLab {
 	} else {
 		table.Maps = []translate.Map{{IPv4: netip.MustParsePrefix("198.51.100.2/32"), IPv6: netip.MustParsePrefix("2001:db8:a::2/128")}}
 	}
-	tab, err := translate.NewTable(table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules, err := NewRules(cfg, table)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr, rules := buildForTest(t, cfg, table)
 
 	l.path = loadForTest(t, Sizes{}, 0)
 	var device *tun.Device
-	err = l.gateway.Do(func() error {
+	err := l.gateway.Do(func() (err error) {
 		if device, err = tun.Open(tun.Config{Name: "nat64"}); err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ func TestObjects(t *testing.T) {
 	}
 	out, err := exec.Command("clang", "--version").Output()
 	if err != nil {
+		if os.Getenv("STEPPE_REQUIRE_NETNS") == "1" {
+			t.Fatalf("STEPPE_REQUIRE_NETNS=1, but there is no clang: %v", err)
+		}
 		t.Skipf("needs clang: %v", err)
 	}
 	if is, _, _ := strings.Cut(string(out), "\n"); is != strings.TrimSpace(string(made)) {

@@ -95,18 +95,7 @@ func TestCompareSessions(t *testing.T) {
 		Prefixes: []netip.Prefix{prefix}, Shared: []netip.Prefix{shared}, Sessions: sessions,
 		Maps: []translate.Map{{IPv4: netip.MustParsePrefix("203.0.113.99/32"), IPv6: netip.MustParsePrefix("2001:db8::99/128")}},
 	}
-	tab, err := translate.NewTable(table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := translate.New(cfg, tab)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules, err := NewRules(cfg, table)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tr, rules := buildForTest(t, cfg, table)
 	p.SetRules(rules, 0)
 	w := tr.NewWorker()
 	c := newComparer(p, w)

@@ -25,8 +25,8 @@ type ahead struct {
 func (w *Worker) fetchSessions(ps []Packet) {
 	w.strangers = w.strangers/2 + w.strange
 	w.strange = 0
-	f, ok := w.s.tab.sessions.(Fetcher)
-	if !ok || w.ahead == nil || w.strangers < len(ps)/4 {
+	f := w.s.fetcher
+	if f == nil || w.strangers < len(ps)/4 {
 		return
 	}
 	out, in := w.ahead.out[:0], w.ahead.in[:0]

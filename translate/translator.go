@@ -41,6 +41,7 @@ type state struct {
 	emitter    emitter       // nil: no packet waits
 	deferred   *deferred     // that is the emitter; nil until hosts share addresses
 	holder     SYNHolder     // the Sessions of tab, if they are one
+	fetcher    Fetcher       // the same
 	prober     Prober        // the same, if it has anything to probe
 	ask        time.Duration // when a worker is to ask them first
 	ownShared  bool          // hosts share own4
@@ -94,6 +95,7 @@ func newState(cfg Config, tab *Table, prev *state) (*state, error) {
 		s.emitter = s.deferred
 	}
 	s.holder, _ = tab.sessions.(SYNHolder)
+	s.fetcher, _ = tab.sessions.(Fetcher)
 	s.ask = Never // of a SYN the worker knows that holds it
 	if p, ok := tab.sessions.(Prober); ok {
 		if _, next := p.Probes(0, nil); next != Never {
@@ -282,7 +284,7 @@ func (w *Worker) begin(now time.Duration) {
 		}
 		w.s, w.second, w.leases = s, second, leases
 		w.stamp++
-		if _, ok := s.tab.sessions.(Fetcher); ok && w.ahead == nil {
+		if s.fetcher != nil && w.ahead == nil {
 			w.ahead = new(ahead)
 		}
 		if s.deferred != nil && w.whole.Buf == nil {

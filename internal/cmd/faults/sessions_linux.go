@@ -49,6 +49,20 @@ func (g *siege) connect(host netip.Addr) (c net.Conn, err error) {
 	return c, err
 }
 
+// sharingInUse is sharing with a connection of another subscriber than those to come, which
+// is there all the time.
+func (x *trial) sharingInUse(pool string, more ...string) (g *siege, there net.Conn, done func(), err error) {
+	g, end, err := x.sharing(pool, more...)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if there, err = g.connect(testbed.SubscriberHost(1, 1)); err != nil {
+		end()
+		return nil, nil, nil, err
+	}
+	return g, there, func() { there.Close(); end() }, nil
+}
+
 // patience is how long a host waits for what it has to get.
 const patience = time.Minute
 
@@ -102,17 +116,12 @@ func (g *siege) while(x *trial, to *netlab.Sender, there net.Conn, n int, packet
 func (x *trial) sessionSYNs() (string, error) {
 	const maxSessions, perPrefix, held = 40000, 8000, 10
 	silent := testbed.SubscriberHost(hostileNet+1, 1)
-	g, done, err := x.sharing(sharedOne, fmt.Sprintf("stateful-map tcp %s:80 [%s]:80", sharedOne, silent),
+	g, there, done, err := x.sharingInUse(sharedOne, fmt.Sprintf("stateful-map tcp %s:80 [%s]:80", sharedOne, silent),
 		fmt.Sprintf("stateful-max-sessions %d", maxSessions), fmt.Sprintf("stateful-max-per-prefix 64 %d", perPrefix))
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	there, err := g.connect(testbed.SubscriberHost(1, 1))
-	if err != nil {
-		return "", err
-	}
-	defer there.Close()
 	n := x.n(200_000, 20_000)
 	if err := g.while(x, g.six, there, n, func(i int) []byte {
 		return testbed.SYN6(testbed.SubscriberHost(hostileNet, rand.Uint32()), uint16(1024+i%60000))
@@ -157,16 +166,11 @@ func (x *trial) sessionSYNs() (string, error) {
 // sessionPorts has one subscriber open flows until it gets no more ports, and go on, while
 // another subscriber with the same IPv4 address works as before.
 func (x *trial) sessionPorts() (string, error) {
-	g, done, err := x.sharing(sharedOne+" 2000-9999", "stateful-log bindings", "log reject")
+	g, there, done, err := x.sharingInUse(sharedOne+" 2000-9999", "stateful-log bindings", "log reject")
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	there, err := g.connect(testbed.SubscriberHost(1, 1))
-	if err != nil {
-		return "", err
-	}
-	defer there.Close()
 	n := x.n(200_000, 20_000)
 	if err := g.while(x, g.six, there, n, func(i int) []byte {
 		return testbed.Query6(testbed.SubscriberHost(hostileNet, uint32(1+i/50000)), uint16(1024+i%50000))
@@ -194,17 +198,12 @@ func (x *trial) sessionPorts() (string, error) {
 // them has run out. When it goes on all end at once; meanwhile packets pass.
 func (x *trial) sessionExpiry() (string, error) {
 	n, life := x.n(1_000_000, 30_000), time.Duration(x.n(75, 8))*time.Second
-	g, done, err := x.sharing(sharedMany, fmt.Sprintf("stateful-timeout dns %.0fs", life.Seconds()),
+	g, there, done, err := x.sharingInUse(sharedMany, fmt.Sprintf("stateful-timeout dns %.0fs", life.Seconds()),
 		fmt.Sprintf("stateful-max-sessions %d", n+1000), fmt.Sprintf("stateful-max-per-prefix 64 %d", n))
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	there, err := g.connect(testbed.SubscriberHost(1, 1))
-	if err != nil {
-		return "", err
-	}
-	defer there.Close()
 	if _, err := x.pour(g.six, n, func(i int) []byte {
 		return testbed.Query6(testbed.SubscriberHost(uint16(100+i/50%700), uint32(i/50)), uint16(20000+i%50))
 	}); err != nil {

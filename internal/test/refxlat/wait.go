@@ -11,8 +11,8 @@ import (
 // Packets of shared addresses that wait: fragments for the first of their packet (RFC 6146
 // §3.4), and SYNs for the host to open the same connection (§3.5.2.2).
 //
-// Packets that are reassembled (ICMP in fragments, UDP in fragments without checksum), bounds
-// of memory, and fragments that overlap are not implemented.
+// The reference knows no packets that are reassembled (ICMP in fragments, UDP in fragments
+// without checksum), no bounds of memory and no overlap: the generator makes none.
 
 // pieces is what is known of a packet in fragments, by what they have in common.
 type pieces struct {
