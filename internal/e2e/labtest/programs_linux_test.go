@@ -33,14 +33,12 @@ func (x *lab) testPrograms(t *testing.T) {
 	})
 	t.Run("traceroute", func(t *testing.T) {
 		traceroute := program(t, "traceroute", "--version", "Modern traceroute")
-		// One probe at a time, as otherwise many hops answer at once; extensions
-		// are shown.
-		args := []string{"-n", "-q", "1", "-N", "1", "-w", "5", "-e"}
-		hops, objects := readTraceroute(t, output(t, x.near6, traceroute, append(args, near4.v6.String())...))
+		// Extensions are shown.
+		hops, objects := trace(t, x.near6, traceroute, near4.v6, "-e")
 		assert.Equal(t, route6, hops)
 		assert.Equal(t, make([]string, len(route6)), objects)
 
-		hops, objects = readTraceroute(t, output(t, x.near4, traceroute, append(args, near6.v4.String())...))
+		hops, objects = trace(t, x.near4, traceroute, near6.v4, "-e")
 		x.checkHops4(t, hops)
 		want := make([]string, len(hops))
 		for i, node := range nodes4 {
@@ -84,14 +82,35 @@ func output(t *testing.T, h *netlab.Host, path string, args ...string) string {
 	return string(out)
 }
 
+// trace runs traceroute(8), one probe at a time, as otherwise many hops answer at once.
+//
+// It may have to run again: the kernel queues an error before it sets sk_err (rawv6_err and
+// its like), and traceroute, if it takes the error in between, sees POLLERR from then on and
+// reads the empty error queue in place of answers until its time is over. Nothing is wrong
+// with the packets then, and hops that netlab asks for must all answer at the first try.
+func trace(t *testing.T, h *netlab.Host, traceroute string, dst netip.Addr, options ...string) (hops []netip.Addr, objects []string) {
+	t.Helper()
+	args := append([]string{"-n", "-q", "1", "-N", "1", "-w", "2", "-m", "12"}, options...)
+	for range 10 {
+		out := output(t, h, traceroute, append(args, dst.String())...)
+		if hops, objects = readTraceroute(out); len(hops) != 0 && hops[len(hops)-1] == dst {
+			return hops, objects
+		}
+		t.Logf("traceroute did not get to %v:\n%s", dst, out)
+	}
+	t.Fatal("traceroute never got there")
+	return nil, nil
+}
+
 var traceLine = regexp.MustCompile(`(?m)^ *(\d+) +([0-9a-f.:]+) +(?:(<\S+>) +)?[0-9.]+ ms`)
 
-// readTraceroute returns the addresses that traceroute(8) printed, and the ICMP
-// extension objects that it printed after them.
-func readTraceroute(t *testing.T, out string) (hops []netip.Addr, objects []string) {
-	t.Helper()
+// readTraceroute returns the addresses that traceroute(8) printed, up to the first hop
+// without an answer, and the ICMP extension objects that it printed after them.
+func readTraceroute(out string) (hops []netip.Addr, objects []string) {
 	for i, m := range traceLine.FindAllStringSubmatch(out, -1) {
-		require.Equal(t, fmt.Sprint(i+1), m[1], "hops in order:\n%s", out)
+		if m[1] != fmt.Sprint(i+1) {
+			break
+		}
 		hops = append(hops, addr(m[2]))
 		objects = append(objects, m[3])
 	}

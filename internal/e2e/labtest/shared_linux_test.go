@@ -236,7 +236,7 @@ func (x *lab) testSharedPrograms(t *testing.T) {
 	t.Run("traceroute", func(t *testing.T) {
 		traceroute := program(t, "traceroute", "--version", "Modern traceroute")
 		for _, how := range []string{"-U", "-I", "-T"} { // UDP, ICMP, TCP
-			hops, _ := readTraceroute(t, output(t, x.near6, traceroute, "-n", "-q", "1", "-N", "1", "-w", "5", how, near4.v6.String()))
+			hops, _ := trace(t, x.near6, traceroute, near4.v6, how)
 			assert.Equal(t, route6, hops, how)
 		}
 	})
