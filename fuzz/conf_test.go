@@ -92,7 +92,7 @@ func FuzzTaygaConf(f *testing.F) {
 	f.Add([]byte(base), "/var/lib/a:/tmp") // several of them
 	f.Add([]byte(base), "relative")        // what systemd never says
 	add(base + "data-dir /var/db/tayga\ndata-dir relative\nudp-cksum-mode fwd\nlog drop icmp x\nicmp-errors rfc7915\n" +
-		"icmp-node-address yes\nhairpin intrinsic\noffload no\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
+		"icmp-node-address yes\nhairpin intrinsic\noffload no\nfast-path off\nworkers 4\nmap-file /tmp/m\ntun-up up\n") // all that vectors leave out
 	add("\ufeff" + base + "map 0.0.0.0/0 2001:db8::/96") // byte order mark; a prefix as 0.9.2 writes it
 	add(base + "icmp-pool 198.51.100.1 2001:db8::1\ndynamic-pool 10.0.0.0/24\ndynamic-pool-max-per-prefix 64 3\n" +
 		"dynamic-pool-hold 90s\ndynamic-pool-forget 2h\ndynamic-pool-refresh outbound\ndynamic-pool-clients 2001:db8::/32\nstatus-socket /run/x\nmetrics-listen [::1]:9464\n") // ours

@@ -78,6 +78,7 @@ type Config struct {
 	ICMPRate    ErrorRate      // originated ICMP errors but for path MTU errors
 	ICMPMTURate ErrorRate      // path MTU errors
 	Offload     Offload        // what to ask the device for
+	FastPath    bool           // plain packets are left to the kernel if it has tcx (Linux 6.6); false: none are
 	Sandbox     bool           // give up what is not needed once all is open
 	PoolClients []netip.Prefix // who may lease; empty: all hosts
 	PoolQuota   PoolQuota      // the zero value is no limit

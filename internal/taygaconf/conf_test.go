@@ -42,6 +42,7 @@ func TestDefaults(t *testing.T) {
 		ICMPErrors: translate.ErrorsTAYGA,
 		Hairpin:    translate.HairpinIntrinsic,
 		Offload:    Offload{Checksum: true, TSO: true, USO: true},
+		FastPath:   true,
 		Sandbox:    true,
 		LeaseTime:  7440 * time.Second,
 		Retention:  14 * 24 * time.Hour,
@@ -90,6 +91,7 @@ traffic-class 0184
 flow-labels on
 tcp-mss-clamp 1300
 offload     no
+fast-path   OFF
 sandbox     no
 dynamic-pool-clients 2001:db8:c::/48 fd00::/8
 dynamic-pool-max-per-prefix /64 16
@@ -594,6 +596,21 @@ func TestOffload(t *testing.T) {
 	} {
 		if got := mustRead(t, minimal+text+"\n").Offload; got != want {
 			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// The fast path is on by default: the daemon finds out whether the kernel has it.
+func TestFastPath(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":               true,
+		"fast-path auto": true,
+		"fast-path Auto": true,
+		"fast-path off":  false,
+		"fast-path OFF":  false,
+	} {
+		if got := mustRead(t, minimal+text+"\n").FastPath; got != want {
+			t.Errorf("%s: %t, want %t", text, got, want)
 		}
 	}
 }

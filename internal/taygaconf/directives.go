@@ -59,6 +59,7 @@ var directives = map[string]directive{
 	"icmp-mtu-rate":               {1, 2, true, (*reader).icmpMTURate},
 	"hairpin":                     {1, 1, true, (*reader).hairpin},
 	"offload":                     {1, 3, true, (*reader).offload},
+	"fast-path":                   {1, 1, true, (*reader).fastPath},
 	"sandbox":                     {1, 1, true, (*reader).sandbox},
 	"dynamic-pool-clients":        {1, anyNumber, false, (*reader).poolClients},
 	"dynamic-pool-max-per-prefix": {2, 2, true, (*reader).poolQuota},
@@ -150,6 +151,7 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			Workers:    -1,
 			ICMPErrors: translate.ErrorsTAYGA,
 			Offload:    Offload{Checksum: true, TSO: true, USO: true},
+			FastPath:   true,
 			Sandbox:    true,
 			LeaseTime:  pool.DefaultLeaseTime,
 			Retention:  pool.DefaultRetention,
@@ -595,6 +597,13 @@ func (r *reader) offload(words []string) error {
 	}
 	r.c.Offload = o
 	return nil
+}
+
+// fastPath reads auto, the fast path where the kernel has what it takes, or off. There is
+// no word for a daemon that does not start without it.
+func (r *reader) fastPath(words []string) (err error) {
+	r.c.FastPath, err = choice(words[0], []string{"auto", "off"}, []bool{true, false})
+	return err
 }
 
 func (r *reader) sandbox(words []string) (err error) {

@@ -64,6 +64,8 @@ var disputed = map[string]string{
 	"icmp-mtu-rate-off":        ourDirective,
 	"sandbox-no":               ourDirective,
 	"sandbox-auto":             ourDirective,
+	"fast-path":                ourDirective,
+	"fast-path-off":            ourDirective,
 	"pool-via":                 ourDirective,
 	"pool-via-before-prefix":   ourDirective,
 
