@@ -103,7 +103,7 @@ func TestContainerPrivileges(t *testing.T) {
 	s := file.Services["nat64"]
 	assert.False(t, s.Privileged)
 	assert.Equal(t, []string{"ALL"}, s.CapDrop)
-	assert.Equal(t, []string{"NET_ADMIN"}, s.CapAdd)
+	assert.Equal(t, []string{"NET_ADMIN", "BPF", "PERFMON"}, s.CapAdd)
 	assert.Equal(t, []string{"no-new-privileges:true"}, s.Security)
 }
 

@@ -202,8 +202,9 @@ func (e *engine) start(name string, img image, volumes string) *netlab.Process {
 		mount --make-rprivate /
 		mount --bind "$root" "$root"
 		cd "$root"
-		mkdir -p dev proc etc
+		mkdir -p dev proc sys etc
 		mount -t proc proc proc
+		mount -t sysfs -o ro sysfs sys
 		mount -o bind,ro proc/sys proc/sys
 		mount -t tmpfs tmpfs dev
 		: >dev/null; mount --bind /dev/null dev/null
