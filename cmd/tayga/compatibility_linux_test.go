@@ -21,7 +21,7 @@ func TestCompatibilityNamesWhatExists(t *testing.T) {
 	require.NoError(t, err)
 
 	tests := make(map[string]bool) // "directory Name"
-	for _, dir := range []string{".", "../../internal/taygaconf", "../../internal/e2e/peer", "../../pool", "../../translate", "../../tun", "../../rfc", "../../fuzz", "../../internal/sandbox", "../../internal/cmd/faults", "../../internal/e2e/labtest"} {
+	for _, dir := range []string{".", "../../internal/taygaconf", "../../internal/e2e/peer", "../../pool", "../../translate", "../../tun", "../../rfc", "../../fuzz", "../../internal/sandbox", "../../internal/cmd/faults", "../../internal/e2e/labtest", "../../fastpath", "../../packaging"} {
 		files, err := filepath.Glob(dir + "/*_test.go")
 		require.NoError(t, err)
 		for _, file := range files {
