@@ -182,5 +182,13 @@ func (e *examination) checkOffloads() {
 		if l.Physical && !l.GRO {
 			e.add(Note, "offload", words("ethtool", "-K", l.Name, "gro", "on"), "%s does not coalesce packets (GRO), which reduces throughput", l.Name)
 		}
+		if l.GRO && l.ListGRO {
+			e.add(Note, "offload", words("ethtool", "-K", l.Name, "rx-gro-list", "off"),
+				"%s makes lists of packets (rx-gro-list), which are taken apart again before they are translated", l.Name)
+		}
+		if four, six := e.forwards(); l.Physical && l.GRO && l.NoUDPGRO && (four || six) {
+			e.add(Note, "offload", words("ethtool", "-K", l.Name, "rx-udp-gro-forwarding", "on"),
+				"%s does not coalesce datagrams that are forwarded; with that, this machine can translate 2 to 3 times as many of a flow", l.Name)
+		}
 	}
 }

@@ -6,6 +6,7 @@
 //	machine_linux.go  how it is read; filter_linux.go for packet filters
 //	kernel.go         forwarding and other settings
 //	device.go         the device, addresses, the daemon
+//	fastpath.go       what keeps the fast path off
 //	routes.go         routes, neighbours; policy.go where rules select among tables,
 //	                  which route_linux.go reads
 //	unmapped.go       routes to the device without a map or a pool
@@ -136,6 +137,7 @@ func Examine(c Case) []Finding {
 	e.checkPathMTU()
 	e.checkDNS64()
 	e.checkOffloads()
+	e.checkFastPath()
 	return e.findings
 }
 

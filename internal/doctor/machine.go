@@ -38,7 +38,9 @@ type Machine struct {
 	Filters Filters
 
 	TunDriver TunDriver
-	Tools     Tools
+	// NoFastPath says why the kernel cannot have the fast path, nil if it can.
+	NoFastPath error
+	Tools      Tools
 }
 
 // A Link is an interface.
@@ -54,7 +56,13 @@ type Link struct {
 	Loopback  bool
 	Physical  bool // a driver and hardware belong to it
 	GRO       bool // puts segments together on arrival
-	LRO       bool // the same, by hardware, and not so that they can be forwarded
+	// NoUDPGRO: with GRO, it could put datagrams together that are forwarded, and does not.
+	NoUDPGRO bool
+	ListGRO  bool // with GRO, makes lists of packets
+	// Qdisc is the kind of a queueing discipline that tc has set; empty for what the kernel
+	// sets by itself.
+	Qdisc string
+	LRO   bool // the same, by hardware, and not so that they can be forwarded
 	// Advertised: an address or a default route of IPv6 came by router
 	// advertisements.
 	Advertised bool

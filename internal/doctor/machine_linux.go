@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/fastpath"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -29,8 +30,8 @@ func Look() (*Machine, error) {
 		RoutesTo:  routesTo,
 		Proxied:   proxied,
 		Resolve:   resolve,
-		TunDriver: tunDriver(),
-		Tools:     Tools{Sysctl: find("sysctl") != "", Nft: find("nft") != "", IPTables: find("iptables") != ""},
+		TunDriver: tunDriver(), NoFastPath: fastpath.Supported(),
+		Tools: Tools{Sysctl: find("sysctl") != "", Nft: find("nft") != "", IPTables: find("iptables") != ""},
 	}
 	m.Filters = filters()
 	links, err := netlink.LinkList()
@@ -68,6 +69,14 @@ func look(l netlink.Link) (Link, error) {
 	link.Physical = physical(a.Name)
 	link.GRO = offload(a.Name, unix.ETHTOOL_GGRO) != 0
 	link.LRO = offload(a.Name, unix.ETHTOOL_GFLAGS)&ethFlagLRO != 0
+	if link.GRO {
+		link.ListGRO, _ = feature(a.Name, "rx-gro-list")
+		on, possible := feature(a.Name, "rx-udp-gro-forwarding")
+		link.NoUDPGRO = possible && !on
+	}
+	if link.Tun {
+		link.Qdisc = qdisc(l)
+	}
 	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 	if err != nil {
 		return link, err
@@ -88,6 +97,21 @@ func look(l netlink.Link) (Link, error) {
 		netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	link.Advertised = link.Advertised || err == nil && len(routes) > 0
 	return link, nil
+}
+
+// qdisc returns the kind of a queueing discipline that tc has set. Those that the kernel
+// sets have no handle. That of ingress, or clsact, queues nothing.
+func qdisc(l netlink.Link) string {
+	list, err := netlink.QdiscList(l)
+	if err != nil {
+		return ""
+	}
+	for _, q := range list {
+		if a := q.Attrs(); a.Handle != 0 && a.Parent != netlink.HANDLE_INGRESS {
+			return q.Type()
+		}
+	}
+	return ""
 }
 
 // attached reports whether a process has a TUN device: one that is down has no
