@@ -182,10 +182,17 @@ INLINE int transport(struct __sk_buff *ctx, struct work *w, u32 hlen, u32 icmp, 
 	return 0;
 }
 
-/* by_prefix reports whether an IPv4 address is that of a peer, whom a prefix maps. */
+/*
+ * by_prefix reports whether an IPv4 address is that of a peer, whom a prefix maps.
+ *
+ * The compiler takes the half of an address for what the instruction be16 leaves, which the
+ * verifier of Linux 6.12 does not know to be 16 bits long: so the mask has to stay.
+ */
 INLINE int by_prefix(const struct rules *r, u32 addr, u32 slot)
 {
-	u32 a = be32(addr), kind = r->remote[a >> 16];
+	u32 a = be32(addr), half = a >> 16;
+	asm volatile("" : "+r"(half));
+	u32 kind = r->remote[half & 0xffff];
 	if (kind < 2)
 		return !kind;
 	u32 index = slot * MAX_PAGES + kind - 2;
