@@ -23,7 +23,8 @@
 // saved sessions with what is listed and operations with a model, FuzzConversations of
 // translate compares what hosts that share addresses send with the reference implementation,
 // FuzzVirtio of tun reads and writes the
-// virtio-net header before a packet; those of internal/privsep, internal/status,
+// virtio-net header before a packet; those of internal/pref64 read router advertisements and
+// the answers of resolvers; those of internal/privsep, internal/status,
 // internal/doctor and cmd/nat64-pcap read data from a socket, a kernel and a capture file.
 // Crashers become seeds, and named tests in the package that had the bug.
 package fuzz

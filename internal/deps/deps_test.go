@@ -16,11 +16,12 @@ const module = "github.com/steppe-nat64/steppe"
 // other people's programs, so they bring next to nothing; the reasons for each
 // module are in ARCHITECTURE.md, and what of ours the others may import.
 var allowed = map[string][]string{
-	"translate": {module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
-	"pool":      {"github.com/hashicorp/golang-lru/v2"},
-	"session":   {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
-	"fastpath":  {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6", "github.com/cilium/ebpf", "golang.org/x/sys"},
-	"tun":       {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
+	"translate":       {module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
+	"pool":            {"github.com/hashicorp/golang-lru/v2"},
+	"session":         {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
+	"fastpath":        {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6", "github.com/cilium/ebpf", "golang.org/x/sys"},
+	"internal/pref64": {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net", "golang.org/x/sys"},
+	"tun":             {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
 }
 
 func TestImports(t *testing.T) {
