@@ -9,8 +9,10 @@
 //	check.go          which prefixes are refused
 //	uplink.go         what is known of an uplink, and which prefix counts
 //	schedule.go       when to solicit, and when to ask a resolver
+//	finder.go         an uplink with its sockets
 //
-// An Uplink is a state machine: it has no goroutine, no socket and no clock.
+// An Uplink is a state machine: it has no goroutine, no socket and no clock. A Finder owns
+// one, and the sockets.
 //
 // # Choice
 //
@@ -19,4 +21,11 @@
 // first counts (RFC 7050 §3); a prefix that is received again keeps its place. So a new
 // prefix does not move traffic while the old one is valid. A prefix is valid as long as one
 // router says so, each for itself: a router can withdraw only what it has advertised.
+//
+// # Two ways to receive
+//
+// With CAP_NET_RAW a Finder has a socket for ICMPv6, which sends solicitations and receives
+// all advertisements. Without, it receives the options that the kernel relays to netlink;
+// any user may do that. The kernel relays them only where it processes advertisements itself
+// (accept_ra), and NetworkManager and systemd-networkd turn that off.
 package pref64

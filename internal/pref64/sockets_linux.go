@@ -1,0 +1,211 @@
+package pref64
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+)
+
+// sockets are those of a Finder, other than those to resolvers. One of the two is open.
+type sockets struct {
+	index  int
+	icmp   *ipv6.PacketConn
+	route  *os.File // netlink, group RTNLGRP_ND_USEROPT
+	noICMP error    // why icmp is not open
+}
+
+// openSockets opens the sockets for an interface: the one for ICMPv6, or the other one where
+// the kernel denies that.
+func openSockets(name string, withoutICMP bool) (*sockets, error) {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &sockets{index: ifi.Index}
+	err = unix.EPERM
+	if !withoutICMP {
+		s.icmp, err = openICMP(ifi)
+	}
+	if err == nil {
+		return s, nil
+	}
+	s.noICMP = fmt.Errorf("pref64: %s: no router solicitation is sent: %w", name, err)
+	if s.route, err = openRoute(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openRoute opens a netlink socket for the options of advertisements.
+func openRoute() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.RTNLGRP_ND_USEROPT - 1)}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("netlink socket: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "netlink"), nil
+}
+
+// openICMP opens a socket for solicitations and advertisements on one interface.
+func openICMP(ifi *net.Interface) (*ipv6.PacketConn, error) {
+	lc := net.ListenConfig{Control: bindTo(ifi.Name)}
+	conn, err := lc.ListenPacket(context.Background(), "ip6:ipv6-icmp", "::")
+	if err != nil {
+		return nil, err
+	}
+	c := ipv6.NewPacketConn(conn)
+	var only ipv6.ICMPFilter
+	only.SetAll(true)
+	only.Accept(ipv6.ICMPTypeRouterAdvertisement)
+	if err := errors.Join(
+		c.SetICMPFilter(&only),
+		c.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),
+		c.SetMulticastInterface(ifi),
+		c.SetMulticastHopLimit(advertisementHops),
+	); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// bindTo binds a socket to an interface, for ListenConfig and Dialer.
+func bindTo(name string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var bound error
+		if err := c.Control(func(fd uintptr) { bound = unix.BindToDevice(int(fd), name) }); err != nil {
+			return err
+		}
+		return os.NewSyscallError("setsockopt", bound)
+	}
+}
+
+// boundDialer returns the dialer for an uplink. The kernel allows any user to bind a socket
+// that is not bound yet since 5.7.
+func boundDialer(name string) Dialer {
+	return func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
+		var d net.Dialer
+		if !server.Addr().IsLoopback() {
+			d.Control = bindTo(name)
+		}
+		return d.DialContext(ctx, network, server.String())
+	}
+}
+
+func (s *sockets) close() error {
+	if s.icmp != nil {
+		return s.icmp.Close()
+	}
+	return s.route.Close()
+}
+
+// wake makes receive return.
+func (s *sockets) wake() {
+	past := time.Unix(1, 0)
+	if s.icmp != nil {
+		s.icmp.SetReadDeadline(past)
+	} else {
+		s.route.SetReadDeadline(past)
+	}
+}
+
+// solicit sends a router solicitation: RFC 4861 §4.1. It has no Source Link-Layer Address
+// option, which must not be there if the kernel has no source address to choose yet.
+func (s *sockets) solicit() error {
+	if s.icmp == nil {
+		return s.noICMP
+	}
+	routers := &net.IPAddr{IP: net.IPv6linklocalallrouters}
+	if _, err := s.icmp.WriteTo([]byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0}, nil, routers); err != nil {
+		return fmt.Errorf("pref64: router solicitation: %w", err)
+	}
+	return nil
+}
+
+// receive passes on what is received on the interface, until wake is called, ctx is done or
+// the socket fails.
+func (s *sockets) receive(ctx context.Context, to chan<- Advertisement) error {
+	if s.icmp != nil {
+		return receiveICMP(ctx, s.icmp, s.index, to)
+	}
+	return receiveRoute(ctx, s.route, s.index, to)
+}
+
+func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- Advertisement) error {
+	b := make([]byte, 1<<16)
+	for {
+		n, cm, from, err := c.ReadFrom(b)
+		if err != nil {
+			return err
+		}
+		src, ok := from.(*net.IPAddr)
+		if !ok || cm == nil || cm.IfIndex != index {
+			continue
+		}
+		router, _ := netip.AddrFromSlice(src.IP)
+		if a, err := ParseAdvertisement(index, router, cm.HopLimit, b[:n]); err == nil && !pass(ctx, to, a) {
+			return ctx.Err()
+		}
+	}
+}
+
+func receiveRoute(ctx context.Context, route *os.File, index int, to chan<- Advertisement) error {
+	raw, err := route.SyscallConn()
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 1<<16)
+	for {
+		n, err := readKernel(raw, b)
+		switch {
+		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):
+			continue // some were lost; routers repeat them
+		case err != nil:
+			return err
+		}
+		for _, a := range ParseUserOptions(b[:n]) {
+			if a.Index == index && !pass(ctx, to, a) {
+				return ctx.Err()
+			}
+		}
+	}
+}
+
+// readKernel reads from a netlink socket. What another process has sent counts 0 bytes.
+func readKernel(raw syscall.RawConn, b []byte) (n int, err error) {
+	var from unix.Sockaddr
+	if e := raw.Read(func(fd uintptr) bool {
+		n, from, err = unix.Recvfrom(int(fd), b, 0)
+		return err != unix.EAGAIN
+	}); e != nil {
+		return 0, e
+	}
+	if err != nil {
+		return 0, os.NewSyscallError("recvfrom", err)
+	}
+	if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
+		return 0, nil
+	}
+	return n, nil
+}
+
+// pass reports false if ctx is done first.
+func pass(ctx context.Context, to chan<- Advertisement, a Advertisement) bool {
+	select {
+	case to <- a:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

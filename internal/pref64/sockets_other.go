@@ -1,0 +1,26 @@
+//go:build !linux
+
+package pref64
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+)
+
+type sockets struct{}
+
+func openSockets(string, bool) (*sockets, error) { return nil, errors.ErrUnsupported }
+
+func (*sockets) close() error { return nil }
+
+func (*sockets) wake() {}
+
+func (*sockets) solicit() error { return errors.ErrUnsupported }
+
+func (*sockets) receive(context.Context, chan<- Advertisement) error { return errors.ErrUnsupported }
+
+func boundDialer(string) Dialer {
+	return func(context.Context, string, netip.AddrPort) (net.Conn, error) { return nil, errors.ErrUnsupported }
+}
