@@ -108,6 +108,13 @@ type Config struct {
 	// called with the pool's lock held, and never on the packet path of a host that
 	// has a held lease. It must return soon and must not call the pool.
 	OnEvent func(Event)
+
+	// Used, if not nil, returns how long ago a packet from the host of a lease, and one to
+	// it, was translated by something that does not ask the pool, such as a program in the
+	// kernel; negative if none is known. Expire calls it, without a lock, for leases that
+	// are held and that the pool has not been asked about for half a minute. Packets count
+	// by the rules of Refresh.
+	Used func(host [16]byte, addr [4]byte) (from, to time.Duration)
 }
 
 // Refresh says which packets renew a lease, so that it stays held.
@@ -140,6 +147,7 @@ type Pool struct {
 	quota     Quota
 	refresh   Refresh
 	onEvent   func(Event)
+	used      func(host [16]byte, addr [4]byte) (from, to time.Duration)
 
 	// Written about once a second, read for each packet: on a line of its own.
 	_   [64]byte
@@ -175,6 +183,7 @@ func New(c Config, now time.Time) (*Pool, error) {
 		quota:   c.MaxPerPrefix,
 		refresh: c.Refresh,
 		onEvent: c.OnEvent,
+		used:    c.Used,
 	}
 	if err := p.setPrefixes(c.Prefixes); err != nil {
 		return nil, err

@@ -95,7 +95,46 @@ func (p *Pool) Expire(now time.Time) (dormant, forgotten int) {
 	defer p.upkeep.Unlock()
 	p.Tick(now)
 	t := p.now.Load()
+	if p.used != nil {
+		p.askUsed(t)
+	}
 	return p.retire(t - p.leaseTime), p.removeAll(t - p.retention)
+}
+
+// unseen is after how many seconds without a packet Config.Used is asked about a lease.
+const unseen = 30
+
+// askUsed notes the use of held leases that Config.Used knows of.
+func (p *Pool) askUsed(now uint32) {
+	type lease struct {
+		host [16]byte
+		addr uint32
+	}
+	var leases []lease
+	for i := range p.tables {
+		leases = leases[:0]
+		p.mu.Lock() // so that no table is replaced meanwhile
+		s := p.tables[i].Load().slots
+		for j := range s {
+			if w := s[j].word.Load(); w>>32 == held && uint32(w) < now-unseen {
+				leases = append(leases, lease{s[j].host, s[j].addr})
+			}
+		}
+		p.mu.Unlock()
+		for _, l := range leases {
+			from, to := p.used(l.host, bitsAddr(l.addr).As4())
+			ago := from
+			if p.refresh == RefreshBoth && (ago < 0 || 0 <= to && to < ago) {
+				ago = to
+			}
+			if ago < 0 || ago >= time.Duration(now)*time.Second {
+				continue
+			}
+			if e := p.find(&l.host); e != nil && e.addr == l.addr {
+				e.refresh(e.word.Load(), now-uint32(ago/time.Second))
+			}
+		}
+	}
 }
 
 // retire makes dormant the leases that were last used at cutoff or earlier, the least

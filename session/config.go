@@ -54,6 +54,10 @@ type Config struct {
 	// order. It is called with locks held, never for a packet of a session that
 	// exists. It must return soon and must not call the table.
 	OnEvent func(Event)
+
+	// Path, if not nil, is what sessions can be handed over to by Delegate. Update does not
+	// change it.
+	Path Path
 }
 
 // A Pool is a prefix of IPv4 addresses that hosts share.
@@ -147,6 +151,7 @@ type settings struct {
 	cooling    int    // MaxQuarantine
 	probes     int
 	onEvent    func(Event)
+	path       Path
 
 	clients  []prefix6
 	prefixes []netip.Prefix
@@ -237,7 +242,7 @@ func (c *settings) setLimits(l Limits) error {
 
 // compile checks a Config.
 func compile(cfg Config) (*settings, error) {
-	c := &settings{filtering: cfg.Filtering, onEvent: cfg.OnEvent, block: cfg.PortBlock, cooling: cfg.MaxQuarantine, probes: cfg.MaxProbes}
+	c := &settings{filtering: cfg.Filtering, onEvent: cfg.OnEvent, path: cfg.Path, block: cfg.PortBlock, cooling: cfg.MaxQuarantine, probes: cfg.MaxProbes}
 	if err := c.setTimeouts(cfg.Timeouts); err != nil {
 		return nil, err
 	}

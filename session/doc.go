@@ -55,6 +55,7 @@
 //	life.go        how sessions, bindings and hosts begin and end
 //	expire.go      timers
 //	probe.go       established connections that are not used
+//	path.go        sessions that a path in the kernel translates, too
 //	hold.go        SYNs that wait for the host to open the same connection
 //	entry.go       entries and their memory
 //	index.go       lookup without a lock

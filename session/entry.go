@@ -26,7 +26,7 @@ type entry struct {
 	count         uint32 // of a binding: its sessions; of a host: its bindings; of a permission: its sessions
 }
 
-// For a session, count is the slot of the wheel, and these flags.
+// For a session, count is the slot of the wheel, and these flags and delegated.
 const (
 	slotMask  = wheelSize - 1
 	inbound   = 1 << 30 // it was opened from IPv4

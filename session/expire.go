@@ -69,6 +69,9 @@ func (t *Table) step(c *settings, sh *shard, i uint32, side int, flags uint8, se
 			continue
 		}
 		if to != s {
+			if !to.steady() {
+				c.undelegate(e)
+			}
 			t.changed(sh, e, s, to)
 			t.sooner(c, sh, i)
 		}
@@ -95,10 +98,12 @@ func (t *Table) settle(c *settings, sh *shard, i, sec uint32) bool {
 		switch {
 		case int32(sec-used(w)) <= int32(c.timeout[s]):
 			return true
+		case c.usedByPath(e, w):
 		case s == established:
 			// RFC 6146 §3.5.2.2. The timer of TRANS starts when the other ended,
 			// whenever that is noticed.
 			if e.word.CompareAndSwap(w, w>>40<<40|uint64(trans)<<32|uint64(used(w)+c.timeout[s])) {
+				c.undelegate(e)
 				t.changed(sh, e, s, trans)
 				t.sooner(c, sh, i)
 				t.probes.add(c.probes, &key{e.host(), e.ends.Load(), e.local.Load()})

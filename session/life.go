@@ -166,6 +166,7 @@ func (t *Table) add(c *settings, sh *shard, k *key, b uint32, s state, side int,
 func (t *Table) end(c *settings, sh *shard, i uint32, w uint64, why state, sec uint32) {
 	e := t.mem.at(i)
 	k := key{e.host(), e.ends.Load(), e.local.Load()}
+	c.undelegate(e)
 	t.unschedule(sh, i)
 	k6 := key{k.host, k.ends, k.local & local6}
 	t.s6.unlink(t.keys.of6(&k6), i)

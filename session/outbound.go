@@ -100,6 +100,7 @@ func (t *Table) outbound(f *translate.Tuple6, flags uint8, sec uint32, to *trans
 		if e := t.mem.at(i); t.settle(c, sh, i, sec) {
 			t.step(c, sh, i, from6, flags, sec)
 			if local := e.local.Load(); prefOf(local) != prefOf(k.local) {
+				c.undelegate(e)
 				e.local.Store(local&^63 | prefOf(k.local)) // the host answers by this prefix now
 			}
 			set4(to, e.local.Load(), k.ends)

@@ -60,6 +60,7 @@ func (t *Table) Update(now time.Duration, cfg Config) error {
 	case c.limits.PrefixLen != old.limits.PrefixLen:
 		return errors.New("session: Update cannot change Limits.PrefixLen")
 	}
+	c.path = old.path
 	p := &pending{c, newStatics(c)}
 	t.next.Store(p)
 	for i := range t.shards {
