@@ -303,11 +303,12 @@ func (c *Cache) DeleteSession(t6 *translate.Tuple6, t4 *translate.Tuple4) error 
 }
 
 // Use says when an entry of the cache was used last, by CLOCK_MONOTONIC, rounded down to
-// 2^30 ns. It is 0 if there is no entry of the rules in force, or no packet has used it.
+// 2^30 ns. It is 0 if there is no entry, or no packet has used it. An entry counts also if it
+// is void, until Sweep removes it.
 type Use time.Duration
 
-func (c *Cache) use(used, generation uint32, err error) Use {
-	if err != nil || generation != c.Generation() {
+func useOf(used uint32, err error) Use {
+	if err != nil {
 		return 0
 	}
 	return Use(used) << 30
@@ -318,14 +319,17 @@ func (c *Cache) UsedHost6(host [16]byte, pref64 uint8) Use {
 	var v host6Value
 	k := host6Key{host, uint32(pref64)}
 	err := c.hosts6.Lookup(unsafe.Pointer(&k), unsafe.Pointer(&v))
-	return c.use(v.used, v.generation, err)
+	return useOf(v.used, err)
 }
 
-// UsedHost4 says when a packet to a host was translated last.
-func (c *Cache) UsedHost4(addr [4]byte) Use {
+// UsedHost4 says when a packet to addr was translated last for a host.
+func (c *Cache) UsedHost4(addr [4]byte, host [16]byte) Use {
 	var v host4Value
 	err := c.hosts4.Lookup(unsafe.Pointer(&addr), unsafe.Pointer(&v))
-	return c.use(v.used, v.generation, err)
+	if v.host != host {
+		return 0
+	}
+	return useOf(v.used, err)
 }
 
 // UsedSession says when packets of a session were translated last, from the host and to it.
@@ -335,7 +339,7 @@ func (c *Cache) UsedSession(t6 *translate.Tuple6, t4 *translate.Tuple4) (out, in
 	k6, k4 := sessionKeys(t6, t4)
 	err6 := c.sessions6.Lookup(unsafe.Pointer(&k6), unsafe.Pointer(&v6))
 	err4 := c.sessions4.Lookup(unsafe.Pointer(&k4), unsafe.Pointer(&v4))
-	return c.use(v6.used, v6.generation, err6), c.use(v4.used, v4.generation, err4)
+	return useOf(v6.used, err6), useOf(v4.used, err4)
 }
 
 func put(m *ebpf.Map, key, value unsafe.Pointer) error {
@@ -352,22 +356,33 @@ func remove(m *ebpf.Map, key unsafe.Pointer) error {
 	return nil
 }
 
-// Sweep removes the entries that are void, of rules that are not in force any more. It takes
-// about half a second per million of entries, and may be called while packets pass.
-func (c *Cache) Sweep() (removed int, err error) {
-	generation := c.Generation()
+// Sweep removes the entries that are void, of rules that are not in force any more, and
+// hosts that were last used before since: 0 for none. It takes about half a second per million
+// of entries, and may be called while packets pass.
+func (c *Cache) Sweep(since Use) (removed int, err error) {
+	generation, second := c.Generation(), uint32(since>>30)
 	for _, sweep := range []func() (int, error){
 		func() (int, error) {
-			return sweep[[unsafe.Sizeof(host6Key{})]byte, [unsafe.Sizeof(host6Value{})]byte](c.hosts6, unsafe.Offsetof(host6Value{}.generation), generation)
+			return sweep[[unsafe.Sizeof(host6Key{})]byte, [unsafe.Sizeof(host6Value{})]byte](c.hosts6, func(v unsafe.Pointer) bool {
+				e := (*host6Value)(v)
+				return e.generation != generation || e.used < second
+			})
 		},
 		func() (int, error) {
-			return sweep[[4]byte, [unsafe.Sizeof(host4Value{})]byte](c.hosts4, unsafe.Offsetof(host4Value{}.generation), generation)
+			return sweep[[4]byte, [unsafe.Sizeof(host4Value{})]byte](c.hosts4, func(v unsafe.Pointer) bool {
+				e := (*host4Value)(v)
+				return e.generation != generation || e.used < second
+			})
 		},
 		func() (int, error) {
-			return sweep[[unsafe.Sizeof(session6Key{})]byte, [unsafe.Sizeof(session6Value{})]byte](c.sessions6, unsafe.Offsetof(session6Value{}.generation), generation)
+			return sweep[[unsafe.Sizeof(session6Key{})]byte, [unsafe.Sizeof(session6Value{})]byte](c.sessions6, func(v unsafe.Pointer) bool {
+				return (*session6Value)(v).generation != generation
+			})
 		},
 		func() (int, error) {
-			return sweep[[unsafe.Sizeof(session4Key{})]byte, [unsafe.Sizeof(session4Value{})]byte](c.sessions4, unsafe.Offsetof(session4Value{}.generation), generation)
+			return sweep[[unsafe.Sizeof(session4Key{})]byte, [unsafe.Sizeof(session4Value{})]byte](c.sessions4, func(v unsafe.Pointer) bool {
+				return (*session4Value)(v).generation != generation
+			})
 		},
 	} {
 		n, err := sweep()
@@ -378,15 +393,16 @@ func (c *Cache) Sweep() (removed int, err error) {
 	return removed, nil
 }
 
-// sweep removes the entries of a map whose generation, at an offset of the value, is another
-// one. First it lists them: a map that changes meanwhile is listed in part.
-func sweep[K, V any](m *ebpf.Map, at uintptr, generation uint32) (removed int, err error) {
+// sweep removes the entries of a map whose value is to go. First it lists them: a map that
+// changes meanwhile is listed in part. K and V are bytes, which are copied as they are, and
+// not by reflection.
+func sweep[K, V any](m *ebpf.Map, goes func(value unsafe.Pointer) bool) (removed int, err error) {
 	const batch = 4096
 	var (
 		cursor ebpf.MapBatchCursor
 		keys   = make([]K, batch)
 		values = make([]V, batch)
-		void   []K
+		gone   []K
 	)
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
@@ -394,16 +410,16 @@ func sweep[K, V any](m *ebpf.Map, at uintptr, generation uint32) (removed int, e
 			return 0, fmt.Errorf("fastpath: list %s: %w", m, err)
 		}
 		for i := range n {
-			if *(*uint32)(unsafe.Add(unsafe.Pointer(&values[i]), at)) != generation {
-				void = append(void, keys[i])
+			if goes(unsafe.Pointer(&values[i])) {
+				gone = append(gone, keys[i])
 			}
 		}
 		if err != nil {
 			break
 		}
 	}
-	for i := range void {
-		if err := remove(m, unsafe.Pointer(&void[i])); err != nil {
+	for i := range gone {
+		if err := remove(m, unsafe.Pointer(&gone[i])); err != nil {
 			return removed, err
 		}
 		removed++

@@ -102,11 +102,11 @@ func TestGeneration(t *testing.T) {
 		c.path.SetRules(rules, 0)
 	}
 	both("old entries in the slot of an older generation", tcxNext)
-	if n, err := c.path.Sweep(); err != nil || n != 2 {
+	if n, err := c.path.Sweep(0); err != nil || n != 2 {
 		t.Errorf("Sweep removes %d entries, %v; not 2", n, err)
 	}
 	learn()
-	if n, err := c.path.Sweep(); err != nil || n != 0 {
+	if n, err := c.path.Sweep(0); err != nil || n != 0 {
 		t.Errorf("Sweep removes %d entries in force, %v", n, err)
 	}
 }
@@ -142,7 +142,7 @@ func TestUsed(t *testing.T) {
 	if err := c.path.PutSession(g, &t6, &t4); err != nil {
 		t.Fatal(err)
 	}
-	if out, in := c.path.UsedSession(&t6, &t4); out != 0 || in != 0 || c.path.UsedHost4(addr) != 0 || c.path.UsedHost6(host, 1) != 0 {
+	if out, in := c.path.UsedSession(&t6, &t4); out != 0 || in != 0 || c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1) != 0 {
 		t.Error("used before any packet")
 	}
 	var ts unix.Timespec
@@ -152,13 +152,41 @@ func TestUsed(t *testing.T) {
 	c.expect(t, "known", plain4, tcxRedirect)
 	c.expect(t, "known", plain6, tcxRedirect)
 	least := Use(ts.Nano()) >> 30 << 30
-	for _, used := range []Use{c.path.UsedHost4(addr), c.path.UsedHost6(host, 1)} {
+	for _, used := range []Use{c.path.UsedHost4(addr, host), c.path.UsedHost6(host, 1)} {
 		if used < least || used > least+Use(time.Hour) {
 			t.Errorf("used at %v, the clock says %v", time.Duration(used), time.Duration(ts.Nano()))
 		}
 	}
+	if c.path.UsedHost4(addr, packettest.H4in6.As16()) != 0 {
+		t.Error("used by another host")
+	}
 	if err := c.path.DeleteSession(&t6, &t4); err != nil {
 		t.Fatal(err)
+	}
+
+	// What was used by rules that have ended was used. Sweep removes it, and what was not
+	// used for long.
+	now := c.path.UsedHost4(addr, host)
+	if n, err := c.path.Sweep(now); err != nil || n != 0 {
+		t.Errorf("swept %d in use, %v", n, err)
+	}
+	if n, err := c.path.Sweep(now + 1<<30); err != nil || n != 2 {
+		t.Errorf("swept %d that are not in use, %v", n, err)
+	}
+	if c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1) != 0 {
+		t.Error("used after it was swept")
+	}
+	g = c.path.Generation()
+	if err := errors.Join(c.path.PutHost4(g, addr, host, 1), c.path.PutHost6(g, host, 1, addr)); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(t, "known again", plain4, tcxRedirect)
+	c.path.Off()
+	if c.path.UsedHost4(addr, host) < now {
+		t.Error("not used before the rules ended")
+	}
+	if n, err := c.path.Sweep(0); err != nil || n != 2 {
+		t.Errorf("swept %d void entries, %v", n, err)
 	}
 }
 
@@ -274,7 +302,7 @@ func TestSession(t *testing.T) {
 	c.expect(t, "removed", out, tcxNext)
 	put()
 	c.path.Off()
-	if n, err := c.path.Sweep(); err != nil || n != 4 {
+	if n, err := c.path.Sweep(0); err != nil || n != 4 {
 		t.Errorf("Sweep removes %d entries, %v; not 4", n, err)
 	}
 }
@@ -303,7 +331,7 @@ func TestReserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.path.Off()
-	if n, err := c.path.Sweep(); err != nil || n != 0 {
+	if n, err := c.path.Sweep(0); err != nil || n != 0 {
 		t.Errorf("%d entries, %v; none was to be noted", n, err)
 	}
 }

@@ -6,14 +6,6 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-// A Count counts packets at the program. A super-packet is one of Packets, and as many
-// Segments as it has on the wire; Bytes are those that came in, headers included.
-type Count struct {
-	Direction                translate.Direction
-	Reason                   Reason
-	Packets, Bytes, Segments uint64
-}
-
 // Counts returns the counters that are not 0, since the program was loaded. It costs a few
 // dozen system calls.
 func (c *Cache) Counts() ([]Count, error) {

@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,9 +18,9 @@ type Sizes struct{ Hosts, Sessions int }
 // CAP_NET_ADMIN; what is done later is done by the Cache.
 type Path struct {
 	*Cache
-	program *ebpf.Program
-	link    link.Link
-	l2      int
+	program    *ebpf.Program
+	attachment *Attachment
+	l2         int
 }
 
 // Load loads the program for a TUN device. It translates nothing before it is attached and
@@ -118,44 +117,40 @@ func oneLine(err error) string {
 	return text
 }
 
-// Attach attaches the program to the egress of the device with an index, in the network
-// namespace of the calling thread, after programs that are there. It is attached until Close,
-// or until the process has ended, whichever way. A device that was attached to before is left.
+// Program returns the descriptor of the program, which another process can Attach. It stays
+// that of the Path.
+func (p *Path) Program() int { return p.program.FD() }
+
+// Attach is the function Attach for the program of the Path, which has the attachment until
+// Close. A device that was attached to before is left.
 func (p *Path) Attach(ifindex int) error {
 	if err := p.Detach(); err != nil {
 		return err
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: p.program, Attach: ebpf.AttachTCXEgress})
+	a, err := Attach(p.Program(), ifindex)
 	if err != nil {
-		return fmt.Errorf("fastpath: attach to device %d: %s", ifindex, oneLine(err))
+		return err
 	}
-	p.link = l
+	p.attachment = a
 	return nil
 }
 
-// Device returns the index of the device that the program is attached to. It is 0 if there is
-// none, also because the device was deleted.
+// Device is that of the attachment, 0 if there is none.
 func (p *Path) Device() int {
-	if p.link == nil {
+	if p.attachment == nil {
 		return 0
 	}
-	info, err := p.link.Info()
-	if err != nil {
-		return 0
-	}
-	return int(info.TCX().Ifindex)
+	return p.attachment.Device()
 }
 
 // Detach detaches the program, if it is attached.
 func (p *Path) Detach() error {
-	if p.link == nil {
+	if p.attachment == nil {
 		return nil
 	}
-	err := p.link.Close()
-	if p.link = nil; err != nil {
-		return fmt.Errorf("fastpath: detach: %w", err)
-	}
-	return nil
+	err := p.attachment.Close()
+	p.attachment = nil
+	return err
 }
 
 // Close detaches and releases the program and the cache.

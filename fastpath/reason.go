@@ -1,5 +1,15 @@
 package fastpath
 
+import "github.com/steppe-nat64/steppe/translate"
+
+// A Count counts packets at the program. A super-packet is one of Packets, and as many
+// Segments as it has on the wire; Bytes are those that came in, headers included.
+type Count struct {
+	Direction                translate.Direction
+	Reason                   Reason
+	Packets, Bytes, Segments uint64
+}
+
 // A Reason says what became of a packet at the program, or why it left it to the
 // translator.
 type Reason uint8
