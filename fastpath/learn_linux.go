@@ -36,6 +36,17 @@ func (c *Cache) Learn(generation uint32, was, is []byte, shared bool) error {
 	return c.PutHost6(generation, array16(t6.Host), t6.Pref64, array4(t4.Local))
 }
 
+// Flow returns the flow of a plain packet as either family sees it, before and after its
+// translation: see Learn. It reports false for packets that the program leaves to the
+// translator, and if the generation has ended.
+func (c *Cache) Flow(generation uint32, was, is []byte) (t6 translate.Tuple6, t4 translate.Tuple4, ok bool) {
+	r := c.rulesOf(generation)
+	if r == nil {
+		return t6, t4, false
+	}
+	return r.flow(was, is)
+}
+
 // controls reports whether a TCP packet without IP options has the flag SYN, FIN or RST.
 func controls(pkt []byte) bool {
 	at := 20 + 13

@@ -65,6 +65,9 @@ func (*Cache) UsedHost4([4]byte, [16]byte) Use          { return 0 }
 func (*Cache) DeleteHost6([16]byte, uint8) error        { return errors.ErrUnsupported }
 func (*Cache) DeleteHost4([4]byte) error                { return errors.ErrUnsupported }
 func (*Cache) Learn(uint32, []byte, []byte, bool) error { return errors.ErrUnsupported }
+func (*Cache) Flow(uint32, []byte, []byte) (t6 translate.Tuple6, t4 translate.Tuple4, ok bool) {
+	return t6, t4, false
+}
 func (*Cache) UsedSession(*translate.Tuple6, *translate.Tuple4) (out, in Use) {
 	return 0, 0
 }
@@ -74,3 +77,6 @@ func (*Cache) PutSession(uint32, *translate.Tuple6, *translate.Tuple4) error {
 func (*Cache) DeleteSession(*translate.Tuple6, *translate.Tuple4) error {
 	return errors.ErrUnsupported
 }
+
+// LearnBytes is how many bytes of a packet Learn looks at, at most.
+const LearnBytes = 40 + 20

@@ -100,8 +100,8 @@ func TestPathLosesWhatChanges(t *testing.T) {
 	}
 }
 
-// TestUsedByPath: a session that only the path sees packets of lives for as long as these come,
-// whoever asks for it, and ends its time after the last.
+// TestUsedByPath: a session that only the path sees packets of lives for as long as these come
+// and ends its time after the last.
 func TestUsedByPath(t *testing.T) {
 	for _, proto := range []uint8{tcp, udp, 58} {
 		for _, packet := range []bool{false, true} {
@@ -135,7 +135,7 @@ func TestUsedByPath(t *testing.T) {
 	}
 }
 
-// TestRefreshByPath: what a file says of a session counts from its last use, whoever saw that.
+// TestRefreshByPath: what a file says of a session counts from its last use, also one that the path alone saw.
 func TestRefreshByPath(t *testing.T) {
 	p := newTestPath()
 	b := newBed(t, func(c *session.Config) { c.Path = p })

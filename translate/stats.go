@@ -72,6 +72,15 @@ func (s Stats) Count(o Outcome) Count {
 	return s.counts[o.Direction][o.Verdict][o.Reason]
 }
 
+// Add adds packets that something else has translated. An invalid outcome counts nothing.
+func (s *Stats) Add(o Outcome, c Count) {
+	if o.valid() {
+		n := &s.counts[o.Direction][o.Verdict][o.Reason]
+		n.Packets += c.Packets
+		n.Bytes += c.Bytes
+	}
+}
+
 // Stats sums the counters of all workers. Each counter is exact and never goes
 // back; counters of packets in flight may be a batch apart.
 func (t *Translator) Stats() (s Stats) {

@@ -45,7 +45,7 @@ func newConverter(conf string, mtu int, warnings io.Writer) (*converter, error) 
 	if err != nil {
 		return nil, err
 	}
-	x.worker = x.gateway.Worker(0)
+	x.worker = x.gateway.Worker(0).Worker
 	x.pieces = translate.NewPackets(translate.MaxPieces, mtu)
 	return x, nil
 }

@@ -41,6 +41,8 @@ type daemon struct {
 	foreign  foreign         // what the log says of other programs at the device
 	helper   *privsep.Helper // may be nil
 	free     bool            // the device can be attached to again without privilege
+	fast     fastPath
+	confined bool // this process has given up its privileges
 	gateway  *gateway.Gateway
 	leases   leaseFiles
 	sessions *sessionFile // nil: no addresses are shared
@@ -175,6 +177,7 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 
 	err := d.handle(signals, links, failed)
 	close(closed)
+	d.closeFastPath()
 	d.dev.Stop()
 	all.Wait()
 	// As long as the device is ours no other daemon reads the leases, and none begins
@@ -206,6 +209,7 @@ func (d *daemon) handle(signals <-chan os.Signal, links <-chan tun.Link, failed 
 				refused = n
 			}
 			d.reportForeign(time.Now())
+			d.watchFastPath()
 		case sig := <-signals:
 			if err := d.signal(sig); err != nil {
 				return err

@@ -7,13 +7,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/test/packettest"
 	"github.com/steppe-nat64/steppe/translate"
 )
 
 // A lateWorker holds packets until their time has come, and translates them then.
 type lateWorker struct {
-	*translate.Worker
+	*gateway.Worker
 	held []heldPacket // by time
 }
 

@@ -15,11 +15,12 @@ import (
 func (d *daemon) startHelper(id identity) {
 	d.free = attachesFreely(d.conf, id)
 	drops := d.conf.Sandbox || id.uid > 0
-	if d.free || !drops || sandbox.Permitted()&sandbox.NetAdmin == 0 {
+	d.free = d.free || sandbox.Permitted()&sandbox.NetAdmin == 0 // which no process has
+	if !drops || d.free && d.fast.path == nil {
 		return
 	}
 	var err error
-	if d.helper, err = privsep.Start(d.conf.TunDevice); err != nil {
+	if d.helper, err = privsep.Start(d.conf.TunDevice, d.fast.program()); err != nil {
 		d.noHelper(id, err)
 	}
 }
@@ -33,6 +34,7 @@ func (d *daemon) configureHelper(id identity) {
 	tc.Owner = &d.owner
 	err := d.helper.Configure(privsep.Config{
 		Device: tc, Up: d.conf.TunUp, IPs: d.conf.TunIPs, Routes: d.conf.TunRoutes, Sandbox: d.conf.Sandbox,
+		Admin: !d.free, FastPath: d.fast.path != nil,
 	})
 	if err != nil {
 		d.noHelper(id, err)
@@ -66,9 +68,13 @@ func (d *daemon) noHelper(id identity, err error) {
 	d.log.warningf("No privileged helper: %v: %s", err, means)
 }
 
+// attachesByHelper reports whether the helper attaches to the device and sets it up, and not
+// this process.
+func (d *daemon) attachesByHelper() bool { return d.helper != nil && !d.free }
+
 // openAgain is openDevice after the start.
 func (d *daemon) openAgain() (device, []queue, tun.Link, error) {
-	if d.helper == nil {
+	if !d.attachesByHelper() {
 		return openDevice(d.conf, d.owner)
 	}
 	dev, queues, link, err := attachBy(d.conf, d.helper.Attach)
@@ -80,7 +86,7 @@ func (d *daemon) openAgain() (device, []queue, tun.Link, error) {
 
 // changer is by whom the link is changed after the start.
 func (d *daemon) changer() linkChanger {
-	if d.helper == nil {
+	if !d.attachesByHelper() {
 		return kernelLink(d.conf.TunDevice)
 	}
 	return d.helper

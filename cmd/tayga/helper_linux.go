@@ -36,11 +36,12 @@ func enterHelper() (s *privsep.Server, text string, err error) {
 	if !s.Config.Sandbox {
 		return s, "no", nil
 	}
-	r := sandbox.Enter(sandbox.Config{
-		Paths: []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}},
-		Keep:  sandbox.NetAdmin,
-		Calls: sandbox.Helping,
-	})
+	c := sandbox.Config{Calls: sandbox.Helping, FastPath: s.Config.FastPath}
+	if s.Config.Admin {
+		c.Paths = []sandbox.Path{{Name: tunPath, Access: sandbox.UseDevice}}
+		c.Keep = sandbox.NetAdmin
+	}
+	r := sandbox.Enter(c)
 	return s, r.String(), nil
 }
 
@@ -52,6 +53,16 @@ type handler struct {
 
 // Attach opens the queues of the device.
 func (h handler) Attach() (tun.Attached, error) { return tun.Attach(h.device) }
+
+// FastPath attaches the program to the device.
+func (h handler) FastPath(program int) (fd int, err error) {
+	a, err := attachProgram(program, h.device.Name)
+	if err != nil {
+		return -1, err
+	}
+	defer a.Close()
+	return unix.FcntlInt(uintptr(a.FD()), unix.F_DUPFD_CLOEXEC, 0)
+}
 
 func handlerFor(s *privsep.Server) handler {
 	return handler{kernelLink(s.Config.Device.Name), s.Config.Device}

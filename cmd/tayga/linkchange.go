@@ -29,6 +29,7 @@ func (d *daemon) linkChanged(l tun.Link) {
 		d.restore()
 	}
 	d.reportForeign(time.Now())
+	d.watchFastPath()
 }
 
 // setMTU tells the translator the MTU of the device.

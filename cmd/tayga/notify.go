@@ -50,11 +50,16 @@ func (n *notifier) send(assignments ...string) error {
 
 // monotonic is the time in the form that RELOADING=1 wants beside it.
 func monotonic() string {
+	return fmt.Sprintf("MONOTONIC_USEC=%d", monotonicNow()/time.Microsecond)
+}
+
+// monotonicNow returns the time by CLOCK_MONOTONIC, 0 if the system has none.
+func monotonicNow() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return "MONOTONIC_USEC=0"
+		return 0
 	}
-	return fmt.Sprintf("MONOTONIC_USEC=%d", ts.Nano()/1000)
+	return time.Duration(ts.Nano())
 }
 
 // status is a line for systemctl status.

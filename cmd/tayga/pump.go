@@ -8,9 +8,10 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
-// A worker is what a pump needs of it: *translate.Worker, or a test's.
+// A worker is what a pump needs of it: *gateway.Worker, or a test's.
 type worker interface {
 	TranslateBatch(now time.Duration, ps []translate.Packet)
+	Sent(more bool)
 	Emit(now time.Duration, ps []translate.Packet) (n int, next time.Duration)
 	Fragment(p *translate.Packet, more []translate.Packet) int
 }
@@ -75,6 +76,7 @@ func (p *pump) read(next time.Duration) (n int, err error) {
 func (p *pump) translate(now time.Duration, batch []translate.Packet) {
 	p.worker.TranslateBatch(now, batch)
 	p.finish(batch)
+	p.worker.Sent(len(batch) == len(p.batch))
 }
 
 // emit sends what the worker has of its own, a batch at most, and returns when it is to be

@@ -52,5 +52,10 @@ func (d *daemon) reattach(signals <-chan os.Signal) error {
 	}
 	d.state.attached(d.dev, d.queues, d.link)
 	d.logDevice()
-	return d.setMTU(d.link.MTU)
+	d.attachFastPath()
+	if err := d.setMTU(d.link.MTU); err != nil {
+		return err
+	}
+	d.startFastPath()
+	return nil
 }

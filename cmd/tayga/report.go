@@ -61,6 +61,7 @@ func (d *daemon) figures() *status.Report {
 	s := d.gateway.Stats()
 	r.Packets = countsOf(s.Packets)
 	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack
+	r.FastPath = fastOf(s, d.fast.state())
 	r.Pool = poolOf(s)
 	r.Maps = status.Maps(s.Maps)
 	if t := d.gateway.Sessions(); t != nil {

@@ -21,11 +21,12 @@ func (d *daemon) confine() {
 		return
 	}
 	_, _ = time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
-	c := sandbox.Config{Paths: d.paths(), Keep: d.capabilities()}
-	if d.helper != nil {
+	c := sandbox.Config{Paths: d.paths(), Keep: d.capabilities(), FastPath: d.fast.path != nil}
+	if d.attachesByHelper() {
 		c.Calls = sandbox.Translating
 	}
 	r := sandbox.Enter(c)
+	d.confined = true
 	d.log.infof("Sandbox: %v", r)
 	for _, line := range r.Missing() {
 		d.log.noticef("Note: %s", line)
@@ -43,7 +44,7 @@ func (d *daemon) confine() {
 // at start only.
 func (d *daemon) paths() []sandbox.Path {
 	var list []sandbox.Path
-	if d.helper == nil {
+	if !d.attachesByHelper() {
 		list = append(list, sandbox.Path{Name: tunPath, Access: sandbox.UseDevice})
 	}
 	if d.conf.DataDir != "" {

@@ -17,7 +17,7 @@ import (
 // To move packets, to follow the device and to save leases and sessions takes none; nor does
 // anything about the device, with a helper.
 func (d *daemon) capabilities() (keep sandbox.Capabilities) {
-	if d.helper == nil && !d.free {
+	if !d.attachesByHelper() && !d.free {
 		keep |= sandbox.NetAdmin
 	}
 	permitted := sandbox.MayAsk()
@@ -60,7 +60,7 @@ func inGroup(gid int) bool {
 // filesPermitted reports whether the permissions of all files that the daemon
 // still opens, or removes, let this thread do so. What is absent is no obstacle.
 func (d *daemon) filesPermitted() bool {
-	ok := d.helper != nil || permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
+	ok := d.attachesByHelper() || permitted(unix.AT_FDCWD, tunPath, unix.R_OK|unix.W_OK)
 	if d.conf.DataDir != "" {
 		ok = ok && permitted(unix.AT_FDCWD, ".", unix.R_OK|unix.W_OK|unix.X_OK)
 		for _, l := range d.savedFiles() {

@@ -97,6 +97,8 @@ var settingReasons = map[string]string{
 	"pool.Config.OnEvent":                 "where the daemon logs leases, directive log",
 	"translate.TableConfig.Sessions":      "the table of stateful-pool, which the gateway adds",
 	"session.Config.OnEvent":              "where the daemon logs bindings, directive stateful-log",
+	"pool.Config.Used":                    "that of the fast path, which the gateway adds",
+	"session.Config.Path":                 "that of the fast path, which the gateway adds",
 	"session.Config.Quarantine":           "RFC 6888 REQ-8",
 	"session.Config.MaxQuarantine":        "no port is used again before its time",
 	"session.Config.MaxProbes":            "always on: a probe costs a packet in two hours",

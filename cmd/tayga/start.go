@@ -53,6 +53,7 @@ func (d *daemon) start() (err error) {
 	if err := d.install(more); err != nil {
 		return err
 	}
+	d.loadFastPath()
 	d.startHelper(id)
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
 		d.explainBusy(err)
@@ -62,6 +63,7 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	tryOffloads(d.conf, d.dev, d.log)
+	d.attachFastPath()
 	d.configureHelper(id)
 	if err := d.openStatus(id); err != nil {
 		return err
@@ -148,6 +150,7 @@ func (d *daemon) begin(more taygaconf.MapFile) error {
 	d.logWarnings()
 	d.leases.load(d.gateway.Fixed)
 	d.sessions.load()
+	d.startFastPath()
 	return nil
 }
 

@@ -41,6 +41,9 @@ func (d *daemon) printStats() {
 	if n > 0 {
 		d.log.noticef("refused by the kernel: %d packets", n)
 	}
+	for _, line := range fastLines(fastOf(s, d.fast.state())) {
+		d.log.noticef("%s", line)
+	}
 	d.log.noticef("%s", poolLine(s))
 	if t := d.gateway.Sessions(); t != nil {
 		d.log.noticef("%s", sessionLine(t.Stats()))

@@ -7,6 +7,9 @@
 //	update.go   what can change while workers run: maps, MTU, own addresses
 //	pools.go    pools that lease addresses, and their upkeep
 //	sessions.go sessions of hosts that share addresses, and their upkeep
+//	fast.go     the program in the kernel that translates what it knows
+//	learner.go  what a worker tells it
+//	worker.go   workers
 //	stats.go    what has been counted
 //
 // What is left to the program: to read files, to move packets, to save leases, to tell
@@ -56,20 +59,24 @@ type Gateway struct {
 	sessions  *session.Table // nil: no addresses are shared
 	onSession func(session.Event)
 
-	updates sync.Mutex // one Update at a time
+	fast   fast
+	idents translate.Idents // of the fast path
+
+	updates sync.Mutex // one Update at a time, or change of the fast path
 
 	mu       sync.Mutex        // guards what follows, and is not held for long
 	tab      *translate.Table  // in force
 	mapFile  taygaconf.MapFile // that is in force
-	workers  []*translate.Worker
+	workers  []*Worker
 	expireAt time.Time // of leases, the next pass
 }
 
 // Install makes a Gateway. Its pools have no leases yet: see pool.Load, and Fixed.
 func Install(c Config) (*Gateway, error) {
 	g := &Gateway{conf: c.Conf, onSession: c.OnSession, mapFile: c.MapFile}
+	g.fast.g, g.fast.prefixes = g, uint8(len(c.Conf.Table(nil, nil).Prefixes))
 	for _, p := range c.Conf.Pools {
-		q, err := newPool(c, p)
+		q, err := g.newPool(c, p)
 		if err != nil {
 			return nil, err
 		}
@@ -94,6 +101,10 @@ func Install(c Config) (*Gateway, error) {
 
 // newTable makes a table of tayga.conf, the maps of the map-file and the pools.
 func (g *Gateway) newTable(maps []taygaconf.Map) (*translate.Table, error) {
+	return translate.NewTable(g.tableConfig(maps))
+}
+
+func (g *Gateway) tableConfig(maps []taygaconf.Map) translate.TableConfig {
 	var pools []*pool.Pool
 	for _, p := range g.pools {
 		pools = append(pools, p.Pool)
@@ -102,16 +113,16 @@ func (g *Gateway) newTable(maps []taygaconf.Map) (*translate.Table, error) {
 	if g.sessions != nil {
 		c.Sessions = g.sessions
 	}
-	return translate.NewTable(c)
+	return c
 }
 
 // Worker returns the worker with a number, counted from 0. Each belongs to one
 // goroutine at a time, and stays the same until Close.
-func (g *Gateway) Worker(i int) *translate.Worker {
+func (g *Gateway) Worker(i int) *Worker {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for len(g.workers) <= i {
-		g.workers = append(g.workers, g.trans.NewWorker())
+		g.workers = append(g.workers, g.newWorker())
 	}
 	return g.workers[i]
 }

@@ -20,17 +20,20 @@ type Pool struct {
 	removed atomic.Uint64 // leases that ended since their address or host may have none
 }
 
-func newPool(c Config, p taygaconf.Pool) (*Pool, error) {
+func (g *Gateway) newPool(c Config, p taygaconf.Pool) (*Pool, error) {
 	q := &Pool{Pref64: p.Pref64, Prefixes: p.Prefixes}
-	var err error
-	q.Pool, err = pool.New(c.Conf.Pool(p, func(e pool.Event) {
+	pc := c.Conf.Pool(p, func(e pool.Event) {
 		if e.Kind == pool.Removed {
 			q.removed.Add(1)
 		}
+		g.fast.leaseChanged(e)
 		if c.OnEvent != nil {
 			c.OnEvent(e)
 		}
-	}), c.Now)
+	})
+	pc.Used = g.fast.used
+	var err error
+	q.Pool, err = pool.New(pc, c.Now)
 	return q, err
 }
 
@@ -55,5 +58,8 @@ func (g *Gateway) Upkeep(now time.Time) {
 		} else {
 			p.Tick(now)
 		}
+	}
+	if expire {
+		g.fast.sweep()
 	}
 }

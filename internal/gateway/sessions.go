@@ -14,7 +14,9 @@ import (
 func (g *Gateway) Sessions() *session.Table { return g.sessions }
 
 func (g *Gateway) sessionConfig(f taygaconf.MapFile) session.Config {
-	return g.conf.Sessions(f.Bindings, g.onSession)
+	c := g.conf.Sessions(f.Bindings, g.onSession)
+	c.Path = &g.fast
+	return c
 }
 
 // Expire ends the sessions whose time has run out; call it about once a second, with the

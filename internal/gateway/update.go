@@ -48,6 +48,8 @@ func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	}
 	// The translator tells the pools which addresses they must not lease. Leases of hosts
 	// end after that: before, the next packet of such a host would begin another.
+	g.fast.pause()
+	defer g.fast.resume() // by the settings that are in force then
 	if err := g.updateSessions(c); err != nil {
 		return nil, err
 	}

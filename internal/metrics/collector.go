@@ -29,6 +29,13 @@ var (
 	heldBackDesc = desc("icmp_errors_held_back_total", "ICMP errors that the rate limit kept from being sent.")
 	mtuHeldDesc  = desc("icmp_mtu_errors_held_back_total", "Those among them that would have told an MTU.")
 
+	fastDesc         = desc("fast_path_on", "Whether the kernel translates plain packets.")
+	pathPacketsDesc  = desc("translated_packets_total", "Packets translated, by the path: kernel or daemon. A super-packet is one.", "path")
+	pathBytesDesc    = desc("translated_bytes_total", "Bytes of these packets as they came in, IP headers included.", "path")
+	fastPacketsDesc  = desc("fast_path_packets_total", "Packets at the fast path: translated by-host or by-session, or left to the daemon.", "direction", "reason")
+	fastSegmentsDesc = desc("fast_path_segments_total", "The same, a super-packet as many as it has segments.", "direction", "reason")
+	fastBytesDesc    = desc("fast_path_bytes_total", "Bytes of these packets as they came in, IP headers included.", "direction", "reason")
+
 	deviceDesc  = desc("device_info", "The TUN device, with the offloads that the kernel granted.", "device", "offloads")
 	upDesc      = desc("device_up", "Whether the device is there and up.")
 	mtuDesc     = desc("device_mtu_bytes", "MTU of the device.")
@@ -63,6 +70,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	count(heldBackDesc, r.ErrorsHeldBack)
 	count(mtuHeldDesc, r.MTUErrorsHeldBack)
+
+	if r.FastPath != nil {
+		o.fastPath(r.FastPath)
+	}
 
 	gauge(deviceDesc, 1, r.Device.Name, strings.Join(r.Device.Offloads, " "))
 	up := 0.0
@@ -99,6 +110,24 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	count(reloadsDesc, r.Reloads.Failed, "failed")
 	gauge(startDesc, float64(r.Started.UnixMilli())/1000)
 	gauge(buildDesc, 1, r.Version, runtime.Version())
+}
+
+// fastPath sends what the fast path has done.
+func (o output) fastPath(f *status.FastPath) {
+	on := 0.0
+	if f.On {
+		on = 1
+	}
+	o.gauge(fastDesc, on)
+	for path, s := range map[string]status.Share{"kernel": f.Kernel, "daemon": f.Daemon} {
+		o.count(pathPacketsDesc, s.Packets, path)
+		o.count(pathBytesDesc, s.Bytes, path)
+	}
+	for _, c := range f.Counts {
+		o.count(fastPacketsDesc, c.Packets, c.Direction, c.Reason)
+		o.count(fastSegmentsDesc, c.Segments, c.Direction, c.Reason)
+		o.count(fastBytesDesc, c.Bytes, c.Direction, c.Reason)
+	}
 }
 
 // An output takes metrics.

@@ -49,8 +49,9 @@ type answer struct {
 }
 
 // Start starts the helper, from a process that has the capability still. The helper waits
-// for Configure. device is for lists of processes.
-func Start(device string) (*Helper, error) {
+// for Configure. device is for lists of processes. program is the descriptor of a program that
+// the helper can attach, less than 0 if there is none.
+func Start(device string, program int) (*Helper, error) {
 	if err := sandbox.MayRun(inherits()); err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func Start(device string) (*Helper, error) {
 	go func() {
 		runtime.LockOSThread() // the helper ends with the thread that started it: this one lasts
 		var err error
-		h.pid, err = spawn(device, int(stdin.Fd()), pair[1])
+		h.pid, err = spawn(device, int(stdin.Fd()), pair[1], program)
 		started <- err
 		if err == nil {
 			h.listen()
@@ -167,6 +168,16 @@ func (h *Helper) AddRoute(p netip.Prefix) error {
 	return err
 }
 
+// FastPath has the helper attach the program to the device. It returns the descriptor of the
+// attachment.
+func (h *Helper) FastPath() (fd int, err error) {
+	a, err := h.ask(request{op: opFastPath})
+	if err != nil {
+		return -1, err
+	}
+	return a.fds[0], nil
+}
+
 // ask sends a request and waits for the reply. Without one in time there is no helper any
 // more: a reply that came later would be taken for another one's.
 func (h *Helper) ask(r request) (answer, error) {
@@ -199,6 +210,9 @@ func (h *Helper) ask(r request) (answer, error) {
 func (r request) fits(a answer, queues int) bool {
 	if r.op == opAttach && a.code == codeDone {
 		return len(a.fds) > 0 && len(a.fds) <= queues
+	}
+	if r.op == opFastPath && a.code == codeDone {
+		return len(a.fds) == 1
 	}
 	return len(a.fds) == 0
 }

@@ -12,14 +12,18 @@ import (
 	"github.com/steppe-nat64/steppe/tun"
 )
 
-// A Config is all that the helper may do: to attach to this device, and to add these
-// addresses and routes to it.
+// A Config is all that the helper may do: to attach to this device, to add these addresses
+// and routes to it, and to attach a program to it that it was started with.
 type Config struct {
 	Device  tun.Config
 	Up      bool
 	IPs     []netip.Prefix
 	Routes  []netip.Prefix
 	Sandbox bool // the helper confines itself
+	// Admin: the helper keeps CAP_NET_ADMIN, which all takes but to attach the program.
+	Admin bool
+	// FastPath: it may attach the program.
+	FastPath bool
 }
 
 // maxConfig is the size of the largest configuration that is sent: a hundred thousand
@@ -72,6 +76,8 @@ func (c *Config) allows(r request) error {
 		ok = slices.Contains(c.IPs, r.prefix)
 	case opAddRoute:
 		ok = slices.Contains(c.Routes, r.prefix)
+	case opFastPath:
+		ok = c.FastPath
 	}
 	if !ok {
 		return errNotConfigured

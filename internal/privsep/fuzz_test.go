@@ -13,7 +13,7 @@ import (
 // FuzzRequest: what is taken for a request is one, written as we do, and nothing that the
 // configuration does not cover is allowed.
 func FuzzRequest(f *testing.F) {
-	c := &Config{Up: true, IPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}}
+	c := &Config{Up: true, IPs: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}, Routes: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96")}, FastPath: true}
 	for _, r := range requests {
 		f.Add(r.encode())
 	}
@@ -32,7 +32,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		switch r {
-		case request{op: opAttach}, request{op: opUp}, request{opAddIP, c.IPs[0]}, request{opAddRoute, c.Routes[0]}:
+		case request{op: opAttach}, request{op: opUp}, request{opAddIP, c.IPs[0]}, request{opAddRoute, c.Routes[0]}, request{op: opFastPath}:
 		default:
 			t.Errorf("%+v is allowed", r)
 		}

@@ -19,6 +19,7 @@ const (
 	opUp                     // set the device up
 	opAddIP                  // add an address to the device
 	opAddRoute               // add a route over the device
+	opFastPath               // attach the program to the device
 )
 
 // A request is an operation and, for addresses and routes, its argument.
@@ -49,7 +50,7 @@ func decodeRequest(b []byte) (r request, err error) {
 	}
 	r.op = op(b[0])
 	switch r.op {
-	case opAttach, opUp:
+	case opAttach, opUp, opFastPath:
 		if len(b) != 1 {
 			return r, errMalformed
 		}

@@ -27,14 +27,16 @@ func sample() *Config {
 		Up:     true,
 		IPs:    []netip.Prefix{ip4, ip6},
 		Routes: []netip.Prefix{route},
+
+		Sandbox: true, Admin: true, FastPath: true,
 	}
 }
 
-var requests = []request{{op: opAttach}, {op: opUp}, {opAddIP, ip4}, {opAddIP, ip6}, {opAddRoute, route}}
+var requests = []request{{op: opAttach}, {op: opUp}, {opAddIP, ip4}, {opAddIP, ip6}, {opAddRoute, route}, {op: opFastPath}}
 
 var malformedRequests = map[string][]byte{
 	"no-operation":        {0},
-	"unknown-operation":   {byte(opAddRoute) + 1},
+	"unknown-operation":   {byte(opFastPath) + 1},
 	"attach-and-argument": {byte(opAttach), 0},
 	"up-and-argument":     {byte(opUp), 24, 192, 0, 2, 1},
 	"address-missing":     {byte(opAddIP)},
@@ -142,4 +144,6 @@ func TestAllows(t *testing.T) {
 	}
 	c.Up = false
 	assert.ErrorIs(t, c.allows(request{op: opUp}), errNotConfigured)
+	c.FastPath = false
+	assert.ErrorIs(t, c.allows(request{op: opFastPath}), errNotConfigured)
 }

@@ -19,7 +19,7 @@ type Helper struct{}
 func Marked() bool { return false }
 
 // Start returns errors.ErrUnsupported.
-func Start(string) (*Helper, error) { return nil, errors.ErrUnsupported }
+func Start(string, int) (*Helper, error) { return nil, errors.ErrUnsupported }
 
 // The methods are those of Linux; none is ever called.
 func (*Helper) Configure(Config) error        { return errors.ErrUnsupported }
@@ -32,3 +32,4 @@ func (*Helper) Attach() (tun.Attached, error) { return tun.Attached{}, errors.Er
 func (*Helper) Up() error                     { return errors.ErrUnsupported }
 func (*Helper) AddIP(netip.Prefix) error      { return errors.ErrUnsupported }
 func (*Helper) AddRoute(netip.Prefix) error   { return errors.ErrUnsupported }
+func (*Helper) FastPath() (int, error)        { return -1, errors.ErrUnsupported }

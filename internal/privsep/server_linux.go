@@ -18,6 +18,9 @@ type Handler interface {
 	Up() error
 	AddIP(netip.Prefix) error
 	AddRoute(netip.Prefix) error
+	// FastPath attaches the program, by its descriptor. What it returns is that of the
+	// attachment, which the caller closes.
+	FastPath(program int) (fd int, err error)
 }
 
 // A Server is the helper's end of the pair of sockets.
@@ -38,6 +41,7 @@ func Connect() (*Server, error) {
 		return nil, errors.New("only tayga starts its helper, and it has ended")
 	}
 	unix.CloseOnExec(socketFD)
+	unix.CloseOnExec(programFD) // which may not be there
 	b, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the helper: %w", err)
@@ -116,6 +120,12 @@ func (s *Server) answer(h Handler, b []byte, flags int) error {
 		err = h.AddIP(r.prefix)
 	case opAddRoute:
 		err = h.AddRoute(r.prefix)
+	case opFastPath:
+		var fd int
+		if fd, err = h.FastPath(programFD); err == nil {
+			defer unix.Close(fd) // the daemon has it
+			return s.send(reply{}, []int{fd})
+		}
 	}
 	return s.send(replyTo(err), nil)
 }

@@ -62,6 +62,12 @@ func (w *worker) Attach() (a tun.Attached, err error) {
 func (w *worker) Up() error                     { return w.do("up") }
 func (w *worker) AddIP(p netip.Prefix) error    { return w.do("ip " + p.String()) }
 func (w *worker) AddRoute(p netip.Prefix) error { return w.do("route " + p.String()) }
+func (w *worker) FastPath(program int) (int, error) {
+	if err := w.do(fmt.Sprint("program ", program)); err != nil {
+		return -1, err
+	}
+	return unix.Eventfd(0, unix.EFD_CLOEXEC)
+}
 
 // serve serves w on one end of a pair of sockets and returns the other end, which has read
 // that the helper is ready. served is what Serve returns in the end.
@@ -113,13 +119,14 @@ func TestServe(t *testing.T) {
 		got, fds := receive(t, fd)
 		assert.NoError(t, got.err())
 		assert.Equal(t, r.op == opAttach, len(fds) == 2)
+		assert.Equal(t, r.op == opFastPath, len(fds) == 1)
 		assert.Equal(t, r.op == opAttach, got.features == tun.Features{Checksum: true, TSO: true})
 		closeAll(fds)
 		require.NoError(t, unix.Send(fd, []byte{0}, 0)) // by its answer, the one before is all over
 		receive(t, fd)
 		assert.Equal(t, before, open(t))
 	}
-	want := []string{"attach", "up", "ip 192.0.2.1/24", "ip 2001:db8::1/64", "route 64:ff9b::/96"}
+	want := []string{"attach", "up", "ip 192.0.2.1/24", "ip 2001:db8::1/64", "route 64:ff9b::/96", "program 4"}
 	assert.Equal(t, want, w.done())
 
 	refused := func(name string, b []byte, fds ...int) {
@@ -204,6 +211,9 @@ func TestHelper(t *testing.T) {
 	assert.NoError(t, h.Up())
 	assert.NoError(t, h.AddIP(ip6))
 	assert.NoError(t, h.AddRoute(route))
+	at, err := h.FastPath()
+	require.NoError(t, err)
+	assert.NoError(t, unix.Close(at))
 	assert.ErrorIs(t, h.AddRoute(ip4), ErrRefused)
 	w.fail(fmt.Errorf("busy: %w", tun.ErrBusy))
 	_, err = h.Attach()
@@ -230,6 +240,9 @@ func TestHelperViolates(t *testing.T) {
 		{"attach-with-too-many", attach, done, 3},
 		{"attach-fails-with-queue", attach, replyTo(errors.New("no")).encode(), 1},
 		{"up-with-queue", (*Helper).Up, done, 1},
+		{"program-without-attachment", fastPath, done, 0},
+		{"program-with-two", fastPath, done, 2},
+		{"program-fails-with-attachment", fastPath, replyTo(errors.New("no")).encode(), 1},
 		{"malformed", (*Helper).Up, []byte{byte(codes), 0}, 0},
 		{"malformed-with-queue", attach, []byte{0}, 2},
 		{"too-long", (*Helper).Up, append(replyTo(errors.New("no")).encode(), make([]byte, maxReply)...), 0},
@@ -258,7 +271,8 @@ func TestHelperViolates(t *testing.T) {
 	}
 }
 
-func attach(h *Helper) error { _, err := h.Attach(); return err }
+func attach(h *Helper) error   { _, err := h.Attach(); return err }
+func fastPath(h *Helper) error { _, err := h.FastPath(); return err }
 
 // A reply that comes before the request is not that to it.
 func TestHelperAnswersUnasked(t *testing.T) {

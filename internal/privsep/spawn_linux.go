@@ -18,8 +18,11 @@ const Name = "tayga-helper"
 // The mark of the process that is to be the helper: its name and this variable.
 const markEnv = "TAYGA_HELPER"
 
-// socketFD is the descriptor of its end of the pair of sockets.
-const socketFD = 3
+// Descriptors of the helper: its end of the pair of sockets, and the program, if there is one.
+const (
+	socketFD  = 3
+	programFD = 4
+)
 
 // environment is all that the helper gets: little memory, one processor, and no variable
 // that is for the daemon.
@@ -46,8 +49,8 @@ func Prepare() {
 func inherits() bool { return os.Geteuid() != 0 }
 
 // spawn starts this program once more. The calling thread has to last as long as the
-// process: see sandbox.EndWithParent. stdin and socket are the helper's.
-func spawn(device string, stdin, socket int) (pid int, err error) {
+// process: see sandbox.EndWithParent. stdin, socket and program are the helper's.
+func spawn(device string, stdin, socket, program int) (pid int, err error) {
 	self := "/proc/self/exe" // also if another program has its name by now
 	attr := &syscall.ProcAttr{Dir: "/", Env: environment, Sys: &syscall.SysProcAttr{}}
 	if inherits() {
@@ -59,6 +62,9 @@ func spawn(device string, stdin, socket int) (pid int, err error) {
 	}
 	defer null.Close()
 	attr.Files = []uintptr{uintptr(stdin), null.Fd(), uintptr(unix.Stderr), uintptr(socket)}
+	if program >= 0 {
+		attr.Files = append(attr.Files, uintptr(program))
+	}
 	closeOnExec()
 	if pid, err = syscall.ForkExec(self, []string{Name, device}, attr); err != nil {
 		return 0, fmt.Errorf("run %s: %w", self, err)

@@ -19,11 +19,27 @@ var auditArch = map[string]uint32{
 // here fails: programs to run, processes, other users, mounts, namespaces,
 // tracing, loading of code, sockets of the network, and whatever kernels learn
 // in the years to come.
-var calls = func(pid int, kind Calls) []rule {
+var calls = func(pid int, kind Calls, fastPath bool) (list []rule) {
 	if kind == Helping {
-		return slices.Concat(runtimeCalls(pid), helperCalls())
+		list = slices.Concat(runtimeCalls(pid), helperCalls())
+	} else {
+		list = slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(kind))
 	}
-	return slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(kind))
+	if fastPath {
+		list = append(list, rule{unix.SYS_BPF, anyOf(0, programCalls(kind)...)})
+	}
+	return list
+}
+
+// programCalls are those of bpf(2) that the fast path takes: on maps, by their descriptors,
+// of who translates packets; to attach a program, by its descriptor, of who does that.
+// Nothing is loaded or found by its number.
+func programCalls(kind Calls) []uint32 {
+	if kind == Helping {
+		return []uint32{unix.BPF_OBJ_GET_INFO_BY_FD, unix.BPF_LINK_CREATE}
+	}
+	return []uint32{unix.BPF_MAP_LOOKUP_ELEM, unix.BPF_MAP_UPDATE_ELEM, unix.BPF_MAP_DELETE_ELEM,
+		unix.BPF_MAP_LOOKUP_BATCH, unix.BPF_OBJ_GET_INFO_BY_FD}
 }
 
 // packetCalls are those of the packets' loop, which come first.

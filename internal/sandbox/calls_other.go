@@ -5,4 +5,4 @@ package sandbox
 // There is no table for this processor.
 const auditArch uint32 = 0
 
-var calls func(pid int, kind Calls) []rule
+var calls func(pid int, kind Calls, fastPath bool) []rule

@@ -66,8 +66,9 @@ type Config struct {
 	Paths []Path
 	// Keep are the capabilities that stay, of those that the process has.
 	Keep Capabilities
-	// Calls are the system calls that stay.
-	Calls Calls
+	// Calls are the system calls that stay, FastPath whether those of the fast path do.
+	Calls    Calls
+	FastPath bool
 }
 
 // Calls are the system calls of a kind of process.

@@ -19,7 +19,7 @@ func Enter(c Config) *Report {
 		Dropped:    unlessFatal(capabilitiesTrials, func() error { return dropCapabilities(c.Keep) }),
 		Held:       permitted(),
 	}
-	r.Seccomp = unlessFatal(seccompTrials, func() error { return filterCalls(c.Calls) })
+	r.Seccomp = unlessFatal(seccompTrials, func() error { return filterCalls(c.Calls, c.FastPath) })
 	if r.Seccomp == nil && r.NoNewPrivs == errThreads {
 		r.NoNewPrivs = nil // on all threads by now, with the filter
 	}

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -16,8 +17,13 @@ import (
 // shares no code with the kernel, which loads words in network order.
 func ask(t *testing.T, kind Calls, arch uint32, nr uintptr, args ...uint64) uint32 {
 	t.Helper()
+	return askOf(t, kind, false, arch, nr, args...)
+}
+
+func askOf(t *testing.T, kind Calls, fastPath bool, arch uint32, nr uintptr, args ...uint64) uint32 {
+	t.Helper()
 	var program []bpf.Instruction
-	for _, in := range compile(auditArch, calls(4711, kind)) {
+	for _, in := range compile(auditArch, calls(4711, kind, fastPath)) {
 		program = append(program, bpf.RawInstruction{Op: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}.Disassemble())
 	}
 	vm, err := bpf.NewVM(program)
@@ -173,6 +179,25 @@ func TestFilterWithoutAttaching(t *testing.T) {
 	}
 }
 
+// Of bpf(2), a process that translates has operations on maps by their descriptors, if there
+// is a fast path, and one that attaches has that.
+func TestFilterOfPrograms(t *testing.T) {
+	maps := []int{unix.BPF_MAP_LOOKUP_ELEM, unix.BPF_MAP_UPDATE_ELEM, unix.BPF_MAP_DELETE_ELEM, unix.BPF_MAP_LOOKUP_BATCH, unix.BPF_OBJ_GET_INFO_BY_FD}
+	for kind, may := range map[Calls][]int{
+		Attaching: maps, Translating: maps,
+		Helping: {unix.BPF_LINK_CREATE, unix.BPF_OBJ_GET_INFO_BY_FD},
+	} {
+		for command := range 64 {
+			want := uint32(retEPERM)
+			if slices.Contains(may, command) {
+				want = retAllow
+			}
+			assert.Equal(t, want, askOf(t, kind, true, auditArch, unix.SYS_BPF, uint64(command)), command)
+			assert.EqualValues(t, retEPERM, ask(t, kind, auditArch, unix.SYS_BPF, uint64(command)), command)
+		}
+	}
+}
+
 // Whatever it is asked, the filter has an answer, and one of its own three.
 func TestFilterEnds(t *testing.T) {
 	for _, kind := range []Calls{Attaching, Translating, Helping} {
@@ -181,6 +206,6 @@ func TestFilterEnds(t *testing.T) {
 				assert.Contains(t, []uint32{retAllow, retEPERM, retENOSYS}, ask(t, kind, auditArch, nr, arg, arg, arg, arg, arg, arg))
 			}
 		}
-		assert.Less(t, len(compile(auditArch, calls(1, kind))), 4096) // the kernel's limit
+		assert.Less(t, len(compile(auditArch, calls(1, kind, true))), 4096) // the kernel's limit
 	}
 }

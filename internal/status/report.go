@@ -36,6 +36,8 @@ type Report struct {
 	Device  Device  `json:"device"`
 	Helper  *Helper `json:"helper,omitempty"` // nil if it needs no helper
 	Packets []Count `json:"packets"`          // those that occurred, by direction, verdict and reason
+	// FastPath is the part of the kernel, nil if the daemon does not know of one.
+	FastPath *FastPath `json:"fast_path,omitempty"`
 	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.
 	ErrorsHeldBack uint64 `json:"icmp_errors_held_back"`
 	// MTUErrorsHeldBack counts those among them that would have told an MTU.
@@ -84,6 +86,35 @@ type Count struct {
 	Reason    string `json:"reason"`
 	Packets   uint64 `json:"packets"`
 	Bytes     uint64 `json:"octets"`
+}
+
+// A FastPath says what of Packets the program in the kernel has translated.
+type FastPath struct {
+	On  bool   `json:"on"`
+	Off string `json:"off,omitempty"` // why it is not on, in one line
+	// Kernel and Daemon are what each has translated, as plain packets, together all that
+	// Packets has of it.
+	Kernel Share `json:"kernel"`
+	Daemon Share `json:"daemon"`
+	// Counts are packets at the program, by what became of them.
+	Counts []FastCount `json:"counts"`
+}
+
+// A Share is a part of what was translated. A super-packet is one packet.
+type Share struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"octets"`
+}
+
+// A FastCount counts packets at the program, by the reason for which it translated them, or
+// left them to the daemon.
+type FastCount struct {
+	Direction  string `json:"direction"` // 4to6, 6to4, none
+	Reason     string `json:"reason"`
+	Translated bool   `json:"translated"` // or else left to the daemon
+	Packets    uint64 `json:"packets"`
+	Segments   uint64 `json:"segments"` // a super-packet counts as many as it has on the wire
+	Bytes      uint64 `json:"octets"`
 }
 
 // A Pool holds the figures of the dynamic pool.

@@ -262,7 +262,7 @@ func (x *lab) conf() string {
 	if x.mode.offload {
 		offload = "yes"
 	}
-	fmt.Fprintf(&b, "offload %s\nworkers %d\n", offload, x.mode.workers)
+	fmt.Fprintf(&b, "offload %s\nworkers %d\nfast-path off\n", offload, x.mode.workers)
 	return b.String()
 }
 

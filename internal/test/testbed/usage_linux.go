@@ -63,6 +63,9 @@ type Counts struct {
 	// By is the number of packets by direction, verdict and reason: "6to4 drop
 	// no-source".
 	By map[string]uint64
+	// ByKernel are those of By that the fast path has translated, and LeftByKernel those that
+	// it has seen and left to the binary.
+	ByKernel, LeftByKernel uint64
 	// HeldBack are ICMP errors that the rate limit kept back, and NotTaken the
 	// packets that the kernel did not take.
 	HeldBack, NotTaken uint64
@@ -75,6 +78,7 @@ var (
 	countLine    = regexp.MustCompile(`(?m)^((?:4to6|6to4|none) \w+ \S+): (\d+) packets, \d+ octets$`)
 	heldBackLine = regexp.MustCompile(`(?m)^ICMP errors held back by the rate limit: (\d+)$`)
 	notTakenLine = regexp.MustCompile(`(?m)^refused by the kernel: (\d+) packets$`)
+	fastLine     = regexp.MustCompile(`(?m)^fast path: \S+ (translated|left to this process) \S+: (\d+) packets, `)
 	poolLine     = regexp.MustCompile(`(?m)^dynamic pool: (\d+) addresses, (\d+) held, (\d+) dormant, (\d+) requests refused$`)
 )
 
@@ -96,6 +100,13 @@ func parseCounts(text string) Counts {
 	c := Counts{By: make(map[string]uint64)}
 	for _, f := range countLine.FindAllStringSubmatch(text, -1) {
 		c.By[f[1]] = decimal(f[2])
+	}
+	for _, f := range fastLine.FindAllStringSubmatch(text, -1) {
+		if f[1] == "translated" {
+			c.ByKernel += decimal(f[2])
+		} else {
+			c.LeftByKernel += decimal(f[2])
+		}
 	}
 	if f := heldBackLine.FindStringSubmatch(text); f != nil {
 		c.HeldBack = decimal(f[1])
@@ -155,7 +166,8 @@ func (b *Bed) Rest() (c netlab.Counters, err error) {
 }
 
 // AddUp compares what the binary has counted with what its device has, once all
-// is quiet: every packet that the kernel handed over was counted once, and none
+// is quiet: every packet that the kernel handed over, or that the fast path
+// translated, was counted once, and none
 // gave more than one packet back, but for those that were cut. Settle has to come
 // first, and the device may not change in between.
 //
@@ -172,6 +184,8 @@ func (b *Bed) AddUp() (Counts, error) {
 	switch {
 	case in != 0:
 		return c, fmt.Errorf("testbed: %d packets counted, but %d more handed over by %s", c.Sum(), in, Device)
+	case c.LeftByKernel > c.Sum()-c.ByKernel:
+		return c, fmt.Errorf("testbed: %d packets left to the binary, which has counted %d", c.LeftByKernel, c.Sum()-c.ByKernel)
 	case c.Sum("forward")+c.Sum("reply")+c.Sum("split")+c.Sum("drop") != c.Sum():
 		return c, fmt.Errorf("testbed: a verdict is missing in %v", c.By)
 	case cut == 0 && out > 0, b.plain && cut == 0 && out < 0, b.plain && out < 2*cut:
@@ -211,8 +225,8 @@ func (b *Bed) outside() (c Counts, in, out int64, err error) {
 			return c, 0, 0, err
 		}
 		if now == dev { // or else the kernel has just had something to tell its neighbours
-			in = int64(dev.Sent - c.Sum())
-			out = int64(dev.Received + c.NotTaken - c.Sum("forward") - c.Sum("reply"))
+			in = int64(dev.Sent + c.ByKernel - c.Sum())
+			out = int64(dev.Received + c.NotTaken + c.ByKernel - c.Sum("forward") - c.Sum("reply"))
 			return c, in, out, nil
 		}
 	}
