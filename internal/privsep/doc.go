@@ -1,7 +1,8 @@
 // Package privsep keeps privilege out of the process that reads packets. A second process
 // of the same program, the helper, has CAP_NET_ADMIN. It attaches to the TUN device and
-// sets up what tayga.conf asks for, on request, and does nothing else. pf and OpenSSH are
-// built like that.
+// sets up what tayga.conf asks for, on request, and does nothing else. It also attaches the
+// program of the fast path, whose descriptor it was started with; without anything else to do
+// it has no capability. pf and OpenSSH are built like that.
 //
 //	config.go         what the helper may do, sent once at its start
 //	message.go        requests and replies
