@@ -14,3 +14,9 @@ func labMissing() error { return errNoLab }
 func nativeRoute4(t *testing.T) { t.Skip(errNoLab) }
 
 func nativeRoute6(t *testing.T) { t.Skip(errNoLab) }
+
+func noConnectivityCheck(t *testing.T) { t.Skip(errNoLab) }
+
+func prefixOfInterface(t *testing.T) { t.Skip(errNoLab) }
+
+func resolverOfInterface(t *testing.T) { t.Skip(errNoLab) }

@@ -21,8 +21,8 @@ type Config struct {
 	Servers    []netip.AddrPort
 	ResolvConf string
 
-	// Dial opens connections to resolvers. By default they are bound to the uplink, other
-	// than those to a resolver on this host: RFC 8880 §7.1.
+	// Dial opens connections to resolvers, by default as BoundDialer(Interface) does: RFC 8880
+	// §7.1.
 	Dial Dialer
 
 	// Own returns the networks of this machine, at most once a second. By default they are
@@ -65,7 +65,7 @@ func Open(cfg Config) (*Finder, error) {
 		cfg.ResolvConf = "/etc/resolv.conf"
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = boundDialer(cfg.Interface)
+		cfg.Dial = BoundDialer(cfg.Interface)
 	}
 	if cfg.Own == nil {
 		cfg.Own = ownNetworks

@@ -119,7 +119,7 @@ func newRun(t *testing.T, h *netlab.Host, cfg Config) *run {
 		cfg.ResolvConf = t.TempDir() + "/none"
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = inHost(h, boundDialer(cfg.Interface))
+		cfg.Dial = inHost(h, BoundDialer(cfg.Interface))
 	}
 	if cfg.Own == nil {
 		cfg.Own = func() (own []netip.Prefix) {

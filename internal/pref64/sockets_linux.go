@@ -91,9 +91,9 @@ func bindTo(name string) func(network, address string, c syscall.RawConn) error 
 	}
 }
 
-// boundDialer returns the dialer for an uplink. The kernel allows any user to bind a socket
-// that is not bound yet since 5.7.
-func boundDialer(name string) Dialer {
+// BoundDialer returns a Dialer whose connections are bound to an interface, other than those
+// to a resolver on this host. Since Linux 5.7 any user may bind a socket that is not bound yet.
+func BoundDialer(name string) Dialer {
 	return func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
 		var d net.Dialer
 		if !server.Addr().IsLoopback() {

@@ -21,6 +21,7 @@ func (*sockets) solicit() error { return errors.ErrUnsupported }
 
 func (*sockets) receive(context.Context, chan<- Advertisement) error { return errors.ErrUnsupported }
 
-func boundDialer(string) Dialer {
+// BoundDialer returns a Dialer that opens nothing.
+func BoundDialer(string) Dialer {
 	return func(context.Context, string, netip.AddrPort) (net.Conn, error) { return nil, errors.ErrUnsupported }
 }
