@@ -41,14 +41,14 @@ func TestPage(t *testing.T) {
 		assert.Equal(t, string(file), string(m[3]), "%s: go test ./examples -update", name)
 		shown = append(shown, name)
 	}
-	assert.Equal(t, []string{"capture/main.go", "clat/clat.go", "leases/leases.go"}, shown)
+	assert.Equal(t, []string{"capture/main.go", "clat/clat.go", "leases/leases.go", "fast/main.go"}, shown)
 	// Every other piece of Go on the page would be one that is never compiled.
 	assert.Equal(t, len(shown), strings.Count(string(text), "```go\n"))
 }
 
 // Who copies a program has none of our internal packages.
 func TestImports(t *testing.T) {
-	for _, name := range []string{"capture/main.go", "clat/clat.go", "leases/leases.go"} {
+	for _, name := range []string{"capture/main.go", "clat/clat.go", "leases/leases.go", "fast/main.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
 		require.NoError(t, err)
 		for _, i := range f.Imports {
