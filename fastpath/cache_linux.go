@@ -263,6 +263,7 @@ func (c *Cache) PutSession(generation uint32, t6 *translate.Tuple6, t4 *translat
 
 const (
 	protoICMP4 = 1
+	protoUDP   = 17
 	protoICMP6 = 58
 )
 

@@ -61,6 +61,42 @@ func (c *comparer) expect(t *testing.T, why string, pkt []byte, want uint32) {
 	}
 }
 
+// TestWithoutUDP: rules leave UDP to the translator, super-packets, too, and nothing is learned
+// of it; other protocols are as before.
+func TestWithoutUDP(t *testing.T) {
+	c := newTestComparer(t, Sizes{})
+	c.path.SetRules(c.path.inForce.Load().WithoutUDP(), 0)
+	segment := packettest.IP(packettest.From4(), packettest.Segment(80, 1000, packettest.FlagACK, nil))
+	for _, pkt := range [][]byte{plain4, plain6} {
+		if err := c.compare(pkt, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.expect(t, "TCP of a host that has sent UDP alone", segment, tcxNext)
+	if err := c.compare(segment, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(t, "TCP", segment, tcxRedirect)
+	c.expect(t, "UDP", plain4, tcxNext)
+	big := packettest.IP(packettest.From4(), packettest.UDP(1, 2, make([]byte, 1000)))
+	if got, _, err := c.run(big, 100); err != nil || got != tcxNext {
+		t.Errorf("a super-packet: verdict %d, %v", int32(got), err)
+	}
+	counts, err := c.path.Counts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := uint64(0)
+	for _, n := range counts {
+		if n.Reason == UDP {
+			left += n.Packets
+		}
+	}
+	if left != 4 {
+		t.Errorf("%d packets counted, not 4: %+v", left, counts)
+	}
+}
+
 // TestGeneration: new rules make entries void, and entries of older rules are not noted.
 func TestGeneration(t *testing.T) {
 	c := newTestComparer(t, Sizes{})

@@ -76,6 +76,7 @@ type rulesData struct {
 const (
 	hasHosts    = 1
 	hasSessions = 2
+	leaveUDP    = 4
 )
 
 // What rulesData.remote says of 65,536 addresses. Higher values are numbers of pages.

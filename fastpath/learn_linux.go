@@ -69,6 +69,9 @@ func (r *Rules) flow(was, is []byte) (t6 translate.Tuple6, t4 translate.Tuple4, 
 	if len(p6) < 40 || p4[0] != 0x45 || p4[6]&0x3f|p4[7] != 0 {
 		return t6, t4, false
 	}
+	if p4[9] == protoUDP && r.data.flags&leaveUDP != 0 {
+		return t6, t4, false
+	}
 	src6, dst6 := [16]byte(p6[8:]), [16]byte(p6[24:])
 	src4, dst4 := [4]byte(p4[12:]), [4]byte(p4[16:])
 	t6.Proto, t4.Proto = p6[6], p4[9]

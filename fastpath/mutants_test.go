@@ -39,6 +39,8 @@ var mutants = []struct{ name, old, new string }{
 	{"destination options as data", "case 58: case 60:", "case 58:"},
 	{"IGMP", "case 1: case 2: case 6:", "case 1: case 6:"},
 	{"UDP gets the checksum 0", "flags |= MARK_MANGLED_0;", ";"},
+	{"UDP of 4 not left", "r->flags & LEAVE_UDP)\n\t\treturn UDP_LEFT;\n\tif (!by_prefix", "0)\n\t\treturn UDP_LEFT;\n\tif (!by_prefix"},
+	{"UDP of 6 not left", "r->flags & LEAVE_UDP)\n\t\treturn UDP_LEFT;\n\tif (!extract", "0)\n\t\treturn UDP_LEFT;\n\tif (!extract"},
 	{"sum of all, 4 to 6", "store_bytes(ctx, l2, n, 40, RECOMPUTE_CSUM)", "store_bytes(ctx, l2, n, 40, 0)"},
 	{"sum of all, ICMP type", "store_bytes(ctx, at, &type, 1, RECOMPUTE_CSUM)", "store_bytes(ctx, at, &type, 1, 0)"},
 	{"sum of all, ports", "store_bytes(ctx, at, ports, 4, RECOMPUTE_CSUM)", "store_bytes(ctx, at, ports, 4, 0)"},
@@ -128,7 +130,7 @@ func TestMutants(t *testing.T) {
 			if err := compile(dir, nativeOrder(), object); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|Generation|Delete|Used|Session|OpenCache|Device|Tunnel", "-test.failfast", "-generated", "30000")
+			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|WithoutUDP|Generation|Delete|Used|Session|OpenCache|Device|Tunnel", "-test.failfast", "-generated", "30000")
 			cmd.Env = append(os.Environ(), objectVariable+"="+object)
 			out, err := cmd.CombinedOutput()
 			if err == nil {

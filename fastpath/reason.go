@@ -31,6 +31,7 @@ const (
 	NoPeer                     // the peer's address is mapped by more than a prefix, or not at all
 	Unknown                    // a host or session that the program does not know
 	TCPFlags                   // a SYN, and a FIN or RST of a session
+	UDP                        // rules leave UDP to the translator
 	RulesChanged               // meanwhile
 	NotChanged                 // the kernel refused to make room for the new header
 	Dropped                    // a helper failed: nothing is sent
@@ -44,7 +45,7 @@ const perDirection = 20
 func (r Reason) String() string {
 	names := [...]string{"by-host", "by-session", "other-family", "header", "fragment", "options", "protocol",
 		"icmp-type", "no-checksum", "hop-limit", "size", "offload", "no-peer", "unknown", "tcp-flags",
-		"rules-changed", "not-changed", "dropped"}
+		"udp", "rules-changed", "not-changed", "dropped"}
 	if r >= numReasons {
 		return "unknown"
 	}

@@ -79,6 +79,15 @@ func (r *Rules) WithIdents(ids translate.Idents) *Rules {
 	return &with
 }
 
+// WithoutUDP returns the rules for a program that leaves UDP to the translator. All of it: of
+// a flow whose super-packets go one way and whose datagrams the other, the order changes all
+// the time.
+func (r *Rules) WithoutUDP() *Rules {
+	without := *r
+	without.data.flags |= leaveUDP
+	return &without
+}
+
 func or(v, def int) uint32 {
 	if v == 0 {
 		v = def

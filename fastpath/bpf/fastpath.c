@@ -19,7 +19,7 @@ volatile const u32 l2;
 enum {
 	BY_HOST, BY_SESSION,
 	FAMILY, HEADER, FRAGMENT, OPTIONS, PROTOCOL, ICMP_TYPE, NO_CHECKSUM, HOP_LIMIT, SIZE,
-	OFFLOAD, REMOTE, UNKNOWN, TCP_FLAGS, CHANGED, FAILED,
+	OFFLOAD, REMOTE, UNKNOWN, TCP_FLAGS, UDP_LEFT, CHANGED, FAILED,
 	DROPPED, /* was changed in part: a helper failed that cannot */
 };
 
@@ -394,6 +394,8 @@ INLINE int from4(struct __sk_buff *ctx, const struct control *c, const struct ru
 		return why;
 	if (w->proto == TCP && w->tcp_flags & TCP_SYN)
 		return TCP_FLAGS;
+	if (w->proto == UDP && r->flags & LEAVE_UDP)
+		return UDP_LEFT;
 	if (!by_prefix(r, w->src4, slot))
 		return REMOTE;
 	/* RFC 7915 §4: without DF the packet may have to be cut, with DF to be answered. */
@@ -445,6 +447,8 @@ INLINE int from6(struct __sk_buff *ctx, const struct control *c, const struct ru
 		return why;
 	if (w->proto == TCP && w->tcp_flags & TCP_SYN)
 		return TCP_FLAGS;
+	if (w->proto == UDP && r->flags & LEAVE_UDP)
+		return UDP_LEFT;
 	if (!extract(r, w->dst6, &w->dst4, &number) || !by_prefix(r, w->dst4, slot))
 		return REMOTE;
 	if (20 + w->wire > r->mtu4 || 20 + w->len > MAX_LEN)

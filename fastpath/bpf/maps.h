@@ -36,7 +36,7 @@ struct rules {
 	struct prefix prefix[MAX_PREFIXES];
 	u8 remote[65536];
 };
-enum { HAS_HOSTS = 1, HAS_SESSIONS = 2 };
+enum { HAS_HOSTS = 1, HAS_SESSIONS = 2, LEAVE_UDP = 4 };
 
 struct control { u32 generation, zero; }; /* 0: nothing is translated */
 struct page { u64 bits[PAGE]; };
