@@ -90,6 +90,10 @@ func (s *sampler) ip(src, dst []byte) (pkt []byte, gso int) {
 	if (proto == 6 || proto == 17) && s.one(5) {
 		gso = pick(s, 1, 100, 536, 1200, 1220, 1232, 1240, 1248, 1252, 1260, 1400, 1440, 1452, 1460, 1+s.rng.IntN(1500))
 		data = append(data, s.bytes(s.rng.IntN(3200-len(data)))...)
+		if proto == 17 && s.one(4) { // as many segments as UDP may have, or one more
+			gso = 1 + s.rng.IntN(20)
+			data = append(data[:8], s.bytes(127*gso+1+s.rng.IntN(2*gso))...)
+		}
 	}
 	hlen := 40
 	if v4 {
