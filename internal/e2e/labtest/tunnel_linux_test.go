@@ -36,7 +36,7 @@ func TestTunnels(t *testing.T) {
 		ends      [][]netip.Addr
 	}{
 		{"vxlan", "vxlan id 5 dstport 4789 udpcsum", "vxlan id 5 dstport 4789", [][]netip.Addr{tunnel4, tunnel6}},
-		{"vxlan-without-checksum", "vxlan id 5 dstport 4789", "vxlan id 5 dstport 4789", [][]netip.Addr{tunnel4, tunnel6}},
+		{"vxlan-without-checksum", "vxlan id 5 dstport 4789 noudpcsum", "vxlan id 5 dstport 4789", [][]netip.Addr{tunnel4, tunnel6}},
 		{"vxlan-df", "vxlan id 5 dstport 4789 udpcsum df set", "vxlan id 5 dstport 4789", [][]netip.Addr{tunnel4, tunnel6}},
 		{"geneve", "geneve id 5 udpcsum", "geneve id 5", [][]netip.Addr{tunnel4, tunnel6}},
 		{"ipip", "ipip", "ip6tnl mode ipip6", [][]netip.Addr{tunnel4}},
