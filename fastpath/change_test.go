@@ -3,9 +3,11 @@
 package fastpath
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/cilium/ebpf/asm"
 
@@ -130,6 +132,32 @@ func TestRefused(t *testing.T) {
 	p := loadForTest(t, Sizes{}, 0)
 	if err := p.Attach(1 << 30); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Errorf("attached to no device: %v", err)
+	}
+	t.Log(err)
+}
+
+// TestSupported: a kernel that is too old is said to be so, by its version and the one that is
+// needed, in one line, and nothing is loaded.
+func TestSupported(t *testing.T) {
+	major, minor, err := release()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Supported()
+	if major > 6 || major == 6 && minor >= 6 {
+		if err != nil && unsafe.Sizeof(uintptr(0)) == 8 {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want := fmt.Sprintf("fastpath: it needs Linux 6.6 (tcx), not %d.%d", major, minor); err == nil || err.Error() != want {
+		t.Fatalf("error %v, not %s", err, want)
+	}
+	if _, again := Load(Sizes{}); again == nil || again.Error() != err.Error() {
+		t.Errorf("Load: %v, not %v", again, err)
+	}
+	if again := Prove(packettest.Config(), packettest.TableConfig()); again == nil || again.Error() != err.Error() {
+		t.Errorf("Prove: %v, not %v", again, err)
 	}
 	t.Log(err)
 }

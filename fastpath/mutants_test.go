@@ -130,7 +130,7 @@ func TestMutants(t *testing.T) {
 			if err := compile(dir, nativeOrder(), object); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|WithoutUDP|Generation|Delete|Used|Session|OpenCache|Device|Tunnel", "-test.failfast", "-generated", "30000")
+			cmd := exec.Command(self, "-test.run", "Compare|Prove|Ident|WithoutUDP|Generation|Delete|Used|Session|OpenCache|Device|Tunnel|USO", "-test.failfast", "-generated", "30000")
 			cmd.Env = append(os.Environ(), objectVariable+"="+object)
 			out, err := cmd.CombinedOutput()
 			if err == nil {
