@@ -36,6 +36,7 @@ func TestSearch(t *testing.T) {
 		{"170-off-the-places-171", "2001:c000:aa:db8::c000:ab", "2001:c000:aa:db8::/96"},
 		{"170-off-the-places-alone", "2001:c000:aa:db8::", ""},
 		{"both-with-a-suffix", "2001:db8:c000:aa:c0:0:ab00:1", ""},
+		{"170-twice-171-with-a-suffix", "c000:aa:c000:ab::c000:aa", ""},
 		{"170-around-byte-8-twice", "2001:db8:1c0:0:aa:0:c000:aa", ""},
 		{"byte-8-not-zero", "2001:db8:1:2c0:100:aa::", ""},
 	} {
@@ -107,6 +108,13 @@ func TestAnswer(t *testing.T) {
 		},
 			"2001:db8:1::/96 64:ff9b::/96", 600 * time.Second, 0},
 		{"lowest-ttl", func(m *dnsmessage.Message) { aaaa(m, 600, wellKnownPair[0]); aaaa(m, 60, wellKnownPair[1]) }, "64:ff9b::/96", time.Minute, 0},
+		{"lowest-ttl-first", func(m *dnsmessage.Message) { aaaa(m, 60, wellKnownPair[0]); aaaa(m, 600, wellKnownPair[1]) }, "64:ff9b::/96", time.Minute, 0},
+		{"many-lies", func(m *dnsmessage.Message) {
+			for range 200 {
+				aaaa(m, 60, "2001:db8::1")
+			}
+			aaaa(m, 60, wellKnownPair...)
+		}, "", time.Minute, maxRecords},
 		{"lie-beside", func(m *dnsmessage.Message) { aaaa(m, 6, "2001:db8::1"); aaaa(m, 60, wellKnownPair[1]) }, "64:ff9b::/96", time.Minute, 1},
 		{"lies", func(m *dnsmessage.Message) { aaaa(m, 60, "2001:db8::1", "2001:db8::2") }, "", time.Minute, 2},
 		{"ambiguous", func(m *dnsmessage.Message) { aaaa(m, 60, "2001:db8:c000:aa::c000:aa") }, "", time.Minute, 1},

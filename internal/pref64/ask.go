@@ -38,15 +38,8 @@ func askWithin(ctx context.Context, dial Dialer, servers []netip.AddrPort, wait 
 	var none *Answer
 	err := errors.New("pref64: no resolver is known")
 	servers = servers[:min(len(servers), maxServers)]
-	silent := make([]bool, len(servers))
-	for i := range silent {
-		silent[i] = true
-	}
 	for round := range rounds {
-		for i, s := range servers {
-			if !silent[i] {
-				continue
-			}
+		for _, s := range servers {
 			a, e := askServer(ctx, dial, s, wait<<round)
 			if e == nil && len(a.Prefixes) > 0 {
 				return a, nil
@@ -58,7 +51,6 @@ func askWithin(ctx context.Context, dial Dialer, servers []netip.AddrPort, wait 
 				err = fmt.Errorf("pref64: resolver %s: %w", s, e)
 				continue
 			}
-			silent[i] = false
 			if none == nil {
 				none = &a
 			}

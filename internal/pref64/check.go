@@ -22,7 +22,7 @@ func Check(p netip.Prefix) error {
 		return fmt.Errorf("pref64: %w", err)
 	}
 	switch {
-	case p == wellKnown, p.Bits() >= localUse.Bits() && localUse.Contains(p.Addr()):
+	case p == wellKnown, localUse.Contains(p.Addr()):
 		return nil
 	case p.Overlaps(wellKnown):
 		return fmt.Errorf("pref64: prefix %s: the well-known prefix has length 96", p)

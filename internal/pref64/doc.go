@@ -10,6 +10,7 @@
 //	uplink.go         what is known of an uplink, and which prefix counts
 //	schedule.go       when to solicit, and when to ask a resolver
 //	finder.go         an uplink with its sockets
+//	pacer.go          how many messages are read
 //
 // An Uplink is a state machine: it has no goroutine, no socket and no clock. A Finder owns
 // one, and the sockets.
@@ -18,9 +19,10 @@
 //
 // Router advertisements have precedence over DNS (RFC 8781 §5.1). DNS is asked only while
 // they give no usable prefix. Of several prefixes of one source, the one that was received
-// first counts (RFC 7050 §3); a prefix that is received again keeps its place. So a new
-// prefix does not move traffic while the old one is valid. A prefix is valid as long as one
-// router says so, each for itself: a router can withdraw only what it has advertised.
+// first counts (RFC 7050 §3); a prefix that is received again keeps its place, also where a
+// resolver has the records in another order each time, as BIND has. So a new prefix does not
+// move traffic while the old one is valid. A prefix is valid as long as one router says so,
+// each for itself: a router can withdraw only what it has advertised.
 //
 // # Two ways to receive
 //

@@ -73,6 +73,8 @@ func TestRDNSS(t *testing.T) {
 		{"even-length", "19 04 0000 00000708" + one + "0000000000000000", 0, 0},
 		{"unspecified", "19 03 0000 00000708 00000000 00000000 00000000 00000000", 0, 0},
 		{"multicast", "19 03 0000 00000708 ff020000 00000000 00000000 00000001", 0, 0},
+		{"loopback", "19 03 0000 00000708 00000000 00000000 00000000 00000001", 0, 0},
+		{"length-field", "19 05 0000 00000708" + one, 0, 0},
 		{"bounded", "19 29 0000 00000708" + strings.Repeat(one, 20), maxOptions, 1800 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,6 +164,15 @@ func TestAdvertisement(t *testing.T) {
 	}
 	if a, _ := ParseAdvertisement(7, netip.MustParseAddr("fe80::1"), 255, advertisement(many(goodOption, 80)...)); len(a.Options) != maxOptions {
 		t.Errorf("%d options are kept of 80", len(a.Options))
+	}
+}
+
+// TestAdvertisementResolvers: as many as are kept, of one option and of all.
+func TestAdvertisementResolvers(t *testing.T) {
+	rdnss := append([]byte{typeRDNSS, 3, 0, 0, 0, 0, 7, 8}, netip.MustParseAddr("2001:db8::53").AsSlice()...)
+	a, err := ParseAdvertisement(7, netip.MustParseAddr("fe80::1"), 255, advertisement(many(rdnss, 80)...))
+	if err != nil || len(a.Resolvers) != maxOptions {
+		t.Errorf("%d options are kept of 80, %v", len(a.Resolvers), err)
 	}
 }
 

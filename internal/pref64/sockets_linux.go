@@ -144,7 +144,7 @@ func (s *sockets) receive(ctx context.Context, to chan<- Advertisement) error {
 
 func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- Advertisement) error {
 	b := make([]byte, 1<<16)
-	for {
+	for pace := new(pacer); pace.wait(ctx); {
 		n, cm, from, err := c.ReadFrom(b)
 		if err != nil {
 			return err
@@ -155,9 +155,10 @@ func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- A
 		}
 		router, _ := netip.AddrFromSlice(src.IP)
 		if a, err := ParseAdvertisement(index, router, cm.HopLimit, b[:n]); err == nil && !pass(ctx, to, a) {
-			return ctx.Err()
+			break
 		}
 	}
+	return ctx.Err()
 }
 
 func receiveRoute(ctx context.Context, route *os.File, index int, to chan<- Advertisement) error {
@@ -166,7 +167,7 @@ func receiveRoute(ctx context.Context, route *os.File, index int, to chan<- Adve
 		return err
 	}
 	b := make([]byte, 1<<16)
-	for {
+	for pace := new(pacer); pace.wait(ctx); {
 		n, err := readKernel(raw, b)
 		switch {
 		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):
@@ -180,6 +181,7 @@ func receiveRoute(ctx context.Context, route *os.File, index int, to chan<- Adve
 			}
 		}
 	}
+	return ctx.Err()
 }
 
 // readKernel reads from a netlink socket. What another process has sent counts 0 bytes.

@@ -152,9 +152,18 @@ func end(now, lifetime time.Duration) time.Duration {
 	return now + lifetime
 }
 
-// Answered takes an answer of DNS. It replaces the one before.
+// Answered takes an answer of DNS. It replaces the one before, but prefixes that were in that
+// keep their order, before others: servers have the records in another order each time.
 func (u *Uplink) Answered(now time.Duration, a Answer) {
-	a.Prefixes = slices.Clone(a.Prefixes[:min(len(a.Prefixes), maxPrefixes)])
+	u.expire(now)
+	got := a.Prefixes[:min(len(a.Prefixes), maxPrefixes)]
+	known := slices.DeleteFunc(u.answer.Prefixes, func(p netip.Prefix) bool { return !slices.Contains(got, p) })
+	for _, p := range got {
+		if !slices.Contains(known, p) {
+			known = append(known, p)
+		}
+	}
+	a.Prefixes = known
 	u.answer, u.answerUntil = a, u.answered(now, a)
 }
 

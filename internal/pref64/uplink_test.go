@@ -148,6 +148,21 @@ func TestUplinkDNS(t *testing.T) {
 	h.has(FromDNS, pa)
 }
 
+// TestUplinkDNSOrder: BIND has the records in another order in each answer. With two prefixes
+// the one that counts would have changed with each refresh, and all connections with it.
+func TestUplinkDNSOrder(t *testing.T) {
+	h := newHistory(t)
+	h.dns(600, pb, pa)
+	h.at(590).dns(600, pa, pb)
+	h.has(FromDNS, pb, pa)
+	h.at(1180).dns(600, pc, pa, pb)
+	h.has(FromDNS, pb, pa, pc)
+	h.at(1770).dns(600, pc, pa)
+	h.has(FromDNS, pa, pc)
+	h.at(2370).dns(600, pc, pa) // those before have ended
+	h.has(FromDNS, pc, pa)
+}
+
 func TestUplinkRefused(t *testing.T) {
 	h := newHistory(t)
 	h.SetOwn([]netip.Prefix{netip.MustParsePrefix("2001:db8:a::/64")})
