@@ -303,8 +303,6 @@ func TestDoctor(t *testing.T) {
 			also: "ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1",
 			harm: func(c *clinic) { c.sh("ip neigh del proxy 198.51.98.7 dev eth1") }, harmless: true,
 			severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where no host answers for it"},
-		{name: "qdisc", harm: func(c *clinic) { c.sh("tc qdisc add dev nat64 root tbf rate 1gbit burst 1mbit limit 1mbit") }, harmless: true,
-			severity: "note", about: "fast-path", text: "they would not pass the queueing discipline tbf of nat64"},
 		{name: "lists-of-packets", harm: func(c *clinic) { c.sh("ethtool -K eth1 gro on rx-gro-list on") }, harmless: true,
 			severity: "note", about: "offload", text: "eth1 makes lists of packets (rx-gro-list)"},
 	} {

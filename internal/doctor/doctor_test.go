@@ -189,14 +189,31 @@ func TestExamine(t *testing.T) {
 			want: []string{"note: offload: eth0 makes lists of packets (rx-gro-list), which are taken apart again before they are translated; run: ethtool -K eth0 rx-gro-list off"}},
 		{name: "old-kernel", harm: func(g *gateway) {
 			g.Machine.NoFastPath = errors.New("fastpath: it needs Linux 6.6 (tcx), not 6.1")
-		}, want: []string{"note: fast-path: tayga translates all packets, and the kernel none: it needs Linux 6.6 (tcx), not 6.1"}},
+		}, want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: it needs Linux 6.6 (tcx), not 6.1"}},
 		{name: "old-kernel-not-asked-for", conf: gatewayConf + "fast-path off\n", harm: func(g *gateway) {
 			g.Machine.NoFastPath = errors.New("fastpath: it needs Linux 6.6 (tcx), not 6.1")
 		}},
 		{name: "flow-labels", conf: gatewayConf + "flow-labels yes\n",
-			want: []string{"note: fast-path: tayga translates all packets, and the kernel none: flow labels are computed by the translator"}},
-		{name: "qdisc", harm: func(g *gateway) { g.Machine.Links[2].Qdisc = "tbf" },
-			want: []string{"note: fast-path: tayga translates all packets, and the kernel none: they would not pass the queueing discipline tbf of nat64; run: tc qdisc del dev nat64 root"}},
+			want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: flow labels are computed by the translator"}},
+		{name: "packet-log", conf: gatewayConf + "log dyn drop\n",
+			want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: a packet log (log drop, reject, icmp or self) is to see each packet"}},
+		{name: "log-of-leases", conf: gatewayConf + "log dyn\n"},
+		{name: "qdisc", harm: func(g *gateway) { g.Machine.Links[2].Bypassed = "tbf" },
+			want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: nat64 has the queueing discipline tbf, which it would bypass; run: tc qdisc del dev nat64 root"}},
+		{name: "qdisc-of-late", harm: func(g *gateway) {
+			g.Report, g.Machine.Links[2].Bypassed = &status.Report{FastPath: &status.FastPath{On: true}}, "tbf"
+		}, want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: nat64 has the queueing discipline tbf, which it would bypass; run: tc qdisc del dev nat64 root"}},
+		{name: "filters-at-egress", harm: func(g *gateway) { g.Machine.Links[2].Bypassed = "clsact" },
+			want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: nat64 has the queueing discipline clsact, which it would bypass; run: tc filter del dev nat64 egress"}},
+		{name: "fast-path-on", harm: func(g *gateway) { g.Report = &status.Report{FastPath: &status.FastPath{On: true}} }},
+		{name: "older-daemon", harm: func(g *gateway) { g.Report = &status.Report{} }},
+		{name: "fast-path-not-permitted", harm: func(g *gateway) {
+			g.Report = &status.Report{FastPath: &status.FastPath{Off: "fastpath: load: map hosts6: map create: operation not permitted"}}
+		}, want: []string{"note: fast-path: the kernel translates nothing by itself, and tayga all packets: load: map hosts6: map create: operation not permitted " +
+			"(to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)"}},
+		{name: "fast-path-off", conf: gatewayConf + "fast-path off\n", harm: func(g *gateway) {
+			g.Report = &status.Report{FastPath: &status.FastPath{Off: "fast-path off"}}
+		}},
 		{name: "no-offloads", harm: func(g *gateway) { g.Report = &status.Report{Device: status.Device{Present: true}} },
 			want: []string{"note: offload: the kernel grants no offloads on nat64: each packet is handled alone"}},
 		{name: "filters-unseen", harm: func(g *gateway) { g.Machine.Filters.Unseen = "nft: exit status 1 Operation not permitted" },

@@ -1,33 +1,65 @@
 package doctor
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/steppe-nat64/steppe/fastpath"
+	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
-// checkFastPath looks for what has all packets go to the daemon: of the machine and of the
-// configuration, where no daemon tells.
+// checkFastPath says why the daemon translates all packets, if it does and is not asked to.
 func (e *examination) checkFastPath() {
 	if !e.Conf.FastPath {
 		return
 	}
-	const text = "tayga translates all packets, and the kernel none: %s"
-	device, _ := e.Machine.link(e.Conf.TunDevice)
-	switch err := e.noFastPath(); {
-	case err != nil:
-		e.add(Note, "fast-path", "", text, strings.TrimPrefix(err.Error(), "fastpath: "))
-	case device.Qdisc != "":
-		e.add(Note, "fast-path", words("tc", "qdisc", "del", "dev", device.Name, "root"),
-			text, "they would not pass the queueing discipline "+device.Qdisc+" of "+device.Name)
+	err := e.noFastPath()
+	if err == nil {
+		return
 	}
+	text, command := strings.TrimPrefix(err.Error(), "fastpath: "), ""
+	switch device, _ := e.Machine.link(e.Conf.TunDevice); {
+	case device.Bypassed == "clsact":
+		command = words("tc", "filter", "del", "dev", device.Name, "egress")
+	case device.Bypassed != "":
+		command = words("tc", "qdisc", "del", "dev", device.Name, "root")
+	case strings.HasSuffix(text, "operation not permitted"), strings.HasSuffix(text, "permission denied"):
+		text += " (to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)"
+	}
+	e.add(Note, "fast-path", command, "the kernel translates nothing by itself, and tayga all packets: %s", text)
 }
 
-// noFastPath returns what of the kernel or of the configuration keeps the fast path off.
+// noFastPath returns what keeps the fast path off: what the daemon says, or without one what
+// it would find in the configuration and on the machine.
 func (e *examination) noFastPath() error {
+	if e.Report != nil {
+		f := e.Report.FastPath
+		switch {
+		case f == nil: // a daemon before it
+			return nil
+		case !f.On:
+			return errors.New(f.Off)
+		}
+		return e.bypassed() // the daemon looks every ten seconds
+	}
+	if e.Conf.Log&^taygaconf.LogDyn != 0 {
+		return errors.New("a packet log (log drop, reject, icmp or self) is to see each packet")
+	}
 	if err := e.Machine.NoFastPath; err != nil {
+		return err
+	}
+	if err := e.bypassed(); err != nil {
 		return err
 	}
 	_, err := fastpath.NewRules(e.Conf.Translator(0), e.Conf.Table(e.Maps, nil))
 	return err
+}
+
+// bypassed returns what packets of the fast path would not pass at the device.
+func (e *examination) bypassed() error {
+	if device, _ := e.Machine.link(e.Conf.TunDevice); device.Bypassed != "" {
+		return fmt.Errorf("%s has the queueing discipline %s, which it would bypass", device.Name, device.Bypassed)
+	}
+	return nil
 }

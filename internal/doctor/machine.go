@@ -59,10 +59,10 @@ type Link struct {
 	// NoUDPGRO: with GRO, it could put datagrams together that are forwarded, and does not.
 	NoUDPGRO bool
 	ListGRO  bool // with GRO, makes lists of packets
-	// Qdisc is the kind of a queueing discipline that tc has set; empty for what the kernel
-	// sets by itself.
-	Qdisc string
-	LRO   bool // the same, by hardware, and not so that they can be forwarded
+	// Bypassed: a queueing discipline of the TUN device, or clsact for filters, that packets
+	// of the fast path do not pass.
+	Bypassed string
+	LRO      bool // the same, by hardware, and not so that they can be forwarded
 	// Advertised: an address or a default route of IPv6 came by router
 	// advertisements.
 	Advertised bool

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/steppe-nat64/steppe/fastpath"
+	"github.com/steppe-nat64/steppe/internal/qdisc"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -75,7 +76,7 @@ func look(l netlink.Link) (Link, error) {
 		link.NoUDPGRO = possible && !on
 	}
 	if link.Tun {
-		link.Qdisc = qdisc(l)
+		link.Bypassed, _ = qdisc.Bypassed(a.Index)
 	}
 	addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
 	if err != nil {
@@ -97,21 +98,6 @@ func look(l netlink.Link) (Link, error) {
 		netlink.RT_FILTER_OIF|netlink.RT_FILTER_PROTOCOL)
 	link.Advertised = link.Advertised || err == nil && len(routes) > 0
 	return link, nil
-}
-
-// qdisc returns the kind of a queueing discipline that tc has set. Those that the kernel
-// sets have no handle. That of ingress, or clsact, queues nothing.
-func qdisc(l netlink.Link) string {
-	list, err := netlink.QdiscList(l)
-	if err != nil {
-		return ""
-	}
-	for _, q := range list {
-		if a := q.Attrs(); a.Handle != 0 && a.Parent != netlink.HANDLE_INGRESS {
-			return q.Type()
-		}
-	}
-	return ""
 }
 
 // attached reports whether a process has a TUN device: one that is down has no
