@@ -219,7 +219,7 @@ func ownNetworks() []netip.Prefix {
 	}
 	var all []netip.Prefix
 	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && !p.Addr().IsLinkLocalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() {
 			all = append(all, p.Masked())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,18 +73,23 @@ func TestFinderUnprivileged(t *testing.T) {
 
 // TestFinderOneUplink: an advertisement on another link does not count.
 func TestFinderOneUplink(t *testing.T) {
-	lab := netlab.New(t)
-	host, one, two := lab.Host("host"), lab.Host("one"), lab.Host("two")
-	lab.Link(host, "up", one, "down", 1500)
-	lab.Link(host, "other", two, "down", 1500)
-	host.Sysctl("net.ipv6.conf.up.accept_ra", "2")
-	host.Sysctl("net.ipv6.conf.other.accept_ra", "2")
-	r, s := newRouter(t, one, "down"), newRouter(t, two, "down")
-	up, other := newRun(t, host, Config{Interface: "up"}), newRun(t, host, Config{Interface: "other"})
-	s.advertise(pref64Option("2001:db8:b::/96", time.Hour))
-	other.finds("2001:db8:b::/96", FromAdvertisement)
-	r.advertise(pref64Option("2001:db8:a::/96", time.Hour))
-	up.finds("2001:db8:a::/96", FromAdvertisement)
+	for name, withoutICMP := range map[string]bool{"icmp": false, "netlink": true} {
+		t.Run(name, func(t *testing.T) {
+			lab := netlab.New(t)
+			host, one, two := lab.Host("host"), lab.Host("one"), lab.Host("two")
+			lab.Link(host, "up", one, "down", 1500)
+			lab.Link(host, "other", two, "down", 1500)
+			host.Sysctl("net.ipv6.conf.up.accept_ra", "2")
+			host.Sysctl("net.ipv6.conf.other.accept_ra", "2")
+			r, s := newRouter(t, one, "down"), newRouter(t, two, "down")
+			up := newRun(t, host, Config{Interface: "up", withoutICMP: withoutICMP})
+			other := newRun(t, host, Config{Interface: "other", withoutICMP: withoutICMP})
+			s.advertise(pref64Option("2001:db8:b::/96", time.Hour))
+			other.finds("2001:db8:b::/96", FromAdvertisement)
+			r.advertise(pref64Option("2001:db8:a::/96", time.Hour))
+			up.finds("2001:db8:a::/96", FromAdvertisement)
+		})
+	}
 }
 
 // TestFinderOwnNetwork: a prefix that is a network of the machine is refused, with a report.
@@ -179,6 +185,14 @@ func TestFinderResolverOfTheUplink(t *testing.T) {
 	}
 }
 
+// TestFinderResolverOnThisHost: a socket that is bound to the uplink could not reach it.
+func TestFinderResolverOnThisHost(t *testing.T) {
+	host, _ := link(t, "2")
+	resolver(t, host, "127.0.0.53", dnstest.Always(600, "64:ff9b::c000:aa"))
+	servers := []netip.AddrPort{netip.MustParseAddrPort("127.0.0.53:53")}
+	newRun(t, host, Config{Interface: "up", Servers: servers}).finds("64:ff9b::/96", FromDNS)
+}
+
 // TestFinderResolvConf: without a resolver of the router, resolv.conf counts.
 func TestFinderResolvConf(t *testing.T) {
 	host, far := link(t, "2")
@@ -207,19 +221,22 @@ func TestFinderLies(t *testing.T) {
 	r.finds("64:ff9b::/96", FromAdvertisement) // the first that is found
 }
 
-// TestFinderRestart: another network is another prefix.
+// TestFinderRestart: another network is another prefix, and the machine has other networks.
 func TestFinderRestart(t *testing.T) {
 	host, far := link(t, "2")
 	router := newRouter(t, far, "down")
-	r := newRun(t, host, Config{Interface: "up"})
+	var own atomic.Value
+	own.Store([]netip.Prefix(nil))
+	r := newRun(t, host, Config{Interface: "up", Own: func() []netip.Prefix { return own.Load().([]netip.Prefix) }})
 	wait(t, router.solicited)
 	router.advertise(pref64Option("2001:db8:a::/96", time.Hour))
 	r.finds("2001:db8:a::/96", FromAdvertisement)
+	own.Store([]netip.Prefix{netip.MustParsePrefix("2001:db8:b::/64")})
 	r.finder.Restart()
 	r.finds("", 0)
 	wait(t, router.solicited)
-	router.advertise(pref64Option("2001:db8:b::/96", time.Hour))
-	r.finds("2001:db8:b::/96", FromAdvertisement)
+	router.advertise(pref64Option("2001:db8:b::/96", time.Hour), pref64Option("2001:db8:c::/96", time.Hour))
+	r.finds("2001:db8:c::/96", FromAdvertisement)
 }
 
 // TestKernelRelays: the kernel relays an option that mdlayher/ndp has written, with its

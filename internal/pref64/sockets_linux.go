@@ -70,7 +70,7 @@ func openICMP(ifi *net.Interface) (*ipv6.PacketConn, error) {
 	only.Accept(ipv6.ICMPTypeRouterAdvertisement)
 	if err := errors.Join(
 		c.SetICMPFilter(&only),
-		c.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),
+		c.SetControlMessage(ipv6.FlagHopLimit, true),
 		c.SetMulticastInterface(ifi),
 		c.SetMulticastHopLimit(advertisementHops),
 	); err != nil {
@@ -150,7 +150,7 @@ func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- A
 			return err
 		}
 		src, ok := from.(*net.IPAddr)
-		if !ok || cm == nil || cm.IfIndex != index {
+		if !ok || cm == nil {
 			continue
 		}
 		router, _ := netip.AddrFromSlice(src.IP)

@@ -239,6 +239,9 @@ func TestUplinkResolvers(t *testing.T) {
 	want("2001:db8::54")
 	h.at(100)
 	want()
+	h.Learn(h.now, Advertisement{Resolvers: []Resolvers{{[]netip.Addr{netip.MustParseAddr("2001:db8::55")}, forever}}})
+	h.at(1e9)
+	want("2001:db8::55")
 }
 
 // TestUplinkRestart: nothing is left of before.
@@ -307,8 +310,19 @@ func TestScheduleWithoutAnswer(t *testing.T) {
 		h.Failed(h.now)
 		h.due(h.now.Seconds() + maxPause.Seconds())
 	}
-	if n > 24*60/5+10 {
+	if n < 24*60/5 || n > 24*60/5+10 {
 		t.Errorf("%d queries a day", n)
+	}
+	// After an answer the pauses begin anew.
+	h.dns(600, pa)
+	h.at(h.now.Seconds() + 600)
+	for _, pause := range []time.Duration{firstPause, 2 * firstPause} {
+		h.Poll(h.now)
+		h.Failed(h.now)
+		if _, next := h.Poll(h.now); next != h.now+pause {
+			t.Errorf("the next is after %s, want %s", next-h.now, pause)
+		}
+		h.now += pause
 	}
 }
 
