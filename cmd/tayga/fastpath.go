@@ -74,10 +74,16 @@ func (d *daemon) prepareFastPath() error {
 	}
 	// The description of the kernel's types is not needed again.
 	defer debug.FreeOSMemory()
-	if err := d.gateway.ProveFastPath(); err != nil {
-		return err
-	}
+	// Each has the kernel verify the program, which takes most of their time.
+	proof := make(chan error, 1)
+	go func() { proof <- d.gateway.ProveFastPath() }()
 	path, err := fastpath.Load(cacheSizes(d.conf, d.gateway))
+	if proven := <-proof; proven != nil {
+		if path != nil {
+			path.Close()
+		}
+		return proven
+	}
 	if err != nil {
 		return err
 	}
