@@ -94,6 +94,9 @@ func TestFastPath(t *testing.T) {
 					}
 				}
 				assert.Equal(t, n.FastPath.Kernel.Bytes+n.FastPath.Daemon.Bytes, sum)
+				table, _, code := v.tayga("--status", "-c", v.conf)
+				assert.Zero(t, code)
+				assert.Regexp(t, `(?m)^fast path: on: [^$]*^kernel +\d+ +\d+\.\d % +\d+ +(9\d|100)\.\d %\ndaemon `, table)
 				require.NoError(t, p.Stop(patience))
 				assert.NotContains(t, p.Output(), offNote)
 			})

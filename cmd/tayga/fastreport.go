@@ -42,8 +42,11 @@ func fastLines(f *status.FastPath) []string {
 		state, f.Kernel.Packets, f.Kernel.Bytes, f.Percent(), f.Daemon.Packets, f.Daemon.Bytes)}
 	for _, c := range f.Counts {
 		did := "left to this process"
-		if c.Translated {
+		switch {
+		case c.Translated:
 			did = "translated"
+		case c.Lost():
+			did = "not sent"
 		}
 		lines = append(lines, fmt.Sprintf("fast path: %s %s %s: %d packets, %d segments, %d bytes", c.Direction, did, c.Reason, c.Packets, c.Segments, c.Bytes))
 	}

@@ -34,6 +34,13 @@ func sample() *status.Report {
 			{Direction: "4to6", Verdict: "forward", Reason: "translated", Packets: 10, Bytes: 1000},
 			{Direction: "6to4", Verdict: "drop", Reason: "bad-header", Packets: 1, Bytes: 20},
 		},
+		FastPath: &status.FastPath{
+			On: true, Kernel: status.Share{Packets: 9, Bytes: 800}, Daemon: status.Share{Packets: 4, Bytes: 500},
+			Counts: []status.FastCount{
+				{Direction: "4to6", Reason: "by-host", Translated: true, Packets: 9, Segments: 99, Bytes: 800},
+				{Direction: "6to4", Reason: "unkn\xffwn", Packets: 3, Segments: 4, Bytes: 70},
+			},
+		},
 		ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
 		Helper:  &status.Helper{PID: 8, Alive: true},
 		Pool:    &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
@@ -60,6 +67,29 @@ steppe_icmp_errors_held_back_total 5
 # HELP steppe_icmp_mtu_errors_held_back_total Those among them that would have told an MTU.
 # TYPE steppe_icmp_mtu_errors_held_back_total counter
 steppe_icmp_mtu_errors_held_back_total 2
+# HELP steppe_fast_path_on Whether the kernel translates plain packets.
+# TYPE steppe_fast_path_on gauge
+steppe_fast_path_on 1
+# HELP steppe_translated_packets_total Packets translated, by the path: kernel or daemon. A super-packet is one.
+# TYPE steppe_translated_packets_total counter
+steppe_translated_packets_total{path="daemon"} 4
+steppe_translated_packets_total{path="kernel"} 9
+# HELP steppe_translated_bytes_total Bytes of these packets as they came in, IP headers included.
+# TYPE steppe_translated_bytes_total counter
+steppe_translated_bytes_total{path="daemon"} 500
+steppe_translated_bytes_total{path="kernel"} 800
+# HELP steppe_fast_path_packets_total Packets at the fast path: translated by-host or by-session, or left to the daemon.
+# TYPE steppe_fast_path_packets_total counter
+steppe_fast_path_packets_total{direction="4to6",reason="by-host"} 9
+steppe_fast_path_packets_total{direction="6to4",reason="unkn?wn"} 3
+# HELP steppe_fast_path_segments_total The same, a super-packet as many as it has segments.
+# TYPE steppe_fast_path_segments_total counter
+steppe_fast_path_segments_total{direction="4to6",reason="by-host"} 99
+steppe_fast_path_segments_total{direction="6to4",reason="unkn?wn"} 4
+# HELP steppe_fast_path_bytes_total Bytes of these packets as they came in, IP headers included.
+# TYPE steppe_fast_path_bytes_total counter
+steppe_fast_path_bytes_total{direction="4to6",reason="by-host"} 800
+steppe_fast_path_bytes_total{direction="6to4",reason="unkn?wn"} 70
 # HELP steppe_device_info The TUN device, with the offloads that the kernel granted.
 # TYPE steppe_device_info gauge
 steppe_device_info{device="nat?64",offloads="checksum tso"} 1
@@ -104,6 +134,8 @@ steppe_reloads_total{result="ok"} 4
 # TYPE steppe_start_time_seconds gauge
 steppe_start_time_seconds 1.8000000005e+09
 `), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_icmp_mtu_errors_held_back_total", "steppe_device_info",
+		"steppe_fast_path_on", "steppe_translated_packets_total", "steppe_translated_bytes_total",
+		"steppe_fast_path_packets_total", "steppe_fast_path_segments_total", "steppe_fast_path_bytes_total",
 		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_device_foreign_queues", "steppe_helper_up", "steppe_workers", "steppe_queue_refused_packets_total",
 		"steppe_pool_addresses", "steppe_leases", "steppe_lease_requests_refused_total", "steppe_maps",
 		"steppe_reloads_total", "steppe_start_time_seconds"))
@@ -116,12 +148,16 @@ steppe_start_time_seconds 1.8000000005e+09
 
 	down := sample()
 	down.Device.Present, down.Pool = false, nil
+	down.FastPath = &status.FastPath{Off: "fast-path off"}
 	c.tell = func() *status.Report { return down }
 	assert.NoError(t, testutil.CollectAndCompare(c, strings.NewReader(`
 # HELP steppe_device_up Whether the device is there and up.
 # TYPE steppe_device_up gauge
 steppe_device_up 0
-`), "steppe_device_up", "steppe_leases", "steppe_pool_addresses"))
+# HELP steppe_fast_path_on Whether the kernel translates plain packets.
+# TYPE steppe_fast_path_on gauge
+steppe_fast_path_on 0
+`), "steppe_device_up", "steppe_fast_path_on", "steppe_fast_path_packets_total", "steppe_leases", "steppe_pool_addresses"))
 }
 
 // serveSample serves on a port of the loopback interface.

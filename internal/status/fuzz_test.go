@@ -64,6 +64,8 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add(encodeRefusal(errBusy))
 	f.Add([]byte(`{"version":"\u001b[2J\u202e","uptime_seconds":18446744073709551615,"dynamic_pool":{},"packets":[{"direction":"\n"}]}` + "\n"))
+	f.Add([]byte(`{"fast_path":{"off":"\u001b[2J\u2028","kernel":{"packets":18446744073709551615},"daemon":{"packets":1},` +
+		`"counts":[{"direction":"\n","reason":"\u009b","segments":18446744073709551615},{}]}}` + "\n"))
 	f.Add([]byte(`{"stateful_pool":{"total":{"used":-1},"denied":[{"reason":"\u001b[31m","packets":18446744073709551615}],"sessions":[{"protocol":"\u202e"},{}],` +
 		`"addresses":{"entries":[{"ipv4":"\n"}],"left_out":9},"fullest_subscribers":[{"prefix":"\u0007"}]},` +
 		`"session_list":{"entries":[{"host":"\u009b","remaining_seconds":18446744073709551615},{}],"next":4294967295}}` + "\n"))

@@ -3,6 +3,7 @@
 //
 //	report.go  the report
 //	shared.go  its part about hosts that share addresses, also as a table
+//	fastpath.go the part of the fast path, as a table
 //	query.go   which sessions are listed, and pages of them
 //	wire.go    requests and answers on the socket
 //	socket.go  the file of the socket
@@ -33,9 +34,11 @@ type Report struct {
 	Started        time.Time `json:"started"`
 	Uptime         uint64    `json:"uptime_seconds"`
 
-	Device  Device  `json:"device"`
-	Helper  *Helper `json:"helper,omitempty"` // nil if it needs no helper
-	Packets []Count `json:"packets"`          // those that occurred, by direction, verdict and reason
+	Device Device  `json:"device"`
+	Helper *Helper `json:"helper,omitempty"` // nil if it needs no helper
+	// Packets are those that occurred, by direction, verdict and reason. Those that the fast
+	// path has translated are among them.
+	Packets []Count `json:"packets"`
 	// FastPath is the part of the kernel, nil if the daemon does not know of one.
 	FastPath *FastPath `json:"fast_path,omitempty"`
 	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.
@@ -111,7 +114,7 @@ type Share struct {
 type FastCount struct {
 	Direction  string `json:"direction"` // 4to6, 6to4, none
 	Reason     string `json:"reason"`
-	Translated bool   `json:"translated"` // or else left to the daemon
+	Translated bool   `json:"translated"` // or else left to the daemon, unless Lost
 	Packets    uint64 `json:"packets"`
 	Segments   uint64 `json:"segments"` // a super-packet counts as many as it has on the wire
 	Bytes      uint64 `json:"octets"`

@@ -33,6 +33,13 @@ var sample = Report{
 		{"4to6", "drop", "no-destination", 1, 20},
 		{"6to4", "forward", "translated", 3, 300},
 	},
+	FastPath: &FastPath{
+		On: true, Kernel: Share{9, 800}, Daemon: Share{4, 500},
+		Counts: []FastCount{
+			{"4to6", "by-host", true, 7, 77, 600}, {"6to4", "by-session", true, 2, 2, 200},
+			{"6to4", "unknown", false, 3, 3, 300}, {"6to4", "dropped", false, 1, 1, 60},
+		},
+	},
 	ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
 	Pool:    &Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
 	Maps:    Maps{Config: 1, MapFile: 2},
@@ -132,6 +139,7 @@ func TestTable(t *testing.T) {
 	assert.Equal(t, `tayga 1.0 (steppe), process 42, /etc/tayga.conf, up 1d1m1s
 device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, write errors: 3
 privileged helper: process 43
+fast path: on: the kernel translates plain packets
 maps: 1 in the configuration, 2 in the map-file; reloads: 4, and 1 that failed
 dynamic pool: 254 addresses, 1 held, 2 dormant, 3 requests refused
 ICMP errors held back by the rate limit: 5
@@ -143,6 +151,16 @@ direction  verdict  reason                        packets               bytes
 4to6       drop     no-destination                      1                  20
 6to4       all                                          3                 300
 6to4       forward  translated                          3                 300
+
+translated by          packets     share               bytes     share
+kernel                       9    69.2 %                 800    61.5 %
+daemon                       4    30.8 %                 500    38.5 %
+
+direction  fast path   reason                 packets         segments               bytes
+4to6       translated  by-host                      7               77                 600
+6to4       translated  by-session                   2                2                 200
+6to4       to daemon   unknown                      3                3                 300
+6to4       not sent    dropped                      1                1                  60
 
 IPv4             IPv6                                     state    last used
 192.0.2.1        2001:db8::1                              held     `+r.Started.Local().Format(time.DateTime)+`
@@ -158,6 +176,36 @@ IPv4                IPv6
 	assert.Contains(t, b.String(), "no dynamic pool\n")
 	assert.Contains(t, b.String(), "no packets yet\n")
 	assert.ErrorIs(t, r.WriteTable(brokenWriter{}), io.ErrClosedPipe)
+}
+
+// TestTableOfFastPath: off, the table has the reason; with a daemon that knows of no fast path,
+// nothing; and no figures of a server make it anything but a table.
+func TestTableOfFastPath(t *testing.T) {
+	const most = 1<<64 - 1
+	for _, c := range []struct {
+		name    string
+		f       *FastPath
+		want    []string
+		wantNot string
+	}{
+		{"none", nil, nil, "fast path"},
+		{"on", &FastPath{On: true, Kernel: Share{3, 300}, Daemon: Share{1, 100}}, []string{"fast path: on", " 75.0 %"}, "segments"},
+		{"off", &FastPath{Off: "fast-path off"}, []string{"fast path: off: fast-path off\n"}, "kernel"},
+		{"no-packets", &FastPath{On: true}, []string{"kernel                       0         -"}, "%"},
+		{"hostile-off", &FastPath{Off: "a\x1b[2J\nb" + strings.Repeat("x", 1000)}, []string{"fast path: off: a?[2J b", "…\n"}, "\x1b"},
+		{"sum-overflows", &FastPath{On: true, Kernel: Share{most, most}, Daemon: Share{1, most}}, []string{" 100.0 %", " 50.0 %"}, "-"},
+		{"hostile-counts", &FastPath{Counts: []FastCount{{"\x9b", "\u202e\n", true, most, most, most}}}, []string{"translated"}, "\u202e"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b strings.Builder
+			require.NoError(t, (&Report{FastPath: c.f}).WriteTable(&b))
+			for _, want := range c.want {
+				assert.Contains(t, b.String(), want)
+			}
+			_, rest, _ := strings.Cut(b.String(), "held back")
+			assert.NotContains(t, rest, c.wantNot)
+		})
+	}
 }
 
 type brokenWriter struct{}

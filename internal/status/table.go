@@ -25,6 +25,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	} else if h != nil {
 		t.line("privileged helper: process %d has ended: a device that is deleted does not come back: restart tayga", h.PID)
 	}
+	if r.FastPath != nil {
+		t.fastState(r.FastPath)
+	}
 	t.line("maps: %d in the configuration, %d in the map-file; reloads: %d, and %d that failed",
 		r.Maps.Config, r.Maps.MapFile, r.Reloads.OK, r.Reloads.Failed)
 	if p := r.Pool; p == nil {
@@ -38,6 +41,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	t.line("")
 	t.counts(r.Packets)
+	if r.FastPath != nil {
+		t.fastPath(r.FastPath)
+	}
 	if r.Shared != nil {
 		t.shared(r.Shared)
 	}
