@@ -11,6 +11,7 @@ import (
 	"github.com/steppe-nat64/steppe/fastpath"
 	"github.com/steppe-nat64/steppe/internal/gateway"
 	"github.com/steppe-nat64/steppe/internal/qdisc"
+	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 	"github.com/steppe-nat64/steppe/session"
 )
@@ -70,6 +71,9 @@ func (d *daemon) prepareFastPath() error {
 		return err
 	}
 	if err := fastpath.Supported(); err != nil {
+		return err
+	}
+	if err := sandbox.MayLoad(); err != nil {
 		return err
 	}
 	// The description of the kernel's types is not needed again.

@@ -101,6 +101,9 @@ var strictUnit = []uintptr{
 	unix.SYS_SYSLOG, unix.SYS_PERSONALITY, unix.SYS_FCHMODAT2, unix.SYS_MEMFD_SECRET,
 }
 
+// fastGatewayConf has no packet log, so that the daemon loads the fast path.
+var fastGatewayConf = strings.Replace(gatewayConf, "log drop reject icmp self dyn", "log dyn", 1)
+
 // A unit with a strict filter and no error number ended the daemon by SIGSYS at the first
 // call of its own sandbox, where TAYGA runs: "Starting tayga" was its last line.
 // Whatever of that is not permitted is done without, and said; packets pass.
@@ -117,6 +120,7 @@ func TestForeignFilter(t *testing.T) {
 		{"nothing", unix.SECCOMP_RET_KILL_PROCESS, nil, all + "none\n", nil},
 		{"unit", unix.SECCOMP_RET_KILL_PROCESS, strictUnit, "no_new_privs; capabilities: ", []string{
 			"no landlock: the seccomp filter that the process was started with kills it for these calls: landlock_create_ruleset landlock_add_rule landlock_restrict_self\n",
+			"fast path: off: the seccomp filter that the process was started with kills it for these calls: bpf: ",
 			"for these calls: seccomp\n", "no dropping of capabilities: the seccomp filter that the process was started with kills it for these calls: capset\n"}},
 		{"all-of-it", unix.SECCOMP_RET_KILL_PROCESS, optionalCalls, "no_new_privs; capabilities: not known\n", []string{"calls: capget capset\n", "calls: seccomp\n"}},
 		{"all-of-it-and-who-waits", unix.SECCOMP_RET_KILL_PROCESS, append([]uintptr{unix.SYS_WAIT4, unix.SYS_WAITID}, optionalCalls...), "no_new_privs; capabilities: not known\n", nil},
@@ -125,6 +129,7 @@ func TestForeignFilter(t *testing.T) {
 		{"signal", unix.SECCOMP_RET_TRAP, optionalCalls, "no_new_privs; capabilities: not known\n", nil},
 		// What is only asked to see what may be given up, and what the Go runtime does
 		// unasked: both ended the daemon, the latter before main.
+		{"only-bpf", unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_BPF}, all + "none\n", []string{"kills it for these calls: bpf: "}},
 		{"only-getgroups", unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_GETGROUPS}, all + "none\n", nil},
 		{"only-prctl", unix.SECCOMP_RET_KILL_PROCESS, []uintptr{unix.SYS_PRCTL}, "", []string{"kills it for these calls: prctl\n"}},
 		{"error", unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM), optionalCalls, "no_new_privs; capabilities: not known\n", []string{"no seccomp: operation not permitted"}},
@@ -139,7 +144,7 @@ func TestForeignFilter(t *testing.T) {
 	slices.SortStableFunc(rows, func(a, b row) int { return strings.Compare(a.name, b.name) })
 	for _, test := range rows {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, gatewayConf).installed()
+			b := newBench(t, fastGatewayConf).installed()
 			b.addTun("nat64", 2)
 			p := b.launchFiltered(test.action, test.calls)
 			assert.Contains(t, p.Output(), "Sandbox: "+test.want)
@@ -161,7 +166,7 @@ func TestForeignFilter(t *testing.T) {
 // The same without any privilege, on a device that belongs to nobody, as with
 // DynamicUser=yes and an empty CapabilityBoundingSet=.
 func TestForeignFilterUnprivileged(t *testing.T) {
-	b := newBench(t, strings.Replace(gatewayConf, "data-dir DIR", "data-dir DIR/data", 1)).installed()
+	b := newBench(t, strings.Replace(fastGatewayConf, "data-dir DIR", "data-dir DIR/data", 1)).installed()
 	b.openDir()
 	add, err := b.host.Command("ip", "tuntap", "add", "dev", "nat64", "mode", "tun", "multi_queue").CombinedOutput()
 	require.NoError(t, err, string(add))

@@ -84,6 +84,10 @@ var (
 	accessTrials = []trial{
 		{"faccessat2", unix.SYS_FACCESSAT2, [6]uintptr{nowhere, 0, 0, unix.AT_EACCESS}},
 	}
+	programTrials = []trial{ // of which nothing is valid
+		{"bpf", unix.SYS_BPF, [6]uintptr{unix.BPF_MAP_CREATE}},
+		{"bpf", unix.SYS_BPF, [6]uintptr{unix.BPF_PROG_LOAD}},
+	}
 	groupsTrials = []trial{
 		{"getgroups", unix.SYS_GETGROUPS, [6]uintptr{}},
 	}
@@ -128,6 +132,10 @@ func MayAsk() bool { return endured(accessTrials) == nil }
 
 // MayAskGroups reports the same of getgroups.
 func MayAskGroups() bool { return endured(groupsTrials) == nil }
+
+// MayLoad returns nil if the process may load programs into the kernel, as far as a filter
+// that would end it has a say.
+func MayLoad() error { return endured(programTrials) }
 
 // MayRun returns nil if the process may start another one and talk to it, as far as a
 // filter has a say. ambient says that the other one is to inherit capabilities.

@@ -22,5 +22,8 @@ func DropBounding() {}
 // Permitted returns none.
 func Permitted() Capabilities { return 0 }
 
+// MayLoad returns nil: there is nothing that would end the process.
+func MayLoad() error { return nil }
+
 // MayAsk reports whether faccessat2 may be called.
 func MayAsk() bool { return true }
