@@ -112,8 +112,9 @@ type Config struct {
 	// Used, if not nil, returns how long ago a packet from the host of a lease, and one to
 	// it, was translated by something that does not ask the pool, such as a program in the
 	// kernel; negative if none is known. Expire calls it, without a lock, for leases that
-	// are held and that the pool has not been asked about for half a minute. Packets count
-	// by the rules of Refresh.
+	// are held and that the pool has not been asked about for half a minute, or for LeaseTime
+	// if that is shorter; see also Pool.Refresh and Pool.Ask. Packets count by the rules of
+	// Refresh.
 	Used func(host [16]byte, addr [4]byte) (from, to time.Duration)
 }
 

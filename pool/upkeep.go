@@ -96,7 +96,7 @@ func (p *Pool) Expire(now time.Time) (dormant, forgotten int) {
 	p.Tick(now)
 	t := p.now.Load()
 	if p.used != nil {
-		p.askUsed(t)
+		p.askUsed(t, min(unseen, p.leaseTime))
 	}
 	return p.retire(t - p.leaseTime), p.removeAll(t - p.retention)
 }
@@ -104,8 +104,35 @@ func (p *Pool) Expire(now time.Time) (dormant, forgotten int) {
 // unseen is after how many seconds without a packet Config.Used is asked about a lease.
 const unseen = 30
 
-// askUsed notes the use of held leases that Config.Used knows of.
-func (p *Pool) askUsed(now uint32) {
+// Refresh asks Config.Used about all held leases, so that All and Save know their last use.
+// Expire does that for those that the pool was not asked about for half a minute.
+func (p *Pool) Refresh() {
+	if p.used == nil {
+		return
+	}
+	p.upkeep.Lock()
+	defer p.upkeep.Unlock()
+	p.askUsed(p.now.Load(), 1)
+}
+
+// Ask is Refresh for a lease that All has returned, and returns it with its last use.
+func (p *Pool) Ask(l Lease) Lease {
+	if p.used == nil || !l.Held {
+		return l
+	}
+	host, at := l.Host.As16(), p.clock.reading(&p.now)
+	p.ask(host, addrBits(l.Addr), at.now)
+	if e := p.find(&host); e != nil && e.addr == addrBits(l.Addr) {
+		if w := e.word.Load(); w>>32 == held {
+			return at.lease(e, w)
+		}
+	}
+	return l
+}
+
+// askUsed notes the use that Config.Used knows of held leases that were used some seconds ago
+// or earlier.
+func (p *Pool) askUsed(now, ago uint32) {
 	type lease struct {
 		host [16]byte
 		addr uint32
@@ -116,24 +143,29 @@ func (p *Pool) askUsed(now uint32) {
 		p.mu.Lock() // so that no table is replaced meanwhile
 		s := p.tables[i].Load().slots
 		for j := range s {
-			if w := s[j].word.Load(); w>>32 == held && uint32(w) < now-unseen {
+			if w := s[j].word.Load(); w>>32 == held && uint32(w) <= now-ago {
 				leases = append(leases, lease{s[j].host, s[j].addr})
 			}
 		}
 		p.mu.Unlock()
 		for _, l := range leases {
-			from, to := p.used(l.host, bitsAddr(l.addr).As4())
-			ago := from
-			if p.refresh == RefreshBoth && (ago < 0 || 0 <= to && to < ago) {
-				ago = to
-			}
-			if ago < 0 || ago >= time.Duration(now)*time.Second {
-				continue
-			}
-			if e := p.find(&l.host); e != nil && e.addr == l.addr {
-				e.refresh(e.word.Load(), now-uint32(ago/time.Second))
-			}
+			p.ask(l.host, l.addr, now)
 		}
+	}
+}
+
+// ask notes the use of a held lease that Config.Used knows of.
+func (p *Pool) ask(host [16]byte, addr, now uint32) {
+	from, to := p.used(host, bitsAddr(addr).As4())
+	ago := from
+	if p.refresh == RefreshBoth && (ago < 0 || 0 <= to && to < ago) {
+		ago = to
+	}
+	if ago < 0 || ago >= time.Duration(now)*time.Second {
+		return
+	}
+	if e := p.find(&host); e != nil && e.addr == addr {
+		e.refresh(e.word.Load(), now-uint32(ago/time.Second))
 	}
 }
 

@@ -61,3 +61,60 @@ func TestUsed(t *testing.T) {
 		})
 	}
 }
+
+// TestUsedShortLease: a lease time below half a minute ended leases that were in use, since
+// Used was not asked about them.
+func TestUsedShortLease(t *testing.T) {
+	for _, time4 := range []time.Duration{time.Second, 10 * time.Second, 30 * time.Second, 31 * time.Second} {
+		cfg := idleConfig
+		cfg.LeaseTime = time4
+		cfg.Used = func([16]byte, [4]byte) (from, to time.Duration) { return 0, -1 }
+		now := time.Now()
+		p, err := pool.New(cfg, now)
+		require.NoError(t, err)
+		_, ok := p.Assign(idleHost.As16())
+		require.True(t, ok)
+		for range 5 {
+			now = now.Add(time4 + time.Second)
+			dormant, _ := p.Expire(now)
+			require.Zero(t, dormant, time4)
+		}
+	}
+}
+
+// TestAsk: a list and a file have the last use of a lease, also if Expire has not asked for it.
+func TestAsk(t *testing.T) {
+	cfg := idleConfig
+	used := time.Duration(-1)
+	cfg.Used = func([16]byte, [4]byte) (from, to time.Duration) { return used, -1 }
+	now := time.Now()
+	p, err := pool.New(cfg, now)
+	require.NoError(t, err)
+	lease := func() pool.Lease {
+		for l := range p.All() {
+			return l
+		}
+		return pool.Lease{}
+	}
+	_, ok := p.Assign(idleHost.As16())
+	require.True(t, ok)
+	now = now.Add(20 * time.Second)
+	p.Expire(now)
+	l := lease()
+	require.Equal(t, l, p.Ask(l), "none is known")
+	p.Refresh()
+	require.Equal(t, l, lease())
+	used = 3 * time.Second
+	l = p.Ask(l)
+	require.WithinDuration(t, now.Add(-used), l.Used, time.Second)
+	require.Equal(t, l, lease())
+	used = time.Second
+	p.Refresh()
+	require.WithinDuration(t, now.Add(-used), lease().Used, time.Second)
+	dormant := l
+	dormant.Held = false
+	require.Equal(t, dormant, p.Ask(dormant))
+	gone := l
+	gone.Host = gone.Host.Next()
+	require.Equal(t, gone, p.Ask(gone), "it has ended meanwhile")
+}
