@@ -315,11 +315,14 @@ func useOf(used uint32, err error) Use {
 	return Use(used) << 30
 }
 
-// UsedHost6 says when a packet of a host was translated last.
-func (c *Cache) UsedHost6(host [16]byte, pref64 uint8) Use {
+// UsedHost6 says when a packet of a host was translated last to one from addr.
+func (c *Cache) UsedHost6(host [16]byte, pref64 uint8, addr [4]byte) Use {
 	var v host6Value
 	k := host6Key{host, uint32(pref64)}
 	err := c.hosts6.Lookup(unsafe.Pointer(&k), unsafe.Pointer(&v))
+	if v.addr != addr {
+		return 0
+	}
 	return useOf(v.used, err)
 }
 

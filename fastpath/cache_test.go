@@ -178,7 +178,7 @@ func TestUsed(t *testing.T) {
 	if err := c.path.PutSession(g, &t6, &t4); err != nil {
 		t.Fatal(err)
 	}
-	if out, in := c.path.UsedSession(&t6, &t4); out != 0 || in != 0 || c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1) != 0 {
+	if out, in := c.path.UsedSession(&t6, &t4); out != 0 || in != 0 || c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1, addr) != 0 {
 		t.Error("used before any packet")
 	}
 	var ts unix.Timespec
@@ -188,7 +188,7 @@ func TestUsed(t *testing.T) {
 	c.expect(t, "known", plain4, tcxRedirect)
 	c.expect(t, "known", plain6, tcxRedirect)
 	least := Use(ts.Nano()) >> 30 << 30
-	for _, used := range []Use{c.path.UsedHost4(addr, host), c.path.UsedHost6(host, 1)} {
+	for _, used := range []Use{c.path.UsedHost4(addr, host), c.path.UsedHost6(host, 1, addr)} {
 		if used < least || used > least+Use(time.Hour) {
 			t.Errorf("used at %v, the clock says %v", time.Duration(used), time.Duration(ts.Nano()))
 		}
@@ -209,7 +209,7 @@ func TestUsed(t *testing.T) {
 	if n, err := c.path.Sweep(now + 1<<30); err != nil || n != 2 {
 		t.Errorf("swept %d that are not in use, %v", n, err)
 	}
-	if c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1) != 0 {
+	if c.path.UsedHost4(addr, host) != 0 || c.path.UsedHost6(host, 1, addr) != 0 {
 		t.Error("used after it was swept")
 	}
 	g = c.path.Generation()

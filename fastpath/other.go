@@ -60,7 +60,7 @@ func (*Cache) Off()                                     {}
 func (*Cache) IdentMemory() *translate.IdentMemory      { return nil }
 func (*Cache) Counts() ([]Count, error)                 { return nil, errors.ErrUnsupported }
 func (*Cache) Sweep(Use) (int, error)                   { return 0, errors.ErrUnsupported }
-func (*Cache) UsedHost6([16]byte, uint8) Use            { return 0 }
+func (*Cache) UsedHost6([16]byte, uint8, [4]byte) Use   { return 0 }
 func (*Cache) UsedHost4([4]byte, [16]byte) Use          { return 0 }
 func (*Cache) DeleteHost6([16]byte, uint8) error        { return errors.ErrUnsupported }
 func (*Cache) DeleteHost4([4]byte) error                { return errors.ErrUnsupported }

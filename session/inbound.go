@@ -160,13 +160,13 @@ func (t *Table) InboundError(now time.Duration, f *translate.Tuple4, to *transla
 	h := t.keys.of4(&k)
 	i, w, found := t.s4.find4(h, &k)
 	if i == 0 { // it may be there: see index
-		_, w, found = t.s4.get4(h, &k)
+		i, w, found = t.s4.get4(h, &k)
 	}
 	c := t.cfg.Load()
 	if stateOf(w) == dead && c.find(f.Local) == nil {
 		return translate.FlowUnshared
 	}
-	if stateOf(w) == dead || c.over(w, second(now)) {
+	if stateOf(w) == dead || t.isOver(c, i, w, second(now)) {
 		return translate.FlowDrop
 	}
 	set6(to, &found, f)

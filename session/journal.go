@@ -127,7 +127,7 @@ func isSession(e *entry, word uint32) bool {
 
 // writeEntry writes an entry that has changed.
 func (j *Journal) writeEntry(w *writer, written *uint32, e *entry, i, sec uint32) error {
-	r, word, ok := j.t.saved(i, sec)
+	r, word, ok := j.t.saved(i, sec, w.exact)
 	switch {
 	case ok:
 		if *written == 0 {

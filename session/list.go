@@ -42,12 +42,16 @@ type Page uint32
 const perPage = 1 << 16
 
 // Sessions appends up to limit sessions that f selects to to. It returns the Page to go on
-// with, 0 after the last. It takes no lock and looks at a bounded number of sessions, so a
-// page may be short, or empty, without being the last. A session that exists during the
+// with, 0 after the last. It looks at a bounded number of sessions, so a page may be short,
+// or empty, without being the last. It takes no lock but, with Config.Path, that of one host
+// at a time, to ask when a session was used. A session that exists during the
 // whole listing is seen once.
 func (t *Table) Sessions(to []Session, now time.Duration, f Filter, from Page, limit int) ([]Session, Page) {
 	c, sec := t.cfg.Load(), second(now)
-	next := t.page(f, from, aSession, limit, func(k *key, w uint64) bool {
+	next := t.page(f, from, aSession, limit, func(e *entry, k *key, w uint64) bool {
+		if used(w) != sec {
+			w = t.ask(e, w)
+		}
 		if c.over(w, sec) {
 			return false
 		}
@@ -73,7 +77,7 @@ func (c *settings) session(k *key, w uint64, sec uint32) Session {
 
 // Bindings is Sessions for bindings.
 func (t *Table) Bindings(to []Binding, f Filter, from Page, limit int) ([]Binding, Page) {
-	next := t.page(f, from, aBinding, limit, func(k *key, w uint64) bool {
+	next := t.page(f, from, aBinding, limit, func(_ *entry, k *key, w uint64) bool {
 		to = append(to, binding(k, w))
 		return true
 	})
@@ -119,7 +123,7 @@ func (t *Table) Begun(yield func(Event) bool) {
 }
 
 // page calls add for entries that f selects until limit of them were added.
-func (t *Table) page(f Filter, from Page, kind uint64, limit int, add func(k *key, w uint64) bool) Page {
+func (t *Table) page(f Filter, from Page, kind uint64, limit int, add func(e *entry, k *key, w uint64) bool) Page {
 	size := t.mem.size()
 	end := min(uint64(from)+perPage, uint64(size))
 	for i := uint64(from); i < end; i++ {
@@ -132,7 +136,7 @@ func (t *Table) page(f Filter, from Page, kind uint64, limit int, add func(k *ke
 		if stateOf(w) == dead || !sameVersion(w, e.word.Load()) || kindOf(k.local) != kind || !f.selects(&k) {
 			continue
 		}
-		if add(&k, w) {
+		if add(e, &k, w) {
 			limit--
 		}
 	}

@@ -139,12 +139,12 @@ func (t *Table) OutboundError(now time.Duration, f *translate.Tuple6, to *transl
 	h := t.keys.of6(&k)
 	i, w, local := t.s6.find6(h, &k)
 	if i == 0 { // it may be there: see index
-		_, w, local = t.s6.get6(h, &k)
+		i, w, local = t.s6.get6(h, &k)
 	}
 	if w == 0 && (!c.isClient(f.Host) || !c.pooled[groupOf(k.local)]) {
 		return translate.FlowUnshared
 	}
-	if stateOf(w) == dead || c.over(w, second(now)) {
+	if stateOf(w) == dead || t.isOver(c, i, w, second(now)) {
 		return translate.FlowDrop
 	}
 	set4(to, local, k.ends)
@@ -158,4 +158,10 @@ func (c *settings) over(w uint64, sec uint32) bool {
 		limit += c.timeout[trans]
 	}
 	return int32(sec-used(w)) > int32(limit)
+}
+
+// isOver is over for a session that was found without a lock, and that the path may have used
+// since.
+func (t *Table) isOver(c *settings, i uint32, w uint64, sec uint32) bool {
+	return c.over(w, sec) && c.over(t.ask(t.mem.at(i), w), sec)
 }

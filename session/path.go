@@ -13,8 +13,9 @@ import (
 // All methods are called with the lock of the session's host held. They must return soon,
 // and must not call the table.
 type Path interface {
-	// Begin hands a session over. It reports false if the path does not take it.
-	Begin(f6 *translate.Tuple6, f4 *translate.Tuple4) bool
+	// Begin hands a session over, with what Delegate was called with. It reports false if
+	// the path does not take it.
+	Begin(f6 *translate.Tuple6, f4 *translate.Tuple4, generation uint32) bool
 	// Used returns when a packet of a session was translated last, by the clock of the
 	// table. It reports false if that is not known. It is called when the time of a
 	// session has run out for want of packets here.
@@ -28,9 +29,10 @@ type Path interface {
 const delegated = 1 << 29
 
 // Delegate hands the session of a flow over to Config.Path, and reports whether it has it: a
-// session of UDP, of ICMP or of an established connection. Call it again for one that the
-// path has lost.
-func (t *Table) Delegate(f *translate.Tuple6) bool {
+// session of UDP, of ICMP or of an established connection. generation is for the path: that
+// of the rules by which the packet was translated that showed the flow, which may not be in
+// force any more. Call it again for a session that the path has lost.
+func (t *Table) Delegate(f *translate.Tuple6, generation uint32) bool {
 	sh := t.shard(f.Host)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -44,7 +46,7 @@ func (t *Table) Delegate(f *translate.Tuple6) bool {
 		return false
 	}
 	e := t.mem.at(i)
-	if f6, f4 := e.flow(); !c.path.Begin(&f6, &f4) {
+	if f6, f4 := e.flow(); !c.path.Begin(&f6, &f4, generation) {
 		return false
 	}
 	e.count |= delegated
@@ -99,6 +101,31 @@ func (c *settings) usedByPath(e *entry, w uint64) bool {
 		return true
 	}
 	return false
+}
+
+// last returns the word of a session, with its last use also by the path.
+func (c *settings) last(e *entry) uint64 {
+	w := e.word.Load()
+	if stateOf(w).steady() && c.usedByPath(e, w) {
+		w = e.word.Load()
+	}
+	return w
+}
+
+// ask is last for a session that was found without a lock, when its word was w. It returns
+// w if the session has ended.
+func (t *Table) ask(e *entry, w uint64) uint64 {
+	c := t.cfg.Load()
+	if c.path == nil || !stateOf(w).steady() {
+		return w
+	}
+	sh := t.shard(e.host())
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if !sameVersion(w, e.word.Load()) {
+		return w
+	}
+	return c.last(e)
 }
 
 // Refresh asks the path when it has used the sessions that it has, so that they count as

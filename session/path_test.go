@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
@@ -17,13 +18,16 @@ type testPath struct {
 	has  map[translate.Tuple6]translate.Tuple4
 	used map[translate.Tuple6]time.Duration
 	full bool
+
+	generation uint32
 }
 
 func newTestPath() *testPath {
 	return &testPath{has: map[translate.Tuple6]translate.Tuple4{}, used: map[translate.Tuple6]time.Duration{}}
 }
 
-func (p *testPath) Begin(f6 *translate.Tuple6, f4 *translate.Tuple4) bool {
+func (p *testPath) Begin(f6 *translate.Tuple6, f4 *translate.Tuple4, generation uint32) bool {
+	p.generation = generation
 	if !p.full {
 		p.has[*f6] = *f4
 	}
@@ -46,18 +50,19 @@ func TestDelegate(t *testing.T) {
 	p := newTestPath()
 	b := newBed(t, func(c *session.Config) { c.Path = p })
 	f := from6(tcp, 1234)
-	require.False(t, b.Delegate(&f), "there is no session")
+	require.False(t, b.Delegate(&f, 7), "there is no session")
 	back, _ := b.out(f, flagsOf("S"))
-	require.False(t, b.Delegate(&f), "v6-init")
+	require.False(t, b.Delegate(&f, 7), "v6-init")
 	b.in(back, flagsOf("SA"))
-	require.True(t, b.Delegate(&f))
+	require.True(t, b.Delegate(&f, 7))
 	require.Equal(t, back, p.has[f])
+	require.EqualValues(t, 7, p.generation)
 	p.full = true
-	require.False(t, b.Delegate(&f), "again, and the path does not take it")
+	require.False(t, b.Delegate(&f, 7), "again, and the path does not take it")
 	p.full = false
 	other := f
 	other.Pref64 = 2
-	require.False(t, b.Delegate(&other), "the host answers by another prefix")
+	require.False(t, b.Delegate(&other, 7), "the host answers by another prefix")
 
 	for _, proto := range []uint8{udp, 58} {
 		f := from6(proto, 99)
@@ -65,13 +70,13 @@ func TestDelegate(t *testing.T) {
 			f.RemotePort = f.HostPort
 		}
 		back, _ := b.out(f, 0)
-		require.True(t, b.Delegate(&f), proto)
+		require.True(t, b.Delegate(&f, 7), proto)
 		require.Equal(t, back, p.has[f])
 	}
 	none := newBed(t)
 	none.out(from6(udp, 99), 0)
 	f = from6(udp, 99)
-	require.False(t, none.Delegate(&f), "there is no path")
+	require.False(t, none.Delegate(&f, 7), "there is no path")
 }
 
 // TestPathLosesWhatChanges: before a packet with a flag passes, or the prefix changes by which
@@ -83,7 +88,7 @@ func TestPathLosesWhatChanges(t *testing.T) {
 		f := from6(tcp, 1234)
 		back, _ := b.out(f, flagsOf("S"))
 		b.in(back, flagsOf("SA"))
-		require.True(t, b.Delegate(&f))
+		require.True(t, b.Delegate(&f, 7))
 		b.out(f, flagsOf("S")) // a second SYN of an established connection changes nothing
 		require.Len(t, p.has, 1, packet)
 		switch packet[0] {
@@ -111,7 +116,7 @@ func TestUsedByPath(t *testing.T) {
 			f.RemotePort = 80
 			back, _ := b.out(f, flagsOf("S"))
 			b.in(back, flagsOf("SA"))
-			require.True(t, b.Delegate(&f))
+			require.True(t, b.Delegate(&f, 7))
 			life := b.all()[0].Expires
 			for range 5 {
 				p.used[f] = b.now + life/2
@@ -141,17 +146,60 @@ func TestRefreshByPath(t *testing.T) {
 	b := newBed(t, func(c *session.Config) { c.Path = p })
 	f := from6(udp, 80)
 	b.out(f, 0)
-	require.True(t, b.Delegate(&f))
+	require.True(t, b.Delegate(&f, 7))
 	life := b.all()[0].Expires
 	b.now += life - time.Second
 	p.used[f] = b.now
-	require.Equal(t, time.Second, b.all()[0].Expires)
 	b.Refresh()
+	p.has = nil // what it says from now on is forgotten
 	require.Equal(t, life, b.all()[0].Expires)
 	file := b.saved()
 	again := newBed(t)
 	require.Equal(t, 1, again.read(file, again.moment()).Sessions)
 	assert.Equal(t, life, again.all()[0].Expires)
+}
+
+// TestPathIsAsked: the time of a session ran out in each place that looks at it before Expire
+// does, though packets pass by the path: an ICMP error was dropped, a list had it with a wrong
+// time or not at all, and the next start ended it.
+func TestPathIsAsked(t *testing.T) {
+	for _, late := range []time.Duration{-time.Second, time.Second} { // before and after its time has run out
+		for _, look := range []string{"list", "save", "append", "in", "out"} {
+			p := newTestPath()
+			b := newBed(t, func(c *session.Config) { c.Path = p })
+			f := from6(udp, 80)
+			back, _ := b.out(f, 0)
+			require.True(t, b.Delegate(&f, 1))
+			life := b.all()[0].Expires
+			b.now += life + late
+			p.used[f] = b.now - time.Second
+			left := life - time.Second
+			switch look {
+			case "list":
+				list := b.all()
+				require.Len(t, list, 1)
+				assert.Equal(t, left, list[0].Expires)
+				assert.Equal(t, time.Second, list[0].Idle)
+			case "save":
+				again := newBed(t)
+				require.Equal(t, 1, again.read(b.saved(), again.moment()).Sessions)
+				assert.Equal(t, left, again.all()[0].Expires)
+			case "append":
+				var file bytes.Buffer
+				require.NoError(t, session.NewJournal(b.Table).Begin(&file, b.moment()))
+				again := newBed(t)
+				require.Equal(t, 1, again.read(file.Bytes(), again.moment()).Sessions)
+			case "in":
+				_, r := b.InboundError(b.now, &back)
+				assert.Equal(t, translate.FlowMapped, r, late)
+			case "out":
+				_, r := b.OutboundError(b.now, &f)
+				assert.Equal(t, translate.FlowMapped, r, late)
+			}
+			b.now += life + time.Second
+			assert.Empty(t, b.all(), "after its last use by the path")
+		}
+	}
 }
 
 // TestUpdateKeepsPath: another configuration takes sessions back that it ends, and no others,
@@ -163,12 +211,12 @@ func TestUpdateKeepsPath(t *testing.T) {
 	g.Host = host6(1 << 60)
 	for _, x := range []*translate.Tuple6{&f, &g} {
 		b.out(*x, 0)
-		require.True(t, b.Delegate(x))
+		require.True(t, b.Delegate(x, 7))
 	}
 	c := config()
 	c.Clients = []netip.Prefix{netip.MustParsePrefix("2001:db8::/96")}
 	require.NoError(t, b.Update(b.now, c))
 	require.Contains(t, p.has, f)
 	require.NotContains(t, p.has, g)
-	require.True(t, b.Delegate(&f))
+	require.True(t, b.Delegate(&f, 7))
 }

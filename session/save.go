@@ -138,8 +138,8 @@ func (s state) renewed() bool {
 }
 
 // saved returns the record of an entry and the upper half of its word, and reports false
-// if it is no session that lives.
-func (t *Table) saved(i, sec uint32) (r record, word uint32, ok bool) {
+// if it is no session that lives. exact says that the time counts which the session has left.
+func (t *Table) saved(i, sec uint32, exact bool) (r record, word uint32, ok bool) {
 	e := t.mem.at(i)
 	w := e.word.Load()
 	if stateOf(w) == dead || kindOf(e.local.Load()) != aSession {
@@ -153,6 +153,9 @@ func (t *Table) saved(i, sec uint32) (r record, word uint32, ok bool) {
 	}
 	w = e.word.Load()
 	c := t.cfg.Load()
+	if exact || int32(sec-c.due(w)) >= 0 {
+		w = c.last(e)
+	}
 	if c.over(w, sec) {
 		return r, 0, false
 	}

@@ -182,6 +182,7 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 	all.Wait()
 	// As long as the device is ours no other daemon reads the leases, and none begins
 	// any more: the next one finds them all.
+	d.gateway.RefreshLeases()
 	d.leases.save(time.Now())
 	if errors.Is(err, tun.ErrGone) {
 		d.sessions.step()

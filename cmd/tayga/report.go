@@ -101,6 +101,7 @@ func leaseList(pools []*gateway.Pool) *status.List[status.Lease] {
 	for _, p := range pools {
 		for lease := range p.All() {
 			list.Add(func() status.Lease {
+				lease = p.Ask(lease)
 				kind := "dormant"
 				if lease.Held {
 					kind = "held"

@@ -131,16 +131,17 @@ func (g *Gateway) fastCounts() []fastpath.Count {
 // idle is how long a host may be unused that has to leave a full cache.
 const idle = 5 * time.Minute
 
-// sweep removes what the fast path does not need any more, after the pools have asked it when
-// their leases were used.
+// sweep removes what the fast path does not need any more.
 func (f *fast) sweep() {
 	p := f.path.Load()
 	full := f.full.Swap(false)
 	if p == nil || !f.void.Swap(false) && !full {
 		return
 	}
+	// Sweep forgets the use of what it removes.
+	f.g.RefreshLeases()
 	if t := f.g.sessions; t != nil {
-		t.Refresh() // Sweep forgets the use of void entries
+		t.Refresh()
 	}
 	since := fastpath.Use(0)
 	if now := p.Start + p.Now(); full && now > idle {
@@ -157,8 +158,7 @@ func (p *FastPath) since(u fastpath.Use) time.Duration {
 	return min(time.Duration(u)+1<<30-1-p.Start, p.Now())
 }
 
-// used answers pool.Config.Used. numbers are those of the prefixes by which hosts of the pool
-// send.
+// used answers pool.Config.Used.
 func (f *fast) used(host [16]byte, addr [4]byte) (from, to time.Duration) {
 	p := f.path.Load()
 	if p == nil {
@@ -166,7 +166,7 @@ func (f *fast) used(host [16]byte, addr [4]byte) (from, to time.Duration) {
 	}
 	last := fastpath.Use(0)
 	for n := range f.prefixes {
-		last = max(last, p.Cache.UsedHost6(host, n+1))
+		last = max(last, p.Cache.UsedHost6(host, n+1, addr))
 	}
 	return p.ago(last), p.ago(p.Cache.UsedHost4(addr, host))
 }
@@ -212,13 +212,9 @@ func (f *fast) leases() (sum uint64) {
 }
 
 // Begin, Used and End make the fast path a session.Path.
-func (f *fast) Begin(f6 *translate.Tuple6, f4 *translate.Tuple4) bool {
+func (f *fast) Begin(f6 *translate.Tuple6, f4 *translate.Tuple4, generation uint32) bool {
 	p := f.path.Load()
-	if p == nil {
-		return false
-	}
-	generation := p.Cache.Generation()
-	if generation == 0 {
+	if p == nil || generation != p.Cache.Generation() {
 		return false
 	}
 	if err := p.Cache.PutSession(generation, f6, f4); err != nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
 	"slices"
@@ -87,9 +88,12 @@ func (l *learner) note(generation uint32, now time.Duration, was *head, is []byt
 	}
 	shared := l.isShared(local)
 	var what []byte
+	var flow [1 + 12]byte
 	switch {
-	case shared && from4: // protocol, addresses, ports
-		what = was[9:24]
+	case shared && from4: // protocol, addresses, ports; not the checksum between them
+		flow[0] = was[9]
+		copy(flow[1:], was[12:24])
+		what = flow[:]
 	case shared:
 		what = was[6:44]
 	case from4: // the address that leads to the host
@@ -119,36 +123,57 @@ func (l *learner) isShared(a [4]byte) bool {
 	return false
 }
 
-// sent tells the fast path what there is to tell, in a pause.
+// sent tells the fast path what there is to tell, in a pause. If that has no room, the rest
+// is not tried: packets wait.
 func (l *learner) sent(more bool) {
 	if l.batches++; more && l.batches < maxBatches && len(l.lessons) < maxLessons/2 {
 		return
 	}
 	for i := range l.lessons {
-		l.tell(&l.lessons[i])
-	}
-	if l.fast.leases() != l.leases {
-		// A lease has ended since: what was told of it may have come too late to be
-		// forgotten with it.
-		for i := range l.lessons {
-			l.forget(&l.lessons[i])
+		if !l.tell(&l.lessons[i]) {
+			break
 		}
 	}
 	l.lessons = l.lessons[:0]
 }
 
-func (l *learner) tell(x *lesson) {
+// tell reports false if the fast path has no room.
+func (l *learner) tell(x *lesson) bool {
 	if x.shared {
-		if f6, _, ok := l.cache.Flow(x.generation, x.was[:], x.is[:]); ok {
-			l.fast.g.sessions.Delegate(&f6)
-		}
-		return
+		l.tellSession(x)
+		return true
+	}
+	if l.fast.leases() != l.leases {
+		return true // the lease of this host may have ended since
 	}
 	if l.cache.Learn(x.generation, x.was[:], x.is[:], false) != nil {
 		l.fast.full.Store(true)
+		return false
+	}
+	if l.fast.leases() != l.leases {
+		// Or meanwhile: then this came too late to be forgotten with it.
+		l.forget(x)
+	}
+	return true
+}
+
+// tellSession tells of both directions of a session, of which a packet has shown one. The
+// other is not mapped by it if the host has got a map.
+func (l *learner) tellSession(x *lesson) {
+	f6, _, ok := l.cache.Flow(x.generation, x.was[:], x.is[:])
+	if ok && !l.fast.g.Fixed(hostOf(f6.Host)) {
+		l.fast.g.sessions.Delegate(&f6, x.generation)
 	}
 }
 
+func hostOf(a translate.Addr6) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], a.Hi)
+	binary.BigEndian.PutUint64(b[8:], a.Lo)
+	return netip.AddrFrom16(b)
+}
+
+// forget takes back what tell has told of a host.
 func (l *learner) forget(x *lesson) {
 	v4, v6 := &x.is, &x.was
 	host, local := v6[8:24], v4[12:16]
@@ -156,7 +181,5 @@ func (l *learner) forget(x *lesson) {
 		v4, v6 = &x.was, &x.is
 		host, local = v6[24:40], v4[16:20]
 	}
-	if !x.shared {
-		l.fast.forget(l.fast.path.Load(), [16]byte(host), [4]byte(local))
-	}
+	l.fast.forget(l.fast.path.Load(), [16]byte(host), [4]byte(local))
 }

@@ -40,6 +40,13 @@ func (g *Gateway) newPool(c Config, p taygaconf.Pool) (*Pool, error) {
 // Pools returns the pools, in the order of tayga.conf.
 func (g *Gateway) Pools() []*Pool { return slices.Clone(g.pools) }
 
+// RefreshLeases has the pools ask the fast path when their leases were used, for a file.
+func (g *Gateway) RefreshLeases() {
+	for _, p := range g.pools {
+		p.Refresh()
+	}
+}
+
 // expireInterval is how often idle leases are looked for, as in TAYGA.
 const expireInterval = 45 * time.Second
 
