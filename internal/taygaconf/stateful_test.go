@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/session"
+	"github.com/steppe-nat64/steppe/translate"
 )
 
 const sharing = minimal + "ipv6-addr 2001:db8::1\nstateful-pool 203.0.113.0/28\n"
@@ -322,4 +323,71 @@ func TestManyBindings(t *testing.T) {
 	if took := time.Since(begin); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
+}
+
+// TestSharedReach: with 64:ff9b::/96 alone, hosts could not reach each other by a shared
+// address that is not global, and nothing said so. What is warned of is what the translator
+// rejects.
+func TestSharedReach(t *testing.T) {
+	const wkp = "tun-device nat64\nipv4-addr 8.8.8.1\nprefix 64:ff9b::/96\n"
+	for _, c := range []struct {
+		lines  string
+		warned bool
+	}{
+		{"stateful-pool 8.8.100.8", false},
+		{"stateful-pool 203.0.113.7", true},
+		{"stateful-pool 10.0.0.0/24", true},
+		{"stateful-pool 100.64.0.1", true},
+		{"stateful-pool 192.0.0.8", true},
+		{"stateful-pool 240.0.0.1", true},
+		{"stateful-pool 198.51.96.0/20", true}, // contains 198.51.100.0/24
+		{"stateful-pool 203.0.113.7 via 64:ff9b::/96", true},
+		{"stateful-pool 203.0.113.7\nwkpf-strict no", false},
+		{"stateful-pool 203.0.113.7\nprefix 2001:db8:64::/96", false},
+	} {
+		t.Run(c.lines, func(t *testing.T) {
+			conf, problems := read(wkp + c.lines + "\n")
+			var lines []string
+			for _, p := range problems {
+				lines = append(lines, p.Error())
+			}
+			got := strings.Join(lines, "\n")
+			if strings.Contains(got, "tayga.conf:4: stateful-pool: warning: hosts cannot reach each other by ") != c.warned || problems.Failed() {
+				t.Error(got)
+			}
+			if pool := conf.Stateful.Pools[0].Prefix; pool.IsSingleIP() && len(conf.Prefixes) == 1 {
+				if rejects := rejectsHairpin(t, conf, pool.Addr()); rejects != c.warned {
+					t.Errorf("%s is rejected: %v", pool, rejects)
+				}
+			}
+		})
+	}
+}
+
+// rejectsHairpin reports whether a translator rejects a datagram to a shared address because
+// that is not a global one.
+func rejectsHairpin(t *testing.T, c *Config, a netip.Addr) bool {
+	t.Helper()
+	table, err := session.New(c.Sessions(nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := c.Table(nil, nil)
+	conf.Sessions = table
+	tab, err := translate.NewTable(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trans, err := translate.New(c.Translator(1500), tab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packet := make([]byte, 48)
+	copy(packet, []byte{0x60, 0, 0, 0, 0, 8, 17, 64, 0x20, 1, 0x0d, 0xb8, 23: 1})
+	dst := embed(wellKnown, a).As16()
+	copy(packet[24:], dst[:])
+	copy(packet[40:], []byte{0x9c, 0x40, 0x9c, 0x41, 0, 8, 1, 1})
+	ps := translate.NewPackets(1, 2048)
+	ps[0].Set(packet)
+	return trans.NewWorker().Translate(0, &ps[0]).Reason == translate.NonGlobal
 }

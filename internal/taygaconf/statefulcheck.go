@@ -20,6 +20,7 @@ func (r *reader) checkStateful() {
 		return // the line has an error of its own
 	}
 	prefixes := r.checkSharedPrefixes()
+	r.checkSharedReach()
 	r.checkSharedAddresses()
 	r.checkSharedClients()
 	if s.Log == LogBlocks && s.PortBlock == 0 {
@@ -80,6 +81,23 @@ func (r *reader) checkSharedPrefixes() bool {
 	}
 	return true
 }
+
+// checkSharedReach warns of pools by whose addresses hosts cannot reach each other: the only
+// prefix stands for global addresses alone.
+func (r *reader) checkSharedReach() {
+	if !r.c.WKPFStrict || !slices.Equal(r.c.Prefixes, []netip.Prefix{wellKnown}) {
+		return
+	}
+	for _, p := range r.c.Stateful.Pools {
+		if slices.ContainsFunc(unreached4, p.Prefix.Overlaps) {
+			r.warnf(p.Line, "stateful-pool", "hosts cannot reach each other by %s: packets to private and documentation addresses inside %s are rejected (RFC 6052 §3.1): if they have to, use another prefix, or add wkpf-strict no", p.Prefix, wellKnown)
+		}
+	}
+}
+
+// unreached4 is what the translator rejects inside the well-known prefix, of what a pool may
+// contain.
+var unreached4 = append([]netip.Prefix{netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("240.0.0.0/4")}, private4...)
 
 // checkSharedAddresses looks for other owners of the addresses of pools.
 func (r *reader) checkSharedAddresses() {
