@@ -9,6 +9,7 @@
 //	directives.go  the table of directives, one function each
 //	prefixrules.go rules for addresses inside a prefix
 //	values.go      addresses, prefixes, numbers, switches, times
+//	meant.go       the directive that a misspelt one is meant for
 //	taken.go       who has which address
 //	check.go       checks that need all lines
 //	mapfile.go     the separate file of maps that a running daemon reads again

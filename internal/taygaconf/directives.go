@@ -104,7 +104,7 @@ func (r *reader) read() {
 		r.name = strings.ToLower(words[0])
 		d, ok := directives[r.name]
 		if !ok {
-			r.errorf(r.line, "", "unknown directive %s", show(words[0]))
+			r.errorf(r.line, "", "unknown directive %s%s", show(words[0]), r.meant())
 			continue
 		}
 		first, seen := r.at[r.name]
@@ -239,11 +239,11 @@ func (r *reader) addPrefix(p netip.Prefix) error {
 	default:
 		return fmt.Errorf("length %d not allowed by RFC 6052: use 32, 40, 48, 56, 64 or 96", p.Bits())
 	}
-	if p != p.Masked() {
-		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
-	}
-	if _, err := checkUnicast(p.Addr()); err != nil {
+	if _, err := checkUnicast(p.Masked().Addr()); err != nil {
 		return err
+	}
+	if p != p.Masked() {
+		return hostBits(p)
 	}
 	if a := p.Addr().As16(); a[8] != 0 {
 		r.warn("bits 64 to 71 of %s are not zero, against RFC 6052 §2.2", p)
@@ -306,12 +306,13 @@ func (r *reader) dynamicPool(words []string) error {
 		return fmt.Errorf("%s is all of IPv4: use a length of 4 to 31", p)
 	case p.Bits() == 32:
 		return fmt.Errorf("length 32 leaves no address to assign: use 31 or less")
-	case p != p.Masked():
-		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 	}
-	warning, err := checkNetwork4(p)
-	if err != nil {
+	warning, err := checkNetwork4(p.Masked())
+	switch {
+	case err != nil:
 		return err
+	case p != p.Masked():
+		return hostBits(p)
 	}
 	if warning != "" {
 		r.warn("%s", warning)
@@ -350,7 +351,7 @@ func poolPref64(words []string) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("via: %w", err)
 	}
 	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Errorf("via: %s has host bits set: did you mean %s?", p, p.Masked())
+		return netip.Prefix{}, fmt.Errorf("via: %w", hostBits(p))
 	}
 	return p, nil
 }
@@ -441,7 +442,7 @@ func (r *reader) tunRoute(words []string) error {
 	}
 	if p != p.Masked() {
 		if p.Addr().Is4() {
-			return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
+			return hostBits(p)
 		}
 		r.warn("%s taken for %s", p, p.Masked())
 	}

@@ -153,6 +153,7 @@ func (r *mapReader) addBinding(words []string) {
 		err = fmt.Errorf("write tcp, udp or icmp, an IPv4 address and port, and an IPv6 address and port after it, and nothing else")
 	default:
 		if b, err = parseBinding(words); err == nil {
+			b.File = r.file
 			err = r.c.checkBinding(b)
 		}
 	}
@@ -160,7 +161,7 @@ func (r *mapReader) addBinding(words []string) {
 		r.errorf(r.line, "stateful-map", "%v", err)
 		return
 	}
-	b.File, b.Line = r.file, r.line
+	b.Line = r.line
 	r.bindings = append(r.bindings, b)
 }
 

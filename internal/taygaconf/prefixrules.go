@@ -41,7 +41,7 @@ func (r *reader) prefixSwitch(switches *[]PrefixSwitch, on bool, words []string)
 				return err
 			}
 			if p != p.Masked() {
-				return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
+				return hostBits(p)
 			}
 		}
 		for i, s := range *switches {

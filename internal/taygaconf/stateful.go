@@ -117,8 +117,6 @@ func (r *reader) statefulPool(words []string) error {
 // checkShared checks the addresses of a stateful-pool.
 func (r *reader) checkShared(p netip.Prefix) error {
 	switch {
-	case p != p.Masked():
-		return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
 	case p.Bits() < longestShared:
 		return fmt.Errorf("%s has more than %d addresses: use a length of %d to 32", p, maxShared, longestShared)
 	case this4.Overlaps(p):
@@ -126,9 +124,12 @@ func (r *reader) checkShared(p netip.Prefix) error {
 	case p.Contains(broadcast4):
 		return fmt.Errorf("%s contains %s, the broadcast address: use a smaller pool", p, broadcast4)
 	}
-	warning, err := checkNetwork4(p)
-	if err != nil {
+	warning, err := checkNetwork4(p.Masked())
+	switch {
+	case err != nil:
 		return err
+	case p != p.Masked():
+		return hostBits(p)
 	}
 	if warning != "" {
 		r.warn("%s", warning)
@@ -157,7 +158,7 @@ func portRange(word string) (low, high uint16, err error) {
 	switch {
 	case !found || errLow != nil || errHigh != nil:
 		return 0, 0, fmt.Errorf("%s is neither a range of ports such as 1024-65535 nor via: put comments after a #", show(word))
-	case lo == 0:
+	case lo == 0, hi == 0:
 		return 0, 0, fmt.Errorf("ports %d-%d: no packet has port 0: begin with 1 or more, usually 1024", lo, hi)
 	case lo > hi:
 		return 0, 0, fmt.Errorf("ports %d-%d: the lower one goes first: did you mean %d-%d?", lo, hi, hi, lo)
@@ -283,7 +284,7 @@ func clientPrefixes(list *[]netip.Prefix, words []string) error {
 			return err
 		}
 		if p != p.Masked() {
-			return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
+			return hostBits(p)
 		}
 		*list = append(*list, p)
 	}

@@ -123,7 +123,11 @@ func TestStatefulWithoutPool(t *testing.T) {
 			continue
 		}
 		_, problems := read(minimal + name + " " + lines[name] + "\n")
-		want := fmt.Sprintf("tayga.conf:4: %s: there is no stateful-pool: add a line such as %q", name, "stateful-pool 192.0.2.1")
+		pool := "stateful-pool 192.0.2.1"
+		if name == "stateful-map" {
+			pool = "stateful-pool 203.0.113.1" // its own address
+		}
+		want := fmt.Sprintf("tayga.conf:4: %s: there is no stateful-pool: add a line such as %q", name, pool)
 		if len(problems) != 1 || problems[0].Error() != want {
 			t.Errorf("%s: %v", name, problems)
 		}

@@ -44,9 +44,46 @@ func (r *reader) checkStateful() {
 func (r *reader) checkWithoutShared() {
 	for _, name := range slices.Sorted(maps.Keys(r.at)) {
 		if strings.HasPrefix(name, "stateful-") {
-			r.errorf(r.at[name], name, "there is no stateful-pool: add a line such as %q", "stateful-pool 192.0.2.1")
+			r.errorf(r.at[name], name, "there is no stateful-pool: add a line such as %q", "stateful-pool "+r.poolFor(name).String())
 		}
 	}
+}
+
+// poolFor returns an address for the stateful-pool that a directive needs: of stateful-map,
+// its own.
+func (r *reader) poolFor(directive string) netip.Addr {
+	for _, b := range r.c.Stateful.Bindings {
+		if b.Line == r.at[directive] && r.c.mayShare(b) == nil {
+			return b.Addr.Addr()
+		}
+	}
+	return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+}
+
+// mayShare says why the address of a binding cannot be in a stateful-pool.
+func (c *Config) mayShare(b Binding) error {
+	a := b.Addr.Addr()
+	switch _, err := checkUnicast(a); {
+	case err != nil:
+		return err
+	case this4.Contains(a):
+		return fmt.Errorf("%s lies in %s: packets with such an address are not translated", a, this4)
+	}
+	taken := func(p netip.Prefix, directive string, line int) error {
+		o := owner{p, directive + " " + p.String(), c.File, line}
+		return fmt.Errorf("%s is in no stateful-pool, but belongs to %s", a, o.from(b.File))
+	}
+	for _, m := range c.Maps {
+		if m.IPv4.Contains(a) {
+			return taken(m.IPv4, "map", m.Line)
+		}
+	}
+	for _, l := range c.PoolLines() {
+		if l.Prefix.Contains(a) {
+			return taken(l.Prefix, "dynamic-pool", l.Line)
+		}
+	}
+	return nil
 }
 
 // checkSharedPrefixes checks what pools are bound to. It reports whether there is a prefix at
@@ -257,6 +294,9 @@ func (c *Config) checkBinding(b Binding) error {
 	host := b.Host.Addr()
 	pool, found := c.poolOf(b.Addr.Addr())
 	if !found {
+		if err := c.mayShare(b); err != nil {
+			return err
+		}
 		return fmt.Errorf("%s is in no stateful-pool: add a line such as %q", b.Addr.Addr(), "stateful-pool "+b.Addr.Addr().String())
 	}
 	if host == c.IPv6 {
@@ -277,7 +317,11 @@ func (c *Config) checkBinding(b Binding) error {
 	if !pool.static.IsValid() {
 		return fmt.Errorf("stateful-pool %s, line %d, is for no prefix: %s would answer from another address: choose one of a pool via a prefix", pool.Prefix, pool.Line, host)
 	}
-	if c.leases(pool.static) && (len(c.PoolClients) == 0 || slices.ContainsFunc(c.PoolClients, contains)) {
+	switch {
+	case !c.leases(pool.static):
+	case len(c.PoolClients) == 0:
+		return fmt.Errorf("%s leases an address of a dynamic-pool, as all hosts do, and would not answer from %s: name those that lease by a line with dynamic-pool-clients, without this one, or give it a map", host, b.Addr.Addr())
+	case slices.ContainsFunc(c.PoolClients, contains):
 		return fmt.Errorf("%s leases an address of a dynamic-pool, and would not answer from %s: leave it out of dynamic-pool-clients, or give it a map", host, b.Addr.Addr())
 	}
 	return nil

@@ -60,6 +60,12 @@ func prefix(word string, parse func(string) (netip.Addr, error), missing int) (n
 	return netip.PrefixFrom(a, bits), nil
 }
 
+// hostBits is the error of a prefix that would do without the bits after its length. Whether
+// it would is to be checked before.
+func hostBits(p netip.Prefix) error {
+	return fmt.Errorf("%s has host bits set: did you mean %s?", p, p.Masked())
+}
+
 const (
 	whole  = 0  // an address without a length stands for itself
 	needed = -1 // the length must be given
