@@ -30,7 +30,7 @@ func examine(o options, stdout, stderr io.Writer) int {
 	c, more, problems := loadAll(o)
 	x := doctor.Case{Conf: c, Problems: problems, Maps: more.Maps, Bindings: more.Bindings, Program: os.Args[0], Machine: m}
 	x.Conf.File, _ = filepath.Abs(c.File) // commands may be run from elsewhere
-	if !problems.Failed() {
+	if c.Starts(problems) {
 		x.Report, x.Process = askDaemon(c)
 	}
 	findings := doctor.Examine(x)

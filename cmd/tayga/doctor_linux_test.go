@@ -451,6 +451,16 @@ func TestDoctorBadInput(t *testing.T) {
 	list := c.findings()
 	require.Len(t, list, 2)
 	assert.Contains(t, list[0].Text, "map-file: ")
+	// Bad lines of the map-file do not keep the daemon from starting, nor the doctor from
+	// going on: it said that nothing else was checked.
+	c.configure(clinicConf + "map-file DIR/maps\n")
+	require.NoError(t, os.WriteFile(c.dir+"/maps", []byte("map 198.51.97.1 2001:db8:c::7\nmap 198.51.97.2\n"), 0o644))
+	list = c.findings()
+	require.Len(t, list, 4)
+	assert.Equal(t, finding{"error", "configuration", c.dir + "/maps:2: map: write an IPv4 and an IPv6 address or prefix after it, and nothing else", ""}, list[0])
+	assert.Equal(t, finding{"note", "configuration", "tayga skips the lines of " + c.dir + "/maps with errors when it starts, and changes nothing on a reload", ""}, list[1])
+	assert.Equal(t, "daemon", list[2].About, "the running one is asked")
+	assert.Contains(t, list[3].Text, "198.51.97.1", "the good line is checked")
 	require.NoError(t, os.Remove(c.conf))
 	out, code := c.doctor()
 	assert.Equal(t, 2, code)

@@ -107,7 +107,11 @@ func Examine(c Case) []Finding {
 		}
 		e.add(s, "configuration", "", "%v", p)
 	}
-	if c.Problems.Failed() {
+	switch {
+	case !c.Problems.Failed():
+	case c.Conf.Starts(c.Problems):
+		e.add(Note, "configuration", "", "tayga skips the lines of %s with errors when it starts, and changes nothing on a reload", c.Conf.MapPath())
+	default:
 		e.add(Note, "configuration", "", "nothing else was checked, since the configuration is not valid")
 		return e.findings
 	}

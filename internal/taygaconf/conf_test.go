@@ -520,6 +520,29 @@ func TestManyMaps(t *testing.T) {
 	}
 }
 
+// TestStarts: errors in lines of the map-file keep no daemon from starting, all others do.
+func TestStarts(t *testing.T) {
+	for _, conf := range []struct{ text, maps string }{
+		{minimal, ""}, {minimal + "map-file /maps\n", "/maps"}, {minimal + "map-file maps\ndata-dir /data\n", "/data/maps"},
+	} {
+		c := mustRead(t, conf.text)
+		for _, test := range []struct {
+			problems Problems
+			want     bool
+		}{
+			{nil, true},
+			{Problems{{File: c.File, Line: 1, Warning: true}}, true},
+			{Problems{{File: c.File, Line: 1}}, false},
+			{Problems{{File: conf.maps, Line: 1}}, conf.maps != ""},
+			{Problems{{File: conf.maps}, {File: c.File, Directive: "map-file"}}, false},
+		} {
+			if got := c.Starts(test.problems); got != test.want {
+				t.Errorf("%q: %+v: %v", conf.text, test.problems, got)
+			}
+		}
+	}
+}
+
 func mustRead(t *testing.T, text string) *Config {
 	t.Helper()
 	c, problems := read(text)

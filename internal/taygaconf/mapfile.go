@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/steppe-nat64/steppe/translate"
@@ -245,6 +246,12 @@ func mapLine(words []string) (translate.Map, []string, error) {
 		err = fmt.Errorf("%s is a prefix: write prefix %s in tayga.conf", m, m.IPv6)
 	}
 	return m, warnings, err
+}
+
+// Starts reports whether a daemon starts in spite of problems of c and its map-file: all
+// errors are about lines of the map-file, which it skips.
+func (c *Config) Starts(problems Problems) bool {
+	return !slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning && (c.MapFile == "" || p.File != c.MapPath()) })
 }
 
 // LoadMaps reads the map-file at path. The error is about the file as a whole.
