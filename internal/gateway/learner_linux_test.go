@@ -52,14 +52,19 @@ func newFastBed(t *testing.T, conf string, sizes fastpath.Sizes) *fastBed {
 	}
 	t.Cleanup(func() { path.Close() })
 	b := &fastBed{T: t, cache: path.Cache, now: time.Hour}
-	c, problems := taygaconf.Read(strings.NewReader(conf), "tayga.conf", nil)
-	require.False(t, problems.Failed(), problems)
-	b.Gateway, err = Install(Config{Conf: c, Now: wallStart.Add(b.now)})
+	b.Gateway, err = Install(Config{Conf: read(t, conf), Now: wallStart.Add(b.now)})
 	require.NoError(t, err)
 	require.NoError(t, b.SetFastPath(FastPath{Cache: path.Cache, Now: func() time.Duration { return b.now }}))
 	require.NoError(t, b.StartFastPath())
 	b.maps = path.Descriptors()
 	return b
+}
+
+func read(t *testing.T, conf string) *taygaconf.Config {
+	t.Helper()
+	c, problems := taygaconf.Read(strings.NewReader(conf), "tayga.conf", nil)
+	require.False(t, problems.Failed(), problems)
+	return c
 }
 
 // Maps of the cache, by their place among its descriptors.
@@ -420,4 +425,30 @@ func TestHoursOfKernelTraffic(t *testing.T) {
 			assert.Zero(t, b.entries(sessions6))
 		})
 	}
+}
+
+// TestLearnAllocatesNothing: to take note of packets, also of those that are told, allocates
+// nothing.
+func TestLearnAllocatesNothing(t *testing.T) {
+	b := newFastBed(t, fastConf, fastpath.Sizes{})
+	out := b.pass(datagram(sharing, server6, 1, 2, 0))
+	packets := [][]byte{datagram(mapped, server6, 1, 2, 0), datagram(leasing, server6, 1, 2, 0), datagram(sharing, server6, 1, 2, 0),
+		datagram(server4, netip.MustParseAddr("203.0.113.1"), 2, portOf(out[0]), 7)}
+	batch := make([]translate.Packet, len(packets))
+	w := b.Worker(0)
+	for i := range batch {
+		batch[i].Buf = make([]byte, translate.Headroom+100+translate.Tailroom)
+	}
+	told := 0
+	allocs := testing.AllocsPerRun(100, func() {
+		for i, p := range packets {
+			batch[i].Off, batch[i].Len = translate.Headroom, copy(batch[i].Buf[translate.Headroom:], p)
+		}
+		b.now += again
+		w.TranslateBatch(b.now, batch)
+		told += b.lessons()
+		w.learner.lessons = w.learner.lessons[:0]
+	})
+	assert.Zero(t, allocs)
+	assert.Equal(t, 101*len(packets), told)
 }
