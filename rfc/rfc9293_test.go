@@ -86,6 +86,9 @@ func TestRFC9293Clamp(t *testing.T) {
 				x.tcpBecomes(syn(mss), syn(c.want))
 			}
 			x.tcpBecomes(syn(c.want), syn(c.want))
+			if got := x.Settings().LargestMSS(); got != c.want {
+				t.Errorf("LargestMSS is %d, want %d", got, c.want)
+			}
 		}
 		// The MTUs in force are those that count.
 		x := clamped(t, translate.MSSAuto, 1500, 1500)

@@ -33,6 +33,10 @@ func (c *Config) mssClamp() uint16 {
 	return uint16(max(minMSS, min(c.MTU4-len4, c.MTU6-len6)-lenTCP))
 }
 
+// LargestMSS returns the MSS in bytes that SYNs are lowered to, 0 if they are left alone: of
+// MSSAuto, what follows from MTU4 and MTU6.
+func (s Settings) LargestMSS() int { return int(s.mssClamp()) }
+
 // isSYN reports whether a transport header is that of a TCP segment with the SYN flag.
 func (h *header) isSYN(data []byte) bool {
 	return h.proto == protoTCP && len(data) >= lenTCP && data[13]&2 != 0

@@ -123,17 +123,22 @@ func TestNotATun(t *testing.T) {
 }
 
 func TestSmallMTU(t *testing.T) {
-	b := newBench(t, gatewayConf)
+	b := newBench(t, gatewayConf+"tcp-mss-clamp auto\nstatus-socket DIR/sock\n")
 	b.addTun("nat64", 1)
 	b.host.MTU("nat64", 1279)
-	out, _, status := b.tayga("-d", "-c", b.conf)
-	assert.Equal(t, 1, status)
+	out, _, code := b.tayga("-d", "-c", b.conf)
+	assert.Equal(t, 1, code)
 	assert.Contains(t, out, "tun device nat64 has an MTU of 1279, less than the 1280 that IPv6 needs: ip link set nat64 mtu 1500\n")
 	b.host.MTU("nat64", 1280)
 	p := b.launch()
 	assert.Contains(t, p.Output(), "Using tun device nat64 with MTU 1280\n")
+	// The log and the status have the MSS that follows: none showed what auto means.
+	assert.Contains(t, p.Output(), "tcp-mss-clamp: 1220 bytes\n")
+	assert.Equal(t, 1220, b.ask(status.Summary).MSSClamp)
 	b.host.MTU("nat64", 9000)
 	b.await(p, "Tun device nat64 has an MTU of 9000 now\n")
+	b.await(p, "tcp-mss-clamp: 8940 bytes\n")
+	assert.Equal(t, 8940, b.ask(status.Summary).MSSClamp)
 	require.NoError(t, p.Stop(patience))
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/gateway"
+	"github.com/steppe-nat64/steppe/translate"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -22,6 +23,9 @@ func (d *daemon) linkChanged(l tun.Link) {
 			d.log.warningf("Tun device %s has an MTU of %d now, less than the %d that IPv6 needs: going on with the one before", name, l.MTU, lowestMTU)
 		} else {
 			d.log.infof("Tun device %s has an MTU of %d now", name, l.MTU)
+			if d.conf.MSSClamp == translate.MSSAuto {
+				d.logMSS()
+			}
 		}
 	}
 	d.link = l

@@ -58,6 +58,7 @@ func (d *daemon) figures() *status.Report {
 		r.Helper = &status.Helper{PID: d.helper.PID(), Alive: d.helper.Alive()}
 	}
 
+	r.MSSClamp = d.gateway.LargestMSS()
 	s := d.gateway.Stats()
 	r.Packets = countsOf(s.Packets)
 	r.ErrorsHeldBack, r.MTUErrorsHeldBack = s.Packets.ErrorsHeldBack, s.Packets.MTUErrorsHeldBack

@@ -30,8 +30,16 @@ func (d *daemon) logStartup(more taygaconf.MapFile) {
 		d.log.noticef("Note: without a data-dir, leases of the dynamic pool are forgotten when tayga ends")
 	}
 	d.logShared(more)
+	d.logMSS()
 	if n := len(c.Maps) + len(more.Maps); n > 0 {
 		d.log.debugf("Static maps: %d in %s, %d in the map-file", len(c.Maps), c.File, len(more.Maps))
+	}
+}
+
+// logMSS logs what the MSS of TCP connections is lowered to, if it is.
+func (d *daemon) logMSS() {
+	if n := d.gateway.LargestMSS(); n > 0 {
+		d.log.infof("tcp-mss-clamp: %d bytes", n)
 	}
 }
 

@@ -144,5 +144,8 @@ func (g *Gateway) Fixed(host netip.Addr) bool { return fixed(g.trans.Settings(),
 
 func fixed(s translate.Settings, host netip.Addr) bool { return host == s.IPv6 || s.Table.Fixed(host) }
 
+// LargestMSS returns what the MSS of TCP connections is lowered to, 0 if it is not.
+func (g *Gateway) LargestMSS() int { return g.trans.Settings().LargestMSS() }
+
 // Warnings lists what is allowed in the settings in force and probably not meant.
 func (g *Gateway) Warnings() []string { return g.trans.Warnings() }

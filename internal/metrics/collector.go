@@ -39,6 +39,7 @@ var (
 	deviceDesc  = desc("device_info", "The TUN device, with the offloads that the kernel granted.", "device", "offloads")
 	upDesc      = desc("device_up", "Whether the device is there and up.")
 	mtuDesc     = desc("device_mtu_bytes", "MTU of the device.")
+	mssDesc     = desc("tcp_mss_clamp_bytes", "What the MSS of TCP connections is lowered to.")
 	workersDesc = desc("workers", "Workers that translate packets, one for each queue of the device.")
 	foreignDesc = desc("device_foreign_queues", "Queues of the device that other programs have open.")
 	refusedDesc = desc("queue_refused_packets_total", "Packets that the kernel did not take from a queue.", "queue")
@@ -82,6 +83,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(upDesc, up)
 	gauge(mtuDesc, float64(r.Device.MTU))
+	if r.MSSClamp > 0 {
+		gauge(mssDesc, float64(r.MSSClamp))
+	}
 	gauge(foreignDesc, float64(r.Device.Foreign))
 	gauge(workersDesc, float64(r.Device.Workers))
 	for i, n := range r.Device.Refused {

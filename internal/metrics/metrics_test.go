@@ -42,11 +42,12 @@ func sample() *status.Report {
 			},
 		},
 		ErrorsHeldBack: 5, MTUErrorsHeldBack: 2,
-		Helper:  &status.Helper{PID: 8, Alive: true},
-		Pool:    &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
-		Shared:  sampleShared(),
-		Maps:    status.Maps{Config: 1, MapFile: 2},
-		Reloads: status.Reloads{OK: 4, Failed: 6},
+		MSSClamp: 1440,
+		Helper:   &status.Helper{PID: 8, Alive: true},
+		Pool:     &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
+		Shared:   sampleShared(),
+		Maps:     status.Maps{Config: 1, MapFile: 2},
+		Reloads:  status.Reloads{OK: 4, Failed: 6},
 	}
 }
 
@@ -99,6 +100,9 @@ steppe_device_up 1
 # HELP steppe_device_mtu_bytes MTU of the device.
 # TYPE steppe_device_mtu_bytes gauge
 steppe_device_mtu_bytes 1500
+# HELP steppe_tcp_mss_clamp_bytes What the MSS of TCP connections is lowered to.
+# TYPE steppe_tcp_mss_clamp_bytes gauge
+steppe_tcp_mss_clamp_bytes 1440
 # HELP steppe_device_foreign_queues Queues of the device that other programs have open.
 # TYPE steppe_device_foreign_queues gauge
 steppe_device_foreign_queues 3
@@ -136,7 +140,7 @@ steppe_start_time_seconds 1.8000000005e+09
 `), "steppe_packets_total", "steppe_bytes_total", "steppe_icmp_errors_held_back_total", "steppe_icmp_mtu_errors_held_back_total", "steppe_device_info",
 		"steppe_fast_path_on", "steppe_translated_packets_total", "steppe_translated_bytes_total",
 		"steppe_fast_path_packets_total", "steppe_fast_path_segments_total", "steppe_fast_path_bytes_total",
-		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_device_foreign_queues", "steppe_helper_up", "steppe_workers", "steppe_queue_refused_packets_total",
+		"steppe_device_up", "steppe_device_mtu_bytes", "steppe_tcp_mss_clamp_bytes", "steppe_device_foreign_queues", "steppe_helper_up", "steppe_workers", "steppe_queue_refused_packets_total",
 		"steppe_pool_addresses", "steppe_leases", "steppe_lease_requests_refused_total", "steppe_maps",
 		"steppe_reloads_total", "steppe_start_time_seconds"))
 
@@ -147,7 +151,7 @@ steppe_start_time_seconds 1.8000000005e+09
 	assert.Empty(t, problems)
 
 	down := sample()
-	down.Device.Present, down.Pool = false, nil
+	down.Device.Present, down.Pool, down.MSSClamp = false, nil, 0
 	down.FastPath = &status.FastPath{Off: "fast-path off"}
 	c.tell = func() *status.Report { return down }
 	assert.NoError(t, testutil.CollectAndCompare(c, strings.NewReader(`
@@ -157,7 +161,7 @@ steppe_device_up 0
 # HELP steppe_fast_path_on Whether the kernel translates plain packets.
 # TYPE steppe_fast_path_on gauge
 steppe_fast_path_on 0
-`), "steppe_device_up", "steppe_fast_path_on", "steppe_fast_path_packets_total", "steppe_leases", "steppe_pool_addresses"))
+`), "steppe_device_up", "steppe_tcp_mss_clamp_bytes", "steppe_fast_path_on", "steppe_fast_path_packets_total", "steppe_leases", "steppe_pool_addresses"))
 }
 
 // serveSample serves on a port of the loopback interface.

@@ -34,8 +34,10 @@ type Report struct {
 	Started        time.Time `json:"started"`
 	Uptime         uint64    `json:"uptime_seconds"`
 
-	Device Device  `json:"device"`
-	Helper *Helper `json:"helper,omitempty"` // nil if it needs no helper
+	Device Device `json:"device"`
+	// MSSClamp is what the MSS of TCP connections is lowered to, in bytes; 0: it is not.
+	MSSClamp int     `json:"tcp_mss_clamp,omitempty"`
+	Helper   *Helper `json:"helper,omitempty"` // nil if it needs no helper
 	// Packets are those that occurred, by direction, verdict and reason. Those that the fast
 	// path has translated are among them.
 	Packets []Count `json:"packets"`

@@ -27,7 +27,8 @@ var sample = Report{
 		Name: "nat64", Present: true, Up: true, MTU: 1500, Workers: 2,
 		Offloads: []string{"checksum", "tso"}, Refused: []uint64{1, 2},
 	},
-	Helper: &Helper{PID: 43, Alive: true},
+	MSSClamp: 1440,
+	Helper:   &Helper{PID: 43, Alive: true},
 	Packets: []Count{
 		{"4to6", "forward", "translated", 10, 1000},
 		{"4to6", "drop", "no-destination", 1, 20},
@@ -138,6 +139,7 @@ func TestTable(t *testing.T) {
 	require.NoError(t, r.WriteTable(&b))
 	assert.Equal(t, `tayga 1.0 (steppe), process 42, /etc/tayga.conf, up 1d1m1s
 device nat64: up, MTU 1500, workers: 2, offloads: checksum tso, write errors: 3
+tcp-mss-clamp: 1440 bytes
 privileged helper: process 43
 fast path: on: the kernel translates plain packets
 maps: 1 in the configuration, 2 in the map-file; reloads: 4, and 1 that failed

@@ -20,6 +20,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, line := range r.Device.trouble() {
 		t.line("device %s: %s", clean(r.Device.Name), line)
 	}
+	if r.MSSClamp > 0 {
+		t.line("tcp-mss-clamp: %d bytes", r.MSSClamp)
+	}
 	if h := r.Helper; h != nil && h.Alive {
 		t.line("privileged helper: process %d", h.PID)
 	} else if h != nil {
