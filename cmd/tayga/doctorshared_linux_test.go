@@ -115,3 +115,71 @@ func TestDoctorSharedLimit(t *testing.T) {
 	}, func() string { out, _, _ := c.tayga("--status", "-c", c.conf); return out })
 	assert.Regexp(t, "^[0-9]+ times a session was denied by the limit ports-per-prefix: see Sessions in tayga", about["sessions"])
 }
+
+// A port forward from before, in the kernel's NAT, takes the packets of a static binding or of
+// the ports that hosts are assigned: the doctor was silent. Its command has them come again.
+func TestDoctorForwards(t *testing.T) {
+	c := newSharedClinic(t, "stateful-map tcp 198.51.99.1:80 [2001:db8:c::2]:80\n")
+	c.healShared()
+	const chain = "add table ip nat; add chain ip nat pre { type nat hook prerouting priority dstnat; }; add rule ip nat pre "
+	const binding = " elsewhere (dnat), as for tcp 198.51.99.1:80: hosts of stateful-pool do not get them"
+	for name, test := range map[string]struct {
+		rule string
+		want []string // in the texts of the findings about it
+	}{
+		"port":           {`tcp dport 80 dnat to 198.51.98.9`, []string{"stateful-map tcp 198.51.99.1:80 [2001:db8:c::2]:80" + binding}},
+		"ports":          {`iifname "eth1" tcp dport { 25, 70-90 } counter dnat to 198.51.98.9`, []string{binding}},
+		"map":            {`dnat to tcp dport map { 25 : 198.51.98.8, 80 : 198.51.98.9 }`, []string{binding}},
+		"redirect":       {`meta l4proto tcp redirect`, []string{binding, "tcp 198.51.99.1:1024"}},
+		"port-of-a-host": {`ip daddr 198.51.99.1 udp dport 5000-5009 dnat to 198.51.98.9`, []string{"udp ports 1024-65535 of stateful-pool 198.51.99.1/32 elsewhere (dnat), as for udp 198.51.99.1:5000: hosts"}},
+		"address":        {`ip daddr 198.51.99.1 dnat to 198.51.98.9`, []string{binding, "tcp 198.51.99.1:1024", "udp 198.51.99.1:1024", "for icmp 198.51.99.1: hosts"}},
+
+		"of-others":          {`ip daddr 198.51.98.1 tcp dport 80 dnat to 198.51.98.9`, nil},
+		"from-the-hosts":     {`iifname "eth0" tcp dport 80 dnat to 198.51.98.9`, nil},
+		"another-protocol":   {`udp dport 80 dnat to 198.51.98.9`, nil},
+		"a-port-of-no-host":  {`ip daddr 198.51.99.1 tcp dport 22 dnat to 198.51.98.9`, nil},
+		"all-but-that":       {`tcp dport != 22-65535 dnat to 198.51.98.9`, nil},
+		"exempt":             {`tcp dport 80 accept; add rule ip nat pre tcp dport 80 dnat to 198.51.98.9`, nil},
+		"local-addresses":    {`fib daddr type local tcp dport 80 dnat to 198.51.98.9`, nil},
+		"map-of-other-ports": {`dnat to tcp dport map { 25 : 198.51.98.8 }`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.sh("nft '" + chain + test.rule + "'")
+			defer c.sh("nft flush ruleset")
+			c.diverts(t, "chain pre of table ip nat sends packets to ", test.want)
+		})
+	}
+}
+
+// The same with rules of iptables.
+func TestDoctorForwardsOfIPTables(t *testing.T) {
+	c := newSharedClinic(t, "stateful-map tcp 198.51.99.1:80 [2001:db8:c::2]:80\n")
+	c.needIPTables()
+	c.healShared()
+	for _, rule := range []string{"-p tcp -m multiport --dports 25,80", "-p udp --dport 60000:", "! -p tcp -d 198.51.98.1"} {
+		c.sh("iptables -t nat -A PREROUTING " + rule + " -j DNAT --to-destination 198.51.98.9")
+	}
+	c.diverts(t, "chain PREROUTING of table ip nat sends packets to ", []string{"as for tcp 198.51.99.1:80: ", "as for udp 198.51.99.1:60000: "})
+}
+
+// diverts checks what the doctor says of rules that change destinations, and that nothing is
+// left after the commands.
+func (c *clinic) diverts(t *testing.T, begin string, want []string) {
+	t.Helper()
+	var list []finding
+	for _, f := range c.findings() {
+		if f.About == "forward" {
+			list = append(list, f)
+		}
+	}
+	require.Len(t, list, len(want), list)
+	for i, f := range list {
+		assert.Equal(t, "warning", f.Severity)
+		assert.True(t, strings.HasPrefix(f.Text, begin), f.Text)
+		assert.Contains(t, f.Text, want[i])
+		c.execute(f)
+	}
+	for _, f := range c.findings() {
+		assert.NotEqual(t, "forward", f.About, f.Text)
+	}
+}

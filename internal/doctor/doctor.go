@@ -132,6 +132,7 @@ func Examine(c Case) []Finding {
 	e.checkFirewall()
 	e.checkMasquerading()
 	e.checkSharedSource()
+	e.checkSharedTarget()
 	e.checkTracking()
 	e.checkDaemon()
 	e.checkRedirects()

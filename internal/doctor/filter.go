@@ -3,6 +3,7 @@ package doctor
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,7 @@ const (
 	accept
 	drop
 	masquerade // or another change of the source
+	redirect   // or another change of the destination
 	jump       // to a chain, and back
 	goTo
 	back    // to the chain before
@@ -81,6 +83,8 @@ const (
 	target6
 	family
 	state
+	protocol
+	targetPort // of TCP and UDP
 )
 
 // A flow is a packet on its way through the filters. What is empty is not known.
@@ -89,6 +93,8 @@ type flow struct {
 	in, out  string
 	src, dst netip.Addr
 	state    string // new, established, invalid
+	proto    string // tcp, udp, icmp
+	port     int    // that it is for; only with a proto, -1 if that has none
 }
 
 // Three answers to whether a condition holds.
@@ -140,7 +146,7 @@ func (c *cond) holds(f flow) answer {
 func (c *cond) matches(value string, f flow) answer {
 	named := strings.HasPrefix(value, "@") // a set that is not known
 	switch c.field {
-	case inInterface, outInterface, family, state:
+	case inInterface, outInterface, family, state, protocol, targetPort:
 		if named {
 			return maybe
 		}
@@ -161,8 +167,42 @@ func (c *cond) matches(value string, f flow) answer {
 			return maybe
 		}
 		return sure(value == f.state)
+	case protocol:
+		if f.proto == "" {
+			return maybe
+		}
+		return sure(value == f.proto || value == protocolNumber[f.proto])
+	case targetPort:
+		if f.proto == "" {
+			return maybe
+		}
+		return matchPort(value, f.port)
 	}
 	return maybe
+}
+
+// protocolNumber has the numbers of protocols, as filters may show them.
+var protocolNumber = map[string]string{"tcp": "6", "udp": "17", "icmp": "1"}
+
+// matchPort compares a port with a port or a range.
+func matchPort(value string, port int) answer {
+	low, high, err := ports(value)
+	if err != nil {
+		return maybe // a name
+	}
+	return sure(low <= port && port <= high)
+}
+
+// ports reads a port or a range of them.
+func ports(value string) (low, high int, err error) {
+	from, to, ranged := strings.Cut(value, "-")
+	if !ranged {
+		to = from
+	}
+	if low, err = strconv.Atoi(from); err == nil {
+		high, err = strconv.Atoi(to)
+	}
+	return low, high, err
 }
 
 // matchName compares an interface with a name, which may end in a wildcard.
@@ -211,11 +251,24 @@ const (
 	mayMasquerade                  // sent on with another source
 	mayGoOn                        // comes to the end of the chain
 	mayUntrack                     // not tracked, whatever else becomes of it
+	mayRedirect                    // accepted, for another destination
 )
 
 // fate says what may become of a flow in a base chain. It takes time linear in the
 // length of the rules, however they jump.
-func (fs *Filters) fate(base *Chain, f flow) fate { return fs.walk(base, f) &^ mayUntrack }
+func (fs *Filters) fate(base *Chain, f flow) fate {
+	got := fs.walk(base, f) &^ mayUntrack
+	if got&mayRedirect != 0 {
+		got = got&^mayRedirect | mayPass
+	}
+	return got
+}
+
+// redirects reports whether a base chain changes the destination of a flow, whatever
+// conditions hold that are not understood.
+func (fs *Filters) redirects(base *Chain, f flow) bool {
+	return fs.walk(base, f)&^mayUntrack == mayRedirect
+}
 
 // untracks reports whether a base chain may keep a flow from connection tracking.
 func (fs *Filters) untracks(base *Chain, f flow) bool { return fs.walk(base, f)&mayUntrack != 0 }
@@ -256,7 +309,7 @@ type walk struct {
 	fates  map[*Chain]fate
 }
 
-const anything = mayPass | mayDrop | mayMasquerade | mayGoOn
+const anything = mayPass | mayDrop | mayMasquerade | mayRedirect | mayGoOn
 
 // through says what may become of the flow in a chain.
 func (w *walk) through(c *Chain) (got fate) {
@@ -294,6 +347,8 @@ func (w *walk) act(c *Chain, r *rule) fate {
 		return mayDrop
 	case masquerade:
 		return mayMasquerade
+	case redirect:
+		return mayRedirect
 	case jump, goTo:
 		if to := w.chains[c.name(r.target)]; to != nil {
 			return w.through(to)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -69,6 +70,10 @@ func iptablesRule(words []string, six bool) (r rule) {
 			c.field = inInterface
 		case "-o":
 			c.field = outInterface
+		case "-p":
+			c.field = protocol
+		case "--dport", "--dports":
+			c.field, c.values = targetPort, iptablesPorts(arg)
 		case "--ctstate", "--state":
 			c.field, c.values = state, strings.Split(strings.ToLower(arg), ",")
 		case "-m", "--comment":
@@ -100,11 +105,24 @@ func iptablesRule(words []string, six bool) (r rule) {
 	return r
 }
 
+// iptablesPorts reads ports and ranges of them, which may lack an end.
+func iptablesPorts(arg string) (values []string) {
+	for v := range strings.SplitSeq(arg, ",") {
+		if low, high, ranged := strings.Cut(v, ":"); ranged {
+			v = cmp.Or(low, "0") + "-" + cmp.Or(high, "65535")
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
 // iptablesTarget reads a target: a verdict or the name of a chain.
 func iptablesTarget(name string) (action, string) {
 	switch name {
-	case "ACCEPT", "DNAT", "REDIRECT":
+	case "ACCEPT":
 		return accept, ""
+	case "DNAT", "REDIRECT":
+		return redirect, ""
 	case "DROP", "REJECT":
 		return drop, ""
 	case "MASQUERADE", "SNAT", "NETMAP":

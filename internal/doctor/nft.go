@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -58,6 +59,7 @@ func parseNft(text []byte) ([]Chain, error) {
 				}
 				nftNamed(s["match"], "right", look)
 				nftNamed(s["vmap"], "data", look)
+				nftNamed(nftTargets(s["dnat"]), "data", look)
 			}
 			chains[i].Rules = append(chains[i].Rules, nftRules(o.Rule.Expr)...)
 		}
@@ -147,6 +149,9 @@ func nftRules(statements []map[string]any) []rule {
 			default:
 				r := nftVerdict(name, body)
 				r.conds = conds
+				if m := nftTargets(body); r.action == redirect && m != nil {
+					r.conds = append(slices.Clone(conds), nftIn(m))
+				}
 				if r.action == pass { // not understood: it may stop the packet here or not
 					conds = append(conds, cond{})
 					continue
@@ -173,7 +178,7 @@ func nftVerdict(name string, body any) rule {
 	case "masquerade", "snat":
 		return rule{action: masquerade}
 	case "dnat", "redirect":
-		return rule{action: accept}
+		return rule{action: redirect}
 	case "return":
 		return rule{action: back}
 	case "jump":
@@ -187,6 +192,8 @@ func nftVerdict(name string, body any) rule {
 		switch m["name"] {
 		case "MASQUERADE", "SNAT", "NETMAP":
 			return rule{action: masquerade}
+		case "DNAT", "REDIRECT":
+			return rule{action: redirect}
 		case "REJECT":
 			return rule{action: drop}
 		case nil:
@@ -194,6 +201,31 @@ func nftVerdict(name string, body any) rule {
 		}
 	}
 	return rule{} // limit, quota, connlimit, …
+}
+
+// nftTargets returns the map by which a dnat chooses its target, nil if it has a single one.
+func nftTargets(body any) any {
+	m, _ := body.(map[string]any)
+	for _, part := range []string{"addr", "port"} {
+		if target, _ := m[part].(map[string]any); target["map"] != nil {
+			return target["map"]
+		}
+	}
+	return nil
+}
+
+// nftIn is the condition that a map has an element for the packet.
+func nftIn(targets any) cond {
+	m, _ := targets.(map[string]any)
+	data, _ := m["data"].(map[string]any)
+	set, _ := data["set"].([]any)
+	var keys []any
+	for _, entry := range set {
+		if pair, _ := entry.([]any); len(pair) == 2 {
+			keys = append(keys, pair[0])
+		}
+	}
+	return nftCond(m["key"], map[string]any{"set": keys})
 }
 
 // nftMap reads a verdict map: one rule for each of its entries.
@@ -226,6 +258,10 @@ func nftMatch(body any) cond {
 	switch m["op"] {
 	case "==", "in":
 	case "!=":
+		if c.ofPort() {
+			c.tuples[0][1].not = true
+			break
+		}
 		c.not = true
 	default:
 		return cond{}
@@ -243,6 +279,9 @@ func nftCond(left, right any) cond {
 		if len(c.values) == 0 {
 			return cond{}
 		}
+		if proto := nftTransport(left); c.field == targetPort && proto != "" {
+			return cond{tuples: [][]cond{{{field: protocol, values: []string{proto}}, c}}}
+		}
 		return c
 	}
 	var c cond
@@ -259,6 +298,21 @@ func nftCond(left, right any) cond {
 		c.tuples = append(c.tuples, t)
 	}
 	return c
+}
+
+// nftTransport returns the protocol that a field is one of, empty if it is of several.
+func nftTransport(left any) string {
+	m, _ := left.(map[string]any)
+	payload, _ := m["payload"].(map[string]any)
+	if name, _ := payload["protocol"].(string); name != "th" {
+		return name
+	}
+	return ""
+}
+
+// ofPort reports whether a condition is one on a port of a protocol, and so on both.
+func (c *cond) ofPort() bool {
+	return len(c.tuples) == 1 && len(c.tuples[0]) == 2 && c.tuples[0][0].field == protocol && c.tuples[0][1].field == targetPort
 }
 
 // nftElements returns the elements of a set, or the one value that stands in its place.
@@ -283,9 +337,9 @@ func nftField(left any) field {
 	for kind, body := range m {
 		b, _ := body.(map[string]any)
 		key, _ := b["key"].(string)
-		protocol, _ := b["protocol"].(string)
+		of, _ := b["protocol"].(string)
 		part, _ := b["field"].(string)
-		switch kind + " " + key + protocol + " " + part {
+		switch kind + " " + key + of + " " + part {
 		case "meta iif ", "meta iifname ":
 			return inInterface
 		case "meta oif ", "meta oifname ":
@@ -302,6 +356,10 @@ func nftField(left any) field {
 			return source6
 		case "payload ip6 daddr":
 			return target6
+		case "meta l4proto ", "payload ip protocol", "payload ip6 nexthdr":
+			return protocol
+		case "payload tcp dport", "payload udp dport", "payload th dport":
+			return targetPort
 		}
 	}
 	return unknown
@@ -312,6 +370,8 @@ func nftValues(right any) (values []string) {
 	switch v := right.(type) {
 	case string:
 		return []string{v}
+	case float64:
+		return []string{strconv.FormatFloat(v, 'f', -1, 64)}
 	case []any:
 		for _, x := range v {
 			values = append(values, nftValues(x)...)

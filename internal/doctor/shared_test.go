@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"strings"
@@ -112,6 +113,14 @@ func TestExamineShared(t *testing.T) {
 			g.Machine.Tools = Tools{Sysctl: true, IPTables: true}
 		}, want: []string{"warning: masquerading: stateful-pool 10.1.1.1/32 is private, and no rule replaces that source by one that is routed; run: iptables -t nat -A POSTROUTING -s 10.1.1.1/32 -j MASQUERADE"}},
 
+		{name: "forward-left-over", conf: "stateful-map tcp 203.0.113.7:80 [2001:db8:c::2]:80\n", harm: func(g *gateway) {
+			g.Machine.Tools.IPTables = true
+			g.rules("*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i eth0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.1.1\n")
+		}, want: []string{"warning: forward: chain PREROUTING of table ip nat sends packets to stateful-map tcp 203.0.113.7:80 [2001:db8:c::2]:80 elsewhere (dnat), as for tcp 203.0.113.7:80: hosts of stateful-pool do not get them; run: iptables -t nat -I PREROUTING -d 203.0.113.7/32 -p tcp --dport 80:80 -j ACCEPT",
+			tracked + `; run: nft 'add table ip tayga; add chain ip tayga prerouting { type filter hook prerouting priority raw; }; add rule ip tayga prerouting iifname "nat64" ip saddr 203.0.113.7/32 notrack; add rule ip tayga prerouting ip daddr 203.0.113.7/32 notrack'`}},
+		{name: "forward-of-untracked-packets", harm: func(g *gateway) { // which no NAT sees
+			g.rules(raw + "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -d 203.0.113.7/32 -j DNAT --to-destination 10.1.1.1\n")
+		}},
 		{name: "tracked-by-nat", harm: func(g *gateway) {
 			g.rules(postrouting + "-A POSTROUTING -s 192.168.0.0/16 -j MASQUERADE\n")
 		}, want: []string{tracked + `; run: nft 'add table ip tayga; add chain ip tayga prerouting { type filter hook prerouting priority raw; }; add rule ip tayga prerouting iifname "nat64" ip saddr 203.0.113.7/32 notrack; add rule ip tayga prerouting ip daddr 203.0.113.7/32 notrack'`}},
@@ -232,4 +241,23 @@ func TestUntracks(t *testing.T) {
 			assert.Equal(t, test.fate, fs.fate(&fs.Chains[0], test.flow), "%s %v", name, test.flow)
 		}
 	}
+}
+
+// Many rules for many pools are looked at in bounded time, and some are reported.
+func TestManyForwards(t *testing.T) {
+	var conf, rules strings.Builder
+	conf.WriteString(strings.Replace(sharedConf, "stateful-pool 203.0.113.7", "#", 1))
+	rules.WriteString("*nat\n:PREROUTING ACCEPT [0:0]\n")
+	for i := range 256 {
+		fmt.Fprintf(&conf, "stateful-pool 203.0.%d.0/24\n", i)
+	}
+	for i := range 5000 {
+		fmt.Fprintf(&rules, "-A PREROUTING -d 203.0.%d.%d/32 -p tcp -m tcp --dport %d -j DNAT --to-destination 10.1.1.1\n", i&255, i>>8, 2000+i)
+	}
+	g := newGateway(t, conf.String())
+	g.rules(rules.String())
+	e := &examination{Case: g.Case}
+	e.conclude()
+	e.checkSharedTarget()
+	assert.Len(t, e.findings, maxFindings)
 }
