@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // TestCapture captures on both sides of the router while all kinds of traffic
@@ -136,6 +138,36 @@ func TestEnableGRO(t *testing.T) {
 			assert.Equal(t, large, largest > 1500, "largest packet: %d", largest)
 		}
 	})
+}
+
+// TestSetFeature: what is set is what the kernel has then.
+func TestSetFeature(t *testing.T) {
+	x := newChain(t)
+	for _, on := range []bool{true, false} {
+		for _, name := range []string{"rx-gro", "rx-udp-gro-forwarding"} {
+			x.r.SetFeature("eth0", name, on)
+			var got bool
+			require.NoError(t, x.r.Do(func() (err error) {
+				got, err = feature("eth0", name)
+				return err
+			}))
+			assert.Equal(t, on, got, name)
+		}
+	}
+	assert.ErrorIs(t, x.r.Do(func() error { return setFeature("eth0", "no-such-feature", true) }), unix.EOPNOTSUPP)
+	assert.ErrorIs(t, x.r.Do(func() error { return setFeature("eth7", "rx-gro", true) }), unix.ENODEV)
+}
+
+// feature reports whether a feature is on: struct ethtool_gfeatures.
+func feature(ifname, name string) (bool, error) {
+	n, size, err := featureBit(ifname, name)
+	if err != nil {
+		return false, err
+	}
+	blocks := make([]uint32, 2+4*size)
+	blocks[0], blocks[1] = unix.ETHTOOL_GFEATURES, uint32(size)
+	err = ethtoolCall(ifname, unsafe.Pointer(&blocks[0]))
+	return blocks[2+4*(n/32)+2]&(1<<(n%32)) != 0, err
 }
 
 // TestCaptureTail wants the packet that passed just before Stop was called.

@@ -415,20 +415,25 @@ var offloads = []struct {
 	{"generic receive offload", unix.ETHTOOL_SGRO},
 }
 
-// ethtool sets one of an interface's switches: SIOCETHTOOL with a struct
-// ethtool_value, see ethtool(7) and linux/ethtool.h.
+// ethtool sets one of an interface's switches, by a struct ethtool_value.
 func ethtool(ifname string, cmd, value uint32) error {
+	arg := struct{ cmd, value uint32 }{cmd, value}
+	return ethtoolCall(ifname, unsafe.Pointer(&arg))
+}
+
+// ethtoolCall is SIOCETHTOOL with an argument that begins with the number of the command: see
+// ethtool(7) and linux/ethtool.h. The kernel writes its answer there.
+func ethtoolCall(ifname string, arg unsafe.Pointer) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	arg := struct{ cmd, value uint32 }{cmd, value}
 	req := struct { // struct ifreq with ifr_data in its union
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
 		_    [24 - unsafe.Sizeof(uintptr(0))]byte
-	}{data: unsafe.Pointer(&arg)}
+	}{data: arg}
 	if copy(req.name[:unix.IFNAMSIZ-1], ifname) != len(ifname) {
 		return unix.ENODEV
 	}
