@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-sessions bench-shared
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-sessions bench-shared bench-fast
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -123,13 +123,13 @@ recipes: build
 	@scripts/need mmdebstrap=mmdebstrap nft=nftables unshare=util-linux
 	@scripts/recipes $(RECIPE)
 
-# All that is measured, in ten minutes: bench/results/latest.txt and latest.json. One
+# All that is measured, in a quarter of an hour: bench/results/latest.txt and latest.json. One
 # thing only: make bench MICRO=Flows E2E=none
 bench: MICRO ?= Translate|Restore|Flows|Table|Pool|Fragment|Hairpin|Sessions
 E2E ?= E2E|Queues|Memory|MapFile
 bench:
 	@scripts/bench bench/results/latest.txt '-bench $(value MICRO) -count 6 -benchtime 100ms' \
-		'-bench $(E2E) -benchtime 1x -rounds 6'; status=$$?; \
+		'-bench $(E2E) -benchtime 1x -rounds 6 -seconds 1'; status=$$?; \
 	$(GO) run ./internal/cmd/benchtool json bench/results/latest.txt >bench/results/latest.json && \
 	$(GO) run $(BENCHSTAT) -ignore /round -filter '-/gateway:all AND -.unit:B/s AND -.unit:B/op' \
 		bench/results/latest.txt && exit $$status
@@ -142,6 +142,19 @@ bench-smoke:
 # The names of all benchmarks, after one was added or renamed: bench/results/names.txt
 bench-names:
 	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/cmd/benchtool smoke -update
+
+# The fast path beside the daemon alone, the kernel and Debian's tayga; stateful beside
+# stateless; and the program alone: bench/results/fast.txt, a plot beside it, and tables in
+# bench/README.md. Ten minutes, on a machine that does nothing else. In a hurry:
+# make bench-fast FASTFLAGS='-rounds 1 -seconds 0.2'
+FASTFLAGS ?= -rounds 5 -seconds 1
+bench-fast:
+	@scripts/need tayga=tayga
+	@STEPPE_REQUIRE_NETNS=1 scripts/bench bench/results/fast.txt '-bench ^BenchmarkE2E -benchtime 1x $(FASTFLAGS)' \
+		'-bench ^BenchmarkShared$$/load=(tcp|udp)/dir/./gateway=state/fast -benchtime 1x $(FASTFLAGS)' \
+		'./fastpath -bench Fastpath -benchtime 3000x -count 3'; status=$$?; \
+	$(GO) run ./internal/cmd/benchplot -svg bench/results/fast.svg -readme bench/README.md -block fast \
+		bench/results/fast.txt && exit $$status
 
 # Hosts that share an address: our stateful-pool beside masquerading, ours and that of
 # Debian's tayga. Needs root and /dev/net/tun; fifteen minutes.

@@ -12,6 +12,9 @@
 //	single_test.go         what one goroutine does: time, allocations; instructions_linux_test.go
 //	e2e_linux_test.go      real traffic through gateways in turn, and by queues of the device
 //	load_linux_test.go     that traffic: TCP, UDP, requests; socket_linux_test.go its sockets
+//	path_linux_test.go     by which path packets of ours pass; machine_linux_test.go the whole machine
+//	cards_linux_test.go    how the gateway receives
+//	shared_linux_test.go   hosts that share an address
 //	memory_linux_test.go   resident memory; a map-file of a million lines
 //	lab_linux_test.go      the laboratory it runs in
 package bench

@@ -17,7 +17,8 @@ var (
 
 // BenchmarkE2E carries real traffic from an IPv6-only client to a server, by way
 // of a gateway on which these take turns: the kernel's own forwarding from IPv6
-// to IPv6, our binary, and Debian's tayga where it is installed. All gateways
+// to IPv6, our binary without and with the fast path (steppe and steppe/fast), and Debian's
+// tayga where it is installed. All gateways
 // are measured in every round, so that whatever else the machine does meets all
 // of them. A line that ends in round=N is one measurement; the line that ends in
 // gateway=all has the medians of all rounds side by side, and their ratios.
@@ -27,7 +28,8 @@ func BenchmarkE2E(b *testing.B) {
 	x := newLab(b)
 	x.addKernel()
 	own := build(b)
-	x.addTranslator(b, "steppe", own)
+	x.addOurs(b, "steppe", own, false)
+	x.addOurs(b, "steppe/fast", own, true)
 	if _, err := os.Stat(*peerBinary); err == nil {
 		x.addTranslator(b, "tayga", *peerBinary)
 	} else {
@@ -62,7 +64,7 @@ func BenchmarkQueues(b *testing.B) {
 	own := build(b)
 	queues := []int{1, 2, 4}
 	for _, n := range queues {
-		x.addTranslator(b, fmt.Sprintf("queues-%d", n), own, fmt.Sprintf("workers %d", n))
+		x.addTranslator(b, fmt.Sprintf("queues-%d", n), own, fmt.Sprintf("workers %d", n), pathOff)
 	}
 	for _, l := range []load{tcpLoad("6to4", 4), tcpLoad("4to6", 4)} {
 		for round := range *rounds {
@@ -80,8 +82,11 @@ func (x *lab) sample(b *testing.B, name string, l load, w *way) (s sample) {
 			// There are more threads than processors here, all waiting in system
 			// calls: none of them should wait for another when it comes back.
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(32))
-			var err error
-			if s, err = l.run(x, w, time.Duration(*seconds*float64(time.Second))); err != nil {
+			err := x.setCards(l.cards)
+			if err == nil {
+				s, err = l.run(x, w, time.Duration(*seconds*float64(time.Second)))
+			}
+			if err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -105,7 +110,7 @@ func (x *lab) report(b *testing.B, l load, samples map[*way][]sample) {
 			s[w.name+"-"+l.unit] = median(samples[w], l.unit)
 		}
 	}
-	for _, base := range []string{"kernel", "masquerade", "tayga"} {
+	for _, base := range []string{"kernel", "steppe", "stateless/fast", "masquerade", "tayga"} {
 		for _, w := range x.ways {
 			of, ok := s[base+"-"+l.unit]
 			v, measured := s[w.name+"-"+l.unit]

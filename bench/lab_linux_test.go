@@ -55,6 +55,7 @@ type lab struct {
 	*netlab.Lab
 	client, gateway, server *netlab.Host
 	ways                    []*way
+	cards                   string // see setCards
 }
 
 // A way is one of the gateways, as the hosts see it.
@@ -62,6 +63,9 @@ type way struct {
 	name           string
 	server, client netip.Addr // as the other one sees them
 	process        *netlab.Process
+
+	socket string // the status socket of ours, empty if it is not to be asked
+	fast   bool   // the kernel is to translate for ours
 }
 
 const (

@@ -15,6 +15,7 @@ type load struct {
 	name  string // key=value, as in the name of a benchmark
 	unit  string // of the figure that counts
 	lower bool   // less of it is better
+	cards string // how the gateway's network cards receive, see setCards
 	run   func(x *lab, w *way, d time.Duration) (sample, error)
 }
 
@@ -29,6 +30,7 @@ var loads = []load{
 	udpLoad("6to4", 64), udpLoad("4to6", 64),
 	udpLoad("6to4", 1400), udpLoad("4to6", 1400),
 	{name: "load=request/size=1", unit: "p50-ns", lower: true, run: (*lab).requests},
+	udpOfCards(64, cardsGRO), udpOfCards(64, cardsUDP), udpOfCards(1400, cardsGRO), udpOfCards(1400, cardsUDP),
 }
 
 func tcpLoad(dir string, streams int) load {
@@ -51,6 +53,14 @@ func udpLoad(dir string, size int) load {
 	}
 }
 
+// udpOfCards is UDP that a gateway receives by other cards.
+func udpOfCards(size int, cards string) load {
+	l := udpLoad("6to4", size)
+	l.name += "/cards=" + cards
+	l.cards = cards
+	return l
+}
+
 // warmUp is how long a load runs before it is measured: a TCP connection takes a
 // while to find its rate.
 const warmUp = 300 * time.Millisecond
@@ -60,6 +70,8 @@ type window struct {
 	counted []float64 // how far each counter moved
 	seconds float64
 	cpu     time.Duration // what the translator took
+	machine machine       // what the whole machine did
+	paths   translated    // what ours has translated
 }
 
 // observe waits until the load is warm, and then looks at counters for a time of
@@ -72,6 +84,14 @@ func observe(w *way, d time.Duration, counters ...*atomic.Uint64) (o window, err
 	}
 	time.Sleep(warmUp)
 	before := make([]uint64, len(counters))
+	paths, err := w.translated()
+	if err != nil {
+		return o, err
+	}
+	machine0, err := readMachine()
+	if err != nil {
+		return o, err
+	}
 	cpu0, err := w.cpu()
 	if err != nil {
 		return o, err
@@ -86,11 +106,37 @@ func observe(w *way, d time.Duration, counters ...*atomic.Uint64) (o window, err
 		o.counted = append(o.counted, float64(c.Load()-before[i]))
 	}
 	cpu1, err := w.cpu()
-	if err == nil && o.counted[0] == 0 {
-		err = fmt.Errorf("%s: it has stopped", w.name)
+	if err != nil {
+		return o, err
+	}
+	machine1, err := readMachine()
+	if err != nil {
+		return o, err
 	}
 	o.cpu = cpu1 - cpu0
+	o.machine = machine{machine1.busy - machine0.busy, machine1.dropped - machine0.dropped}
+	if o.counted[0] == 0 {
+		return o, fmt.Errorf("%s: it has stopped", w.name)
+	}
+	o.paths, err = w.since(paths)
 	return o, err
+}
+
+// add notes what the translator and the machine did. It is an error if the translator took
+// another path than the one that is to be measured.
+func (o *window) add(s sample, w *way, unit string, per func(time.Duration) float64) (sample, error) {
+	s["busy-"+unit] = per(o.machine.busy)
+	s["backlog-drops"] = float64(o.machine.dropped)
+	if w.process != nil {
+		s["cpu-"+unit] = per(o.cpu)
+	}
+	if w.socket != "" {
+		s["kernel-%"] = 100 * o.paths.share()
+	}
+	if w.fast {
+		s["segments/packet"] = float64(o.paths.segments) / float64(o.paths.packets)
+	}
+	return s, w.checkPaths(o.paths)
 }
 
 // tcp measures goodput: what arrives at the readers.
@@ -125,10 +171,7 @@ func (x *lab) tcp(w *way, dir string, streams int, d time.Duration) (sample, err
 		return nil, err
 	}
 	s := sample{"bit/s": o.counted[0] * 8 / o.seconds}
-	if w.process != nil {
-		s["cpu-s/GB"] = o.cpu.Seconds() / (o.counted[0] / 1e9)
-	}
-	return s, nil
+	return o.add(s, w, "s/GB", func(d time.Duration) float64 { return d.Seconds() / (o.counted[0] / 1e9) })
 }
 
 // ioSize is the size of reads and writes of TCP.
@@ -180,10 +223,7 @@ func (x *lab) udp(w *way, dir string, size int, d time.Duration) (sample, error)
 		"bit/s":     o.counted[0] / o.seconds * 8 * float64(size),
 		"sent/s":    o.counted[1] / o.seconds,
 	}
-	if w.process != nil {
-		s["cpu-ns/packet"] = float64(o.cpu) / o.counted[0]
-	}
-	return s, nil
+	return o.add(s, w, "ns/packet", func(d time.Duration) float64 { return float64(d) / o.counted[0] })
 }
 
 // batchUDP is the number of datagrams per system call.
@@ -238,6 +278,10 @@ func (x *lab) requests(w *way, d time.Duration) (sample, error) {
 	}
 	all.Go(func() { echo(p.server) })
 
+	paths, err := w.translated()
+	if err != nil {
+		return nil, err
+	}
 	took := make([]time.Duration, 0, 1<<20)
 	var buf [1]byte
 	begin := time.Now()
@@ -258,6 +302,12 @@ func (x *lab) requests(w *way, d time.Duration) (sample, error) {
 	}
 	if len(took) == 0 {
 		return nil, fmt.Errorf("%s: no request was answered in time", w.name)
+	}
+	if paths, err = w.since(paths); err == nil {
+		err = w.checkPaths(paths)
+	}
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(took)
 	return sample{

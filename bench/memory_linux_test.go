@@ -18,24 +18,18 @@ import (
 )
 
 // BenchmarkMemory states the resident memory of our binary: after its start, the
-// highest until then, and after TCP has passed in both directions. It needs what
-// BenchmarkE2E needs.
+// highest until then, and, of one without the fast path, after TCP has passed in both
+// directions. It needs what BenchmarkE2E needs.
 func BenchmarkMemory(b *testing.B) {
 	needLab(b)
 	binary := build(b)
 	for _, n := range []int{0, million} {
 		once(b, fmt.Sprintf("leases=%d", n), func(b *testing.B) sample {
-			x, dir := newLab(b), b.TempDir()
-			if n > 0 {
-				writeLeases(b, filepath.Join(dir, "dynamic.map"), n)
-			}
-			w := x.addTranslator(b, "steppe", binary, "dynamic-pool "+hosts4.String(), "data-dir "+dir)
-			x.awaitEcho(b, w)
-			if want := fmt.Sprintf("Loaded %d dynamic maps", n); n > 0 && !strings.Contains(w.process.Output(), want) {
-				b.Fatalf("no %q in the output:\n%s", want, w.process.Output())
-			}
+			x := newLab(b)
+			w := x.addWithLeases(b, "steppe", binary, n)
 			time.Sleep(time.Second)
 			s := sample{"rss-B": w.memory(b, "VmRSS"), "peak-rss-B": w.memory(b, "VmHWM")}
+			w = x.addWithLeases(b, "daemon", binary, n, pathOff)
 			for _, dir := range []string{"4to6", "6to4"} {
 				if _, err := x.tcp(w, dir, 4, time.Second); err != nil {
 					b.Fatal(err)
@@ -45,6 +39,20 @@ func BenchmarkMemory(b *testing.B) {
 			return s
 		})
 	}
+}
+
+// addWithLeases starts our binary with n leases.
+func (x *lab) addWithLeases(b *testing.B, name, binary string, n int, directives ...string) *way {
+	dir := b.TempDir()
+	if n > 0 {
+		writeLeases(b, filepath.Join(dir, "dynamic.map"), n)
+	}
+	w := x.addTranslator(b, name, binary, append(directives, "dynamic-pool "+hosts4.String(), "data-dir "+dir)...)
+	x.awaitEcho(b, w)
+	if want := fmt.Sprintf("Loaded %d dynamic maps", n); n > 0 && !strings.Contains(w.process.Output(), want) {
+		b.Fatalf("no %q in the output:\n%s", want, w.process.Output())
+	}
+	return w
 }
 
 var rate = flag.Int("rate", 20_000, "`datagrams` a second while BenchmarkMapFile reads its map-file again, in thousands")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,16 +27,23 @@ var sharedLoads = []load{
 }
 
 // BenchmarkShared carries the traffic of a host that shares an IPv4 address by port, by
-// four gateways in turn: ours with a stateful-pool, the same beside a rule that has the
+// gateways in turn: ours with a stateful-pool, the same beside a rule that has the
 // kernel track connections, ours with a dynamic-pool that nftables masquerades, and Debian's
-// tayga with the same. Each is on a machine of its own, since rules for one would be asked
+// tayga with the same. In these the daemon translates. By the fast path there are stateful/fast,
+// and stateless/fast, whose host has an address of its own.
+// Each is on a machine of its own, since rules for one would be asked
 // for all. The line that ends in gateway=all has medians and
 // ratios, as that of BenchmarkE2E.
 //
 // It needs root and /dev/net/tun.
 func BenchmarkShared(b *testing.B) {
 	own := build(b)
-	labs := []*lab{newShared(b, "stateful", own), newShared(b, "tracked", own), newShared(b, "masquerade", own)}
+	var labs []*lab
+	for _, name := range []string{"stateful", "tracked", "masquerade", "stateful/fast", "stateless/fast"} {
+		if x := newShared(b, name, own); len(x.ways) > 0 {
+			labs = append(labs, x)
+		}
+	}
 	if _, err := os.Stat(*peerBinary); err == nil {
 		labs = append(labs, newShared(b, "tayga", *peerBinary))
 	} else {
@@ -60,7 +69,8 @@ func BenchmarkShared(b *testing.B) {
 	}
 }
 
-// newShared returns a laboratory whose gateway has one way, of that name.
+// newShared returns a laboratory whose gateway has one way, of that name, or none if there is no
+// such path here.
 func newShared(b *testing.B, name, program string) *lab {
 	x := newLab(b)
 	w := &way{name: name, server: netip.MustParseAddr("2001:db8:64::" + server4)}
@@ -74,9 +84,12 @@ func newShared(b *testing.B, name, program string) *lab {
 	}
 }`)
 		fallthrough
-	case "stateful":
+	case "stateful", "stateful/fast":
 		w.client = netip.MustParseAddr("192.0.2.6")
 		conf = append(conf, "stateful-pool 192.0.2.6")
+	case "stateless/fast":
+		w.client = netip.MustParseAddr("192.0.2.6")
+		conf = append(conf, fmt.Sprintf("map %s %s", w.client, clientAddr))
 	default:
 		w.client = netip.MustParseAddr("198.51.100.1")
 		conf = append(conf, "dynamic-pool 192.0.2.0/24")
@@ -87,10 +100,17 @@ func newShared(b *testing.B, name, program string) *lab {
 	}
 }`)
 	}
+	ours := name != "tayga"
+	if ours {
+		w.fast, w.socket = strings.HasSuffix(name, "/fast"), filepath.Join(b.TempDir(), "status")
+		conf = append(conf, w.pathLines()...)
+	}
 	w.process = x.launch(b, "nat64", program, conf)
 	x.gateway.Route("192.0.2.0/24", "", "nat64")
 	x.gateway.Route("2001:db8:64::/96", "", "nat64")
-	x.ways = []*way{w}
+	if !ours || w.awaited(b) {
+		x.ways = []*way{w}
+	}
 	return x
 }
 

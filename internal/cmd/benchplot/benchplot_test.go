@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -60,7 +61,8 @@ func TestParse(t *testing.T) {
 
 func TestTables(t *testing.T) {
 	var buf bytes.Buffer
-	parsed(t, output).writeTables(&buf)
+	r := parsed(t, output)
+	r.writeTables(&buf, r.targets(), r.fastTargets())
 	text := buf.String()
 	for _, want := range []string{
 		"- Linux 6.1\n- two cores\n\n| load",
@@ -93,9 +95,52 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// fastOutput has the fast path beside the daemon.
+const fastOutput = `BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=kernel/round=1-2       1  10e9 bit/s  0.30 busy-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=steppe/round=1-2       1   5e9 bit/s  0.60 busy-s/GB
+BenchmarkE2E/load=tcp/dir=6to4/streams=1/gateway=steppe/fast/round=1-2  1   9e9 bit/s  0.36 busy-s/GB  100 kernel-%
+BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=1-2         1  100e3 packets/s
+BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=2-2         1   90e3 packets/s
+BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=3-2         1  110e3 packets/s
+BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/fast/round=1-2    1   95e3 packets/s
+BenchmarkE2E/load=udp/dir=6to4/size=64/cards=gro-forwarding/gateway=steppe/fast/round=1-2  1  200e3 packets/s
+BenchmarkShared/load=tcp/dir=6to4/streams=1/gateway=stateful/fast/round=1-2    1  8e9 bit/s
+BenchmarkShared/load=tcp/dir=6to4/streams=1/gateway=stateless/fast/round=1-2   1 10e9 bit/s
+BenchmarkFastpath/hosts=1000/packets=same-2     3000  100 ns/packet
+BenchmarkFastpath/sessions=1000/packets=same-2  3000  140 ns/packet
+`
+
+func TestFastPath(t *testing.T) {
+	var buf bytes.Buffer
+	r := parsed(t, fastOutput)
+	r.writeTables(&buf, r.fastTargets())
+	text := regexp.MustCompile(` +`).ReplaceAllString(buf.String(), " ")
+	for _, want := range []string{
+		"| load | unit | kernel | steppe | steppe/fast | steppe/kernel | fast/kernel | fast/steppe |\n",
+		"| TCP 6to4, one stream | Gbit/s | 10.0 | 5.00 | 9.00 | 0.50 | 0.90 | 1.80 |\n",
+		"| TCP 6to4, one stream | busy s/GB | 0.30 | 0.60 | 0.36 | 2.00 | 1.20 | 0.60 |\n",
+		"| UDP 6to4, 64 bytes, UDP GRO | 1,000 packets/s | – | – | 200 |",
+		"kernel forwarding | ≥ 0.85 × | 0.90 × | yes |",
+		"against the daemon | ≥ 1.70 × | 1.80 × | yes |",
+		"≥ 0.90 × | 0.95 × | yes |",
+		"≤ 1.25 × | 1.20 × | yes |",
+		"shared address against own | ≥ 0.90 × | 0.80 × | no |",
+		"program alone, 1,000 hosts | ≤ 130 ns | 100 ns | yes |",
+		"1,000 sessions against hosts | ≤ 1.50 × | 1.40 × | yes |",
+	} {
+		assert.Contains(t, text, want)
+	}
+	buf.Reset()
+	drawn, err := r.writePlot(&buf)
+	require.NoError(t, err)
+	require.True(t, drawn)
+	assert.Contains(t, buf.String(), "steppe, fast-path off")
+	assert.Contains(t, buf.String(), `width="414"`, "nine tenths of the kernel")
+}
+
 func TestNothingMeasured(t *testing.T) {
 	r := parsed(t, "")
-	for _, target := range r.targets() {
+	for _, target := range append(r.targets(), r.fastTargets()...) {
 		assert.False(t, target.measured(), target.what)
 		assert.False(t, target.met(), "%s: met without a measurement", target.what)
 	}
@@ -131,17 +176,17 @@ func TestRun(t *testing.T) {
 		return path
 	}
 	raw, plot := file("raw", output), filepath.Join(dir, "plot.svg")
-	readme := file("README.md", "before\n"+beginMark+"old\n"+endMark+"after\n")
-	require.NoError(t, run(raw, plot, readme))
-	require.NoError(t, run(raw, plot, readme), "and again")
+	readme := file("README.md", "before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
+	require.NoError(t, run(raw, plot, readme, "figures"))
+	require.NoError(t, run(raw, plot, readme, "figures"), "and again")
 	text, err := os.ReadFile(readme)
 	require.NoError(t, err)
-	assert.True(t, strings.HasPrefix(string(text), "before\n"+beginMark+"- Linux 6.1\n"), string(text))
-	assert.True(t, strings.HasSuffix(string(text), "targets met.\n"+endMark+"after\n"), string(text))
+	assert.True(t, strings.HasPrefix(string(text), "before\n<!-- figures -->\n- Linux 6.1\n"), string(text))
+	assert.True(t, strings.HasSuffix(string(text), "targets met.\n<!-- end of figures -->\nafter\n"), string(text))
 	assert.NotContains(t, string(text), "old")
 	assert.FileExists(t, plot)
 
-	assert.ErrorIs(t, run(raw, "", file("plain.md", "no marks\n")), errMarks)
-	assert.ErrorContains(t, run(file("empty", ""), plot, ""), "no gateway to draw")
-	assert.True(t, errors.Is(run(filepath.Join(dir, "none"), "", ""), os.ErrNotExist))
+	assert.ErrorIs(t, run(raw, "", file("plain.md", "no marks\n"), "figures"), errMarks)
+	assert.ErrorContains(t, run(file("empty", ""), plot, "", ""), "no gateway to draw")
+	assert.True(t, errors.Is(run(filepath.Join(dir, "none"), "", "", ""), os.ErrNotExist))
 }

@@ -1,10 +1,11 @@
 // Command benchplot makes tables and a plot of what go test -bench has printed:
 // gateways side by side, and figures beside their targets.
 //
-//	benchplot [-svg FILE] [-readme FILE] RESULTS
+//	benchplot [-svg FILE] [-readme FILE] [-block NAME] RESULTS
 //
 // The tables go to standard output. They also replace what stands between the
-// lines <!-- figures --> and <!-- end of figures --> of the file of -readme.
+// lines <!-- figures --> and <!-- end of figures --> of the file of -readme, or
+// others with the NAME of -block.
 package main
 
 import (
@@ -18,18 +19,22 @@ import (
 func main() {
 	svgFile := flag.String("svg", "", "`file` to draw the plot into")
 	readme := flag.String("readme", "", "Markdown `file` to put the tables into")
+	block := flag.String("block", "figures", "`name` of the block of that file; "+fastBlock+" has the targets of the fast path alone")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *svgFile, *readme); err != nil {
+	if err := run(flag.Arg(0), *svgFile, *readme, *block); err != nil {
 		fmt.Fprintf(os.Stderr, "benchplot: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(file, svgFile, readme string) error {
+// fastBlock is the block of what make bench-fast measures.
+const fastBlock = "fast"
+
+func run(file, svgFile, readme, block string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -40,10 +45,14 @@ func run(file, svgFile, readme string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	var tables bytes.Buffer
-	r.writeTables(&tables)
+	groups := [][]target{r.targets(), r.fastTargets()}
+	if block == fastBlock {
+		groups = groups[1:]
+	}
+	r.writeTables(&tables, groups...)
 	os.Stdout.Write(tables.Bytes())
 	if readme != "" {
-		if err := putInto(readme, tables.Bytes()); err != nil {
+		if err := putInto(readme, block, tables.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -60,13 +69,9 @@ func run(file, svgFile, readme string) error {
 	return os.WriteFile(svgFile, plot.Bytes(), 0o644)
 }
 
-const (
-	beginMark = "<!-- figures -->\n"
-	endMark   = "<!-- end of figures -->\n"
-)
-
-// putInto replaces what stands between the marks of a file.
-func putInto(file string, text []byte) error {
+// putInto replaces what stands between the marks of a block of a file.
+func putInto(file, block string, text []byte) error {
+	beginMark, endMark := "<!-- "+block+" -->\n", "<!-- end of "+block+" -->\n"
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err

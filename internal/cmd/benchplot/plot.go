@@ -23,7 +23,7 @@ const (
 )
 
 // colours of the gateways; others get the last.
-var colours = map[string]string{"kernel": "#9aa5b1", "steppe": "#2f855a", "tayga": "#c98a2b", "": "#5a67d8"}
+var colours = map[string]string{"kernel": "#9aa5b1", "steppe": "#9ae6b4", fast: "#2f855a", "tayga": "#c98a2b", "": "#5a67d8"}
 
 // writePlot draws how much of each load got through each gateway, as bars in
 // proportion to the kernel's forwarding. It reports false if there is nothing to
@@ -62,7 +62,10 @@ func (r *results) writePlot(w io.Writer) (bool, error) {
 
 func legend(s *svg.SVG, gateways []string) {
 	names := map[string]string{"kernel": "kernel forwarding, IPv6 to IPv6", "tayga": "Debian's tayga"}
-	x := barsFrom
+	if slices.Contains(gateways, fast) {
+		names["steppe"], names[fast] = "steppe, fast-path off", "steppe"
+	}
+	x := 12
 	for _, g := range gateways {
 		name := g
 		if n, ok := names[g]; ok {

@@ -115,7 +115,8 @@ func (l *load) title() string {
 		}
 		return "TCP " + v["dir"] + ", " + v["streams"] + " streams"
 	case "udp":
-		return "UDP " + v["dir"] + ", " + v["size"] + " bytes"
+		cards := map[string]string{"gro": ", card", "gro-forwarding": ", UDP GRO"}
+		return "UDP " + v["dir"] + ", " + v["size"] + " bytes" + cards[v["cards"]]
 	case "request":
 		return "request of " + v["size"] + " byte"
 	}

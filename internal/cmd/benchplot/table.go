@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -18,12 +19,15 @@ var units = []struct {
 	{"packets/s", "1,000 packets/s", 1e3},
 	{"cpu-s/GB", "CPU s/GB", 1},
 	{"cpu-ns/packet", "CPU ns/packet", 1},
+	{"busy-s/GB", "busy s/GB", 1},
+	{"busy-ns/packet", "busy ns/packet", 1},
 	{"p50-ns", "µs, median", 1e3},
 	{"p99-ns", "µs, 99 %", 1e3},
 }
 
-// writeTables writes what was measured as Markdown that can be read as it is.
-func (r *results) writeTables(w io.Writer) {
+// writeTables writes what was measured as Markdown that can be read as it is, with targets of
+// which anything was measured.
+func (r *results) writeTables(w io.Writer, groups ...[]target) {
 	for _, remark := range r.remarks {
 		fmt.Fprintf(w, "- %s\n", remark)
 	}
@@ -32,35 +36,51 @@ func (r *results) writeTables(w io.Writer) {
 		writeTable(w, r.sideBySide(all))
 	}
 	fmt.Fprintln(w)
-	targets, met := [][]string{{"target", "", "measured", "met"}}, 0
-	all := r.targets()
-	for _, t := range all {
-		sign, yes := "≤ ", "no"
-		if t.least {
-			sign = "≥ "
+	targets, met, count := [][]string{{"target", "", "measured", "met"}}, 0, 0
+	for _, group := range groups {
+		if !slices.ContainsFunc(group, func(t target) bool { return t.measured() }) {
+			continue
 		}
-		if t.met() {
-			yes = "yes"
-			met++
+		count += len(group)
+		for _, t := range group {
+			targets = append(targets, t.row())
+			if t.met() {
+				met++
+			}
 		}
-		value := fmt.Sprintf(t.form, t.value)
-		if !t.measured() {
-			value, yes = "–", "not measured"
-		}
-		targets = append(targets, []string{t.what, sign + fmt.Sprintf(t.form, t.limit), value, yes})
 	}
 	writeTable(w, targets)
-	fmt.Fprintf(w, "\n%d of %d targets met.\n", met, len(all))
+	fmt.Fprintf(w, "\n%d of %d targets met.\n", met, count)
 }
+
+// row is the row of a target.
+func (t *target) row() []string {
+	sign, yes := "≤ ", "no"
+	if t.least {
+		sign = "≥ "
+	}
+	if t.met() {
+		yes = "yes"
+	}
+	value := fmt.Sprintf(t.form, t.value)
+	if !t.measured() {
+		value, yes = "–", "not measured"
+	}
+	return []string{t.what, sign + fmt.Sprintf(t.form, t.limit), value, yes}
+}
+
+// ratios are the columns of the side-by-side table that compare two gateways.
+var ratios = [][2]string{{"steppe", "kernel"}, {"steppe", "tayga"}, {fast, "kernel"}, {fast, "steppe"}}
 
 // sideBySide sets the gateways beside each other.
 func (r *results) sideBySide(loads []load) [][]string {
 	gateways := loads[0].gateways
 	head := append([]string{"load", "unit"}, gateways...)
-	others := func(of string) bool { return slices.Contains(gateways, of) && slices.Contains(gateways, "steppe") }
-	bases := slices.DeleteFunc([]string{"kernel", "tayga"}, func(g string) bool { return !others(g) })
-	for _, base := range bases {
-		head = append(head, "steppe/"+base)
+	ratios := slices.DeleteFunc(slices.Clone(ratios), func(of [2]string) bool {
+		return !slices.Contains(gateways, of[0]) || !slices.Contains(gateways, of[1])
+	})
+	for _, of := range ratios {
+		head = append(head, path.Base(of[0])+"/"+of[1])
 	}
 	rows := [][]string{head}
 	for _, l := range loads {
@@ -72,8 +92,8 @@ func (r *results) sideBySide(loads []load) [][]string {
 			if !slices.ContainsFunc(row[2:], func(s string) bool { return s != "–" }) {
 				continue // not measured for this load
 			}
-			for _, base := range bases {
-				row = append(row, number(r.at(l.name, "steppe", u.unit)/r.at(l.name, base, u.unit)))
+			for _, of := range ratios {
+				row = append(row, number(r.at(l.name, of[0], u.unit)/r.at(l.name, of[1], u.unit)))
 			}
 			rows = append(rows, row)
 		}
