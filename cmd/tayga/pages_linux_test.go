@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -57,4 +58,35 @@ table inet firewall { set hosts { type ipv4_addr; elements = { 192.0.2.1 }; }; }
 		}
 	}
 	assert.Equal(t, 7, loaded)
+}
+
+// The example of docs/deploy/shared.md with a map, leases and a shared address side by side:
+// each host has the address that the page says.
+func TestMixedExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/deploy/shared.md")
+	require.NoError(t, err)
+	_, section, _ := strings.Cut(string(page), "\n## Some guests with addresses of their own\n")
+	_, lines, found := strings.Cut(section, "\n```\n")
+	require.True(t, found)
+	lines, _, _ = strings.Cut(lines, "```\n")
+
+	v := newVillage(t, "tun-device nat64\nipv4-addr 198.51.100.8\nipv6-addr 2001:db8:1::64\nprefix 64:ff9b::/96\ndata-dir DIR\ntun-up yes\ntun-route 64:ff9b::/96\ntun-route 2001:db8:1::64\n"+lines)
+	v.host.Route("2001:db8:1::/64", clientAddr, "")
+	v.host.Route("2001:db8:2::/64", clientAddr, "")
+	p := v.launch()
+	l, err := v.server.Listen("tcp4", ":80")
+	require.NoError(t, err)
+	defer l.Close()
+	for _, test := range []struct{ host, seen string }{
+		{"2001:db8:1::90", "198.51.100.9/32"}, {"2001:db8:2::5", "198.51.100.16/28"}, {"2001:db8:2::6", "198.51.100.16/28"},
+		{"2001:db8:1::5", "198.51.100.8/32"}, {"2001:db8:1::6", "198.51.100.8/32"},
+	} {
+		v.client.Addr("eth0", test.host+"/128")
+		c, s, seen := v.seenFrom(test.host, l)
+		roundTrip(t, c, s)
+		assert.True(t, netip.MustParsePrefix(test.seen).Contains(seen.Addr()), "%s is seen as %s", test.host, seen)
+		c.Close()
+		s.Close()
+	}
+	require.NoError(t, p.Stop(patience))
 }
