@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 
@@ -16,6 +17,9 @@ func help() int {
 	s, text, err := enterHelper()
 	if err == nil {
 		err = s.Serve(handlerFor(s), text)
+	}
+	if errors.Is(err, privsep.ErrUnused) {
+		return 1
 	}
 	if err != nil {
 		printError(os.Stderr, err)

@@ -304,6 +304,39 @@ func TestHelperFilteredOut(t *testing.T) {
 	}
 }
 
+// A start that failed after the helper was there, as by a tun-route, also printed
+// "configuration of the helper: EOF". A helper that the daemon has no use for is silent.
+func TestHelperUnused(t *testing.T) {
+	b := newBench(t, helperConf).installed()
+	for name, test := range map[string]struct {
+		script string // of which the helper is the process itself, or a child
+		open   bool   // the daemon's end
+		want   string
+	}{
+		"before-it-is-configured": {`exec -a "$1" "$0" nat64`, true, ""},
+		"before-it-has-begun":     {`(exec -a "$1" "$0" nat64); exit $?`, false, ""},
+		"of-another-process":      {`(exec -a "$1" "$0" nat64); exit $?`, true, "tayga: only tayga starts its helper, and it has ended\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+			require.NoError(t, err)
+			if test.open {
+				defer unix.Close(pair[0])
+			} else {
+				unix.Close(pair[0])
+			}
+			end := os.NewFile(uintptr(pair[1]), "")
+			defer end.Close()
+			cmd := b.host.Command("bash", "-c", test.script, b.self, privsep.Name)
+			cmd.Env = append(os.Environ(), "TAYGA_HELPER=1")
+			cmd.ExtraFiles = []*os.File{end} // and nothing on standard input
+			out, err := cmd.CombinedOutput()
+			assert.Error(t, err)
+			assert.Equal(t, test.want, string(out))
+		})
+	}
+}
+
 // A user who runs the helper by its name gets an explanation.
 func TestHelperByHand(t *testing.T) {
 	b := newBench(t, helperConf).installed()

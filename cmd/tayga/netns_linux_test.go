@@ -731,8 +731,9 @@ tun-route 10.0.0.0/8
 // A route for a device that is down: the message says what to do.
 func TestTunRouteDown(t *testing.T) {
 	b := newBench(t, gatewayConf+"tun-route 10.0.0.0/8\n")
-	out, _, status := b.tayga("-d", "-c", b.conf)
+	out, errs, status := b.tayga("-d", "-c", b.conf)
 	assert.Equal(t, 1, status)
+	assert.Empty(t, errs)
 	assert.Contains(t, out, "tun-route: add 10.0.0.0/8 over device nat64: network is down: the device must be up first, by tun-up yes or otherwise\n")
 	assert.Empty(t, b.devices())
 }

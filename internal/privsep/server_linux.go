@@ -29,6 +29,10 @@ type Server struct {
 	fd     int
 }
 
+// ErrUnused is the error of Connect if the daemon ended before it needed the helper, and
+// has said why.
+var ErrUnused = errors.New("the daemon has ended")
+
 // Connect takes what a process that is Marked was started with. The error says that it
 // was not started by a daemon.
 func Connect() (*Server, error) {
@@ -37,7 +41,11 @@ func Connect() (*Server, error) {
 		return nil, errors.New("only tayga starts its helper")
 	}
 	peer, err := unix.GetsockoptUcred(socketFD, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || int(peer.Pid) != os.Getppid() {
+	switch {
+	case err == nil && int(peer.Pid) == os.Getppid():
+	case closed(socketFD):
+		return nil, ErrUnused
+	default:
 		return nil, errors.New("only tayga starts its helper, and it has ended")
 	}
 	unix.CloseOnExec(socketFD)
@@ -45,6 +53,9 @@ func Connect() (*Server, error) {
 	b, err := io.ReadAll(io.LimitReader(os.Stdin, maxConfig+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration of the helper: %w", err)
+	}
+	if len(b) == 0 {
+		return nil, ErrUnused
 	}
 	if len(b) > maxConfig {
 		return nil, errors.New("configuration of the helper: too long")
@@ -54,6 +65,12 @@ func Connect() (*Server, error) {
 		return nil, fmt.Errorf("configuration of the helper: %w", err)
 	}
 	return &Server{Config: c, fd: socketFD}, nil
+}
+
+// closed reports whether the other end of a socket is closed.
+func closed(fd int) bool {
+	n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n == 0 && err == nil
 }
 
 // Serve says that the helper is ready, with a text about its sandbox, and answers
