@@ -17,7 +17,8 @@ import (
 
 // TestRaces has the race detector watch the binary while packets pass, maps are
 // read again, leases begin, rest, end and are saved, the MTU changes, and a client
-// asks for counters, all at once.
+// asks for counters, all at once. That is done with the fast path, which is told hosts and
+// rules meanwhile, and with a packet log, which keeps it off.
 func TestRaces(t *testing.T) {
 	netlab.New(t) // skips where there is no laboratory
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -29,8 +30,14 @@ func TestRaces(t *testing.T) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
+	for name, log := range map[string]string{"fast-path": "log dyn", "packet-log": "log drop reject icmp dyn"} {
+		t.Run(name, func(t *testing.T) { testRaces(t, tayga, log) })
+	}
+}
+
+func testRaces(t *testing.T, tayga, log string) {
 	b, err := testbed.Open(tayga, "203.0.113.0/24", "workers 4", "map-file DIR/maps",
-		"dynamic-pool-hold 1", "dynamic-pool-forget 2", "log drop reject icmp dyn", "metrics-listen 127.0.0.1:9464")
+		"dynamic-pool-hold 1", "dynamic-pool-forget 2", log, "metrics-listen 127.0.0.1:9464")
 	require.NoError(t, err)
 	defer b.Close()
 	maps := []string{"map 192.0.2.10 2001:db8:a::1\n", "map 192.0.2.10 2001:db8:a::2\nmap 203.0.113.9 2001:db8:a::3\n"}
@@ -38,7 +45,7 @@ func TestRaces(t *testing.T) {
 	require.NoError(t, b.Start())
 
 	tr := b.StartTraffic(1 << 20)
-	for i, end := 0, time.Now().Add(8*time.Second); time.Now().Before(end); i++ {
+	for i, end := 0, time.Now().Add(5*time.Second); time.Now().Before(end); i++ {
 		require.NoError(t, os.WriteFile(b.Path("maps"), []byte(maps[i%2]), 0o644))
 		require.NoError(t, b.Signal(syscall.SIGHUP))
 		require.NoError(t, b.Signal(syscall.SIGUSR1))
@@ -49,6 +56,12 @@ func TestRaces(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	require.NoError(t, tr.Stop())
+	if f := fastOf(t, b.Process); log == "log dyn" {
+		require.True(t, f.On)
+		require.NotZero(t, f.Kernel)
+	} else {
+		require.NoError(t, f.Asleep(1<<20))
+	}
 	require.NoError(t, b.Stop(), "no data race")
 	said := b.Process.Output()
 	for _, what := range []string{"Reloaded ", "assigned", "dormant", "has an MTU of 1400 now"} {

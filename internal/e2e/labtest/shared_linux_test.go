@@ -41,6 +41,7 @@ func TestShared(t *testing.T) {
 	for _, m := range []mode{
 		{name: "offload=yes/workers=4", offload: true, workers: 4, shared: true},
 		{name: "offload=no/workers=1", workers: 1, shared: true},
+		{name: "offload=yes/workers=4/fast-path=off", offload: true, workers: 4, shared: true, daemonOnly: true},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			x := newLab(t, tayga, m)
@@ -80,7 +81,7 @@ func (x *lab) testSharedTCP(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[netip.AddrPort]bool{}
 	transfers := 0
-	w := x.watch(t, func() {
+	transfer := func() {
 		x.together(t, func(h *netlab.Host) error {
 			for _, run := range []func(string, int64, time.Duration) (netlab.Transfer, error){h.Download, h.Upload, h.Download, h.Upload} {
 				tr, err := run(at(near4.v6, transferPort), transferSize, patience)
@@ -94,7 +95,8 @@ func (x *lab) testSharedTCP(t *testing.T) {
 			}
 			return nil
 		})
-	})
+	}
+	w := x.watch(t, func() { x.share(t, 8*transferSize, transfer) })
 	assert.Len(t, seen, transfers, "%v", seen)
 	for a := range seen {
 		assert.Equal(t, sharedAddr, a.Addr())
@@ -163,11 +165,13 @@ func (x *lab) testSharedPathMTU(t *testing.T) {
 
 // testSharedForward has an IPv4 host open connections to ports of the shared address.
 func (x *lab) testSharedForward(t *testing.T) {
-	for _, run := range []func(string, int64, time.Duration) (netlab.Transfer, error){x.near4.Download, x.near4.Upload} {
-		tr, err := run(at(sharedAddr, forwardPort), transferSize, patience)
-		require.NoError(t, err)
-		assert.Equal(t, near4.v6, tr.SeenAs.Addr(), "far6 sees the IPv4 host")
-	}
+	x.share(t, 2*transferSize, func() {
+		for _, run := range []func(string, int64, time.Duration) (netlab.Transfer, error){x.near4.Download, x.near4.Upload} {
+			tr, err := run(at(sharedAddr, forwardPort), transferSize, patience)
+			require.NoError(t, err)
+			assert.Equal(t, near4.v6, tr.SeenAs.Addr(), "far6 sees the IPv4 host")
+		}
+	})
 	_, err := x.near4.UDPEcho(at(sharedAddr, forwardUDP), netlab.UDPEcho{Sizes: []int{0, 100, 1200}, Attempts: 20, Timeout: time.Second})
 	require.NoError(t, err)
 

@@ -25,7 +25,7 @@ func TestVia(t *testing.T) {
 	b, err := testbed.Open(buildTayga(t), "203.0.113.0/24",
 		"prefix "+second, "tun-route "+second,
 		"dynamic-pool 192.0.2.128/26 via "+second,
-		"log reject dyn")
+		"log dyn")
 	require.NoError(t, err)
 	defer b.Close()
 	require.NoError(t, b.Start())
@@ -63,6 +63,7 @@ func TestVia(t *testing.T) {
 		return netip.MustParseAddrPort(from.String()).Addr()
 	}
 
+	begin := fastOf(t, b.Process)
 	t.Run("at-once", func(t *testing.T) {
 		for _, w := range ways {
 			dst := in(w.prefix, "198.51.100.2")
@@ -101,6 +102,8 @@ func TestVia(t *testing.T) {
 			}
 		}
 	})
+
+	assert.NoError(t, fastOf(t, b.Process).Since(begin).Awake(2*2*8<<20))
 
 	before := make(map[string]netip.Addr)
 	for _, w := range ways {

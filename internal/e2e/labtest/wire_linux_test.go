@@ -85,7 +85,7 @@ func (x *lab) fault4() func(*packet) error {
 			return nil // from the gateway's own kernel
 		}
 		want := !p.fragment && len(p.ip) > maxClearDF
-		if p.proto == protoTCP && x.mode.offload && !p.fragment {
+		if p.proto == protoTCP && x.mode.large() && !p.fragment {
 			f := flow{p.src, p.dst, [4]byte(p.data)}
 			s := asSegment(p)
 			if after, ok := next[f]; ok && after == s.seq && s.n > 0 && p.df {

@@ -75,14 +75,31 @@ func TestParse(t *testing.T) {
 		"REJECT: [v6] 6to4 drop no-source: 1 packets\n" +
 		"6to4 drop no-source: 3 packets, 9 octets\n4to6 reply too-big: 4 packets, 5 octets\nnone drop bad-header: 1 packets, 0 octets\n" +
 		"ICMP errors held back by the rate limit: 7\nrefused by the kernel: 8 packets\n" +
+		"fast path: off: a (strange) reason; 0 packets, 0 bytes translated by the kernel (-); 1 packets, 2 bytes by this process\n" +
+		"fast path: on; 9 packets, 900 bytes translated by the kernel (90.0 %); 1 packets, 100 bytes by this process\n" +
+		"fast path: 6to4 translated by-host: 9 packets, 9 segments, 900 bytes\nfast path: none left to this process other-family: 2 packets, 2 segments, 7 bytes\n" +
 		"dynamic pool: 254 addresses, 3 held, 4 dormant, 5 requests refused\n")
 	assert.Equal(t, Counts{
 		By:       map[string]uint64{"6to4 forward translated": 12, "6to4 drop no-source": 3, "4to6 reply too-big": 4, "none drop bad-header": 1},
-		HeldBack: 7, NotTaken: 8, Size: 254, Held: 3, Dormant: 4, Refused: 5,
+		ByKernel: 9, LeftByKernel: 2, Fast: Fast{true, 900, 100}, HeldBack: 7, NotTaken: 8, Size: 254, Held: 3, Dormant: 4, Refused: 5,
 	}, c)
 	assert.Equal(t, uint64(20), c.Sum())
 	assert.Equal(t, uint64(4), c.Sum("drop"))
 	assert.Equal(t, uint64(3), c.Sum("6to4", "drop"))
+
+	assert.InDelta(t, 0.9, c.Fast.Share(), 1e-9)
+	assert.ErrorContains(t, c.Fast.Awake(1000), "asleep (on: true): 900 bytes")
+	assert.ErrorContains(t, c.Fast.Asleep(1), "not off (on: true): 900 bytes")
+	f := Fast{true, 1900, 101}.Since(c.Fast)
+	assert.Equal(t, Fast{true, 1000, 1}, f)
+	assert.NoError(t, f.Awake(1001))
+	assert.Error(t, f.Awake(1002))
+	assert.Error(t, Fast{false, 1000, 1}.Awake(1))
+	assert.NoError(t, Fast{false, 0, 1}.Asleep(1))
+	assert.Error(t, Fast{false, 0, 1}.Asleep(2))
+	assert.Zero(t, Fast{}.Share())
+	_, found := ParseFast("fast path: on\n")
+	assert.False(t, found)
 
 	l, err := parseLeases("### comment\n\n192.0.2.1\t2001:db8::1\t17\n192.0.2.2\t2001:db8::2\t18\n")
 	require.NoError(t, err)

@@ -7,6 +7,7 @@
 //	packets_linux.go  packets that no program would send
 //	lease_linux.go    leases, from the file and as the server sees them
 //	standstill.go     whether the test machine itself was stalled
+//	fast_linux.go     what of the traffic the fast path translates
 //	usage_linux.go    memory and processor use of the process, its counters
 //
 // The requirements are those of package netlab.

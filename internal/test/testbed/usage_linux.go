@@ -66,6 +66,8 @@ type Counts struct {
 	// ByKernel are those of By that the fast path has translated, and LeftByKernel those that
 	// it has seen and left to the binary.
 	ByKernel, LeftByKernel uint64
+	// Fast says which of both has translated what.
+	Fast Fast
 	// HeldBack are ICMP errors that the rate limit kept back, and NotTaken the
 	// packets that the kernel did not take.
 	HeldBack, NotTaken uint64
@@ -108,6 +110,7 @@ func parseCounts(text string) Counts {
 			c.LeftByKernel += decimal(f[2])
 		}
 	}
+	c.Fast, _ = ParseFast(text)
 	if f := heldBackLine.FindStringSubmatch(text); f != nil {
 		c.HeldBack = decimal(f[1])
 	}
