@@ -20,7 +20,7 @@ const (
 )
 
 // runChecks runs all checks that need the translator. Captured ones are small.
-func (x *lab) runChecks(r *report.Report, captured bool) {
+func (x *lab) runChecks(r *report.Report, g *gateway, captured bool) {
 	size := int64(64 << 20)
 	if captured {
 		size = 4 << 20
@@ -32,6 +32,9 @@ func (x *lab) runChecks(r *report.Report, captured bool) {
 	r.Check("ping", x.ping)
 	r.Check("tcp-download", func() (string, error) { return x.transfer((*netlab.Host).Download, size) })
 	r.Check("tcp-upload", func() (string, error) { return x.transfer((*netlab.Host).Upload, size) })
+	r.Check("fast-path", func() (string, error) {
+		return g.share(size, func() (string, error) { return x.staticMap(size / 2) })
+	})
 	r.Check("udp", x.udp)
 	r.Check("udp-fragments", x.udpFragments)
 	r.Check("ping-4000", x.bigPing)

@@ -35,12 +35,12 @@ func TestDemo(t *testing.T) {
 	tayga := buildTayga(t)
 	t.Run("plain", func(t *testing.T) {
 		out := shown(t, options{tayga: tayga})
-		assert.True(t, strings.HasSuffix(out, "\ndemo: 23 checks passed, 0 failed\n"))
+		assert.True(t, strings.HasSuffix(out, "\ndemo: 25 checks passed, 0 failed\n"))
 	})
 	t.Run("captured", func(t *testing.T) {
 		dir := t.TempDir()
 		out := shown(t, options{tayga: tayga, pcap: dir})
-		assert.True(t, strings.HasSuffix(out, "\ndemo: 24 checks passed, 0 failed\n"))
+		assert.True(t, strings.HasSuffix(out, "\ndemo: 26 checks passed, 0 failed\n"))
 		for _, name := range []string{"ipv6.pcap", "ipv4.pcap"} {
 			packets := readPcap(t, filepath.Join(dir, name))
 			assert.Greater(t, len(packets), 5000, name)
@@ -58,6 +58,9 @@ func shown(t *testing.T, o options) string {
 	t.Log("\n" + out.String())
 	assert.True(t, passed)
 	assert.NotContains(t, out.String(), "FAIL")
+	for _, check := range []string{"fast-path", "shared-fast-path"} {
+		assert.Regexp(t, `\nok   `+check+` *: (9[5-9]|100)\.\d % of \d+ MiB of TCP translated by the kernel`, out.String())
+	}
 	return out.String()
 }
 

@@ -70,7 +70,11 @@ func (g *gateway) start() (string, error) {
 	for _, dst := range g.routes {
 		gw.Route(dst, "", device)
 	}
-	return fmt.Sprintf("tayga attached to %s after %s: %s, %s", device, ms(took), prefix64, g.is), g.x.Err()
+	fast, err := g.awaitFastPath()
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("tayga attached to %s after %s: %s, %s; fast path %s", device, ms(took), prefix64, g.is, fast), g.x.Err()
 }
 
 // waitAttached waits until the device has a carrier, or the program has ended.

@@ -64,7 +64,7 @@ func show(ctx context.Context, r *report.Report, o options) error {
 			return err
 		}
 	}
-	x.runChecks(r, o.pcap != "")
+	x.runChecks(r, g, o.pcap != "")
 	stopped := r.Check("stop", g.stop)
 	output := g.output()
 	if ctx.Err() == nil && stopped {
@@ -73,7 +73,7 @@ func show(ctx context.Context, r *report.Report, o options) error {
 			is: fmt.Sprintf("2 hosts share %s, of which port %d is forwarded", shared4, forwardPort),
 		}
 		if r.Check("shared-gateway", g.start) {
-			x.runSharedChecks(r, o.pcap != "")
+			x.runSharedChecks(r, g, o.pcap != "")
 			r.Check("shared-stop", g.stop)
 		}
 		output += g.output()

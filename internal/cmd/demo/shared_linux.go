@@ -30,7 +30,7 @@ status-socket no
 `
 
 // runSharedChecks runs all checks of the second part.
-func (x *lab) runSharedChecks(r *report.Report, captured bool) {
+func (x *lab) runSharedChecks(r *report.Report, g *gateway, captured bool) {
 	size := int64(16 << 20)
 	if captured {
 		size = 2 << 20
@@ -40,6 +40,9 @@ func (x *lab) runSharedChecks(r *report.Report, captured bool) {
 		return
 	}
 	r.Check("shared-tcp", func() (string, error) { return x.sharedTransfers(size) })
+	r.Check("shared-fast-path", func() (string, error) {
+		return g.share(4*size, func() (string, error) { return x.sharedTransfers(size) })
+	})
 	r.Check("shared-udp", x.sharedUDP)
 	r.Check("shared-quic", x.sharedQUIC)
 	r.Check("shared-ping", x.sharedPing)
