@@ -77,7 +77,7 @@ func TestParse(t *testing.T) {
 		"ICMP errors held back by the rate limit: 7\nrefused by the kernel: 8 packets\n" +
 		"fast path: off: a (strange) reason; 0 packets, 0 bytes translated by the kernel (-); 1 packets, 2 bytes by this process\n" +
 		"fast path: on; 9 packets, 900 bytes translated by the kernel (90.0 %); 1 packets, 100 bytes by this process\n" +
-		"fast path: 6to4 translated by-host: 9 packets, 9 segments, 900 bytes\nfast path: none left to this process other-family: 2 packets, 2 segments, 7 bytes\n" +
+		"fast path: 6to4 translated by-host: 7 packets, 7 segments, 700 bytes\nfast path: 6to4 translated by-host: 9 packets, 9 segments, 900 bytes\nfast path: none left to this process other-family: 2 packets, 2 segments, 7 bytes\n" +
 		"dynamic pool: 254 addresses, 3 held, 4 dormant, 5 requests refused\n")
 	assert.Equal(t, Counts{
 		By:       map[string]uint64{"6to4 forward translated": 12, "6to4 drop no-source": 3, "4to6 reply too-big": 4, "none drop bad-header": 1},

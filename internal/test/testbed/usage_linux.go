@@ -80,7 +80,7 @@ var (
 	countLine    = regexp.MustCompile(`(?m)^((?:4to6|6to4|none) \w+ \S+): (\d+) packets, \d+ octets$`)
 	heldBackLine = regexp.MustCompile(`(?m)^ICMP errors held back by the rate limit: (\d+)$`)
 	notTakenLine = regexp.MustCompile(`(?m)^refused by the kernel: (\d+) packets$`)
-	fastLine     = regexp.MustCompile(`(?m)^fast path: \S+ (translated|left to this process) \S+: (\d+) packets, `)
+	fastLine     = regexp.MustCompile(`(?m)^fast path: (\S+ (translated|left to this process) \S+): (\d+) packets, `)
 	poolLine     = regexp.MustCompile(`(?m)^dynamic pool: (\d+) addresses, (\d+) held, (\d+) dormant, (\d+) requests refused$`)
 )
 
@@ -98,17 +98,19 @@ func (b *Bed) Counts() (Counts, error) {
 	return parseCounts(b.Process.OutputFrom(from)), nil
 }
 
+// parseCounts reads what was printed on SIGUSR1. A program may get a signal to its process
+// and to its group as two, and answer twice: the last answer counts.
 func parseCounts(text string) Counts {
 	c := Counts{By: make(map[string]uint64)}
 	for _, f := range countLine.FindAllStringSubmatch(text, -1) {
 		c.By[f[1]] = decimal(f[2])
 	}
+	by := map[string]*uint64{"translated": &c.ByKernel, "left to this process": &c.LeftByKernel}
+	last := make(map[string]uint64)
 	for _, f := range fastLine.FindAllStringSubmatch(text, -1) {
-		if f[1] == "translated" {
-			c.ByKernel += decimal(f[2])
-		} else {
-			c.LeftByKernel += decimal(f[2])
-		}
+		n := decimal(f[3])
+		*by[f[2]] += n - last[f[1]]
+		last[f[1]] = n
 	}
 	c.Fast, _ = ParseFast(text)
 	if f := heldBackLine.FindStringSubmatch(text); f != nil {
