@@ -40,6 +40,7 @@ type daemon struct {
 	obstacle string          // to restore, as logged last
 	foreign  foreign         // what the log says of other programs at the device
 	helper   *privsep.Helper // may be nil
+	lost     bool            // the end of the helper was reported
 	free     bool            // the device can be attached to again without privilege
 	fast     fastPath
 	confined bool // this process has given up its privileges

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
@@ -164,6 +166,43 @@ func TestFastPathDeviceReplaced(t *testing.T) {
 		v.byKernel(f, 2*megabytes)
 		require.NoError(t, p.Stop(patience))
 	}
+}
+
+// TestFastPathWithoutHelper: when the helper that could attach the program again is killed, the
+// kernel goes on to translate until the device is deleted, and then the daemon does. Of a
+// device that it attaches to by itself, the log said that it could not.
+func TestFastPathWithoutHelper(t *testing.T) {
+	v := newFast(t, false, "")
+	v.configure(strings.NewReplacer("tun-up yes\n", "", "tun-route", "#").Replace(villageConf) + "status-socket DIR/sock\nsandbox auto\n")
+	makeDevice := func() {
+		t.Helper()
+		_, _, code := v.tayga("--mktun", "-c", v.conf)
+		require.Zero(t, code)
+		v.host.Up("nat64")
+		for _, r := range []string{"198.51.99.0/24", "64:ff9b::/96", "2001:db8:1::/64"} {
+			v.host.Route(r, "", "nat64")
+		}
+	}
+	makeDevice()
+	p := v.launch()
+	require.Contains(t, p.Output(), fastOn)
+	helper := v.helper(p)
+	require.NoError(t, unix.Kill(helper, unix.SIGKILL))
+	v.await(p, fmt.Sprintf("The privileged helper, process %d, has ended: tun device nat64 has its fast path until it is deleted: restart tayga\n", helper))
+	f := v.fast()
+	assert.True(t, f.On)
+	v.transfer(megabytes)
+	v.byKernel(f, 2*megabytes)
+	v.delete("nat64")
+	v.await(p, "Tun device nat64 is gone")
+	makeDevice()
+	v.await(p, offNote+"the privileged helper has ended: ")
+	v.eventually(func() bool { return strings.Count(p.Output(), "Workers: ") == 2 }, p.Output)
+	f = v.fast()
+	v.transfer(megabytes)
+	v.byDaemon(f, 2*megabytes)
+	assert.Equal(t, 1, strings.Count(p.Output(), "has its fast path"), p.Output())
+	require.NoError(t, p.Stop(patience))
 }
 
 // TestFastPathObstacles: what would be bypassed keeps the fast path off for as long as it is

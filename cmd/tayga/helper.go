@@ -62,7 +62,10 @@ func (d *daemon) noHelper(id identity, err error) {
 		d.helper = nil
 	}
 	means := "this process keeps the capability to set up the device again"
-	if id.uid > 0 && !id.held() {
+	switch {
+	case d.free: // it was for the fast path alone
+		means = "the fast path ends with the device"
+	case id.uid > 0 && !id.held():
 		means = "a device that is deleted cannot be set up again"
 	}
 	d.log.warningf("No privileged helper: %v: %s", err, means)
@@ -92,9 +95,10 @@ func (d *daemon) changer() linkChanger {
 	return d.helper
 }
 
-// helperEnded is closed when the helper has ended, nil if there is none.
+// helperEnded is closed when the helper has ended, nil if there is none or its end was
+// reported.
 func (d *daemon) helperEnded() <-chan struct{} {
-	if d.helper == nil {
+	if d.helper == nil || d.lost {
 		return nil
 	}
 	return d.helper.Ended()
@@ -106,8 +110,12 @@ func (d *daemon) helperLost() bool { return d.helper != nil && !d.helper.Alive()
 // reportHelper says that the helper has ended. Packets pass as before, which is why the
 // daemon goes on.
 func (d *daemon) reportHelper() {
-	d.log.errorf("The privileged helper, process %d, has ended: tun device %s cannot be attached to or set up again: restart tayga",
-		d.helper.PID(), d.conf.TunDevice)
+	means := "cannot be attached to or set up again"
+	if d.free {
+		means = "has its fast path until it is deleted"
+	}
+	d.log.errorf("The privileged helper, process %d, has ended: tun device %s %s: restart tayga", d.helper.PID(), d.conf.TunDevice, means)
+	d.lost = true
 	d.notifier.send(d.status())
 }
 
