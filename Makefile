@@ -144,8 +144,8 @@ bench-names:
 	@STEPPE_REQUIRE_NETNS=1 $(GO) run ./internal/cmd/benchtool smoke -update
 
 # The fast path beside the daemon alone, the kernel and Debian's tayga; stateful beside
-# stateless; and the program alone: bench/results/fast.txt, a plot beside it, and tables in
-# bench/README.md. Ten minutes, on a machine that does nothing else. In a hurry:
+# stateless; and the program alone: bench/results/fast.txt, a plot beside it, the tables in
+# bench/README.md, and the figures of README.md. Ten minutes, on a machine that does nothing else. In a hurry:
 # make bench-fast FASTFLAGS='-rounds 1 -seconds 0.2'
 FASTFLAGS ?= -rounds 5 -seconds 1
 bench-fast:
@@ -154,7 +154,7 @@ bench-fast:
 		'-bench ^BenchmarkShared$$/load=(tcp|udp)/dir/./gateway=state/fast -benchtime 1x $(FASTFLAGS)' \
 		'./fastpath -bench Fastpath -benchtime 3000x -count 3'; status=$$?; \
 	$(GO) run ./internal/cmd/benchplot -svg bench/results/fast.svg -readme bench/README.md -block fast \
-		bench/results/fast.txt && exit $$status
+		-summary README.md bench/results/fast.txt && exit $$status
 
 # Hosts that share an address: our stateful-pool beside masquerading, ours and that of
 # Debian's tayga. Needs root and /dev/net/tun; fifteen minutes.

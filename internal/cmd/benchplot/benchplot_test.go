@@ -103,6 +103,7 @@ BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=1-2         1  100e3
 BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=2-2         1   90e3 packets/s
 BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/round=3-2         1  110e3 packets/s
 BenchmarkE2E/load=udp/dir=6to4/size=64/gateway=steppe/fast/round=1-2    1   95e3 packets/s
+BenchmarkE2E/load=udp/dir=6to4/size=64/cards=gro-forwarding/gateway=kernel/round=1-2       1  250e3 packets/s
 BenchmarkE2E/load=udp/dir=6to4/size=64/cards=gro-forwarding/gateway=steppe/fast/round=1-2  1  200e3 packets/s
 BenchmarkShared/load=tcp/dir=6to4/streams=1/gateway=stateful/fast/round=1-2    1  8e9 bit/s
 BenchmarkShared/load=tcp/dir=6to4/streams=1/gateway=stateless/fast/round=1-2   1 10e9 bit/s
@@ -119,7 +120,7 @@ func TestFastPath(t *testing.T) {
 		"| load | unit | kernel | steppe | steppe/fast | steppe/kernel | fast/kernel | fast/steppe |\n",
 		"| TCP 6to4, one stream | Gbit/s | 10.0 | 5.00 | 9.00 | 0.50 | 0.90 | 1.80 |\n",
 		"| TCP 6to4, one stream | busy s/GB | 0.30 | 0.60 | 0.36 | 2.00 | 1.20 | 0.60 |\n",
-		"| UDP 6to4, 64 bytes, UDP GRO | 1,000 packets/s | – | – | 200 |",
+		"| UDP 6to4, 64 bytes, UDP GRO | 1,000 packets/s | 250 | – | 200 |",
 		"kernel forwarding | ≥ 0.85 × | 0.90 × | yes |",
 		"against the daemon | ≥ 1.70 × | 1.80 × | yes |",
 		"≥ 0.90 × | 0.95 × | yes |",
@@ -135,7 +136,33 @@ func TestFastPath(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, drawn)
 	assert.Contains(t, buf.String(), "steppe, fast-path off")
+	assert.NotContains(t, buf.String(), "UDP GRO", "has no room")
 	assert.Contains(t, buf.String(), `width="414"`, "nine tenths of the kernel")
+}
+
+// TestSummary: the plot is named as seen from the file, and gateways by what they are.
+func TestSummary(t *testing.T) {
+	dir := t.TempDir()
+	readme, raw := filepath.Join(dir, "README.md"), filepath.Join(dir, "raw")
+	for out, want := range map[string]string{
+		output: "![throughput of the kernel, steppe and Debian's tayga](bench/plot.svg)\n\n" +
+			"| IPv6 to IPv4; IPv4 to IPv6 | kernel forwarding, IPv6 to IPv6 | steppe | Debian's tayga |\n|-\n" +
+			"| TCP, one stream, Gbit/s | 11.0; – | 9.00; – | 0.75; – |\n" +
+			"| latency, median, µs | – | 20.0 | 25.0 |\n\n- Linux 6.1\n- two cores\n",
+		fastOutput: "![throughput of the kernel, steppe and Debian's tayga](bench/plot.svg)\n\n" +
+			"| IPv6 to IPv4; IPv4 to IPv6 | kernel forwarding, IPv6 to IPv6 | steppe | steppe, fast-path off |\n|-\n" +
+			"| TCP, one stream, Gbit/s | 10.0; – | 9.00; – | 5.00; – |\n" +
+			"| UDP, 64 bytes, 1,000 packets/s | –; – | 95.0; – | 100; – |\n\n",
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "bench"), 0o755))
+		require.NoError(t, os.WriteFile(raw, []byte(out), 0o644))
+		require.NoError(t, os.WriteFile(readme, []byte("a\n<!-- summary -->\nold\n<!-- end of summary -->\nz\n"), 0o644))
+		require.NoError(t, run(raw, options{svg: filepath.Join(dir, "bench/plot.svg"), summary: readme}))
+		text, err := os.ReadFile(readme)
+		require.NoError(t, err)
+		got := regexp.MustCompile(`(?m)^\|-.*$`).ReplaceAllString(regexp.MustCompile(` +`).ReplaceAllString(string(text), " "), "|-")
+		assert.Equal(t, "a\n<!-- summary -->\n"+want+"<!-- end of summary -->\nz\n", got)
+	}
 }
 
 func TestNothingMeasured(t *testing.T) {
@@ -177,8 +204,8 @@ func TestRun(t *testing.T) {
 	}
 	raw, plot := file("raw", output), filepath.Join(dir, "plot.svg")
 	readme := file("README.md", "before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n")
-	require.NoError(t, run(raw, plot, readme, "figures"))
-	require.NoError(t, run(raw, plot, readme, "figures"), "and again")
+	require.NoError(t, run(raw, options{svg: plot, readme: readme, block: "figures"}))
+	require.NoError(t, run(raw, options{svg: plot, readme: readme, block: "figures"}), "and again")
 	text, err := os.ReadFile(readme)
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(string(text), "before\n<!-- figures -->\n- Linux 6.1\n"), string(text))
@@ -186,7 +213,7 @@ func TestRun(t *testing.T) {
 	assert.NotContains(t, string(text), "old")
 	assert.FileExists(t, plot)
 
-	assert.ErrorIs(t, run(raw, "", file("plain.md", "no marks\n"), "figures"), errMarks)
-	assert.ErrorContains(t, run(file("empty", ""), plot, "", ""), "no gateway to draw")
-	assert.True(t, errors.Is(run(filepath.Join(dir, "none"), "", "", ""), os.ErrNotExist))
+	assert.ErrorIs(t, run(raw, options{readme: file("plain.md", "no marks\n"), block: "figures"}), errMarks)
+	assert.ErrorContains(t, run(file("empty", ""), options{svg: plot}), "no gateway to draw")
+	assert.True(t, errors.Is(run(filepath.Join(dir, "none"), options{}), os.ErrNotExist))
 }

@@ -1,11 +1,12 @@
 // Command benchplot makes tables and a plot of what go test -bench has printed:
 // gateways side by side, and figures beside their targets.
 //
-//	benchplot [-svg FILE] [-readme FILE] [-block NAME] RESULTS
+//	benchplot [-svg FILE] [-readme FILE] [-block NAME] [-summary FILE] RESULTS
 //
 // The tables go to standard output. They also replace what stands between the
 // lines <!-- figures --> and <!-- end of figures --> of the file of -readme, or
-// others with the NAME of -block.
+// others with the NAME of -block. The plot and the main figures go between
+// the lines <!-- summary --> and <!-- end of summary --> of the file of -summary.
 package main
 
 import (
@@ -14,18 +15,24 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
+// options are where results go, besides standard output; empty for nowhere.
+type options struct{ svg, readme, block, summary string }
+
 func main() {
-	svgFile := flag.String("svg", "", "`file` to draw the plot into")
-	readme := flag.String("readme", "", "Markdown `file` to put the tables into")
-	block := flag.String("block", "figures", "`name` of the block of that file; "+fastBlock+" has the targets of the fast path alone")
+	var o options
+	flag.StringVar(&o.svg, "svg", "", "`file` to draw the plot into")
+	flag.StringVar(&o.readme, "readme", "", "Markdown `file` to put the tables into")
+	flag.StringVar(&o.block, "block", "figures", "`name` of the block of that file; "+fastBlock+" has the targets of the fast path alone")
+	flag.StringVar(&o.summary, "summary", "", "Markdown `file` to put the plot and the main figures into")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *svgFile, *readme, *block); err != nil {
+	if err := run(flag.Arg(0), o); err != nil {
 		fmt.Fprintf(os.Stderr, "benchplot: %v\n", err)
 		os.Exit(1)
 	}
@@ -34,7 +41,7 @@ func main() {
 // fastBlock is the block of what make bench-fast measures.
 const fastBlock = "fast"
 
-func run(file, svgFile, readme, block string) error {
+func run(file string, o options) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -46,27 +53,40 @@ func run(file, svgFile, readme, block string) error {
 	}
 	var tables bytes.Buffer
 	groups := [][]target{r.targets(), r.fastTargets()}
-	if block == fastBlock {
+	if o.block == fastBlock {
 		groups = groups[1:]
 	}
 	r.writeTables(&tables, groups...)
 	os.Stdout.Write(tables.Bytes())
-	if readme != "" {
-		if err := putInto(readme, block, tables.Bytes()); err != nil {
+	if o.readme != "" {
+		if err := putInto(o.readme, o.block, tables.Bytes()); err != nil {
 			return err
 		}
 	}
-	if svgFile == "" {
+	if o.svg != "" {
+		var plot bytes.Buffer
+		switch drawn, err := r.writePlot(&plot); {
+		case err != nil:
+			return err
+		case !drawn:
+			return fmt.Errorf("%s: no gateway to draw", file)
+		}
+		if err := os.WriteFile(o.svg, plot.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	if o.summary == "" {
 		return nil
 	}
-	var plot bytes.Buffer
-	switch drawn, err := r.writePlot(&plot); {
-	case err != nil:
-		return err
-	case !drawn:
-		return fmt.Errorf("%s: no gateway to draw", file)
+	plot := o.svg
+	if plot != "" {
+		if plot, err = filepath.Rel(filepath.Dir(o.summary), plot); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(svgFile, plot.Bytes(), 0o644)
+	var summary bytes.Buffer
+	r.writeSummary(&summary, filepath.ToSlash(plot))
+	return putInto(o.summary, "summary", summary.Bytes())
 }
 
 // putInto replaces what stands between the marks of a block of a file.

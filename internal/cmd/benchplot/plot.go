@@ -31,6 +31,9 @@ var colours = map[string]string{"kernel": "#9aa5b1", "steppe": "#9ae6b4", fast: 
 func (r *results) writePlot(w io.Writer) (bool, error) {
 	var groups []load
 	for _, l := range r.loads() {
+		if strings.Contains(l.name, "/cards=") {
+			continue // is in the tables
+		}
 		if slices.Contains(l.gateways, "kernel") && !math.IsNaN(r.at(l.name, "kernel", l.rate())) {
 			groups = append(groups, l)
 		}
@@ -61,16 +64,9 @@ func (r *results) writePlot(w io.Writer) (bool, error) {
 }
 
 func legend(s *svg.SVG, gateways []string) {
-	names := map[string]string{"kernel": "kernel forwarding, IPv6 to IPv6", "tayga": "Debian's tayga"}
-	if slices.Contains(gateways, fast) {
-		names["steppe"], names[fast] = "steppe, fast-path off", "steppe"
-	}
 	x := 12
 	for _, g := range gateways {
-		name := g
-		if n, ok := names[g]; ok {
-			name = n
-		}
+		name := gatewayName(g, gateways)
 		s.Rect(x, 30, 10, 10, "fill:"+colour(g))
 		s.Text(x+15, 39, name)
 		x += 40 + 7*len(name)
