@@ -278,7 +278,8 @@ func TestRecipeContainers(t *testing.T) {
 	require.Equal(t, []string{"/run/tayga", "/usr/sbin/tayga", "/var/lib/tayga"}, leaves(t, img.root))
 	volumes := t.TempDir()
 	p := e.start("nat64", img, volumes)
-	for _, line := range []string{"Privileged helper: ", "; capabilities: cap_net_admin\n", "Sandbox: landlock, seccomp, no_new_privs; capabilities: none\n"} {
+	for _, line := range []string{"Privileged helper: ", "; capabilities: cap_net_admin\n", "Sandbox: landlock, seccomp, no_new_privs; capabilities: none\n",
+		"Fast path: on: the kernel translates plain packets\n"} {
 		require.Contains(t, p.Output(), line)
 	}
 	_, err = app.Dial("tcp", "[64:ff9b::9.9.1.2]:80", 2*time.Second)
