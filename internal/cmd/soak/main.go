@@ -5,8 +5,9 @@
 //
 //	soak -tayga PATH [-time 10m] [-sessions 1000000]
 //
-// Half of the time the binary runs with offload, and half of it without, when
-// what it writes can be counted from outside to the packet. After that, sessions of hosts
+// Half of the time the binary runs with offload and a packet log, so that it sees every
+// packet, and half of it without, when what it writes can be counted from outside to the
+// packet, and with the fast path on, which has to translate nearly all of TCP. After that, sessions of hosts
 // that share addresses begin and end, by the million. Each part prints "ok"
 // and its figures, or "FAIL" and the reasons; the last line sums up. The exit
 // status is 0 if nothing failed, 1 if something did, and 2 after a wrong command

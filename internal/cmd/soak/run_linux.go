@@ -13,16 +13,29 @@ import (
 	"github.com/steppe-nat64/steppe/internal/test/testbed"
 )
 
+// A half is how the binary runs for half of the time.
+type half struct {
+	name  string
+	lines []string // of tayga.conf
+	fast  bool     // has the fast path on
+}
+
+// With a packet log the fast path is off.
+var halves = []half{
+	{"offload=yes", []string{"offload yes", "log drop reject icmp self dyn"}, false},
+	{"offload=no", []string{"offload no", "log dyn"}, true},
+}
+
 // run runs both halves and reports whether all was well. It leaves nothing
 // behind, also when ctx ends before it does.
 func run(ctx context.Context, w io.Writer, o options) bool {
 	r := &report.Report{W: w}
 	var total tally
 	still := testbed.WatchStandstill(ctx)
-	for _, offload := range []string{"yes", "no"} {
-		r.Check("offload="+offload, func() (string, error) {
+	for _, h := range halves {
+		r.Check(h.name, func() (string, error) {
 			s := &soak{tally: &total}
-			figures, err := s.half(ctx, o, offload)
+			figures, err := s.half(ctx, o, h)
 			if ctx.Err() != nil {
 				err = errors.Join(context.Cause(ctx), err)
 			}
@@ -32,7 +45,7 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 			break
 		}
 	}
-	halves, failed := r.Passed, r.Failed
+	passed, failed := r.Passed, r.Failed
 	if ctx.Err() == nil && o.sessions > 0 {
 		r.Check("sessions", func() (string, error) {
 			s := &soak{tally: &total}
@@ -46,7 +59,7 @@ func run(ctx context.Context, w io.Writer, o options) bool {
 	if still.Noteworthy() {
 		r.Note(fmt.Sprintf("the machine stood still for %v meanwhile, which breaks connections", still.Longest()))
 	}
-	fmt.Fprintf(w, "soak: %v, %d halves well, %d failed; %v\n", o.time, halves, failed, &total)
+	fmt.Fprintf(w, "soak: %v, %d halves well, %d failed; %v\n", o.time, passed, failed, &total)
 	return r.Failed == 0
 }
 
@@ -80,9 +93,9 @@ type soak struct {
 }
 
 // half soaks for half of the time.
-func (s *soak) half(ctx context.Context, o options, offload string) (figures string, err error) {
-	s.Bed, err = testbed.Open(o.tayga, "203.0.113.0/24", "map-file DIR/maps", "offload "+offload, "workers 2",
-		"dynamic-pool-hold 20s", "dynamic-pool-forget 5m", "log drop reject icmp self dyn")
+func (s *soak) half(ctx context.Context, o options, h half) (figures string, err error) {
+	s.Bed, err = testbed.Open(o.tayga, "203.0.113.0/24", append(h.lines, "map-file DIR/maps", "workers 2",
+		"dynamic-pool-hold 20s", "dynamic-pool-forget 5m")...)
 	if err != nil {
 		return "", err
 	}
@@ -113,14 +126,19 @@ func (s *soak) half(ctx context.Context, o options, offload string) (figures str
 	c, err := s.AddUp()
 	s.packets.Add(int64(c.Sum()))
 	s.fail(err)
+	if h.fast {
+		s.fail(c.Fast.Carried(traffic.Bytes.Load()))
+	} else {
+		s.fail(c.Fast.Asleep(0))
+	}
 	s.fail(s.Check())
 	s.fail(s.Stop())
 	_, err = s.Saved()
 	s.fail(err)
 	leaks, err := usage.leaks()
 	s.fail(err)
-	return fmt.Sprintf("%d packets counted = %d forwarded + %d replied + %d cut + %d dropped, as the kernel counts; %s",
-		c.Sum(), c.Sum("forward"), c.Sum("reply"), c.Sum("split"), c.Sum("drop"), leaks), errors.Join(s.errs...)
+	return fmt.Sprintf("%d packets counted = %d forwarded + %d replied + %d cut + %d dropped, as the kernel counts; %d of them, %.1f %% of bytes, translated by the fast path; %s",
+		c.Sum(), c.Sum("forward"), c.Sum("reply"), c.Sum("split"), c.Sum("drop"), c.ByKernel, 100*c.Fast.Share(), leaks), errors.Join(s.errs...)
 }
 
 // fail keeps an error. What goes on goes on, but nothing more is begun.

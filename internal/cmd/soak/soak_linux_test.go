@@ -27,6 +27,8 @@ func TestSoak(t *testing.T) {
 	assert.True(t, well)
 	assert.Regexp(t, `\nsoak: 16s, 2 halves well, 0 failed; TCP [1-9].* lost: 0; .* changed: 0; .*\n$`, out.String())
 	assert.Contains(t, out.String(), "ok   sessions: ")
+	assert.Regexp(t, `ok   offload=yes: .*; 0 of them, 0.0 % of bytes, translated by the fast path`, out.String())
+	assert.Regexp(t, `ok   offload=no: .*; [1-9]\d+ of them, [1-9]\d\.\d % of bytes, translated by the fast path`, out.String())
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Empty(t, left, "temporary files are left behind")

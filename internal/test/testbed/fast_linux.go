@@ -57,6 +57,15 @@ func (f Fast) Awake(n uint64) error {
 	return nil
 }
 
+// Carried returns an error if the kernel has not translated as many bytes as nearly all of n
+// bytes of TCP data, where the binary has to translate much else.
+func (f Fast) Carried(n int64) error {
+	if !f.On || float64(f.Kernel) < LeastShare*float64(n) {
+		return fmt.Errorf("testbed: the fast path is asleep (on: %t): %d bytes translated by the kernel, but %d bytes of TCP data have arrived", f.On, f.Kernel, n)
+	}
+	return nil
+}
+
 // Asleep returns an error if the kernel has translated anything, or if these are not n
 // bytes of TCP data at least.
 func (f Fast) Asleep(n uint64) error {
