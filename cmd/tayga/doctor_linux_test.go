@@ -186,16 +186,27 @@ func (c *clinic) execute(f finding) {
 	require.NoError(c, err, "%v: %s", f, out)
 }
 
-// reaches reports whether the client gets an answer from an IPv4 address.
+// reaches reports whether the client gets an answer from an IPv4 address, soon.
 func (c *clinic) reaches(v4 string) bool {
 	c.Helper()
 	for range 3 {
-		_, err := c.client.Ping(netip.MustParseAddr("64:ff9b::"+v4), netlab.Echo{Timeout: 300 * time.Millisecond})
-		if err == nil {
+		if c.echo(v4, 300*time.Millisecond) {
 			return true
 		}
 	}
 	return false
+}
+
+// echo reports whether an answer comes in some time.
+func (c *clinic) echo(v4 string, time time.Duration) bool {
+	_, err := c.client.Ping(netip.MustParseAddr("64:ff9b::"+v4), netlab.Echo{Timeout: time})
+	return err == nil
+}
+
+// connected is reaches where an answer has to come: a machine under load may take its time.
+func (c *clinic) connected(v4 string) bool {
+	c.Helper()
+	return c.reaches(v4) || c.echo(v4, patience)
 }
 
 // sh runs a command on the gateway.
@@ -217,7 +228,7 @@ func TestDoctorFromNothing(t *testing.T) {
 	}
 	assert.Equal(t, []string{"forwarding", "forwarding", "device", "device", "route", "route", "masquerading", "daemon"}, about)
 	assert.Empty(t, c.findings())
-	assert.True(t, c.reaches(serverAddr))
+	assert.True(t, c.connected(serverAddr))
 }
 
 // Set-ups that are broken in one way each: the doctor finds it, and what it says
@@ -311,7 +322,7 @@ func TestDoctor(t *testing.T) {
 			c.heal()
 			c.sh(test.also)
 			require.Empty(t, c.findings(), "before")
-			require.True(t, c.reaches(serverAddr), "before")
+			require.True(t, c.connected(serverAddr), "before")
 			require.Empty(t, c.findings(), "with traffic")
 
 			test.harm(c)
@@ -330,7 +341,7 @@ func TestDoctor(t *testing.T) {
 				list = c.findings()
 			}
 			assert.Empty(t, list, "after")
-			assert.True(t, c.reaches(serverAddr), "after")
+			assert.True(t, c.connected(serverAddr), "after")
 		})
 	}
 }
@@ -357,6 +368,12 @@ func newCLAT(t *testing.T) *clinic {
 	clat := &clinic{village: &village{bench: b, client: c.client, server: c.server}, upstream: c.host}
 	clat.resolver("64:ff9b::")
 	return clat
+}
+
+// online is pings where an answer has to come.
+func (c *clinic) online() bool {
+	c.Helper()
+	return c.pings() || c.host.Command("ping", "-n", "-c", "1", "-W", "30", "-I", "clat", serverAddr).Run() == nil
 }
 
 // pings reports whether a program that knows only IPv4 gets an answer.
@@ -397,7 +414,7 @@ func TestDoctorCLAT(t *testing.T) {
 			}
 			assert.Equal(t, []string{"forwarding", "device", "device", "address", "route", "route", "neighbours", "daemon"}, about)
 			require.Empty(t, c.findings())
-			require.True(t, c.pings())
+			require.True(t, c.online())
 			if test.harm == "" {
 				return
 			}
@@ -412,7 +429,7 @@ func TestDoctorCLAT(t *testing.T) {
 				c.execute(f)
 			}
 			assert.Empty(t, c.findings(), "after")
-			assert.True(t, c.pings(), "after")
+			assert.True(t, c.online(), "after")
 		})
 	}
 }

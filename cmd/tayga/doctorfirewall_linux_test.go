@@ -56,7 +56,7 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 				c.needIPTables()
 			}
 			c.heal()
-			require.True(t, c.reaches(serverAddr), "before")
+			require.True(t, c.connected(serverAddr), "before")
 			c.sh(test.rules)
 			require.False(t, c.reaches(serverAddr), "not broken")
 			list := c.findings()
@@ -65,7 +65,7 @@ func TestDoctorFirewallEverywhere(t *testing.T) {
 			assert.Equal(t, test.text+" of nat64", list[0].Text)
 			c.execute(list[0])
 			assert.Empty(t, c.findings(), "after")
-			assert.True(t, c.reaches(serverAddr), "after")
+			assert.True(t, c.connected(serverAddr), "after")
 		})
 	}
 }
@@ -84,14 +84,14 @@ func TestDoctorFirewallOfPools(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				c := newClinic(t, conf)
 				c.heal()
-				require.True(t, c.reaches(serverAddr), "before")
+				require.True(t, c.connected(serverAddr), "before")
 				c.sh("nft '" + rules + "'")
 				require.False(t, c.reaches(serverAddr), "not broken")
 				list := slices.DeleteFunc(c.findings(), func(f finding) bool { return f.About != "firewall" })
 				require.Len(t, list, 1)
 				assert.Equal(t, "chain t of table ip t drops IPv4 packets of nat64", list[0].Text)
 				c.execute(list[0])
-				assert.True(t, c.reaches(serverAddr), "after")
+				assert.True(t, c.connected(serverAddr), "after")
 			})
 		}
 	}
@@ -142,7 +142,7 @@ func TestDoctorFirewallThatPasses(t *testing.T) {
 		table bridge t { chain forw { type filter hook forward priority 0; policy drop; }; }'
 		iptables -t raw -A PREROUTING -d 192.168.255.0/24 -i eth1 -j DROP
 		ip6tables -t mangle -A PREROUTING -i nat64 -p udp -m udp --dport 7 -j DROP`)
-	assert.Empty(t, c.quiet(func() bool { return c.reaches(serverAddr) }))
+	assert.Empty(t, c.quiet(func() bool { return c.connected(serverAddr) }))
 }
 
 // The programs of a host with a CLAT send and receive IPv4 without forwarding.
@@ -160,7 +160,7 @@ func TestDoctorFirewallCLAT(t *testing.T) {
 			for _, f := range c.findings() {
 				c.execute(f)
 			}
-			require.True(t, c.pings(), "before")
+			require.True(t, c.online(), "before")
 			c.sh("nft '" + test.rules + "'")
 			require.False(t, c.pings(), "not broken")
 			list := c.findings()
@@ -168,7 +168,7 @@ func TestDoctorFirewallCLAT(t *testing.T) {
 			assert.Equal(t, test.text, list[0].Text)
 			c.execute(list[0])
 			assert.Empty(t, c.findings(), "after")
-			assert.True(t, c.pings(), "after")
+			assert.True(t, c.online(), "after")
 		})
 	}
 }

@@ -59,7 +59,7 @@ func TestDoctorPolicyRouting(t *testing.T) {
 			c.heal()
 			require.Empty(t, c.findings(), "before")
 			c.sh(test.setup)
-			notes := strings.Join(c.quiet(func() bool { return c.reaches(serverAddr) }), "\n")
+			notes := strings.Join(c.quiet(func() bool { return c.connected(serverAddr) }), "\n")
 			assert.Contains(t, notes, test.note)
 		})
 	}
@@ -89,7 +89,7 @@ func TestDoctorPolicyRoutingBroken(t *testing.T) {
 			assert.Contains(t, list[0].Text, test.text)
 			assert.Equal(t, test.command, list[0].Command)
 			c.execute(list[0])
-			c.quiet(func() bool { return c.reaches(serverAddr) })
+			c.quiet(func() bool { return c.connected(serverAddr) })
 		})
 	}
 }
@@ -121,7 +121,7 @@ func TestDoctorRoutesThatRefuse(t *testing.T) {
 			assert.Equal(t, test.command, list[0].Command)
 			if test.command != "" {
 				c.execute(list[0])
-				c.quiet(func() bool { return c.reaches(serverAddr) })
+				c.quiet(func() bool { return c.connected(serverAddr) })
 			}
 		})
 	}

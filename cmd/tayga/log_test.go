@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long tests wait for what should come at once.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // recorder is a sink that remembers.
 type recorder struct {
@@ -66,7 +66,7 @@ func TestLoggerDoesNotBlockPackets(t *testing.T) {
 			taken++
 		}
 	}
-	assert.Less(t, time.Since(start), time.Second)
+	assert.Less(t, time.Since(start), patience, "a wait for each would take hours")
 	assert.InDelta(t, logBacklog, taken, 1) // one more is with the sink
 	close(r.gate)
 	l.flush()
@@ -95,7 +95,9 @@ func TestLoggerWaitsOnce(t *testing.T) {
 	for range 50 {
 		l.infof("lost")
 	}
-	assert.InDelta(t, 1, time.Since(start).Seconds(), 0.9)
+	took := time.Since(start)
+	assert.Greater(t, took, 100*time.Millisecond)
+	assert.Less(t, took, patience, "a wait for each would take 50 seconds")
 
 	r.gate <- struct{}{} // one line gets through: the next is worth a wait again
 	require.Eventually(t, func() bool { return len(r.all()) == 1 && !l.stuck.Load() }, patience, time.Millisecond)
@@ -118,7 +120,7 @@ func TestLoggerWaitsOnceForFailures(t *testing.T) {
 	for range 50 {
 		l.infof("lost")
 	}
-	assert.Less(t, time.Since(start), 3*time.Second)
+	assert.Less(t, time.Since(start), patience, "a wait for each would take 50 seconds")
 }
 
 type slowFailure struct{}
@@ -166,7 +168,7 @@ func listen(t *testing.T, path string) *net.UnixConn {
 
 func receive(t *testing.T, conn *net.UnixConn) string {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(patience))
 	b := make([]byte, 4096)
 	n, err := conn.Read(b)
 	require.NoError(t, err)

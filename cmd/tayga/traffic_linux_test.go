@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -147,6 +148,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	udp := sink.(*net.UDPConn)
 	require.NoError(t, setReceiveBuffer(udp, 64<<20))
 	received := make(chan map[uint32]bool, 1)
+	var arrived atomic.Int64
 	go func() {
 		seen := make(map[uint32]bool)
 		b := make([]byte, 100)
@@ -158,6 +160,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 			}
 			if n == 100 && from.Addr() == netip.MustParseAddr(client4) { // not by a lease
 				seen[binary.BigEndian.Uint32(b)] = true
+				arrived.Store(int64(len(seen)))
 			}
 		}
 	}()
@@ -194,10 +197,12 @@ func TestReloadUnderTraffic(t *testing.T) {
 	close(stop)
 	require.NoError(t, <-transfers)
 	n := <-sent
-	time.Sleep(300 * time.Millisecond) // what is still on its way
+	for end := time.Now().Add(patience); arrived.Load() < int64(n) && time.Now().Before(end); { // what is still on its way
+		time.Sleep(time.Millisecond)
+	}
 	udp.Close()
 	seen := <-received
-	assert.Greater(t, float64(n), 9000*took.Seconds(), "the stream was too slow")
+	assert.Greater(t, int(n), 20**reloads, "the stream was too slow")
 	assert.Equal(t, int(n), len(seen), "datagrams that arrived, of those that were sent")
 	require.NoError(t, p.Stop(patience))
 	t.Logf("%d reloads in %v, %d datagrams", *reloads, took, n)
@@ -344,7 +349,6 @@ func TestManyMapsStart(t *testing.T) {
 	start := time.Now()
 	p := b.launch()
 	t.Logf("started after %v", time.Since(start))
-	assert.Less(t, time.Since(start), time.Minute)
 	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
 	start = time.Now()
 	b.await(p, "Reloaded "+b.dir+"/maps: 100000 maps\n")

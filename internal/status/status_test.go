@@ -310,23 +310,22 @@ func TestBadClients(t *testing.T) {
 	// As many as there is room for, all silent: they kept others out for as long as
 	// they had time to ask. Now the one that has been silent longest goes, with a line.
 	var silent []net.Conn
+	dialed := time.Now()
 	for range maxClients {
 		silent = append(silent, dial())
 	}
-	start := time.Now()
 	_, err = Ask(path, Summary)
 	assert.NoError(t, err)
-	assert.Less(t, time.Since(start), askTime)
 	reply, err = io.ReadAll(silent[0])
 	assert.NoError(t, err)
-	assert.Equal(t, string(encodeRefusal(errBusy)), string(reply))
+	assert.Equal(t, string(encodeRefusal(errBusy)), string(reply), "its time was not up")
 	for _, conn := range silent[1:] {
 		reply, err := io.ReadAll(conn)
 		assert.NoError(t, err)
 		assert.Empty(t, reply)
 	}
-	assert.GreaterOrEqual(t, time.Since(start), askTime*9/10, "the others had their time")
-	assert.Less(t, time.Since(start), askTime+10*time.Second)
+	assert.GreaterOrEqual(t, time.Since(dialed), askTime*9/10, "the others had their time")
+	assert.Less(t, time.Since(dialed), askTime+time.Minute)
 }
 
 // A server that lies, stops half-way or never answers is worth one clean line.

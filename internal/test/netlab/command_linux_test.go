@@ -67,7 +67,7 @@ func TestProcess(t *testing.T) {
 		waitOutput(t, p, "\n")
 		child := strings.TrimSpace(p.Output())
 		assert.Error(t, p.Kill())
-		assert.Eventually(t, func() bool { return !alive(child) }, 5*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return !alive(child) }, 30*time.Second, time.Millisecond)
 	})
 }
 
@@ -129,7 +129,7 @@ func TestCrash(t *testing.T) {
 	assert.True(t, alive(pid))
 	require.NoError(t, c.Process.Kill())
 	c.Wait()
-	assert.Eventually(t, func() bool { return !alive(pid) }, 5*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return !alive(pid) }, 30*time.Second, time.Millisecond)
 }
 
 func TestNft(t *testing.T) {

@@ -275,7 +275,7 @@ func TestUDPEcho(t *testing.T) {
 		require.NoError(t, err)
 		_, err = x.a.UDPEcho("[2001:db8:b::2]:9", UDPEcho{Sizes: []int{8}, Timeout: 20 * time.Millisecond, Attempts: 3})
 		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		c.SetReadDeadline(time.Now().Add(time.Second))
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		for range 3 {
 			_, _, err = c.ReadFrom(make([]byte, 100))
 			assert.NoError(t, err, "an attempt is missing")
@@ -317,7 +317,7 @@ func TestSocketsOutlive(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		c, err := x.a.Dial("tcp", "192.0.2.130:80", time.Second)
+		c, err := x.a.Dial("tcp", "192.0.2.130:80", 30*time.Second)
 		require.NoError(t, err)
 		got := make(chan string)
 		go func() {
@@ -357,7 +357,7 @@ func TestCloseEndsWaiting(t *testing.T) {
 			time.AfterFunc(50*time.Millisecond, lab.Close)
 			begin := time.Now()
 			assert.Error(t, wait(a))
-			assert.Less(t, time.Since(begin), 10*time.Second)
+			assert.Less(t, time.Since(begin), 50*time.Second, "it waited until its own time was up")
 		})
 	}
 }
