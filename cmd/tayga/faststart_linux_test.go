@@ -35,6 +35,7 @@ func TestFastPathInEveryWayToStart(t *testing.T) {
 			assert.Contains(t, p.Output(), inSandbox+"none\n")
 			b.confined(p.Pid(), 0)
 			b.confined(b.helper(p), capNetAdmin)
+			assert.NotContains(t, p.Output(), offNote)
 
 			b.delete("nat64")
 			b.await(p, "is gone: waiting for it to come back\n")
@@ -43,7 +44,6 @@ func TestFastPathInEveryWayToStart(t *testing.T) {
 			b.confined(p.Pid(), 0)
 			b.confined(b.helper(p), capNetAdmin)
 			require.NoError(t, p.Stop(patience))
-			assert.NotContains(t, p.Output(), offNote)
 			assert.NotContains(t, p.Output(), "not permitted")
 		})
 	}
