@@ -73,14 +73,21 @@ func newGatewayLab(t *testing.T, shares bool) *gatewayLab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { device.Close() })
 	if got := l.path.Device(); got != device.Index() {
 		t.Fatalf("attached to %d, not %d", got, device.Index())
 	}
 	l.gateway.Route("2001:db8:64::/96", "", "nat64")
 	l.gateway.Route("198.51.100.0/24", "", "nat64")
 	l.path.SetRules(rules, 0)
-	go work(tr.NewWorker(), device.Queues()[0], l.path.Cache, shared)
+	worked := make(chan struct{})
+	t.Cleanup(func() {
+		device.Close()
+		<-worked // before the path is closed
+	})
+	go func() {
+		defer close(worked)
+		work(tr.NewWorker(), device.Queues()[0], l.path.Cache, shared)
+	}()
 
 	if _, err := l.server.ServeTransfers(labPort); err != nil {
 		t.Fatal(err)

@@ -37,6 +37,7 @@ func TestRaces(t *testing.T) {
 
 func testRaces(t *testing.T, tayga, log string) {
 	b, err := testbed.Open(tayga, "203.0.113.0/24", "workers 4", "map-file DIR/maps",
+		"map 192.0.2.77 "+testbed.Client6.String(), // a transfer that has to wait would lose its lease
 		"dynamic-pool-hold 1", "dynamic-pool-forget 2", log, "metrics-listen 127.0.0.1:9464")
 	require.NoError(t, err)
 	defer b.Close()

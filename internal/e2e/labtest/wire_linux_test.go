@@ -73,13 +73,18 @@ const maxClearDF = 1260
 
 // fault4 returns a function that says what is wrong with the next IPv4 packet
 // that the gateway sent. The last segment of a large TCP packet, which the kernel
-// cuts behind the translator, has the DF of the others however short it is.
+// cuts behind the translator, has the DF of the others however short it is. It need not
+// come right after them: what the kernel translates may pass what the daemon does.
 func (x *lab) fault4() func(*packet) error {
 	type flow struct {
 		src, dst netip.Addr
 		ports    [4]byte
 	}
-	next := map[flow]uint32{} // sequence number after the last segment with DF
+	type end struct {
+		flow
+		seq uint32 // after a segment with DF
+	}
+	ends := map[end]bool{}
 	return func(p *packet) error {
 		if !netip.MustParsePrefix(mapped).Contains(p.src) {
 			return nil // from the gateway's own kernel
@@ -88,12 +93,9 @@ func (x *lab) fault4() func(*packet) error {
 		if p.proto == protoTCP && x.mode.large() && !p.fragment {
 			f := flow{p.src, p.dst, [4]byte(p.data)}
 			s := asSegment(p)
-			if after, ok := next[f]; ok && after == s.seq && s.n > 0 && p.df {
-				want = true
-			}
-			delete(next, f)
-			if p.df {
-				next[f] = s.seq + uint32(s.n)
+			if s.n > 0 && p.df {
+				want = want || ends[end{f, s.seq}]
+				ends[end{f, s.seq + uint32(s.n)}] = true
 			}
 		}
 		if p.df != want {

@@ -66,6 +66,8 @@ type Counts struct {
 	// ByKernel are those of By that the fast path has translated, and LeftByKernel those that
 	// it has seen and left to the binary.
 	ByKernel, LeftByKernel uint64
+	// Full are packets that the queues of the device had no room for.
+	Full uint64
 	// Fast says which of both has translated what.
 	Fast Fast
 	// HeldBack are ICMP errors that the rate limit kept back, and NotTaken the
@@ -189,8 +191,9 @@ func (b *Bed) AddUp() (Counts, error) {
 	switch {
 	case in != 0:
 		return c, fmt.Errorf("testbed: %d packets counted, but %d more handed over by %s", c.Sum(), in, Device)
-	case c.LeftByKernel > c.Sum()-c.ByKernel:
-		return c, fmt.Errorf("testbed: %d packets left to the binary, which has counted %d", c.LeftByKernel, c.Sum()-c.ByKernel)
+	case c.LeftByKernel > c.Sum()-c.ByKernel+c.Full:
+		return c, fmt.Errorf("testbed: %d packets left to the binary, which has counted %d, besides %d dropped by the device",
+			c.LeftByKernel, c.Sum()-c.ByKernel, c.Full)
 	case c.Sum("forward")+c.Sum("reply")+c.Sum("split")+c.Sum("drop") != c.Sum():
 		return c, fmt.Errorf("testbed: a verdict is missing in %v", c.By)
 	case cut == 0 && out > 0, b.plain && cut == 0 && out < 0, b.plain && out < 2*cut:
@@ -229,6 +232,7 @@ func (b *Bed) outside() (c Counts, in, out int64, err error) {
 		if err != nil {
 			return c, 0, 0, err
 		}
+		c.Full = dev.SendDrops
 		if now == dev { // or else the kernel has just had something to tell its neighbours
 			in = int64(dev.Sent + c.ByKernel - c.Sum())
 			out = int64(dev.Received + c.NotTaken + c.ByKernel - c.Sum("forward") - c.Sum("reply"))
