@@ -88,6 +88,9 @@ func TestConfig(t *testing.T) {
 		{"per-prefix-negative", func(c *session.Config) { c.Limits.PerPrefix = -1 }, "negative"},
 		{"per-prefix-too-many", func(c *session.Config) { c.Limits.PerPrefix = 1<<24 + 1 }, "per prefix"},
 		{"half-open-per-prefix", func(c *session.Config) { c.Limits.HalfOpenPerPrefix = -1 }, "negative"},
+		{"limits-of-one", func(c *session.Config) {
+			c.Limits.HalfOpen, c.Limits.Inbound, c.Limits.PerPrefix, c.Limits.HalfOpenPerPrefix = 1, 1, 1, 1
+		}, ""},
 		{"prefix-129", func(c *session.Config) { c.Limits.PrefixLen = 129 }, "/129"},
 		{"prefix-128", func(c *session.Config) { c.Limits.PrefixLen = 128 }, ""},
 		{"prefix-1", func(c *session.Config) { c.Limits.PrefixLen = 1 }, ""},

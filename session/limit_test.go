@@ -176,6 +176,50 @@ func TestBlocksFull(t *testing.T) {
 	b.open(f)
 }
 
+// TestBlockReleased: the end of a binding counts in the block that has its port, not in another
+// one of the same address: one block is released, and the ports of the other stay assigned.
+func TestBlockReleased(t *testing.T) {
+	var released []int
+	b := newBed(t, ports(1024, 1024+127), func(c *session.Config) {
+		c.PortBlock, c.Quarantine = 64, -1
+		c.OnEvent = func(e session.Event) {
+			if e.Kind == session.BlockReleased {
+				released = append(released, int(e.Addr.Port())/64)
+			}
+		}
+	})
+	flows := map[int][]translate.Tuple6{} // by block
+	for i := range 128 {
+		f := from6(udp, uint16(i+2000))
+		n := int(b.open(f).LocalPort) / 64
+		flows[n] = append(flows[n], f)
+	}
+	require.Len(t, flows, 2)
+	for kept, ended := range map[int]int{16: 17, 17: 16} {
+		released = nil
+		b.now += 4 * time.Minute
+		for _, f := range flows[kept] {
+			b.open(f)
+		}
+		b.now += 2 * time.Minute
+		b.expire()
+		require.Equal(t, []int{ended}, released)
+		require.Equal(t, 1, b.Subscribers(1)[0].Blocks)
+		f := from6(udp, 1)
+		f.Host.Hi++
+		require.Equal(t, ended, int(b.open(f).LocalPort)/64, "another subscriber gets what is free")
+		b.now += 2 * time.Minute
+		for _, f := range flows[kept] {
+			b.open(f)
+		}
+		b.now += 4 * time.Minute
+		b.expire()
+		for _, f := range flows[ended] { // as before
+			require.Equal(t, ended, int(b.open(f).LocalPort)/64)
+		}
+	}
+}
+
 // TestEvents: a binding's begin and end, each once and in order: RFC 6888 §4 REQ-12.
 func TestEvents(t *testing.T) {
 	var got []string

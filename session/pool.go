@@ -233,7 +233,8 @@ func (a *address) takeBlock(c *settings, proto uint64, sec uint32) (low uint16, 
 	}
 	s := a.set(proto)
 	s.rotate(sec, c.quarantine)
-	n, at, seen := c.block, 0, 0
+	n, seen := c.block, 0
+	var at int // the number of the block
 	for i, last := blocksIn(a.low, a.high, n); i <= last; i++ {
 		if a.blocks[i/64]>>(i%64)&1 != 0 || s.leftIn(uint16(i*n), n, anyParity) == 0 {
 			continue

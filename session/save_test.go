@@ -290,11 +290,18 @@ func TestLoadHostile(t *testing.T) {
 	_, l = load(t, count)
 	require.Equal(t, session.Loaded{Damaged: 1}, l)
 
-	place := bytes.Clone(file)
-	copy(place[blockSize+blockHead+40:], "\xff\xff\xff\xff")
-	sign(place[blockSize:])
-	_, l = load(t, place)
-	require.Equal(t, session.Loaded{}, l, "no table has this place")
+	for _, n := range []uint32{1<<32 - 1, 1 << 26} { // the first that no table has
+		place := bytes.Clone(file)
+		binary.BigEndian.PutUint32(place[blockSize+blockHead+40:], n)
+		sign(place[blockSize:])
+		_, l = load(t, place)
+		require.Equal(t, session.Loaded{}, l, "no table has place %d", n)
+	}
+	last := bytes.Clone(file)
+	binary.BigEndian.PutUint32(last[blockSize+blockHead+40:], 1<<26-1)
+	sign(last[blockSize:])
+	_, l = load(t, last)
+	require.Equal(t, session.Loaded{Sessions: 1}, l)
 
 	twice := bytes.Clone(file)
 	copy(twice[blockSize+blockHead+recordLen:], twice[blockSize+blockHead:][:recordLen])

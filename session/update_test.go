@@ -83,6 +83,29 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// TestUpdatePermissions: a session that began while there was no filtering has no permission,
+// and its end takes none from another session with the same address.
+func TestUpdatePermissions(t *testing.T) {
+	b := newBed(t, filtered)
+	f := from6(udp, 1000)
+	back := b.open(f)
+	require.NoError(t, b.Update(b.now, config()))
+	short := f
+	short.RemotePort++
+	b.open(short)
+	b.now += 4 * time.Minute
+	b.open(f)
+	b.now += 2 * time.Minute
+	b.expire()
+	require.Len(t, b.all(), 1)
+	cfg := config()
+	filtered(&cfg)
+	require.NoError(t, b.Update(b.now, cfg))
+	back.RemotePort = 9
+	_, r := b.in(back, 0)
+	require.Equal(t, translate.FlowMapped, r)
+}
+
 // TestUpdateStatic: static bindings come and go; a port that one leaves is assigned again,
 // and one that is in quarantine can become static.
 func TestUpdateStatic(t *testing.T) {
