@@ -115,6 +115,7 @@ peers:
 	@scripts/need tayga=tayga
 	STEPPE_REQUIRE_NETNS=1 STEPPE_REQUIRE_PEER=1 $(GO) test -count 1 -v ./internal/e2e/peer
 	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -run 'SideBySide|DebiansTayga|ReloadUnderTraffic' ./cmd/tayga -reloads 1000
+	STEPPE_REQUIRE_NETNS=1 $(GO) test -count 1 -v -run 'FastPathReload' ./cmd/tayga -reload-maps 1000000
 
 # The pages of docs/deploy followed to the letter on freshly installed Debian
 # machines. The first run makes an image of Debian and keeps it; it needs network.
