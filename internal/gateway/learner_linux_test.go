@@ -37,6 +37,8 @@ type fastBed struct {
 	cache *fastpath.Cache
 	maps  []int // descriptors, in the order of the Cache
 	now   time.Duration
+
+	onEvent func(pool.Event) // may be nil
 }
 
 var wallStart = time.Unix(1_800_000_000, 0)
@@ -52,7 +54,11 @@ func newFastBed(t *testing.T, conf string, sizes fastpath.Sizes) *fastBed {
 	}
 	t.Cleanup(func() { path.Close() })
 	b := &fastBed{T: t, cache: path.Cache, now: time.Hour}
-	b.Gateway, err = Install(Config{Conf: read(t, conf), Now: wallStart.Add(b.now)})
+	b.Gateway, err = Install(Config{Conf: read(t, conf), Now: wallStart.Add(b.now), OnEvent: func(e pool.Event) {
+		if b.onEvent != nil {
+			b.onEvent(e)
+		}
+	}})
 	require.NoError(t, err)
 	require.NoError(t, b.SetFastPath(FastPath{Cache: path.Cache, Now: func() time.Duration { return b.now }}))
 	require.NoError(t, b.StartFastPath())
@@ -189,6 +195,14 @@ func TestLearn(t *testing.T) {
 	assert.Equal(t, [4]int{2, 2, 0, 0}, count())
 	b.pass(datagram(sharing, server6, 1, 2, 0))
 	assert.Equal(t, [4]int{2, 2, 1, 1}, count())
+
+	require.Equal(t, 1, b.Pools()[0].Remove(func(pool.Lease) bool { return true }))
+	assert.Equal(t, [4]int{1, 1, 1, 1}, count(), "forgotten with the lease")
+
+	// What is dropped or answered says nothing.
+	b.translate(datagram(server4, netip.MustParseAddr("203.0.113.1"), 9, 9, 0),
+		packettest.IP(packettest.Header{Src: mapped, Dst: server6, TTL: 1}, packettest.UDP(3, 4, nil)))
+	assert.Zero(t, b.lessons())
 }
 
 // TestLearnOnceASecond: what was told is not told again by each packet, from either side:
@@ -219,6 +233,11 @@ func TestLearnOnceASecond(t *testing.T) {
 		assert.Equal(t, 2, b.lessons(), name)
 		b.Worker(0).Sent(false)
 		require.Zero(t, b.lessons())
+		_, err := b.Update(Changes{MapFile: &taygaconf.MapFile{}, Now: b.now})
+		require.NoError(t, err)
+		b.translate(packet(7, 7))
+		assert.Equal(t, 1, b.lessons(), "%s, by other rules", name)
+		b.Worker(0).Sent(false)
 	}
 	b.now += 2 * again
 	b.translate(datagram(sharing, server6, 1, 2, 0), datagram(sharing, server6, 1, 3, 0), datagram(sharing, server6, 4, 2, 0))
@@ -291,6 +310,25 @@ func TestLearnNothingOfThePast(t *testing.T) {
 	}
 }
 
+// TestOffDuringUpdate: from the begin of an Update until the new table is in force, nothing
+// passes by the kernel and nothing is told: a worker may be at work by the old one.
+func TestOffDuringUpdate(t *testing.T) {
+	b := newFastBed(t, fastConf, fastpath.Sizes{})
+	out := b.pass(datagram(leasing, server6, 1, 2, 0))
+	lease := netip.PrefixFrom(netip.AddrFrom4([4]byte(out[0][12:])), 32)
+	seen := false
+	b.onEvent = func(e pool.Event) {
+		seen = e.Kind == pool.Removed
+		assert.Zero(t, b.cache.Generation())
+	}
+	// The address of the lease gets a map, which ends the lease before the table changes.
+	m := taygaconf.Map{Map: translate.Map{IPv4: lease, IPv6: netip.PrefixFrom(sharing, 128)}}
+	_, err := b.Update(Changes{MapFile: &taygaconf.MapFile{Maps: []taygaconf.Map{m}}, Now: b.now})
+	require.NoError(t, err)
+	assert.True(t, seen)
+	assert.NotZero(t, b.cache.Generation())
+}
+
 // TestUsedByAnotherPrefix: a host that has a lease of two pools keeps that by whose prefix it
 // sends. Both were kept by packets into either prefix.
 func TestUsedByAnotherPrefix(t *testing.T) {
@@ -359,6 +397,12 @@ func TestFullCache(t *testing.T) {
 	b.now += time.Hour
 	b.fast.sweep()
 	assert.Equal(t, 1, b.entries(hosts6), "nothing has asked for room")
+	_, err := b.Update(Changes{MapFile: &taygaconf.MapFile{}, Now: b.now})
+	require.NoError(t, err)
+	b.pass(host(4))
+	b.now += time.Hour
+	b.fast.sweep()
+	assert.Equal(t, 1, b.entries(hosts6), "what a reload has made void goes, and the idle stay")
 }
 
 // TestHoursOfKernelTraffic: leases and sessions that the kernel alone sees packets of stay,

@@ -9,7 +9,7 @@ import (
 // A mutant is a broken rule: in file, old becomes broken. old is there exactly once.
 type mutant struct {
 	name        string // lower case, words joined by hyphens
-	file        string // of translate, unless it names another package: "session/state.go"
+	file        string // of translate, unless it names another package, as in "session/state.go"
 	old, broken string
 }
 
@@ -23,14 +23,15 @@ func (m *mutant) apply(text string) (string, error) {
 
 // path returns the package and the file.
 func (m *mutant) path() (dir, file string) {
-	if dir, file, found := strings.Cut(m.file, "/"); found && dir != ".." {
-		return dir, file
+	i := strings.LastIndexByte(m.file, '/')
+	if i < 0 || strings.HasPrefix(m.file, "..") {
+		return "translate", m.file
 	}
-	return "translate", m.file
+	return m.file[:i], m.file[i+1:]
 }
 
 // mutants are mistakes that a hurried hand could make.
-var mutants = slices.Concat(translateMutants, sessionMutants)
+var mutants = slices.Concat(translateMutants, sessionMutants, wiringMutants)
 
 // translateMutants break rules of package translate.
 var translateMutants = []mutant{

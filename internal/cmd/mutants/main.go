@@ -1,4 +1,5 @@
-// Command mutants breaks the rules of packages translate and session on purpose, one at a time,
+// Command mutants breaks the rules of packages translate and session, and of what tells the fast
+// path in the kernel of them, on purpose, one at a time,
 // and fails if their tests, and those of rfc, do not notice in time: in four times what
 // the tests take when nothing is broken, or a minute if that is longer. It
 // works on a copy of the file in question, which the go command is told to read in
@@ -107,6 +108,8 @@ var testsOf = map[string][]string{
 	"translate": {"./internal/checksum", "./translate", "./rfc"},
 	"pool":      {"./pool"},
 	"session":   {"./session", "./rfc"},
+
+	"internal/gateway": {"./internal/gateway"},
 }
 
 // errBuild means that a changed file does not compile, so that it is no mutant.
