@@ -85,7 +85,7 @@ func loadSpec(spec *ebpf.CollectionSpec, s Sizes, l2 int) (*Path, error) {
 	}
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
-		return nil, fmt.Errorf("fastpath: load: %s", oneLine(err))
+		return nil, fmt.Errorf("fastpath: load: %s%s", oneLine(err), lacking())
 	}
 	p := &Path{Cache: new(Cache), program: c.DetachProgram("steppe"), l2: l2}
 	for i, m := range p.all() {
@@ -97,6 +97,30 @@ func loadSpec(spec *ebpf.CollectionSpec, s Sizes, l2 int) (*Path, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// lacking names the capabilities that the calling thread would need and does not have: the
+// verifier says what a program without them must not do, and not which they are.
+func lacking() string {
+	var have [2]unix.CapUserData
+	if unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &have[0]) != nil {
+		return ""
+	}
+	has := func(c int) bool { return have[c/32].Effective>>(c%32)&1 != 0 }
+	var names []string
+	if !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
+		names = append(names, "CAP_BPF")
+	}
+	if !has(unix.CAP_PERFMON) && !has(unix.CAP_SYS_ADMIN) {
+		names = append(names, "CAP_PERFMON")
+	}
+	if !has(unix.CAP_NET_ADMIN) {
+		names = append(names, "CAP_NET_ADMIN")
+	}
+	if names == nil {
+		return ""
+	}
+	return " (without " + strings.Join(names, ", ") + ")"
 }
 
 // oneLine is what the kernel says, without the log of the verifier, of which the last line
