@@ -250,11 +250,12 @@ func (g *siege) untilEnded(there net.Conn) (longest time.Duration, now testbed.S
 			}
 			longest = max(longest, time.Since(begin))
 		}
-		if now, err = g.Shared(); err != nil || now.Total < few {
+		// While sessions end, the figures of the report are not all of one moment.
+		if now, err = g.Shared(); err != nil || now.Total < few && now.Ended+uint64(now.Total) == now.Made {
 			return longest, now, err
 		}
 		if time.Now().After(end) {
-			return 0, now, fmt.Errorf("faults: %d sessions do not end", now.Total)
+			return 0, now, fmt.Errorf("faults: sessions do not end, or do not add up: %+v", now)
 		}
 	}
 }
