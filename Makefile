@@ -4,7 +4,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
 BENCHSTAT = golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-sessions bench-shared bench-fast
+.PHONY: deb deb-check demo test build format vet lint unit fuzz vuln mutants cover reference twin faults soak netns peers recipes generate fastpath fastpath-mutants kernels bench-fastpath bench bench-ab bench-smoke bench-names bench-compare bench-sessions bench-shared bench-fast
 
 # The main job in a laboratory: needs root and /dev/net/tun.
 demo: build
@@ -76,6 +76,13 @@ generate:
 # Needs root.
 fastpath:
 	STEPPE_REQUIRE_NETNS=1 $(GO) test ./fastpath -count 1 -run 'Compare|Prove' -timeout 60m -v -generated 1000000
+
+# Tests of the program and of the daemon on kernels of Debian: 6.12, which has the fast path, and
+# 6.1, which has not. In virtual machines, whose kernels are downloaded once: minutes if this
+# machine's processor has to emulate them. One of them: make kernels KERNEL=6.1
+kernels:
+	@scripts/need qemu-system-x86_64=qemu-system-x86 busybox=busybox-static modprobe=kmod cpio=cpio xz=xz-utils nft=nftables ip=iproute2
+	@scripts/kernels $(KERNEL)
 
 # Nanoseconds that the program takes for a packet: by host and by session, of one, a thousand and
 # a million. Needs root, and some minutes.

@@ -73,7 +73,7 @@ func TestDoctorFastPathOff(t *testing.T) {
 		"log":        {more: "log drop\n", want: "a packet log"},
 		"flow":       {more: "flow-labels yes\n", want: "flow labels"},
 		"asked-for":  {more: "fast-path off\n"},
-		"capability": {want: "operation not permitted (to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)", wrap: "setpriv --bounding-set -all,+net_admin"},
+		"capability": {want: "operation not permitted (without CAP_BPF, CAP_PERFMON) (to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)", wrap: "setpriv --bounding-set -all,+net_admin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClinic(t, clinicConf+test.more)

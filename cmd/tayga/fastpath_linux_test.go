@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/fastpath"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/test/netlab"
 )
@@ -104,6 +105,28 @@ func TestFastPath(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFastPathKernel: a kernel that is too old is said to be so, by one line, and the daemon
+// translates as ever; another has the fast path. make kernels runs it on both.
+func TestFastPathKernel(t *testing.T) {
+	tooOld := fastpath.Supported()
+	v := newFast(t, true, "sandbox auto\n")
+	p := v.launch()
+	f := v.fast()
+	if tooOld == nil {
+		require.Contains(t, p.Output(), fastOn)
+		v.transfer(megabytes)
+		v.byKernel(f, 2*megabytes)
+	} else {
+		assert.Contains(t, p.Output(), offNote+tooOld.Error())
+		assert.Equal(t, 1, strings.Count(p.Output(), "ast path: "), p.Output())
+		assert.False(t, f.On)
+		assert.Equal(t, tooOld.Error(), f.Off)
+		v.transfer(megabytes)
+		v.byDaemon(f, 2*megabytes)
+	}
+	require.NoError(t, p.Stop(patience))
 }
 
 // TestFastPathKilled: with the daemon, translation ends, and no program is left behind.

@@ -24,7 +24,7 @@ func (e *examination) checkFastPath() {
 		command = words("tc", "filter", "del", "dev", device.Name, "egress")
 	case device.Bypassed != "":
 		command = words("tc", "qdisc", "del", "dev", device.Name, "root")
-	case strings.HasSuffix(text, "operation not permitted"), strings.HasSuffix(text, "permission denied"):
+	case strings.Contains(text, "operation not permitted"), strings.Contains(text, "permission denied"):
 		text += " (to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)"
 	}
 	e.add(Note, "fast-path", command, "the kernel translates nothing by itself, and tayga all packets: %s", text)

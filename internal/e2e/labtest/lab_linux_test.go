@@ -78,7 +78,10 @@ func TestPrograms(t *testing.T) {
 // buildTayga builds the binary as it is shipped.
 func buildTayga(t *testing.T) string {
 	t.Helper()
-	netlab.New(t) // skips where there is no laboratory
+	netlab.New(t)                                      // skips where there is no laboratory
+	if path := os.Getenv("STEPPE_TAYGA"); path != "" { // where there is no compiler
+		return path
+	}
 	path := filepath.Join(t.TempDir(), "tayga")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/steppe-nat64/steppe/cmd/tayga")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -80,8 +80,10 @@ func TestTunnels(t *testing.T) {
 func addTunnel(t *testing.T, h *netlab.Host, kind string, local, remote netip.Addr) {
 	t.Helper()
 	args := "link add tunnel mtu " + fmt.Sprint(tunnelMTU) + " type " + kind + " remote " + remote.String()
-	if !strings.HasPrefix(kind, "geneve") { // which has no such thing
+	if !strings.HasPrefix(kind, "geneve") {
 		args += " local " + local.String()
+	} else if local.Is6() { // its source is that of the route
+		h.AddRoute(netlab.Route{Dst: remote.String(), Via: "2001:db8:c::1", Src: local.String()})
 	}
 	if out, err := h.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 		if strings.Contains(string(out), "Unknown device type") {

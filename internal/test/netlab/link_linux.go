@@ -83,6 +83,9 @@ func (h *Host) waitAddr(ifname string, wanted func(net.IP) bool) error {
 		var addrs []netlink.Addr
 		err = h.netlink(func(nl *netlink.Handle) (err error) {
 			addrs, err = nl.AddrList(link, netlink.FAMILY_V6)
+			if errors.Is(err, netlink.ErrDumpInterrupted) { // they changed meanwhile: not yet
+				addrs, err = nil, nil
+			}
 			return err
 		})
 		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
