@@ -188,7 +188,7 @@ func (e *examination) checkOffloads() {
 		}
 		if four, six := e.forwards(); l.Physical && l.GRO && l.NoUDPGRO && (four || six) {
 			e.add(Note, "offload", words("ethtool", "-K", l.Name, "rx-udp-gro-forwarding", "on"),
-				"%s does not coalesce datagrams that are forwarded; with that, this machine can translate 2 to 3 times as many of a flow", l.Name)
+				"%s does not coalesce datagrams that are forwarded; with that, those of a flow pass together: 1.15 times as many of 64 bytes in our measurement", l.Name)
 		}
 	}
 }
