@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +28,7 @@ type fast struct {
 
 	prefixes uint8 // how many have numbers
 
-	mu sync.Mutex // guards what follows
-	on bool       // packets may pass by it, while no Update is under way
+	on bool // packets may pass by it, while no Update is under way; guarded by Gateway.updates
 }
 
 // FastRules returns nil if the configuration can have a fast path, or else what keeps it from
@@ -72,9 +70,7 @@ func (g *Gateway) StartFastPath() error {
 	g.updates.Lock()
 	defer g.updates.Unlock()
 	f := &g.fast
-	f.mu.Lock()
 	f.on = f.path.Load() != nil
-	f.mu.Unlock()
 	return f.resume()
 }
 
@@ -83,9 +79,7 @@ func (g *Gateway) StopFastPath() {
 	g.updates.Lock()
 	defer g.updates.Unlock()
 	f := &g.fast
-	f.mu.Lock()
 	f.on = false
-	f.mu.Unlock()
 	f.pause()
 }
 
@@ -98,13 +92,10 @@ func (f *fast) pause() {
 }
 
 // resume puts the rules in force that follow from the settings of the translator, if packets
-// may pass.
+// may pass. The caller has Gateway.updates.
 func (f *fast) resume() error {
 	p := f.path.Load()
-	f.mu.Lock()
-	on := f.on
-	f.mu.Unlock()
-	if p == nil || !on {
+	if p == nil || !f.on {
 		return nil
 	}
 	r, err := f.g.fastRules()
