@@ -95,6 +95,18 @@ func newGatewayLab(t *testing.T, shares bool) *gatewayLab {
 	return l
 }
 
+// offload leaves offloads to the devices everywhere, to those of the hosts alone, or nowhere.
+func (l *gatewayLab) offload(where string) {
+	if where != "everywhere" {
+		l.gateway.DisableOffloads("lan0")
+		l.gateway.DisableOffloads("wan0")
+	}
+	if where == "nowhere" {
+		l.client.DisableOffloads("eth0")
+		l.server.DisableOffloads("eth0")
+	}
+}
+
 // work is the loop of a worker that tells the cache what it has translated.
 func work(w *translate.Worker, q *tun.Queue, c *Cache, shared netip.Prefix) {
 	start := time.Now()
@@ -205,14 +217,7 @@ func TestDevice(t *testing.T) {
 		for _, offloads := range []string{"everywhere", "hosts", "nowhere"} {
 			t.Run(fmt.Sprintf("shared=%v/offloads=%v", shares, offloads), func(t *testing.T) {
 				l := newGatewayLab(t, shares)
-				if offloads != "everywhere" {
-					l.gateway.DisableOffloads("lan0")
-					l.gateway.DisableOffloads("wan0")
-				}
-				if offloads == "nowhere" {
-					l.client.DisableOffloads("eth0")
-					l.server.DisableOffloads("eth0")
-				}
+				l.offload(offloads)
 				const size = 20 << 20
 				addr := "[" + labServer + "]" + labPort
 				if _, err := l.client.Upload(addr, size, 30*time.Second); err != nil {

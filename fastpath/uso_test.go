@@ -24,14 +24,7 @@ func TestUSO(t *testing.T) {
 		for _, offloads := range []string{"everywhere", "hosts", "nowhere"} {
 			t.Run(fmt.Sprintf("shared=%v/offloads=%v", shares, offloads), func(t *testing.T) {
 				l := newGatewayLab(t, shares)
-				if offloads != "everywhere" {
-					l.gateway.DisableOffloads("lan0")
-					l.gateway.DisableOffloads("wan0")
-				}
-				if offloads == "nowhere" {
-					l.client.DisableOffloads("eth0")
-					l.server.DisableOffloads("eth0")
-				}
+				l.offload(offloads)
 				client := openSegments(t, l.client, "udp6", "[2001:db8:a::2]:7003")
 				server := openSegments(t, l.server, "udp4", "203.0.113.2:7002")
 				whole := offloads == "everywhere"
