@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,12 +20,14 @@ const (
 	toSyslog sink = iota
 	toStdout
 	toJournal
+
+	anySink sink = 255 // while no option has named one
 )
 
 // options is the command line. The zero value of each field but configFile is
 // what holds when its option is not given.
 type options struct {
-	configFile string
+	configFile string // empty: --clat or --gateway without a file
 	sink       sink
 	foreground bool
 	user       string
@@ -37,6 +40,12 @@ type options struct {
 	statusOf   string   // what to ask the running daemon for; empty: nothing
 	selection  []string // of --status=sessions: which
 	doctor     bool
+	clat       bool     // translate for the programs of this machine
+	gateway    bool     // translate for other machines, without a file
+	lan        []string // of --gateway: interfaces of the machines
+	wan        string   // of --gateway: interface towards IPv4
+	pool       string   // of --gateway: addresses that are routed to this machine
+	print      bool     // of --gateway: print what would be done
 	json       bool
 	help       bool
 	version    bool
@@ -86,6 +95,12 @@ var ourOptions = []option{
 	{"check", 0, bare, func(o *options, _ string) { o.check = true }},
 	{"status", 0, mayHaveArg, func(o *options, arg string) { o.statusOf = cmp.Or(arg, string(status.Summary)) }},
 	{"doctor", 0, bare, func(o *options, _ string) { o.doctor = true }},
+	{"clat", 0, bare, func(o *options, _ string) { o.clat = true }},
+	{"gateway", 0, bare, func(o *options, _ string) { o.gateway = true }},
+	{"lan", 0, needsArg, func(o *options, arg string) { o.lan = append(o.lan, arg) }},
+	{"wan", 0, needsArg, func(o *options, arg string) { o.wan = arg }},
+	{"pool", 0, needsArg, func(o *options, arg string) { o.pool = arg }},
+	{"print", 0, bare, func(o *options, _ string) { o.print = true }},
 	{"json", 0, bare, func(o *options, _ string) { o.json = true }},
 	{"version", 'V', bare, func(o *options, _ string) { o.version = true }},
 }
@@ -95,7 +110,7 @@ var ourOptions = []option{
 // clatd passes an empty one. Only those that lack the dashes of an option of ours
 // are an error, worded as getopt's; and --status=sessions takes them all but empty ones.
 func parseOptions(args []string) (options, error) {
-	o := options{configFile: defaultConfig}
+	o := options{configFile: anyConfig, sink: anySink}
 	var words []string
 	for len(args) > 0 {
 		word := args[0]
@@ -103,7 +118,7 @@ func parseOptions(args []string) (options, error) {
 		var err error
 		switch {
 		case word == "--":
-			return o, nil
+			args = nil
 		case strings.HasPrefix(word, "--"):
 			args, err = parseLong(&o, word[2:], args)
 		case strings.HasPrefix(word, "-") && len(word) > 1:
@@ -116,16 +131,52 @@ func parseOptions(args []string) (options, error) {
 			return o, err
 		}
 	}
-	if o.mktun && o.rmtun {
-		return o, fmt.Errorf("--mktun and --rmtun cannot be given together")
-	}
+	o.complete()
 	if o.statusOf == string(status.Sessions) {
 		o.selection = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	}
-	if o.json && o.statusOf == "" && !o.doctor {
-		return o, fmt.Errorf("--json goes with --status and --doctor only")
+	return o, o.conflict()
+}
+
+// anyConfig stands for no file while no option has named one.
+const anyConfig = "\x00"
+
+// complete fills in what no option has named. What a person types to have a CLAT or a
+// gateway stays in the foreground and tells that person.
+func (o *options) complete() {
+	alone := o.clat || o.gateway
+	if o.configFile == anyConfig {
+		o.configFile = defaultConfig
+		if alone {
+			o.configFile = ""
+		}
 	}
-	return o, nil
+	if o.sink == anySink {
+		o.sink = toSyslog
+		if alone {
+			o.sink = toStdout
+		}
+	}
+	o.foreground = o.foreground || alone
+}
+
+// conflict returns what does not go together.
+func (o *options) conflict() error {
+	switch {
+	case o.mktun && o.rmtun:
+		return errors.New("--mktun and --rmtun cannot be given together")
+	case o.json && o.statusOf == "" && !o.doctor:
+		return errors.New("--json goes with --status and --doctor only")
+	case o.clat && o.gateway:
+		return errors.New("--clat and --gateway cannot be given together: start a process for each")
+	case (o.clat || o.gateway) && (o.mktun || o.rmtun):
+		return errors.New("--mktun and --rmtun make no sense with --clat and --gateway, which make a device for as long as they run")
+	case o.gateway && o.configFile != "":
+		return errors.New("--gateway takes no file: --print prints one that does the same")
+	case !o.gateway && (o.lan != nil || o.wan != "" || o.pool != "" || o.print):
+		return errors.New("--lan, --wan, --pool and --print go with --gateway only")
+	}
+	return nil
 }
 
 // mistaken refuses a word that asks for something, and would start a daemon if it
@@ -242,6 +293,19 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
                        also list sessions of stateful pools: all, or those of a
                        host, an IPv4 address, a prefix, with [HOST]:PORT,
                        ADDRESS:PORT or :PORT, of a protocol
+      --clat           give the programs of this machine IPv4 by way of the NAT64
+                       of its network, until it ends; needs no configuration:
+                       with -c, that of FILE
+      --gateway        translate for machines that have only IPv6, until it ends;
+                       needs no configuration
+      --lan IF         with --gateway: an interface of these machines, more with
+                       more options; the default is to find them
+      --wan IF         with --gateway: the interface towards IPv4
+      --pool PREFIX    with --gateway: IPv4 addresses that are routed to this
+                       machine, for all to share
+      --print          with --gateway: print the configuration and the commands
+                       that it amounts to, and end
+
       --doctor         say what is missing on this machine, with the command
                        that fixes it, and end
       --json           with --status or --doctor: print JSON

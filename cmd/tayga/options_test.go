@@ -69,6 +69,27 @@ func TestParseOptions(t *testing.T) {
 		{"--journal|--stdout", with(func(o *options) { o.sink = toStdout }), ""},
 		{"--stdout|--journal", with(func(o *options) { o.sink = toJournal }), ""},
 
+		// Without a file, in the foreground, with a log that a person sees.
+		{"--clat", with(func(o *options) { o.clat, o.foreground, o.sink, o.configFile = true, true, toStdout, "" }), ""},
+		{"--cl|--syslog", with(func(o *options) { o.clat, o.foreground, o.configFile = true, true, "" }), ""},
+		{"--journal|--clat|-cF", with(func(o *options) { o.clat, o.foreground, o.sink, o.configFile = true, true, toJournal, "F" }), ""},
+		{"--clat|-c" + defaultConfig, with(func(o *options) { o.clat, o.foreground, o.sink = true, true, toStdout }), ""},
+		{"--clat|--|-d", with(func(o *options) { o.clat, o.foreground, o.sink, o.configFile = true, true, toStdout, "" }), ""},
+		{"--clat|--status|--json", with(func(o *options) {
+			o.clat, o.foreground, o.sink, o.configFile, o.statusOf, o.json = true, true, toStdout, "", "summary", true
+		}), ""},
+		{"clat", with(none), "unexpected word 'clat': did you mean '--clat'?"},
+		{"--gateway|--lan|eth1|--lan=eth2|--wan|eth0|--pool|192.0.2.0/28|--print", with(func(o *options) {
+			o.gateway, o.foreground, o.sink, o.configFile = true, true, toStdout, ""
+			o.lan, o.wan, o.pool, o.print = []string{"eth1", "eth2"}, "eth0", "192.0.2.0/28", true
+		}), ""},
+		{"--gat", with(func(o *options) { o.gateway, o.foreground, o.sink, o.configFile = true, true, toStdout, "" }), ""},
+		{"--gateway|--clat", options{}, "--clat and --gateway cannot be given together: start a process for each"},
+		{"--gateway|-cF", options{}, "--gateway takes no file: --print prints one that does the same"},
+		{"--lan|eth1", options{}, "--lan, --wan, --pool and --print go with --gateway only"},
+		{"--print", options{}, "--lan, --wan, --pool and --print go with --gateway only"},
+		{"--clat|--mktun", options{}, "--mktun and --rmtun make no sense with --clat and --gateway, which make a device for as long as they run"},
+
 		// Words without a dash are ignored, and options after them still count.
 		{"--config|F|--nodetach|", with(func(o *options) { o.configFile, o.foreground = "F", true }), ""},
 		{"|-d|word|-|-cF", with(func(o *options) { debug(o); o.configFile = "F" }), ""},
