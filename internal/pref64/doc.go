@@ -10,6 +10,7 @@
 //	uplink.go         what is known of an uplink, and which prefix counts
 //	schedule.go       when to solicit, and when to ask a resolver
 //	finder.go         an uplink with its sockets
+//	listener.go       sockets for Finders that are opened later
 //	pacer.go          how many messages are read
 //
 // An Uplink is a state machine: it has no goroutine, no socket and no clock. A Finder owns

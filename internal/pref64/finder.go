@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,10 +17,14 @@ type Config struct {
 	Interface string // name of the uplink
 
 	// Servers are the resolvers to ask. Without them those are asked that routers of the
-	// uplink advertise (RFC 8106), and without these those of ResolvConf, by default
-	// /etc/resolv.conf, which is read before each query.
+	// uplink advertise (RFC 8106), and without these those of Resolvers, which is called
+	// before each query. By default it reads ResolvConf, by default /etc/resolv.conf.
 	Servers    []netip.AddrPort
+	Resolvers  func() []netip.AddrPort
 	ResolvConf string
+
+	// Listener has the sockets for advertisements. Without it, Open opens one of its own.
+	Listener *Listener
 
 	// Dial opens connections to resolvers, by default as BoundDialer(Interface) does: RFC 8880
 	// §7.1.
@@ -42,6 +47,7 @@ type Config struct {
 type Finder struct {
 	cfg     Config
 	sockets *sockets
+	from    *Listener // that has the sockets
 	start   time.Time
 	uplink  *Uplink
 	restart chan struct{}
@@ -52,12 +58,12 @@ type Finder struct {
 	reported map[string]string // the last error, by kind
 }
 
-// Open opens the sockets of a Finder, in the network namespace of the calling thread. It
-// needs no privilege; with CAP_NET_RAW it also solicits advertisements, and receives those
-// that the kernel does not process. On systems other than Linux it returns
-// errors.ErrUnsupported.
+// Open opens the sockets of a Finder, in the network namespace of the calling thread, or
+// takes those of the Listener. It needs no privilege; with CAP_NET_RAW, here or when the
+// Listener was opened, it also solicits advertisements, and receives those that the kernel
+// does not process. On systems other than Linux it returns errors.ErrUnsupported.
 func Open(cfg Config) (*Finder, error) {
-	s, err := openSockets(cfg.Interface, cfg.withoutICMP)
+	s, from, err := takeSockets(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("pref64: %s: %w", cfg.Interface, err)
 	}
@@ -71,9 +77,24 @@ func Open(cfg Config) (*Finder, error) {
 		cfg.Own = ownNetworks
 	}
 	return &Finder{
-		cfg: cfg, sockets: s, start: time.Now(), uplink: NewUplink(0),
+		cfg: cfg, sockets: s, from: from, start: time.Now(), uplink: NewUplink(0),
 		restart: make(chan struct{}, 1), reported: map[string]string{},
 	}, nil
+}
+
+// takeSockets returns the sockets for a Finder, and where they have to be given back.
+func takeSockets(cfg Config) (*sockets, *Listener, error) {
+	if cfg.Listener != nil {
+		s, err := cfg.Listener.take(cfg.Interface)
+		return s, cfg.Listener, err
+	}
+	own, err := openListener(1, cfg.withoutICMP)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer own.Close() // so that the sockets are closed when they are given back
+	s, err := own.take(cfg.Interface)
+	return s, own, err
 }
 
 // Restart makes Run forget what it has found and begin anew: the uplink was down, the
@@ -85,8 +106,9 @@ func (f *Finder) Restart() {
 	}
 }
 
-// Close closes the sockets. It is called after Run has returned, or instead of Run.
-func (f *Finder) Close() error { return f.sockets.close() }
+// Close closes the sockets, or gives them back to the Listener. It is called once, after
+// Run has returned, or instead of Run.
+func (f *Finder) Close() error { return f.from.giveBack(f.sockets) }
 
 // Run calls found with each change of the prefix that counts, its source or its router: the
 // zero value if there is none any more. It returns when ctx is done, with its error, or when
@@ -174,15 +196,30 @@ func (f *Finder) servers(now time.Duration) []netip.AddrPort {
 	if len(f.cfg.Servers) > 0 {
 		return f.cfg.Servers
 	}
-	addrs := f.uplink.Resolvers(now)
-	if len(addrs) == 0 {
-		addrs = readResolvConf(f.cfg.ResolvConf)
+	all := atPort(f.uplink.Resolvers(now))
+	if len(all) == 0 {
+		all = f.resolvers()
 	}
-	var all []netip.AddrPort
-	for _, a := range addrs {
-		if a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" {
-			a = a.WithZone(f.cfg.Interface)
+	for i, s := range all {
+		if a := s.Addr(); a.Is6() && a.IsLinkLocalUnicast() && a.Zone() == "" {
+			all[i] = netip.AddrPortFrom(a.WithZone(f.cfg.Interface), s.Port())
 		}
+	}
+	return all
+}
+
+// resolvers returns those of the machine.
+func (f *Finder) resolvers() []netip.AddrPort {
+	if f.cfg.Resolvers == nil {
+		return readResolvConf(f.cfg.ResolvConf)
+	}
+	given := f.cfg.Resolvers()
+	return slices.Clone(given[:min(len(given), maxServers)])
+}
+
+// atPort returns the resolvers at addresses.
+func atPort(addrs []netip.Addr) (all []netip.AddrPort) {
+	for _, a := range addrs {
 		all = append(all, netip.AddrPortFrom(a, portDomain))
 	}
 	return all
@@ -227,12 +264,12 @@ func ownNetworks() []netip.Prefix {
 }
 
 // readResolvConf reads a resolv.conf, the first 64 KiB of it.
-func readResolvConf(name string) []netip.Addr {
+func readResolvConf(name string) []netip.AddrPort {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
 	text, _ := io.ReadAll(io.LimitReader(file, 64<<10))
-	return ParseResolvConf(string(text))
+	return atPort(ParseResolvConf(string(text)))
 }

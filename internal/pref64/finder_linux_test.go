@@ -246,10 +246,10 @@ func TestKernelRelays(t *testing.T) {
 	router := newRouter(t, far, "down")
 	var icmp, route *sockets
 	if err := host.Do(func() (err error) {
-		if icmp, err = openSockets("up", false); err != nil {
+		if icmp, _, err = takeSockets(Config{Interface: "up"}); err != nil {
 			return err
 		}
-		route, err = openSockets("up", true)
+		route, _, err = takeSockets(Config{Interface: "up", withoutICMP: true})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -91,3 +91,25 @@ func TestFinderServers(t *testing.T) {
 	f.cfg.Servers = []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::9]:5353")}
 	want(f, "[2001:db8::9]:5353")
 }
+
+// TestFinderResolvers: a function takes the place of resolv.conf, with ports.
+func TestFinderResolvers(t *testing.T) {
+	all := []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:5353"), netip.MustParseAddrPort("[fe80::1]:53")}
+	all = slices.Grow(all, 10)
+	f := still(Config{Interface: "up", Resolvers: func() []netip.AddrPort { return all }})
+	want := []netip.AddrPort{all[0], netip.MustParseAddrPort("[fe80::1%up]:53")}
+	if got := f.servers(f.now()); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	if all[1].Addr().Zone() != "" {
+		t.Error("the caller's list has changed")
+	}
+	all = all[:10]
+	if got := f.servers(f.now()); len(got) != maxServers {
+		t.Errorf("%d resolvers", len(got))
+	}
+	f.uplink.Learn(f.now(), Advertisement{Resolvers: []Resolvers{{[]netip.Addr{netip.MustParseAddr("2001:db8::53")}, time.Hour}}})
+	if got := f.servers(f.now()); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+}

@@ -16,29 +16,29 @@ import (
 
 // sockets are those of a Finder, other than those to resolvers. One of the two is open.
 type sockets struct {
-	index  int
+	name   string // of the interface that they are for
+	index  int    // 0 if they receive nothing
 	icmp   *ipv6.PacketConn
 	route  *os.File // netlink, group RTNLGRP_ND_USEROPT
 	noICMP error    // why icmp is not open
 }
 
-// openSockets opens the sockets for an interface: the one for ICMPv6, or the other one where
-// the kernel denies that.
-func openSockets(name string, withoutICMP bool) (*sockets, error) {
-	ifi, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil, err
-	}
-	s := &sockets{index: ifi.Index}
-	err = unix.EPERM
+// openSockets opens sockets that receive nothing yet: the one for ICMPv6, or the other one
+// where the kernel denies that.
+func openSockets(withoutICMP bool) (*sockets, error) {
+	s := new(sockets)
+	var err error = unix.EPERM
 	if !withoutICMP {
-		s.icmp, err = openICMP(ifi)
+		s.icmp, err = openICMP()
 	}
-	if err == nil {
-		return s, nil
+	if err != nil {
+		s.noICMP = err
+		if s.route, err = openRoute(); err != nil {
+			return nil, err
+		}
 	}
-	s.noICMP = fmt.Errorf("pref64: %s: no router solicitation is sent: %w", name, err)
-	if s.route, err = openRoute(); err != nil {
+	if err := s.rest(); err != nil {
+		s.close()
 		return nil, err
 	}
 	return s, nil
@@ -57,10 +57,9 @@ func openRoute() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// openICMP opens a socket for solicitations and advertisements on one interface.
-func openICMP(ifi *net.Interface) (*ipv6.PacketConn, error) {
-	lc := net.ListenConfig{Control: bindTo(ifi.Name)}
-	conn, err := lc.ListenPacket(context.Background(), "ip6:ipv6-icmp", "::")
+// openICMP opens a socket for solicitations and advertisements.
+func openICMP() (*ipv6.PacketConn, error) {
+	conn, err := net.ListenPacket("ip6:ipv6-icmp", "::")
 	if err != nil {
 		return nil, err
 	}
@@ -70,14 +69,58 @@ func openICMP(ifi *net.Interface) (*ipv6.PacketConn, error) {
 	only.Accept(ipv6.ICMPTypeRouterAdvertisement)
 	if err := errors.Join(
 		c.SetICMPFilter(&only),
-		c.SetControlMessage(ipv6.FlagHopLimit, true),
-		c.SetMulticastInterface(ifi),
+		c.SetControlMessage(ipv6.FlagHopLimit|ipv6.FlagInterface, true),
 		c.SetMulticastHopLimit(advertisementHops),
 	); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// use makes the sockets receive what arrives on one interface.
+func (s *sockets) use(name string) error {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	wanted := onInterface(uint32(ifi.Index))
+	if s.route != nil {
+		wanted = anything()
+	}
+	if err := s.filter(wanted); err != nil {
+		return err
+	}
+	s.name, s.index = name, ifi.Index
+	return s.deadline(time.Time{})
+}
+
+// rest makes the sockets receive nothing any more. What has been received is dropped.
+func (s *sockets) rest() error {
+	s.index = 0
+	if err := s.filter(nothing()); err != nil {
+		return err
+	}
+	raw, err := s.raw()
+	if err != nil {
+		return err
+	}
+	var b [1]byte
+	return raw.Control(func(fd uintptr) {
+		for {
+			// ENOBUFS says that the queue of a netlink socket was full.
+			if _, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT); err != nil && err != unix.ENOBUFS && err != unix.EINTR {
+				return
+			}
+		}
+	})
+}
+
+func (s *sockets) raw() (syscall.RawConn, error) {
+	if s.icmp == nil {
+		return s.route.SyscallConn()
+	}
+	return s.icmp.PacketConn.(*net.IPConn).SyscallConn()
 }
 
 // bindTo binds a socket to an interface, for ListenConfig and Dialer.
@@ -111,23 +154,24 @@ func (s *sockets) close() error {
 }
 
 // wake makes receive return.
-func (s *sockets) wake() {
-	past := time.Unix(1, 0)
+func (s *sockets) wake() { s.deadline(time.Unix(1, 0)) }
+
+func (s *sockets) deadline(t time.Time) error {
 	if s.icmp != nil {
-		s.icmp.SetReadDeadline(past)
-	} else {
-		s.route.SetReadDeadline(past)
+		return s.icmp.SetReadDeadline(t)
 	}
+	return s.route.SetReadDeadline(t)
 }
 
 // solicit sends a router solicitation: RFC 4861 §4.1. It has no Source Link-Layer Address
 // option, which must not be there if the kernel has no source address to choose yet.
 func (s *sockets) solicit() error {
 	if s.icmp == nil {
-		return s.noICMP
+		return fmt.Errorf("pref64: %s: no router solicitation is sent: %w", s.name, s.noICMP)
 	}
 	routers := &net.IPAddr{IP: net.IPv6linklocalallrouters}
-	if _, err := s.icmp.WriteTo([]byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0}, nil, routers); err != nil {
+	on := &ipv6.ControlMessage{IfIndex: s.index}
+	if _, err := s.icmp.WriteTo([]byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0}, on, routers); err != nil {
 		return fmt.Errorf("pref64: router solicitation: %w", err)
 	}
 	return nil
@@ -150,7 +194,7 @@ func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- A
 			return err
 		}
 		src, ok := from.(*net.IPAddr)
-		if !ok || cm == nil {
+		if !ok || cm == nil || cm.IfIndex != index {
 			continue
 		}
 		router, _ := netip.AddrFromSlice(src.IP)

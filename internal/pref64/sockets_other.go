@@ -11,7 +11,11 @@ import (
 
 type sockets struct{}
 
-func openSockets(string, bool) (*sockets, error) { return nil, errors.ErrUnsupported }
+func openSockets(bool) (*sockets, error) { return nil, errors.ErrUnsupported }
+
+func (*sockets) use(string) error { return errors.ErrUnsupported }
+
+func (*sockets) rest() error { return errors.ErrUnsupported }
 
 func (*sockets) close() error { return nil }
 
