@@ -13,7 +13,7 @@ import (
 func Supported() error { return errors.ErrUnsupported }
 
 // Prove returns errors.ErrUnsupported.
-func Prove(translate.Config, translate.TableConfig) error { return errors.ErrUnsupported }
+func Prove(translate.Config, ...translate.TableConfig) error { return errors.ErrUnsupported }
 
 // Sizes say how many entries a cache has room for.
 type Sizes struct{ Hosts, Sessions int }

@@ -16,9 +16,10 @@ const provePackets = 4000
 
 // Prove loads the program once more, and compares what it makes of some thousand packets,
 // random and aimed, with what a translator makes of them that has the configuration and the
-// prefixes. It returns the first difference as an error of one line, or why that could not be
-// found out. It needs the capabilities of Load.
-func Prove(cfg translate.Config, tab translate.TableConfig) error {
+// prefixes: of each table, if the one that will be used is not known yet. It returns the first
+// difference as an error of one line, or why that could not be found out. It needs the
+// capabilities of Load.
+func Prove(cfg translate.Config, tables ...translate.TableConfig) error {
 	if err := Supported(); err != nil {
 		return err
 	}
@@ -27,9 +28,14 @@ func Prove(cfg translate.Config, tab translate.TableConfig) error {
 		return err
 	}
 	defer p.Close()
-	for _, stateful := range []bool{false, true} {
-		if err := prove(p, cfg, tab, stateful, provePackets, 1); err != nil {
-			return err
+	if len(tables) == 0 {
+		return errors.New("fastpath: prove: no table")
+	}
+	for i, tab := range tables {
+		for _, stateful := range []bool{false, true} {
+			if err := prove(p, cfg, tab, stateful, provePackets/len(tables), uint64(i+1)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ type fast struct {
 }
 
 // FastRules returns nil if the configuration can have a fast path, or else what keeps it from
-// that, in one line.
+// that, in one line. A CLAT can have one before its prefix is known.
 func (g *Gateway) FastRules() error {
 	_, err := g.fastRules()
 	return err
@@ -43,14 +43,35 @@ func (g *Gateway) fastRules() (*fastpath.Rules, error) {
 	cfg := g.conf.Translator(s.MTU4)
 	cfg.IPv4, cfg.IPv6 = s.IPv4, s.IPv6
 	g.mu.Lock()
-	maps := g.mapFile.Maps
+	maps, clat := g.mapFile.Maps, g.clat
 	g.mu.Unlock()
-	return fastpath.NewRules(cfg, g.tableConfig(maps))
+	if clat != nil && !clat.maps() {
+		return fastpath.NewRules(cfg, possibleTables()[0])
+	}
+	return fastpath.NewRules(cfg, g.tableConfig(maps, clat))
 }
 
-// ProveFastPath is fastpath.Prove for the configuration.
+// translates reports whether there is anything to translate.
+func (g *Gateway) translates() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.clat == nil || g.clat.maps()
+}
+
+// ProveFastPath is fastpath.Prove for the configuration: for a CLAT, with prefixes of each
+// length.
 func (g *Gateway) ProveFastPath() error {
-	return fastpath.Prove(g.conf.Translator(0), g.tableConfig(nil))
+	g.mu.Lock()
+	clat := g.clat
+	g.mu.Unlock()
+	if clat == nil {
+		return fastpath.Prove(g.conf.Translator(0), g.tableConfig(nil, nil))
+	}
+	tables := possibleTables()
+	if clat.maps() {
+		tables = append(tables, clat.table())
+	}
+	return fastpath.Prove(g.translatorConfig(0, clat), tables...)
 }
 
 // SetFastPath gives the gateway its fast path, before its first worker is made. Nothing passes
@@ -95,7 +116,7 @@ func (f *fast) pause() {
 // may pass. The caller has Gateway.updates.
 func (f *fast) resume() error {
 	p := f.path.Load()
-	if p == nil || !f.on {
+	if p == nil || !f.on || !f.g.translates() {
 		return nil
 	}
 	r, err := f.g.fastRules()

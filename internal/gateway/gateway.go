@@ -4,7 +4,8 @@
 // workers run, and ask it with Stats.
 //
 //	gateway.go  what a Gateway is made of; its workers
-//	update.go   what can change while workers run: maps, MTU, own addresses
+//	update.go   what can change while workers run: maps, MTU, own addresses, a CLAT
+//	clat.go     the prefix and the addresses of a CLAT
 //	pools.go    pools that lease addresses, and their upkeep
 //	sessions.go sessions of hosts that share addresses, and their upkeep
 //	fast.go     the program in the kernel that translates what it knows
@@ -39,6 +40,7 @@ import (
 type Config struct {
 	Conf    *taygaconf.Config // must not change any more
 	MapFile taygaconf.MapFile // the zero value: none
+	CLAT    *CLAT             // not nil: what takes the place of the prefixes of Conf
 	MTU     int               // of the device, in bytes; 0 means 1500
 	Now     time.Time         // the clock of the pools starts here
 
@@ -67,13 +69,21 @@ type Gateway struct {
 	mu       sync.Mutex        // guards what follows, and is not held for long
 	tab      *translate.Table  // in force
 	mapFile  taygaconf.MapFile // that is in force
+	clat     *CLAT             // that is in force; nil: the gateway is none
 	workers  []*Worker
 	expireAt time.Time // of leases, the next pass
 }
 
 // Install makes a Gateway. Its pools have no leases yet: see pool.Load, and Fixed.
 func Install(c Config) (*Gateway, error) {
+	if err := checkCLAT(&c); err != nil {
+		return nil, err
+	}
 	g := &Gateway{conf: c.Conf, onSession: c.OnSession, mapFile: c.MapFile}
+	if c.CLAT != nil {
+		mine := *c.CLAT
+		g.clat = &mine
+	}
 	g.fast.g, g.fast.prefixes = g, uint8(len(c.Conf.Table(nil, nil).Prefixes))
 	for _, p := range c.Conf.Pools {
 		q, err := g.newPool(c, p)
@@ -88,23 +98,31 @@ func Install(c Config) (*Gateway, error) {
 			return nil, err
 		}
 	}
-	tab, err := g.newTable(c.MapFile.Maps)
+	tab, err := translate.NewTable(g.tableConfig(c.MapFile.Maps, g.clat))
 	if err != nil {
 		return nil, err
 	}
-	if g.trans, err = translate.New(c.Conf.Translator(c.MTU), tab); err != nil {
+	if g.trans, err = translate.New(g.translatorConfig(c.MTU, g.clat), tab); err != nil {
 		return nil, err
 	}
 	g.tab = tab
 	return g, nil
 }
 
-// newTable makes a table of tayga.conf, the maps of the map-file and the pools.
-func (g *Gateway) newTable(maps []taygaconf.Map) (*translate.Table, error) {
-	return translate.NewTable(g.tableConfig(maps))
+// translatorConfig is that of tayga.conf, with the own addresses of a CLAT, if it is one.
+func (g *Gateway) translatorConfig(mtu int, clat *CLAT) translate.Config {
+	c := g.conf.Translator(mtu)
+	if clat != nil {
+		c.IPv4, c.IPv6 = clat.own4(g.conf), clat.IPv6
+	}
+	return c
 }
 
-func (g *Gateway) tableConfig(maps []taygaconf.Map) translate.TableConfig {
+// tableConfig lists the mappings of tayga.conf, the map-file and the pools, or those of a CLAT.
+func (g *Gateway) tableConfig(maps []taygaconf.Map, clat *CLAT) translate.TableConfig {
+	if clat != nil {
+		return clat.table()
+	}
 	var pools []*pool.Pool
 	for _, p := range g.pools {
 		pools = append(pools, p.Pool)

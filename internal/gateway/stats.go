@@ -42,6 +42,9 @@ func (g *Gateway) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s.Maps = Maps{Config: len(g.conf.Maps), MapFile: len(g.mapFile.Maps)}
+	if g.clat != nil {
+		s.Maps.Config = len(g.clat.table().Maps)
+	}
 	s.Static = Bindings{Config: len(g.conf.Stateful.Bindings), MapFile: len(g.mapFile.Bindings)}
 	s.Table = g.tab
 	return s

@@ -18,6 +18,8 @@ type Changes struct {
 	MTU     int           // of the device, in bytes
 	// IPv4 and IPv6 are the gateway's own addresses.
 	IPv4, IPv6 netip.Addr
+	// CLAT takes the place of the one before, with all of its fields; nil: as it is.
+	CLAT *CLAT
 }
 
 // Ended is how many leases of a pool an Update has ended.
@@ -35,12 +37,12 @@ type Ended struct {
 func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	g.updates.Lock()
 	defer g.updates.Unlock()
-	var tab *translate.Table
-	if c.MapFile != nil {
-		var err error
-		if tab, err = g.newTable(c.MapFile.Maps); err != nil {
-			return nil, err
-		}
+	tab, err := g.changedTable(&c)
+	if err != nil {
+		return nil, err
+	}
+	if c == (Changes{Now: c.Now}) {
+		return make([]Ended, len(g.pools)), nil // which spares the fast path a new start
 	}
 	ended := make([]Ended, len(g.pools))
 	for i, p := range g.pools {
@@ -53,7 +55,7 @@ func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	if err := g.updateSessions(c); err != nil {
 		return nil, err
 	}
-	err := g.trans.Update(func(s *translate.Settings) { c.apply(s, tab) })
+	err = g.trans.Update(func(s *translate.Settings) { c.apply(s, tab, g.conf) })
 	if err != nil {
 		return nil, errors.Join(err, g.restoreSessions(c))
 	}
@@ -63,21 +65,57 @@ func (g *Gateway) Update(c Changes) ([]Ended, error) {
 	if tab != nil || c.IPv6.IsValid() {
 		g.endFixed(ended)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if tab != nil {
+		g.tab = tab
+	}
 	if c.MapFile != nil {
-		g.mu.Lock()
-		g.tab, g.mapFile = tab, *c.MapFile
-		g.mu.Unlock()
+		g.mapFile = *c.MapFile
+	}
+	if c.CLAT != nil {
+		g.clat = c.CLAT
 	}
 	return ended, nil
 }
 
+// changedTable returns the table after the changes, nil if it stays. A CLAT that is the one in
+// force is removed from them, and the caller's may change later.
+func (g *Gateway) changedTable(c *Changes) (*translate.Table, error) {
+	is := g.clat // only an Update changes it
+	switch {
+	case c.CLAT == nil:
+	case is == nil:
+		return nil, errors.New("gateway: CLAT: the gateway is none")
+	case *c.CLAT == *is:
+		c.CLAT = nil
+	default:
+		mine := *c.CLAT
+		c.CLAT = &mine
+		if err := mine.check(mine.own4(g.conf)); err != nil {
+			return nil, err
+		}
+		return translate.NewTable(mine.table())
+	}
+	if c.MapFile == nil {
+		return nil, nil
+	}
+	if is != nil {
+		return nil, errors.New("gateway: a CLAT has no map-file")
+	}
+	return translate.NewTable(g.tableConfig(c.MapFile.Maps, nil))
+}
+
 // apply makes the changes, with tab if the table is another one.
-func (c *Changes) apply(s *translate.Settings, tab *translate.Table) {
+func (c *Changes) apply(s *translate.Settings, tab *translate.Table, conf *taygaconf.Config) {
 	if tab != nil {
 		s.Table = tab
 	}
 	if c.MTU != 0 {
 		s.MTU4, s.MTU6 = c.MTU, c.MTU
+	}
+	if c.CLAT != nil {
+		s.IPv4, s.IPv6 = c.CLAT.own4(conf), c.CLAT.IPv6
 	}
 	if c.IPv4.IsValid() {
 		s.IPv4 = c.IPv4
