@@ -1,0 +1,138 @@
+package hostnet
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// An nftRule is a rule of nftables. Zero fields match all packets.
+type nftRule struct {
+	in, out  string
+	version  int // 4 or 6; 0: both
+	src, dst netip.Prefix
+	answers  bool // packets of known connections only, and related ones
+	do       action
+	to       netip.Addr // of actionSNAT
+	comment  string
+}
+
+// An action is what a rule does with the packets that match.
+type action uint8
+
+const (
+	actionAccept action = iota
+	actionDrop
+	actionMasquerade
+	actionSNAT
+)
+
+// text returns the rule as nft(8) takes it, for a chain of a family: "ip", "ip6", or others.
+func (r nftRule) text(family string) string {
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if r.in != "" {
+		add("iifname %q", r.in)
+	}
+	if r.out != "" {
+		add("oifname %q", r.out)
+	}
+	src, dst := some(r.src), some(r.dst)
+	if r.version != 0 && family != "ip" && family != "ip6" && !src && !dst {
+		add("meta nfproto ipv%d", r.version)
+	}
+	if src {
+		add("%s saddr %s", familyOf(r.src), short(r.src))
+	}
+	if dst {
+		add("%s daddr %s", familyOf(r.dst), short(r.dst))
+	}
+	if r.answers {
+		add("ct state established,related")
+	}
+	switch r.do {
+	case actionAccept:
+		add("accept")
+	case actionDrop:
+		add("drop")
+	case actionMasquerade:
+		add("masquerade")
+	case actionSNAT:
+		add("snat to %v", r.to)
+	}
+	add("comment %q", r.comment)
+	return strings.Join(parts, " ")
+}
+
+// some reports whether a prefix excludes addresses of its family.
+func some(p netip.Prefix) bool { return p.IsValid() && p.Bits() > 0 }
+
+// short writes a prefix as nft(8) does.
+func short(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+func familyOf(p netip.Prefix) string { return family(p.Addr().Is6()) }
+
+// family returns the name of a family of tables.
+func family(six bool) string {
+	if six {
+		return "ip6"
+	}
+	return "ip"
+}
+
+// The comment of a rule says to which change it belongs.
+
+func (n *NAT) tag() string    { return Change{NAT: n}.tag(n.Table) }
+func (g *Guard) tag() string  { return Change{Guard: g}.tag(g.Device) }
+func (a *Accept) tag() string { return Change{Accept: a}.tag(a.Device) }
+
+// rules returns the rules of the table for a family.
+func (n *NAT) rules(six bool) (list []nftRule) {
+	for _, p := range n.Sources {
+		if p.Addr().Is6() != six {
+			continue
+		}
+		r := nftRule{in: n.In, out: n.Out, src: p, do: actionMasquerade, comment: n.tag()}
+		if n.To.IsValid() {
+			r.do, r.to = actionSNAT, n.To
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// rules returns the rules of the table.
+func (g *Guard) rules() []nftRule {
+	return []nftRule{
+		{out: g.Device, answers: true, do: actionAccept, comment: g.tag()},
+		{out: g.Device, do: actionDrop, comment: g.tag()},
+	}
+}
+
+// rules returns the rules for a chain of a family, in the order in which they are in it.
+func (a *Accept) rules(family string) []nftRule {
+	there := nftRule{in: a.Device, src: a.Src, dst: a.Dst, comment: a.tag()}
+	back := nftRule{out: a.Device, src: a.Dst, dst: a.Src, answers: true, comment: a.tag()}
+	if a.Into {
+		there.in, there.out, back.in, back.out = "", a.Device, a.Device, ""
+	}
+	for _, p := range []netip.Prefix{a.Src, a.Dst} {
+		if !p.IsValid() {
+			continue
+		}
+		version := 4
+		if p.Addr().Is6() {
+			version = 6
+		}
+		there.version, back.version = version, version
+	}
+	if there.version == 4 && family == "ip6" || there.version == 6 && family == "ip" {
+		return nil
+	}
+	return []nftRule{there, back}
+}
