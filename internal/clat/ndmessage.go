@@ -66,13 +66,14 @@ func parseND(b []byte) (ndMessage, error) {
 	}
 	b = b[:end]
 	icmp := b[ipv6Header:]
+	advertisement := icmp[0] == neighbourAdvertisement
 	m := ndMessage{
-		advertisement: icmp[0] == neighbourAdvertisement,
+		advertisement: advertisement,
 		src:           netip.AddrFrom16([16]byte(b[8:24])),
 		dst:           netip.AddrFrom16([16]byte(b[24:40])),
 		target:        netip.AddrFrom16([16]byte(icmp[8:24])),
-		solicited:     icmp[4]&flagSolicited != 0,
-		override:      icmp[4]&flagOverride != 0,
+		solicited:     advertisement && icmp[4]&flagSolicited != 0,
+		override:      advertisement && icmp[4]&flagOverride != 0,
 	}
 	if icmp[0] != neighbourSolicitation && icmp[0] != neighbourAdvertisement || icmp[1] != 0 ||
 		checksum.Fold(pseudo(b)+checksum.Sum(icmp)) != 0xffff || !m.options(icmp[ndHeader:]) || !m.valid() {

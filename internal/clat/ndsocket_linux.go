@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,29 +31,16 @@ type ndSocket struct {
 	links   *netlink.Handle
 	woken   context.Context
 	wake    context.CancelFunc // ends receive and watch
+
+	reading sync.Mutex // held until a packet has been processed
+	buffer  [maxMessage]byte
 }
 
-func openND() (s *ndSocket, err error) {
-	s = &ndSocket{groups: -1}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if s.packets, err = openPackets(); err != nil {
+func openND() (*ndSocket, error) {
+	s := &ndSocket{groups: -1}
+	if err := s.open(); err != nil {
+		s.close()
 		return nil, err
-	}
-	if s.raw, err = s.packets.SyscallConn(); err != nil {
-		return nil, err
-	}
-	if s.events, err = openLinkEvents(); err != nil {
-		return nil, err
-	}
-	if s.links, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
-		return nil, err
-	}
-	if s.groups, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
-		return nil, os.NewSyscallError("socket", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.woken = ctx
@@ -62,6 +51,24 @@ func openND() (s *ndSocket, err error) {
 		s.events.SetReadDeadline(past)
 	}
 	return s, nil
+}
+
+// open opens the sockets. After an error some may be open.
+func (s *ndSocket) open() (err error) {
+	if s.packets, err = openPackets(); err != nil {
+		return err
+	}
+	if s.raw, err = s.packets.SyscallConn(); err != nil {
+		return err
+	}
+	if s.events, err = openLinkEvents(); err != nil {
+		return err
+	}
+	if s.links, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return err
+	}
+	s.groups, err = unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return os.NewSyscallError("socket", err)
 }
 
 func (s *ndSocket) close() error {
@@ -155,26 +162,52 @@ func openLinkEvents() (*os.File, error) {
 
 // receive calls got with the packets that are received, until wake is called. It returns
 // also if the socket fails, which an interface that goes down does not cause.
-func (s *ndSocket) receive(got func(index int, from mac, b []byte)) {
-	b := make([]byte, maxMessage)
+func (s *ndSocket) receive(got gotPacket) {
 	for pace := (pacer{limit: maxReads}); pace.wait(s.woken); {
-		n, from, err := recvfrom(s.raw, b)
-		if errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.EINTR) {
-			continue // of one interface
-		}
-		if err != nil {
+		var err error
+		if e := s.raw.Read(func(fd uintptr) bool {
+			err = s.one(int(fd), got)
+			return err != unix.EAGAIN
+		}); e != nil {
 			return
 		}
-		link, ok := from.(*unix.SockaddrLinklayer)
-		if !ok {
-			continue
+		if err != nil && err != unix.ENETDOWN && err != unix.EINTR {
+			return
 		}
+	}
+}
+
+// drain calls got with the packets that have been received already. When it returns, the
+// calls with those have returned.
+func (s *ndSocket) drain(got gotPacket) {
+	s.raw.Control(func(fd uintptr) {
+		for range maxReads {
+			if err := s.one(int(fd), got); err == unix.EAGAIN {
+				return
+			}
+		}
+	})
+}
+
+// A gotPacket takes a packet from its IPv6 header on. It keeps nothing of it.
+type gotPacket func(index int, from mac, b []byte)
+
+// one calls got with one packet, if there is one.
+func (s *ndSocket) one(fd int, got gotPacket) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	n, from, err := unix.Recvfrom(fd, s.buffer[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		return err
+	}
+	if link, ok := from.(*unix.SockaddrLinklayer); ok {
 		var source mac
 		if int(link.Halen) == len(source) {
 			source = mac(link.Addr[:])
 		}
-		got(link.Ifindex, source, b[:n])
+		got(link.Ifindex, source, s.buffer[:n])
 	}
+	return nil
 }
 
 // watch calls changed after changes of links, until wake is called. What the messages say is
@@ -186,7 +219,13 @@ func (s *ndSocket) watch(changed func()) {
 	}
 	b := make([]byte, 1)
 	for pace := (pacer{limit: maxEvents}); pace.wait(s.woken); {
-		_, _, err := recvfrom(raw, b)
+		var err error
+		if e := raw.Read(func(fd uintptr) bool {
+			_, _, err = unix.Recvfrom(int(fd), b, 0)
+			return err != unix.EAGAIN
+		}); e != nil {
+			return
+		}
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
 			return
 		}
@@ -196,16 +235,6 @@ func (s *ndSocket) watch(changed func()) {
 
 // maxEvents are the changes of links that are looked at in a second.
 const maxEvents = 32
-
-func recvfrom(raw syscall.RawConn, b []byte) (n int, from unix.Sockaddr, err error) {
-	if e := raw.Read(func(fd uintptr) bool {
-		n, from, err = unix.Recvfrom(int(fd), b, 0)
-		return err != unix.EAGAIN
-	}); e != nil {
-		return 0, nil, e
-	}
-	return n, from, err
-}
 
 // facts returns what has to be known of an interface.
 func (s *ndSocket) facts(index int) (linkFacts, error) {
@@ -225,6 +254,15 @@ func (s *ndSocket) facts(index int) (linkFacts, error) {
 		return f, errors.New("neighbour discovery is supported on links with addresses of 6 bytes only")
 	}
 	return f, nil
+}
+
+// assigned reports whether an address is one of this machine.
+func (s *ndSocket) assigned(a netip.Addr) (bool, error) {
+	list, err := s.links.AddrList(nil, unix.AF_INET6)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return false, err
+	}
+	return slices.ContainsFunc(list, func(l netlink.Addr) bool { return l.IP.Equal(a.AsSlice()) }), nil
 }
 
 // join joins a group on an interface, so that multicast listener discovery makes switches

@@ -17,9 +17,13 @@ func (*ndSocket) wake() {}
 
 func (*ndSocket) receive(func(int, mac, []byte)) {}
 
+func (*ndSocket) drain(func(int, mac, []byte)) {}
+
 func (*ndSocket) watch(func()) {}
 
 func (*ndSocket) facts(int) (linkFacts, error) { return linkFacts{}, errors.ErrUnsupported }
+
+func (*ndSocket) assigned(netip.Addr) (bool, error) { return false, errors.ErrUnsupported }
 
 func (*ndSocket) join(int, netip.Addr) error { return errors.ErrUnsupported }
 

@@ -41,9 +41,9 @@ type Neighbours struct {
 	closed   chan struct{}
 	running  sync.WaitGroup
 
-	mu      sync.Mutex
-	claims  map[claimKey]*claim
-	isClose bool
+	mu       sync.Mutex
+	claims   map[claimKey]*claim
+	isClosed bool
 }
 
 // A claimKey is an address on an interface.
@@ -62,31 +62,37 @@ type claim struct {
 
 // OpenNeighbours opens the sockets, in the network namespace of the calling thread, for all
 // its interfaces, also those that come later. It needs CAP_NET_RAW; what is done later does
-// not. conflict may be nil. It is called by a goroutine that does nothing else meanwhile, and
-// may call Release. On systems other than Linux the error is errors.ErrUnsupported.
+// not. conflict may be nil. It is called by a goroutine that does nothing else meanwhile. It
+// must not call Claim or Close. On systems other than Linux the error is errors.ErrUnsupported.
 func OpenNeighbours(conflict func(Conflict)) (*Neighbours, error) {
 	s, err := openND()
 	if err != nil {
 		return nil, fmt.Errorf("clat: socket for neighbour discovery: %w", err)
 	}
+	n := newNeighbours(s, conflict)
+	n.running.Go(func() { s.receive(n.received) })
+	return n, nil
+}
+
+// newNeighbours returns Neighbours that receive nothing until something is due.
+func newNeighbours(s *ndSocket, conflict func(Conflict)) *Neighbours {
 	n := &Neighbours{
 		conflict: conflict, socket: s, start: time.Now(),
 		wake: make(chan struct{}, 1), closed: make(chan struct{}), claims: map[claimKey]*claim{},
 	}
 	n.running.Go(n.timers)
-	n.running.Go(func() { s.receive(n.received) })
 	n.running.Go(func() { s.watch(n.refresh) })
-	return n, nil
+	return n
 }
 
 // Close releases all addresses and closes the sockets. Nothing runs after that.
 func (n *Neighbours) Close() error {
 	n.mu.Lock()
-	if n.isClose {
+	if n.isClosed {
 		n.mu.Unlock()
 		return nil
 	}
-	n.isClose = true
+	n.isClosed = true
 	for k, c := range n.claims {
 		n.drop(k, c, net.ErrClosed)
 	}
@@ -113,10 +119,16 @@ func (n *Neighbours) claim(ctx context.Context, index int, addr netip.Addr) erro
 	if !addr.Is6() || addr.Is4In6() || addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() {
 		return errors.New("not a unicast IPv6 address")
 	}
+	own, err := n.socket.assigned(addr)
+	if err != nil {
+		return err
+	}
 	on, err := n.socket.facts(index)
 	switch {
 	case err != nil:
 		return err
+	case own:
+		return errors.New("an address of this machine") // which would keep its packets
 	case !on.running:
 		return errors.New("the link is down")
 	}
@@ -137,7 +149,7 @@ func (n *Neighbours) claim(ctx context.Context, index int, addr netip.Addr) erro
 func (n *Neighbours) begin(k claimKey, on linkFacts) (<-chan error, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.isClose {
+	if n.isClosed {
 		return nil, net.ErrClosed
 	}
 	if old := n.claims[k]; old != nil {
@@ -248,6 +260,8 @@ func (n *Neighbours) timers() {
 		case <-n.wake:
 		case <-timer.C:
 		}
+		// A machine with much to do may be late: an answer that has come counts.
+		n.socket.drain(n.received)
 		timer.Reset(n.step())
 	}
 }
@@ -298,7 +312,7 @@ func (n *Neighbours) answer(k claimKey, c *claim, m ndMessage, from mac) bool {
 	if send {
 		to := multicastMAC(reply.dst)
 		if !reply.dst.IsMulticast() {
-			if to = from; m.hasLink {
+			if to = from; m.hasLink && m.link[0]&1 == 0 {
 				to = m.link
 			}
 		}
