@@ -95,7 +95,7 @@ type Accept struct {
 
 // TableName returns the name of a table of nftables for a device and a purpose, such as
 // "nat".
-func TableName(device, purpose string) string { return "tayga-" + device + "-" + purpose }
+func TableName(device, purpose string) string { return tagPrefix + device + "-" + purpose }
 
 // mostChanges is how many changes a Manager makes, and mostSources how many prefixes a NAT
 // has.
@@ -160,11 +160,14 @@ func (c Change) key() string {
 	return string(b)
 }
 
-// tag marks the rules of nftables that belong to a change. The number is made of all fields.
-func (c Change) tag(device string) string {
+// tagPrefix is how the comments begin that mark the rules of nftables that are ours.
+const tagPrefix = "tayga-"
+
+// tag is the comment of the rules that belong to a change. The number is made of all fields.
+func (c Change) tag(name string) string {
 	h := fnv.New32a()
 	h.Write([]byte(c.key()))
-	return fmt.Sprintf("tayga %s %08x", device, h.Sum32())
+	return fmt.Sprintf("%s %08x", name, h.Sum32())
 }
 
 func (s *Sysctl) check() error {

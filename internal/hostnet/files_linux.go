@@ -195,6 +195,7 @@ func (f *files) close() {
 	if f.alive != nil {
 		unix.Unlinkat(int(f.dir.Fd()), f.name+".lock", 0)
 		f.alive.Close()
+		f.alive = nil
 	}
 	if f.changes != nil {
 		f.changes.Close()

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +26,7 @@ type Manager struct {
 type host struct {
 	nl     *netlink.Handle
 	proc   int // /proc/sys
-	nft    *nftables.Conn
+	nft    *nft
 	nftErr error          // why there is no nft
 	legacy map[string]int // the lists of tables of iptables-legacy, by family
 	others func() otherList
@@ -84,7 +83,7 @@ func openHost() (*host, error) {
 		return nil, fmt.Errorf("route netlink: %w", err)
 	}
 	// A change of nftables fails alone where there is no such socket.
-	h.nft, h.nftErr = nftables.New(nftables.AsLasting())
+	h.nft, h.nftErr = openNFT()
 	h.openLegacy()
 	return h, nil
 }
@@ -93,7 +92,7 @@ func (h *host) close() {
 	h.nl.Close()
 	unix.Close(h.proc)
 	if h.nft != nil {
-		h.nft.CloseLasting()
+		h.nft.conn.CloseLasting()
 	}
 	for _, fd := range h.legacy {
 		unix.Close(fd)
@@ -183,6 +182,9 @@ func (m *Manager) apply(want []Change) error {
 		var stop *journalError
 		if errors.As(err, &stop) {
 			return stop.err
+		}
+		if err == nil && c.Accept != nil {
+			err = c.Accept.warnings(m.host)
 		}
 		if err != nil {
 			failed = append(failed, Failure{c, err})

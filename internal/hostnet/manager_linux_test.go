@@ -215,7 +215,6 @@ func TestUndo(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 	assert.Equal(t, lockName, left[0].Name())
-	manager.files.alive = nil // closed
 }
 
 // What was there before stays.
@@ -266,28 +265,31 @@ func (m *machine) comparable() string {
 
 // A crash at any step leaves nothing behind after the next start.
 func TestCrash(t *testing.T) {
-	m := newMachine(t)
-	m.ra()
-	before := m.state()
-	dir := t.TempDir()
-	for step := 0; ; step++ {
-		manager := m.mustOpen(dir)
-		n := 0
-		manager.host.step = func() {
-			if n++; n > step {
-				panic(crashed)
+	for name, want := range map[string][]Change{"settings": settings(), "tables": tables()} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.ra()
+			m.sh(firewalls + iptablesRules)
+			before, dir := m.state(), t.TempDir()
+			for step := 0; ; step++ {
+				manager := m.mustOpen(dir)
+				n := 0
+				manager.host.step = func() {
+					if n++; n > step {
+						panic(crashed)
+					}
+				}
+				done := m.crashes(manager, want)
+				manager.crash()
+				manager = m.mustOpen(dir)
+				m.same(before, step)
+				require.NoError(t, m.Do(manager.Close))
+				if done {
+					assert.Greater(t, step, 2*len(want))
+					return
+				}
 			}
-		}
-		done := m.crashes(manager, settings())
-		manager.crash()
-		manager = m.mustOpen(dir)
-		m.same(before, "step %d", step)
-		require.NoError(t, m.Do(manager.Close))
-		manager.files.alive = nil
-		if done {
-			assert.Greater(t, step, 2*len(settings()))
-			return
-		}
+		})
 	}
 }
 

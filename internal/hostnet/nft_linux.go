@@ -1,25 +1,227 @@
 package hostnet
 
-import "errors"
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
 
-var errNoTables = errors.New("tables of nftables can't be changed yet")
+	"github.com/google/nftables"
+	nlsock "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
 
-func (*host) openLegacy() {}
+// nft is a connection to nftables. It stays open: a sandbox may not allow another.
+type nft struct {
+	conn *nftables.Conn
+	sock *nlsock.Conn // of conn
+}
 
-func (*NAT) look(*host) (bool, error)       { return false, errNoTables }
-func (*NAT) adopt(*host, *entry) error      { return errNoTables }
-func (*NAT) note(*host, *entry) error       { return errNoTables }
-func (*NAT) make(*host, *entry, kind) error { return errNoTables }
-func (*NAT) undo(*host, *entry) error       { return nil }
+// nftTimeout is how long the kernel may take for an answer. Where it sends fewer answers than
+// the library waits for, the connection is of use again after that.
+const nftTimeout = 5 * time.Second
 
-func (*Guard) look(*host) (bool, error)       { return false, errNoTables }
-func (*Guard) adopt(*host, *entry) error      { return errNoTables }
-func (*Guard) note(*host, *entry) error       { return errNoTables }
-func (*Guard) make(*host, *entry, kind) error { return errNoTables }
-func (*Guard) undo(*host, *entry) error       { return nil }
+// mostTries is how often something is done again because rules have changed meanwhile.
+const mostTries = 20
 
-func (*Accept) look(*host) (bool, error)       { return false, errNoTables }
-func (*Accept) adopt(*host, *entry) error      { return errNoTables }
-func (*Accept) note(*host, *entry) error       { return errNoTables }
-func (*Accept) make(*host, *entry, kind) error { return errNoTables }
-func (*Accept) undo(*host, *entry) error       { return nil }
+func openNFT() (*nft, error) {
+	n := &nft{}
+	var err error
+	n.conn, err = nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *nlsock.Conn) error {
+		n.sock = c
+		return nil
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("nftables: %w", err)
+	}
+	return n, nil
+}
+
+// tables returns the connection, or why there is none.
+func (h *host) tables() (*nft, error) {
+	if h.nftErr != nil {
+		return nil, h.nftErr
+	}
+	return h.nft, nil
+}
+
+// do runs a request of the library. What the kernel has sent and the library not read is
+// thrown away, or it would be taken for the answer to the next request.
+func (n *nft) do(what string, f func() error) error {
+	if err := n.sock.SetDeadline(time.Now().Add(nftTimeout)); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	err := f()
+	if raw, rawErr := n.sock.SyscallConn(); rawErr == nil {
+		raw.Control(func(fd uintptr) {
+			buf := make([]byte, 1<<16)
+			for {
+				if _, _, err := unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT); err != nil && err != unix.EINTR && err != unix.ENOBUFS {
+					return
+				}
+			}
+		})
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = errors.New("no answer")
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
+		err = fmt.Errorf("the kernel lacks it: %w", err)
+	}
+	return fmt.Errorf("nftables: %s: %w", what, err)
+}
+
+// flush makes the changes that the library has collected, or none of them.
+func (n *nft) flush(what string) error { return n.do(what, n.conn.Flush) }
+
+// execute sends one message.
+func (n *nft) execute(m nlsock.Message) (reply []nlsock.Message, err error) {
+	err = n.do("request", func() error {
+		reply, err = n.sock.Execute(m)
+		return err
+	})
+	return reply, err
+}
+
+// generation returns the number that each change of the ruleset increases.
+func (n *nft) generation() (uint32, error) {
+	reply, err := n.execute(nlsock.Message{
+		Header: nlsock.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: nlsock.Request},
+		Data:   make([]byte, 4),
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range reply {
+		if len(m.Data) < 4 {
+			continue
+		}
+		attrs, err := nlsock.UnmarshalAttributes(m.Data[4:])
+		if err != nil {
+			return 0, err
+		}
+		for _, a := range attrs {
+			if a.Type == unix.NFTA_GEN_ID && len(a.Data) == 4 {
+				return binary.BigEndian.Uint32(a.Data), nil
+			}
+		}
+	}
+	return 0, errors.New("nftables: no generation")
+}
+
+// stable runs f again if the ruleset has changed meanwhile: what it listed is not of one
+// moment then. f is told the generation.
+func (n *nft) stable(f func(generation uint32) error) error {
+	var err error
+	for range mostTries {
+		before, genErr := n.generation()
+		if genErr != nil {
+			return genErr
+		}
+		err = f(before)
+		after, genErr := n.generation()
+		if genErr != nil {
+			return genErr
+		}
+		if after == before && !errors.Is(err, unix.ERESTART) {
+			return err
+		}
+	}
+	return errors.Join(errors.New("nftables: the rules change all the time"), err)
+}
+
+// deleteRules deletes rules by their handles, if the generation is still that in which they
+// were listed: a table that was made anew counts its handles from the start, so a handle
+// may be that of another rule by now. The library has no such condition.
+func (n *nft) deleteRules(rules []*nftables.Rule, generation uint32) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	id, err := nlsock.MarshalAttributes([]nlsock.Attribute{{Type: unix.NFNL_BATCH_GENID, Data: binary.BigEndian.AppendUint32(nil, generation)}})
+	if err != nil {
+		return err
+	}
+	subsystem := []byte{0, 0, 0, unix.NFNL_SUBSYS_NFTABLES} // nfgenmsg: its res_id
+	batch := []nlsock.Message{{
+		Header: nlsock.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: nlsock.Request},
+		Data:   append(subsystem[:4:4], id...),
+	}}
+	for _, r := range rules {
+		attrs, err := nlsock.MarshalAttributes([]nlsock.Attribute{
+			{Type: unix.NFTA_RULE_TABLE, Data: []byte(r.Table.Name + "\x00")},
+			{Type: unix.NFTA_RULE_CHAIN, Data: []byte(r.Chain.Name + "\x00")},
+			{Type: unix.NFTA_RULE_HANDLE, Data: binary.BigEndian.AppendUint64(nil, r.Handle)},
+		})
+		if err != nil {
+			return err
+		}
+		batch = append(batch, nlsock.Message{
+			Header: nlsock.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_DELRULE, Flags: nlsock.Request | nlsock.Acknowledge},
+			Data:   append([]byte{byte(r.Table.Family), 0, 0, 0}, attrs...),
+		})
+	}
+	batch = append(batch, nlsock.Message{
+		Header: nlsock.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: nlsock.Request},
+		Data:   subsystem,
+	})
+	return n.do("delete rules", func() error {
+		if _, err := n.sock.SendMessages(batch); err != nil {
+			return err
+		}
+		for range rules {
+			if _, err := n.sock.Receive(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// families are those of the tables that forwarded packets go through.
+var families = []nftables.TableFamily{nftables.TableFamilyIPv4, nftables.TableFamilyIPv6, nftables.TableFamilyINet}
+
+// familyName returns the name of a family.
+func familyName(f nftables.TableFamily) string {
+	switch f {
+	case nftables.TableFamilyIPv4:
+		return "ip"
+	case nftables.TableFamilyIPv6:
+		return "ip6"
+	}
+	return "inet"
+}
+
+// table returns a table, nil if it is not there.
+func (n *nft) table(f nftables.TableFamily, name string) (found *nftables.Table, err error) {
+	err = n.do("list tables", func() error {
+		all, err := n.conn.ListTablesOfFamily(f)
+		for _, t := range all {
+			if t.Name == name && t.Family == f {
+				found = t
+			}
+		}
+		return err
+	})
+	return found, err
+}
+
+// chains returns all chains of a family.
+func (n *nft) chains(f nftables.TableFamily) (all []*nftables.Chain, err error) {
+	err = n.do("list chains", func() error {
+		all, err = n.conn.ListChainsOfTableFamily(f)
+		return err
+	})
+	return all, err
+}
+
+// rules returns the rules of a chain.
+func (n *nft) rules(c *nftables.Chain) (all []*nftables.Rule, err error) {
+	err = n.do("list rules", func() error {
+		all, err = n.conn.GetRules(c.Table, c)
+		return err
+	})
+	return all, err
+}

@@ -64,6 +64,31 @@ func (r nftRule) text(family string) string {
 	return strings.Join(parts, " ")
 }
 
+// iptables returns the command that inserts the rule into FORWARD of iptables-nft.
+func (r nftRule) iptables(six bool) string {
+	program := "iptables"
+	if six {
+		program = "ip6tables"
+	}
+	parts := []string{program, "-I", "FORWARD"}
+	if r.in != "" {
+		parts = append(parts, "-i", r.in)
+	}
+	if r.out != "" {
+		parts = append(parts, "-o", r.out)
+	}
+	if some(r.src) {
+		parts = append(parts, "-s", r.src.String())
+	}
+	if some(r.dst) {
+		parts = append(parts, "-d", r.dst.String())
+	}
+	if r.answers {
+		parts = append(parts, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED")
+	}
+	return strings.Join(append(parts, "-m", "comment", "--comment", fmt.Sprintf("%q", r.comment), "-j", "ACCEPT"), " ")
+}
+
 // some reports whether a prefix excludes addresses of its family.
 func some(p netip.Prefix) bool { return p.IsValid() && p.Bits() > 0 }
 
@@ -88,8 +113,8 @@ func family(six bool) string {
 // The comment of a rule says to which change it belongs.
 
 func (n *NAT) tag() string    { return Change{NAT: n}.tag(n.Table) }
-func (g *Guard) tag() string  { return Change{Guard: g}.tag(g.Device) }
-func (a *Accept) tag() string { return Change{Accept: a}.tag(a.Device) }
+func (g *Guard) tag() string  { return Change{Guard: g}.tag(g.Table) }
+func (a *Accept) tag() string { return Change{Accept: a}.tag(TableName(a.Device, "accept")) }
 
 // rules returns the rules of the table for a family.
 func (n *NAT) rules(six bool) (list []nftRule) {

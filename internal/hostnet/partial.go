@@ -34,5 +34,9 @@ func (e *PartialError) Unwrap() (list []error) {
 // iptables-legacy, which may drop packets whatever nftables does.
 var ErrLegacy = errors.New("the filter of iptables-legacy may drop forwarded packets and can't be changed from here")
 
+// ErrOwned is wrapped by the error of an Accept if a running program alone can change a table
+// that may drop packets: firewalld, if it is set up so.
+var ErrOwned = errors.New("only the program that has made it can change it")
+
 // ErrBusy is wrapped by the error of Open if another process has the journal.
 var ErrBusy = errors.New("another process has it")

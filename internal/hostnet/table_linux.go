@@ -1,0 +1,169 @@
+package hostnet
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/google/nftables"
+)
+
+// An ownTable is a table of nftables that a change makes: of one chain in each family that
+// has rules.
+type ownTable struct {
+	name, chain string
+	kind        nftables.ChainType
+	hook        *nftables.ChainHook
+	priority    *nftables.ChainPriority
+	rules       func(six bool) []nftRule
+}
+
+func (n *NAT) table() ownTable {
+	return ownTable{n.Table, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, n.rules}
+}
+
+func (g *Guard) table() ownTable {
+	return ownTable{g.Table, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, func(six bool) []nftRule {
+		if !six {
+			return nil
+		}
+		return g.rules()
+	}}
+}
+
+// eachFamily calls f for both families of tables.
+func eachFamily(f func(family nftables.TableFamily, six bool) error) error {
+	return firstError(f(nftables.TableFamilyIPv4, false), f(nftables.TableFamilyIPv6, true))
+}
+
+// look reports whether the table is there, with all its rules.
+func (t ownTable) look(h *host) (bool, error) {
+	n, err := h.tables()
+	if err != nil {
+		return false, err
+	}
+	all := true
+	err = n.stable(func(uint32) error {
+		all = true
+		return eachFamily(func(family nftables.TableFamily, six bool) error {
+			want := t.rules(six)
+			there, rules, err := n.content(family, t.name)
+			if err != nil {
+				return err
+			}
+			all = all && there == (len(want) > 0) && len(rules) == len(want)
+			for i := range min(len(want), len(rules)) {
+				all = all && comment(rules[i]) == want[i].comment
+			}
+			return nil
+		})
+	})
+	return all, err
+}
+
+// content returns whether a table is there, and its rules.
+func (n *nft) content(family nftables.TableFamily, name string) (there bool, rules []*nftables.Rule, err error) {
+	table, err := n.table(family, name)
+	if err != nil || table == nil {
+		return false, nil, err
+	}
+	chains, err := n.chains(family)
+	if err != nil {
+		return false, nil, err
+	}
+	for _, c := range chains {
+		if c.Table.Name != name {
+			continue
+		}
+		list, err := n.rules(c)
+		if err != nil {
+			return false, nil, err
+		}
+		rules = append(rules, list...)
+	}
+	return true, rules, nil
+}
+
+// ours reports whether a table is there that a Manager has made: all its rules have our
+// comments. A table without rules may be one that another program has flushed.
+func (n *nft) ours(family nftables.TableFamily, name string) (bool, error) {
+	there, rules, err := n.content(family, name)
+	if err != nil || !there {
+		return false, err
+	}
+	for _, r := range rules {
+		if !strings.HasPrefix(comment(r), tagPrefix) {
+			return false, fmt.Errorf("nftables: the table %s %s has rules of another program", familyName(family), name)
+		}
+	}
+	return true, nil
+}
+
+// make makes the table anew, in one transaction.
+func (t ownTable) make(h *host) error {
+	n, err := h.tables()
+	if err != nil {
+		return err
+	}
+	there := map[nftables.TableFamily]bool{}
+	err = eachFamily(func(family nftables.TableFamily, _ bool) (err error) {
+		there[family], err = n.ours(family, t.name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	eachFamily(func(family nftables.TableFamily, six bool) error {
+		table := &nftables.Table{Name: t.name, Family: family}
+		if there[family] {
+			n.conn.AddTable(table) // that it can be deleted, whatever another program does
+			n.conn.DelTable(table)
+		}
+		if rules := t.rules(six); len(rules) > 0 {
+			t.add(n.conn, table, rules)
+		}
+		return nil
+	})
+	return n.flush("make the table " + t.name)
+}
+
+// add adds the table to a transaction.
+func (t ownTable) add(conn *nftables.Conn, table *nftables.Table, rules []nftRule) {
+	conn.AddTable(table)
+	accept := nftables.ChainPolicyAccept
+	chain := conn.AddChain(&nftables.Chain{Name: t.chain, Table: table, Type: t.kind, Hooknum: t.hook, Priority: t.priority, Policy: &accept})
+	for _, r := range rules {
+		conn.AddRule(r.rule(chain, false))
+	}
+}
+
+// remove removes the table.
+func (t ownTable) remove(h *host) error {
+	n, err := h.tables()
+	if err != nil {
+		return nil // there is none
+	}
+	return eachFamily(func(family nftables.TableFamily, _ bool) error {
+		there, err := n.ours(family, t.name)
+		if err != nil || !there {
+			return err
+		}
+		n.conn.DelTable(&nftables.Table{Name: t.name, Family: family})
+		err = n.flush("delete the table " + t.name)
+		if gone(err) { // another program was faster
+			return nil
+		}
+		return err
+	})
+}
+
+func (n *NAT) look(h *host) (bool, error)           { return n.table().look(h) }
+func (*NAT) adopt(*host, *entry) error              { return nil } // the comments say that it is ours
+func (*NAT) note(*host, *entry) error               { return nil }
+func (n *NAT) make(h *host, _ *entry, _ kind) error { return n.table().make(h) }
+func (n *NAT) undo(h *host, _ *entry) error         { return n.table().remove(h) }
+
+func (g *Guard) look(h *host) (bool, error)           { return g.table().look(h) }
+func (*Guard) adopt(*host, *entry) error              { return nil }
+func (*Guard) note(*host, *entry) error               { return nil }
+func (g *Guard) make(h *host, _ *entry, _ kind) error { return g.table().make(h) }
+func (g *Guard) undo(h *host, _ *entry) error         { return g.table().remove(h) }
