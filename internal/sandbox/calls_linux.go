@@ -19,14 +19,19 @@ var auditArch = map[string]uint32{
 // here fails: programs to run, processes, other users, mounts, namespaces,
 // tracing, loading of code, sockets of the network, and whatever kernels learn
 // in the years to come.
-var calls = func(pid int, kind Calls, fastPath bool) (list []rule) {
-	if kind == Helping {
+var calls = func(pid int, c Config) (list []rule) {
+	switch {
+	case c.Calls == Helping && c.Network:
+		list = slices.Concat(runtimeCalls(pid), networkCalls())
+	case c.Calls == Helping:
 		list = slices.Concat(runtimeCalls(pid), helperCalls())
-	} else {
-		list = slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(kind))
+	case c.Discover:
+		list = merged(slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(c.Calls), discoverCalls()))
+	default:
+		list = slices.Concat(packetCalls(), runtimeCalls(pid), daemonCalls(c.Calls))
 	}
-	if fastPath {
-		list = append(list, rule{unix.SYS_BPF, anyOf(0, programCalls(kind)...)})
+	if c.FastPath {
+		list = append(list, rule{unix.SYS_BPF, anyOf(0, programCalls(c.Calls)...)})
 	}
 	return list
 }
@@ -128,6 +133,57 @@ func daemonCalls(kind Calls) []rule {
 			netlinkOptions())},
 		rule{unix.SYS_IOCTL, anyOf(1, device...)},
 	)
+}
+
+// discoverCalls are those of a CLAT: datagrams to resolvers, and TCP, for which Landlock has
+// the port; the groups of neighbours. Datagrams can go anywhere, as the packets can that
+// this process writes to its device.
+func discoverCalls() (list []rule) {
+	for _, family := range []uint32{unix.AF_INET, unix.AF_INET6} {
+		for _, kind := range []uint32{unix.SOCK_DGRAM, unix.SOCK_STREAM} {
+			list = append(list, rule{unix.SYS_SOCKET, []match{{{0, all, family}, {1, socketType, kind}}}})
+		}
+	}
+	return append(list,
+		rule{nr: unix.SYS_CONNECT},
+		rule{unix.SYS_SETSOCKOPT, slices.Concat(
+			options(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unix.SO_BROADCAST),
+			options(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP),
+			options(unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, unix.PACKET_DROP_MEMBERSHIP))},
+	)
+}
+
+// merged makes one rule of all that are about the same system call, in the place of the
+// first: a filter looks for no second one.
+func merged(rules []rule) (list []rule) {
+	for _, r := range rules {
+		i := slices.IndexFunc(list, func(q rule) bool { return q.nr == r.nr })
+		switch {
+		case i < 0:
+			list = append(list, r)
+		case list[i].when == nil || r.when == nil:
+			list[i].when = nil // whatever the arguments
+		default:
+			list[i].when = slices.Concat(list[i].when, r.when)
+		}
+	}
+	return list
+}
+
+// networkCalls are those of a helper that also changes settings of the network: files below
+// /proc/sys and its journal, of which Landlock says which, and netlink.
+func networkCalls() []rule {
+	return merged(slices.Concat(helperCalls(), always(
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_LSEEK,
+		unix.SYS_FSTAT, unix.SYS_NEWFSTATAT, unix.SYS_STATX, unix.SYS_GETDENTS64, unix.SYS_READLINKAT, unix.SYS_FACCESSAT,
+		unix.SYS_FTRUNCATE, unix.SYS_FSYNC, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_UNLINKAT, unix.SYS_FCHMOD, unix.SYS_FLOCK,
+		unix.SYS_GETSOCKOPT,
+	), []rule{
+		{unix.SYS_SOCKET, []match{{{0, all, unix.AF_NETLINK}, {1, socketType, unix.SOCK_RAW}, {2, all, unix.NETLINK_NETFILTER}}}},
+		{unix.SYS_SETSOCKOPT, slices.Concat(
+			options(unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, unix.NETLINK_NO_ENOBUFS),
+			options(unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, unix.SO_SNDBUFFORCE))},
+	}))
 }
 
 // helperCalls are those of a process that attaches to the device and sets it up for

@@ -37,8 +37,8 @@ const rightsToFiles = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_F
 	unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 
 // restrictPaths leaves all threads no files but those below paths, and no TCP
-// connections.
-func restrictPaths(paths []Path) error {
+// connections, or those to resolvers alone.
+func restrictPaths(paths []Path, resolve bool) error {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	switch errno {
 	case 0:
@@ -71,6 +71,11 @@ func restrictPaths(paths []Path) error {
 	defer unix.Close(ruleset)
 	for _, p := range paths {
 		if err := addRule(ruleset, p, attr.Handled_access_fs); err != nil {
+			return err
+		}
+	}
+	if resolve && attr.Handled_access_net != 0 {
+		if err := addPort(ruleset, portDomain); err != nil {
 			return err
 		}
 	}
@@ -107,3 +112,23 @@ func addRule(ruleset int, p Path, handled uint64) error {
 	}
 	return nil
 }
+
+// portDomain is the port of resolvers.
+const portDomain = 53
+
+// addPort allows to connect to a port by TCP.
+func addPort(ruleset int, port uint64) error {
+	rule := netPortAttr{access: unix.LANDLOCK_ACCESS_NET_CONNECT_TCP, port: port}
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), ruleNetPort,
+		uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("landlock_add_rule port %d: %w", port, errno)
+	}
+	return nil
+}
+
+// ruleNetPort is LANDLOCK_RULE_NET_PORT, linux/landlock.h.
+const ruleNetPort = 2
+
+// netPortAttr is struct landlock_net_port_attr, linux/landlock.h.
+type netPortAttr struct{ access, port uint64 }

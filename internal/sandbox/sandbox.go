@@ -69,6 +69,12 @@ type Config struct {
 	// Calls are the system calls that stay, FastPath whether those of the fast path do.
 	Calls    Calls
 	FastPath bool
+	// Discover keeps, for a process that translates packets, what it takes to look for a
+	// prefix by DNS and to have an address on a link: datagrams, and TCP to port 53.
+	Discover bool
+	// Network keeps, for one that is Helping, what it takes to change settings of the
+	// network: netlink for packet filters too, and files.
+	Network bool
 }
 
 // Calls are the system calls of a kind of process.

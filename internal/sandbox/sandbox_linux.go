@@ -15,11 +15,11 @@ func Enter(c Config) *Report {
 	defer runtime.UnlockOSThread()
 	r := &Report{
 		NoNewPrivs: unlessFatal(noNewPrivsTrials, noNewPrivs),
-		Landlock:   unlessFatal(landlockTrials, func() error { return restrictPaths(c.Paths) }),
+		Landlock:   unlessFatal(landlockTrials, func() error { return restrictPaths(c.Paths, c.Discover) }),
 		Dropped:    unlessFatal(capabilitiesTrials, func() error { return dropCapabilities(c.Keep) }),
 		Held:       permitted(),
 	}
-	r.Seccomp = unlessFatal(seccompTrials, func() error { return filterCalls(c.Calls, c.FastPath) })
+	r.Seccomp = unlessFatal(seccompTrials, func() error { return filterCalls(c) })
 	if r.Seccomp == nil && r.NoNewPrivs == errThreads {
 		r.NoNewPrivs = nil // on all threads by now, with the filter
 	}

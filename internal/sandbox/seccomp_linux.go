@@ -121,11 +121,11 @@ func answer(ret uint32) unix.SockFilter {
 const filterFlags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 
 // filterCalls leaves all threads no system calls but those of the table.
-func filterCalls(kind Calls, fastPath bool) error {
+func filterCalls(c Config) error {
 	if calls == nil {
 		return errors.New("no filter for this processor")
 	}
-	f := compile(auditArch, calls(os.Getpid(), kind, fastPath))
+	f := compile(auditArch, calls(os.Getpid(), c))
 	prog := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, filterFlags, uintptr(unsafe.Pointer(&prog)))
 	if errno == unix.EINVAL { // SPEC_ALLOW came with 4.17

@@ -17,13 +17,13 @@ import (
 // shares no code with the kernel, which loads words in network order.
 func ask(t *testing.T, kind Calls, arch uint32, nr uintptr, args ...uint64) uint32 {
 	t.Helper()
-	return askOf(t, kind, false, arch, nr, args...)
+	return askOf(t, Config{Calls: kind}, arch, nr, args...)
 }
 
-func askOf(t *testing.T, kind Calls, fastPath bool, arch uint32, nr uintptr, args ...uint64) uint32 {
+func askOf(t *testing.T, c Config, arch uint32, nr uintptr, args ...uint64) uint32 {
 	t.Helper()
 	var program []bpf.Instruction
-	for _, in := range compile(auditArch, calls(4711, kind, fastPath)) {
+	for _, in := range compile(auditArch, calls(4711, c)) {
 		program = append(program, bpf.RawInstruction{Op: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}.Disassemble())
 	}
 	vm, err := bpf.NewVM(program)
@@ -192,9 +192,46 @@ func TestFilterOfPrograms(t *testing.T) {
 			if slices.Contains(may, command) {
 				want = retAllow
 			}
-			assert.Equal(t, want, askOf(t, kind, true, auditArch, unix.SYS_BPF, uint64(command)), command)
+			assert.Equal(t, want, askOf(t, Config{Calls: kind, FastPath: true}, auditArch, unix.SYS_BPF, uint64(command)), command)
 			assert.EqualValues(t, retEPERM, ask(t, kind, auditArch, unix.SYS_BPF, uint64(command)), command)
 		}
+	}
+}
+
+// A CLAT asks resolvers and has an address on a link; its helper changes settings. Neither
+// runs a program, and what each may do is not what the other may.
+func TestFilterOfCLAT(t *testing.T) {
+	clat, helper := Config{Calls: Translating, Discover: true}, Config{Calls: Helping, Network: true}
+	const allow, eperm = retAllow, retEPERM
+	for _, test := range []struct {
+		name         string
+		clat, helper uint32
+		nr           uintptr
+		args         []uint64
+	}{
+		{"udp6", allow, eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK}},
+		{"tcp4", allow, eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM | unix.SOCK_CLOEXEC}},
+		{"raw6", eperm, eperm, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_RAW}},
+		{"packet", eperm, eperm, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_DGRAM}},
+		{"unix-stream", eperm, eperm, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM}},
+		{"route", allow, allow, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}},
+		{"netfilter", eperm, allow, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW | unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER}},
+		{"audit", eperm, eperm, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}},
+		{"connect", allow, eperm, unix.SYS_CONNECT, nil},
+		{"bind-to-device", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_BINDTODEVICE}},
+		{"join", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP}},
+		{"no-delay", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.IPPROTO_TCP, unix.TCP_NODELAY}},
+		{"mark", eperm, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_MARK}},
+		{"filter", eperm, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}},
+		{"read-a-file", allow, allow, unix.SYS_READ, []uint64{5, 0, 4096}},
+		{"listen", eperm, eperm, unix.SYS_LISTEN, nil},
+		{"run", eperm, eperm, unix.SYS_EXECVE, nil},
+		{"load", eperm, eperm, unix.SYS_BPF, []uint64{unix.BPF_PROG_LOAD}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			assert.Equal(t, test.clat, askOf(t, clat, auditArch, test.nr, test.args...), "the process that translates")
+			assert.Equal(t, test.helper, askOf(t, helper, auditArch, test.nr, test.args...), "the helper")
+		})
 	}
 }
 
@@ -206,6 +243,6 @@ func TestFilterEnds(t *testing.T) {
 				assert.Contains(t, []uint32{retAllow, retEPERM, retENOSYS}, ask(t, kind, auditArch, nr, arg, arg, arg, arg, arg, arg))
 			}
 		}
-		assert.Less(t, len(compile(auditArch, calls(1, kind, true))), 4096) // the kernel's limit
+		assert.Less(t, len(compile(auditArch, calls(1, Config{Calls: kind, FastPath: true, Discover: true, Network: true}))), 4096) // the kernel's limit
 	}
 }

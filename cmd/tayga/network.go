@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/steppe-nat64/steppe/internal/hostnet"
+	"github.com/steppe-nat64/steppe/internal/status"
+)
+
+// A network is the daemon's side of what follows the machine's network and changes it, for
+// as long as the daemon runs: a CLAT, or a gateway without a file.
+type network struct {
+	policy  hostnet.Policy            // what may be changed
+	manager *hostnet.Manager          // nil: the helper has it
+	run     func(ctx context.Context) // follows the network until ctx ends
+	close   func()                    // what run needs; after run
+
+	end  context.CancelFunc // nil: run has not begun
+	over sync.WaitGroup
+	left bool // all is undone
+}
+
+// networkPolicy says what the helper may change of the machine's network; nil is nothing.
+func (d *daemon) networkPolicy() *hostnet.Policy {
+	if d.network == nil {
+		return nil
+	}
+	return &d.network.policy
+}
+
+// openNetwork has this process change the machine's network where no helper does, and undoes
+// what a daemon that was killed has left.
+func (d *daemon) openNetwork() (err error) {
+	n := d.network
+	if n == nil || d.helper != nil {
+		return nil
+	}
+	n.manager, err = hostnet.Open(status.Dir, n.policy)
+	if n.manager == nil {
+		return err
+	}
+	if err != nil { // not all of that is undone
+		d.log.warningf("%v", err)
+	}
+	return nil
+}
+
+// changeNetwork makes the machine's network be as listed.
+func (d *daemon) changeNetwork(list []hostnet.Change) error {
+	if m := d.network.manager; m != nil {
+		return m.Apply(list)
+	}
+	return d.helper.Network(list)
+}
+
+// followNetwork begins to follow the network. It ends with leaveNetwork.
+func (d *daemon) followNetwork() {
+	n := d.network
+	if n == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.end = cancel
+	n.over.Go(func() { n.run(ctx) })
+}
+
+// leaveNetwork makes the machine's network as it was before. It may be called again.
+func (d *daemon) leaveNetwork() {
+	n := d.network
+	if n == nil || n.left {
+		return
+	}
+	n.left = true
+	if n.end != nil {
+		n.end()
+		n.over.Wait()
+	}
+	n.close()
+	if n.manager == nil && d.helper == nil {
+		return // the start has failed before
+	}
+	if err := d.changeNetwork(nil); err != nil {
+		d.log.warningf("%v", err)
+	}
+	if n.manager != nil {
+		n.manager.Close()
+	}
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/steppe-nat64/steppe/internal/pref64"
+)
+
+// resolvConf is where the resolvers of the machine stand: resolv.conf(5).
+const resolvConf = "/etc/resolv.conf"
+
+// readResolvConf returns the resolvers of the machine, none if that is not known.
+func readResolvConf() []netip.Addr {
+	f, err := os.Open(resolvConf)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, 64<<10))
+	return pref64.ParseResolvConf(string(text))
+}
+
+// resolvConfDirs are the directories in which that file may be replaced: its own and, if it
+// is a symbolic link, that of the file it leads to.
+func resolvConfDirs() []string {
+	dirs := []string{filepath.Dir(resolvConf)}
+	if target, err := filepath.EvalSymlinks(resolvConf); err == nil && filepath.Dir(target) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(target))
+	}
+	return dirs
+}
