@@ -43,6 +43,7 @@ type daemon struct {
 	lost     bool            // the end of the helper was reported
 	free     bool            // the device can be attached to again without privilege
 	fast     fastPath
+	network  *network // nil: the machine's network is as others make it
 	confined bool // this process has given up its privileges
 	gateway  *gateway.Gateway
 	leases   leaseFiles
@@ -96,6 +97,7 @@ func serve(o options, p *parent, stderr io.Writer) int {
 	if err == nil {
 		err = d.run(d.signals)
 	}
+	d.leaveNetwork()
 	d.closeHelper()
 	d.closeStatus()
 	d.unlock()
@@ -122,6 +124,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	if d.metrics != nil {
 		go d.serveMetrics()
 	}
+	d.followNetwork()
 	d.notifier.send("READY=1", fmt.Sprintf("MAINPID=%d", os.Getpid()), d.status())
 
 	err := d.session(signals)
@@ -178,6 +181,9 @@ func (d *daemon) session(signals <-chan os.Signal) error {
 
 	err := d.handle(signals, links, failed)
 	close(closed)
+	if !errors.Is(err, tun.ErrGone) {
+		d.leaveNetwork() // while there is a device that it leads to
+	}
 	d.closeFastPath()
 	d.dev.Stop()
 	all.Wait()

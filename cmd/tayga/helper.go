@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/steppe-nat64/steppe/internal/privsep"
 	"github.com/steppe-nat64/steppe/internal/sandbox"
@@ -15,6 +16,7 @@ import (
 func (d *daemon) startHelper(id identity) {
 	d.free = attachesFreely(d.conf, id)
 	drops := d.conf.Sandbox || id.uid > 0
+	d.free = d.free && d.networkPolicy() == nil
 	d.free = d.free || sandbox.Permitted()&sandbox.NetAdmin == 0 // which no process has
 	if !drops || d.free && d.fast.path == nil {
 		return
@@ -34,7 +36,7 @@ func (d *daemon) configureHelper(id identity) {
 	tc.Owner = &d.owner
 	err := d.helper.Configure(privsep.Config{
 		Device: tc, Up: d.conf.TunUp, IPs: d.conf.TunIPs, Routes: d.conf.TunRoutes, Sandbox: d.conf.Sandbox,
-		Admin: !d.free, FastPath: d.fast.path != nil,
+		Admin: !d.free, FastPath: d.fast.path != nil, Network: d.networkPolicy(),
 	})
 	if err != nil {
 		d.noHelper(id, err)
@@ -52,7 +54,11 @@ func (d *daemon) awaitHelper(id identity) {
 		d.noHelper(id, err)
 		return
 	}
+	text, trouble, _ := strings.Cut(text, "\n")
 	d.log.infof("Privileged helper: process %d; sandbox: %s", d.helper.PID(), text)
+	if trouble != "" {
+		d.log.warningf("%s", trouble)
+	}
 }
 
 // noHelper says what it means that there is none: another user has no capabilities.

@@ -66,7 +66,7 @@ func inmate() {
 // is at the service of the inmate.
 func inmateHelper() {
 	parent := os.Getppid()
-	s, text, err := enterHelper()
+	s, _, text, err := enterHelper()
 	if err != nil {
 		panic(err)
 	}

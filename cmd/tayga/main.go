@@ -15,6 +15,8 @@
 //	workers.go    the number of queues and workers
 //	privileges.go user, group and root directory
 //	helper.go     the process that keeps CAP_NET_ADMIN; helper_linux.go what it does
+//	network.go    what follows and changes the machine's network; autogw.go --gateway;
+//	              resolvers.go which resolvers it has
 //	datadir.go    owner and lock of data-dir; pidfile.go, lock.go
 //	sandbox.go    privileges that are dropped, and those that are kept
 //	leases.go     the dynamic pool and its dynamic.map
@@ -85,6 +87,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case o.check:
 		return check(o, stdout)
+	case o.print:
+		return printGateway(o, stdout, stderr)
 	case o.doctor:
 		return examine(o, stdout, stderr)
 	case o.statusOf != "":
@@ -126,9 +130,14 @@ func encodeJSON(value any, prefix string) ([]byte, error) {
 	return plain.JSON(b.Bytes()), err
 }
 
+// load reads the configuration, and what is wrong with it.
+func (o *options) load() (*taygaconf.Config, taygaconf.Problems) {
+	return taygaconf.Load(o.configFile, os.LookupEnv)
+}
+
 // loadAll reads the configuration and its map-file, and what is wrong with them.
 func loadAll(o options) (c *taygaconf.Config, maps taygaconf.MapFile, problems taygaconf.Problems) {
-	c, problems = taygaconf.Load(o.configFile, os.LookupEnv)
+	c, problems = o.load()
 	if problems.Failed() || c.MapFile == "" {
 		return c, maps, problems
 	}
@@ -164,7 +173,7 @@ func check(o options, w io.Writer) int {
 // manageDevice makes the device persistent or removes it. It needs a complete
 // tayga.conf, although all it takes from there is the name.
 func manageDevice(o options, stdout, stderr io.Writer) int {
-	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
+	c, problems := o.load()
 	for _, p := range problems {
 		say(stdout, "%v", p)
 	}

@@ -171,6 +171,8 @@ func (o *options) conflict() error {
 		return errors.New("--clat and --gateway cannot be given together: start a process for each")
 	case (o.clat || o.gateway) && (o.mktun || o.rmtun):
 		return errors.New("--mktun and --rmtun make no sense with --clat and --gateway, which make a device for as long as they run")
+	case o.gateway && (o.check || o.doctor):
+		return errors.New("--gateway has no file to check: --print prints one that does the same")
 	case o.gateway && o.configFile != "":
 		return errors.New("--gateway takes no file: --print prints one that does the same")
 	case !o.gateway && (o.lan != nil || o.wan != "" || o.pool != "" || o.print):

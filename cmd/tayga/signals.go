@@ -45,3 +45,6 @@ func (d *daemon) signal(sig os.Signal) error {
 	}
 	return nil
 }
+
+// ends reports whether a signal ends the daemon.
+func ends(sig os.Signal) bool { return sig != syscall.SIGHUP && sig != syscall.SIGUSR1 }

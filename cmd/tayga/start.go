@@ -54,6 +54,9 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	d.loadFastPath()
+	if d.network != nil {
+		d.makeStatusDir() // for what is noted of changes
+	}
 	d.startHelper(id)
 	if d.dev, d.queues, d.link, err = openDevice(d.conf, d.owner); err != nil {
 		d.explainBusy(err)
@@ -72,6 +75,9 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	d.awaitHelper(id)
+	if err := d.openNetwork(); err != nil {
+		return err
+	}
 	if d.o.chroot {
 		if err := jail(); err != nil {
 			return err
@@ -156,7 +162,10 @@ func (d *daemon) begin(more taygaconf.MapFile) error {
 
 // readConfig reads tayga.conf and reports what is wrong with it.
 func (d *daemon) readConfig() error {
-	c, problems := taygaconf.Load(d.o.configFile, os.LookupEnv)
+	if d.o.gateway {
+		return d.planGateway()
+	}
+	c, problems := d.o.load()
 	d.logProblems(problems)
 	if problems.Failed() {
 		if _, err := os.Stat(d.o.configFile); err != nil {

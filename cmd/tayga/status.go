@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
+	"github.com/steppe-nat64/steppe/internal/autogw"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
@@ -76,7 +76,10 @@ func whose(path string, own, daemon uint64) string {
 // statusPath finds the socket of the daemon with this configuration. A file that
 // has got errors since the daemon started will do as far as it goes.
 func statusPath(o options) (string, error) {
-	c, problems := taygaconf.Load(o.configFile, os.LookupEnv)
+	if o.gateway {
+		return status.DefaultPath(autogw.Device), nil
+	}
+	c, problems := o.load()
 	switch {
 	case c.StatusSocket == taygaconf.NoStatusSocket:
 		return "", fmt.Errorf("%s: status-socket no: there is no socket to ask on", o.configFile)

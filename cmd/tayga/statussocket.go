@@ -18,7 +18,7 @@ func (d *daemon) openStatus(id identity) (err error) {
 	case taygaconf.NoStatusSocket:
 	case "":
 		path = status.DefaultPath(d.conf.TunDevice)
-		d.madeDir = os.Mkdir(status.Dir, os.FileMode(created(0o755))) == nil
+		d.makeStatusDir()
 		if err := checkSocketDir(path, id); err != nil {
 			d.log.warningf("No status socket: %v", err)
 			return nil
@@ -34,6 +34,13 @@ func (d *daemon) openStatus(id identity) (err error) {
 		}
 	}
 	return nil
+}
+
+// makeStatusDir makes the directory of sockets at their default path.
+func (d *daemon) makeStatusDir() {
+	if os.Mkdir(status.Dir, os.FileMode(created(0o755))) == nil {
+		d.madeDir = true
+	}
 }
 
 // checkSocketDir rejects a directory that others than root and the daemon's user

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/tun"
 )
@@ -176,6 +177,24 @@ func (h *Helper) FastPath() (fd int, err error) {
 		return -1, err
 	}
 	return a.fds[0], nil
+}
+
+// Network has the helper make the network of the machine as listed: see hostnet.Manager.Apply.
+func (h *Helper) Network(list []hostnet.Change) error {
+	b, err := encodeChanges(list)
+	if err == nil {
+		_, err = h.ask(request{op: opNetwork, list: string(b)})
+	}
+	return err
+}
+
+// Resolvers has the helper read which resolvers the machine has.
+func (h *Helper) Resolvers() ([]netip.Addr, error) {
+	a, err := h.ask(request{op: opResolvers})
+	if err != nil {
+		return nil, err
+	}
+	return decodeAddrs(a.text)
 }
 
 // ask sends a request and waits for the reply. Without one in time there is no helper any

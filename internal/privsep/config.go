@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
 // A Config is all that the helper may do: to attach to this device, to add these addresses
-// and routes to it, and to attach a program to it that it was started with.
+// and routes to it, to attach a program to it that it was started with, and to change the
+// network of the machine within a policy.
 type Config struct {
 	Device  tun.Config
 	Up      bool
@@ -24,6 +26,8 @@ type Config struct {
 	Admin bool
 	// FastPath: it may attach the program.
 	FastPath bool
+	// Network is which settings of the machine's network it may change, nil for none.
+	Network *hostnet.Policy
 }
 
 // maxConfig is the size of the largest configuration that is sent: a hundred thousand
@@ -78,6 +82,8 @@ func (c *Config) allows(r request) error {
 		ok = slices.Contains(c.Routes, r.prefix)
 	case opFastPath:
 		ok = c.FastPath
+	case opNetwork, opResolvers:
+		ok = c.Network != nil
 	}
 	if !ok {
 		return errNotConfigured

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,9 +33,36 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		switch r {
-		case request{op: opAttach}, request{op: opUp}, request{opAddIP, c.IPs[0]}, request{opAddRoute, c.Routes[0]}, request{op: opFastPath}:
+		case request{op: opAttach}, request{op: opUp}, request{op: opAddIP, prefix: c.IPs[0]}, request{op: opAddRoute, prefix: c.Routes[0]}, request{op: opFastPath}:
 		default:
 			t.Errorf("%+v is allowed", r)
+		}
+	})
+}
+
+// FuzzNetwork: what is taken for a list of changes, or of addresses, is the same after it was
+// sent on.
+func FuzzNetwork(f *testing.F) {
+	f.Add([]byte(`[{"Sysctl":{"Name":"net/ipv6/conf/eth0/accept_ra","Value":"2"}}]`))
+	f.Add([]byte("192.0.2.53 2001:db8::53 fe80::1%eth0"))
+	f.Add([]byte("[]"))
+	f.Add([]byte("[]]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if list, err := decodeChanges(b); err == nil {
+			again, err := encodeChanges(list)
+			if err != nil {
+				return // too long by now
+			}
+			other, err := decodeChanges(again)
+			if err != nil || !reflect.DeepEqual(list, other) {
+				t.Errorf("%q: %v, %+v, %+v", b, err, list, other)
+			}
+		}
+		if addrs, err := decodeAddrs(string(b)); err == nil {
+			other, err := decodeAddrs(encodeAddrs(addrs))
+			if err != nil || !slices.Equal(addrs, other) {
+				t.Errorf("%q: %v, %v, %v", b, err, addrs, other)
+			}
 		}
 	})
 }

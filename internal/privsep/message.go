@@ -15,22 +15,29 @@ import (
 type op uint8
 
 const (
-	opAttach   op = 1 + iota // open the queues of the device
-	opUp                     // set the device up
-	opAddIP                  // add an address to the device
-	opAddRoute               // add a route over the device
-	opFastPath               // attach the program to the device
+	opAttach    op = 1 + iota // open the queues of the device
+	opUp                      // set the device up
+	opAddIP                   // add an address to the device
+	opAddRoute                // add a route over the device
+	opFastPath                // attach the program to the device
+	opNetwork                 // make the network of the machine as listed
+	opResolvers               // read which resolvers the machine has
 )
 
-// A request is an operation and, for addresses and routes, its argument.
+// A request is an operation and its argument: of addresses and routes a prefix, of opNetwork
+// a list of changes.
 //
 //	operation, 1 byte; prefix length, 1 byte; address, 4 or 16 bytes
+//	operation, 1 byte; list in JSON
 type request struct {
 	op     op
 	prefix netip.Prefix
+	list   string
 }
 
-const maxRequest = 1 + 1 + 16
+// maxRequest is the size of the largest request: a CLAT has some twenty changes of 200
+// bytes.
+const maxRequest = 32 << 10
 
 func (r request) encode() []byte {
 	b := []byte{byte(r.op)}
@@ -38,7 +45,7 @@ func (r request) encode() []byte {
 		b = append(b, byte(r.prefix.Bits()))
 		b = append(b, r.prefix.Addr().AsSlice()...)
 	}
-	return b
+	return append(b, r.list...)
 }
 
 var errMalformed = errors.New("malformed message")
@@ -50,7 +57,10 @@ func decodeRequest(b []byte) (r request, err error) {
 	}
 	r.op = op(b[0])
 	switch r.op {
-	case opAttach, opUp, opFastPath:
+	case opNetwork:
+		r.list = string(b[1:])
+		return r, nil
+	case opAttach, opUp, opFastPath, opResolvers:
 		if len(b) != 1 {
 			return r, errMalformed
 		}

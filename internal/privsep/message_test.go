@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -29,14 +30,19 @@ func sample() *Config {
 		Routes: []netip.Prefix{route},
 
 		Sandbox: true, Admin: true, FastPath: true,
+		Network: &hostnet.Policy{Device: "nat64"},
 	}
 }
 
-var requests = []request{{op: opAttach}, {op: opUp}, {opAddIP, ip4}, {opAddIP, ip6}, {opAddRoute, route}, {op: opFastPath}}
+var requests = []request{
+	{op: opAttach}, {op: opUp}, {op: opAddIP, prefix: ip4}, {op: opAddIP, prefix: ip6}, {op: opAddRoute, prefix: route}, {op: opFastPath},
+	{op: opNetwork, list: "[]"}, {op: opResolvers},
+}
 
 var malformedRequests = map[string][]byte{
 	"no-operation":        {0},
-	"unknown-operation":   {byte(opFastPath) + 1},
+	"unknown-operation":   {byte(opResolvers) + 1},
+	"resolvers-of":        {byte(opResolvers), 0},
 	"attach-and-argument": {byte(opAttach), 0},
 	"up-and-argument":     {byte(opUp), 24, 192, 0, 2, 1},
 	"address-missing":     {byte(opAddIP)},
@@ -134,10 +140,10 @@ func TestAllows(t *testing.T) {
 		assert.NoError(t, c.allows(r), r)
 	}
 	for _, r := range []request{
-		{opAddIP, route}, {opAddRoute, ip4}, {opAddRoute, ip6},
-		{opAddIP, netip.MustParsePrefix("192.0.2.1/25")}, {opAddIP, netip.MustParsePrefix("192.0.2.2/24")},
-		{opAddIP, netip.MustParsePrefix("::ffff:192.0.2.1/120")},
-		{opAddRoute, netip.MustParsePrefix("64:ff9b::/97")}, {opAddRoute, netip.MustParsePrefix("0.0.0.0/0")},
+		{op: opAddIP, prefix: route}, {op: opAddRoute, prefix: ip4}, {op: opAddRoute, prefix: ip6},
+		{op: opAddIP, prefix: netip.MustParsePrefix("192.0.2.1/25")}, {op: opAddIP, prefix: netip.MustParsePrefix("192.0.2.2/24")},
+		{op: opAddIP, prefix: netip.MustParsePrefix("::ffff:192.0.2.1/120")},
+		{op: opAddRoute, prefix: netip.MustParsePrefix("64:ff9b::/97")}, {op: opAddRoute, prefix: netip.MustParsePrefix("0.0.0.0/0")},
 		{op: 0}, {op: 77},
 	} {
 		assert.ErrorIs(t, c.allows(r), errNotConfigured, r)
@@ -146,4 +152,35 @@ func TestAllows(t *testing.T) {
 	assert.ErrorIs(t, c.allows(request{op: opUp}), errNotConfigured)
 	c.FastPath = false
 	assert.ErrorIs(t, c.allows(request{op: opFastPath}), errNotConfigured)
+	c.Network = nil
+	assert.ErrorIs(t, c.allows(request{op: opNetwork, list: "[]"}), errNotConfigured)
+	assert.ErrorIs(t, c.allows(request{op: opResolvers}), errNotConfigured)
+}
+
+// A list of changes is that, and nothing else; so is one of resolvers.
+func TestLists(t *testing.T) {
+	changes := []hostnet.Change{
+		{Link: &hostnet.Link{Device: "clat", MTU: 1500}},
+		{Route: &hostnet.Route{Device: "clat", Dst: netip.MustParsePrefix("0.0.0.0/0"), Metric: 2048}},
+	}
+	b, err := encodeChanges(changes)
+	require.NoError(t, err)
+	got, err := decodeChanges(b)
+	assert.NoError(t, err)
+	assert.Equal(t, changes, got)
+	for _, text := range []string{"", "{}", "[", "[]]", `[{"Run":"/bin/sh"}]`, `[{"Link":{"Device":7}}]`} {
+		_, err := decodeChanges([]byte(text))
+		assert.ErrorIs(t, err, errMalformed, text)
+	}
+	_, err = encodeChanges(make([]hostnet.Change, maxRequest))
+	assert.ErrorContains(t, err, "more than 32768")
+
+	addrs := []netip.Addr{netip.MustParseAddr("fe80::1%eth0"), ip4.Addr()}
+	again, err := decodeAddrs(encodeAddrs(addrs))
+	assert.NoError(t, err)
+	assert.Equal(t, addrs, again)
+	for _, text := range []string{"x", "192.0.2.1,", strings.Repeat("::1 ", maxAddrs+1)} {
+		_, err := decodeAddrs(text)
+		assert.ErrorIs(t, err, errMalformed, text)
+	}
 }

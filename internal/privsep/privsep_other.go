@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -33,3 +34,7 @@ func (*Helper) Up() error                     { return errors.ErrUnsupported }
 func (*Helper) AddIP(netip.Prefix) error      { return errors.ErrUnsupported }
 func (*Helper) AddRoute(netip.Prefix) error   { return errors.ErrUnsupported }
 func (*Helper) FastPath() (int, error)        { return -1, errors.ErrUnsupported }
+
+// Network and Resolvers are the same.
+func (*Helper) Network([]hostnet.Change) error   { return errors.ErrUnsupported }
+func (*Helper) Resolvers() ([]netip.Addr, error) { return nil, errors.ErrUnsupported }

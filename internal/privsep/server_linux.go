@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -21,6 +22,10 @@ type Handler interface {
 	// FastPath attaches the program, by its descriptor. What it returns is that of the
 	// attachment, which the caller closes.
 	FastPath(program int) (fd int, err error)
+	// Network makes the network of the machine as listed.
+	Network([]hostnet.Change) error
+	// Resolvers returns the resolvers of the machine.
+	Resolvers() []netip.Addr
 }
 
 // A Server is the helper's end of the pair of sockets.
@@ -143,6 +148,13 @@ func (s *Server) answer(h Handler, b []byte, flags int) error {
 			defer unix.Close(fd) // the daemon has it
 			return s.send(reply{}, []int{fd})
 		}
+	case opNetwork:
+		var list []hostnet.Change
+		if list, err = decodeChanges([]byte(r.list)); err == nil {
+			err = h.Network(list)
+		}
+	case opResolvers:
+		return s.send(reply{text: encodeAddrs(h.Resolvers())}, nil)
 	}
 	return s.send(replyTo(err), nil)
 }

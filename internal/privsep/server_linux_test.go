@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/tun"
 )
 
@@ -62,6 +63,10 @@ func (w *worker) Attach() (a tun.Attached, err error) {
 func (w *worker) Up() error                     { return w.do("up") }
 func (w *worker) AddIP(p netip.Prefix) error    { return w.do("ip " + p.String()) }
 func (w *worker) AddRoute(p netip.Prefix) error { return w.do("route " + p.String()) }
+func (w *worker) Network(list []hostnet.Change) error { return w.do(fmt.Sprint("network ", len(list))) }
+
+func (w *worker) Resolvers() []netip.Addr { return []netip.Addr{ip6.Addr(), ip4.Addr()} }
+
 func (w *worker) FastPath(program int) (int, error) {
 	if err := w.do(fmt.Sprint("program ", program)); err != nil {
 		return -1, err
@@ -126,7 +131,7 @@ func TestServe(t *testing.T) {
 		receive(t, fd)
 		assert.Equal(t, before, open(t))
 	}
-	want := []string{"attach", "up", "ip 192.0.2.1/24", "ip 2001:db8::1/64", "route 64:ff9b::/96", "program 4"}
+	want := []string{"attach", "up", "ip 192.0.2.1/24", "ip 2001:db8::1/64", "route 64:ff9b::/96", "program 4", "network 0"}
 	assert.Equal(t, want, w.done())
 
 	refused := func(name string, b []byte, fds ...int) {
@@ -150,14 +155,14 @@ func TestServe(t *testing.T) {
 		refused("descriptor", r.encode(), fd)
 	}
 	refused("descriptors", requests[0].encode(), fd, 0, 1, 2)
-	refused("not-configured", request{opAddRoute, netip.MustParsePrefix("0.0.0.0/0")}.encode())
+	refused("not-configured", request{op: opAddRoute, prefix: netip.MustParsePrefix("0.0.0.0/0")}.encode())
 	assert.Equal(t, want, w.done(), "nothing of that was done")
 
 	w.fail(fmt.Errorf("add: %w", unix.ENETDOWN))
 	for _, r := range requests {
 		require.NoError(t, unix.Send(fd, r.encode(), 0))
 		got, fds := receive(t, fd)
-		assert.ErrorIs(t, got.err(), unix.ENETDOWN)
+		assert.Equal(t, r.op != opResolvers, errors.Is(got.err(), unix.ENETDOWN), r) // which are read, or none are
 		assert.Empty(t, fds)
 	}
 	unix.Close(fd)
@@ -211,6 +216,10 @@ func TestHelper(t *testing.T) {
 	assert.NoError(t, h.Up())
 	assert.NoError(t, h.AddIP(ip6))
 	assert.NoError(t, h.AddRoute(route))
+	assert.NoError(t, h.Network([]hostnet.Change{{Link: &hostnet.Link{Device: "nat64", MTU: 1500}}}))
+	resolvers, err := h.Resolvers()
+	assert.NoError(t, err)
+	assert.Equal(t, []netip.Addr{ip6.Addr(), ip4.Addr()}, resolvers)
 	at, err := h.FastPath()
 	require.NoError(t, err)
 	assert.NoError(t, unix.Close(at))

@@ -32,8 +32,9 @@ var environment = []string{markEnv + "=1", "GOMAXPROCS=1", "GOMEMLIMIT=32MiB"}
 func Marked() bool { return len(os.Args) > 0 && os.Args[0] == Name && os.Getenv(markEnv) != "" }
 
 // Prepare gives the helper its name, and makes it a process that no program stops, looks into
-// or outlives. The calling goroutine is that which serves.
-func Prepare() {
+// or outlives. One that has to undo something notices the end of the daemon by the socket
+// alone, and does that first. The calling goroutine is that which serves.
+func Prepare(undoes bool) {
 	runtime.LockOSThread() // for EndWithParent
 	if f, err := os.OpenFile("/proc/self/comm", os.O_WRONLY, 0); err == nil {
 		f.WriteString(Name)
@@ -41,7 +42,9 @@ func Prepare() {
 	}
 	// Neither is needed for the helper to work, and a filter may be in the way.
 	_ = sandbox.Undumpable()
-	_ = sandbox.EndWithParent()
+	if !undoes {
+		_ = sandbox.EndWithParent()
+	}
 }
 
 // inherits reports whether the helper has to be given its capability: a program that root
