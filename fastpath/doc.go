@@ -16,6 +16,10 @@
 // peers. Each entry has the generation of the rules that it was made by: new rules make all
 // entries void with one store.
 //
+// A table with one map of a host may be that of a CLAT, whose host is on the IPv4 side and its
+// peers inside the first prefix on the other: the map is among the rules. Hosts with one of
+// several maps are known on the IPv6 side alone.
+//
 // It translates TCP, UDP with a checksum, ICMP Echo, and protocols whose checksum does not
 // cover addresses (ESP, GRE, SCTP), from a host and to it. Super-packets stay whole if TCP or
 // UDP is their outermost and only transport. Left to the translator are fragments, options,

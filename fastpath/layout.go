@@ -65,6 +65,9 @@ type rulesData struct {
 	keep4to6, set4to6, keep6to4, set6to4 uint8
 	flags                                uint32
 	prefixes                             uint32
+	clatPrefix                           uint32 // index of the one that maps the peers of clat4
+	clat4                                [4]byte
+	clat6                                [16]byte
 	_                                    uint32
 	clockStart                           uint64
 	identKey, identPlaces                [2]uint64
@@ -77,6 +80,7 @@ const (
 	hasHosts    = 1
 	hasSessions = 2
 	leaveUDP    = 4
+	hasCLAT     = 8
 )
 
 // What rulesData.remote says of 65,536 addresses. Higher values are numbers of pages.

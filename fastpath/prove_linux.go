@@ -32,8 +32,8 @@ func Prove(cfg translate.Config, tables ...translate.TableConfig) error {
 		return errors.New("fastpath: prove: no table")
 	}
 	for i, tab := range tables {
-		for _, stateful := range []bool{false, true} {
-			if err := prove(p, cfg, tab, stateful, provePackets/len(tables), uint64(i+1)); err != nil {
+		for _, kind := range kindsOfHosts {
+			if err := prove(p, cfg, tab, kind, provePackets/len(tables), uint64(i+1)); err != nil {
 				return err
 			}
 		}
@@ -41,9 +41,21 @@ func Prove(cfg translate.Config, tables ...translate.TableConfig) error {
 	return nil
 }
 
-// prove compares n packets, of hosts that have an address or that share one.
-func prove(p *Path, cfg translate.Config, tab translate.TableConfig, stateful bool, n int, seed uint64) error {
-	hosts, tab, err := proveTable(tab, stateful)
+// A kindOfHost says how hosts come by their other address.
+type kindOfHost uint8
+
+const (
+	withMaps kindOfHost = iota
+	withSessions
+	ofCLAT // one that has the only map, and is on the IPv4 side
+)
+
+var kindsOfHosts = []kindOfHost{withMaps, withSessions, ofCLAT}
+
+// prove compares n packets of one kind of hosts. It compares none where the program leaves
+// those of a CLAT.
+func prove(p *Path, cfg translate.Config, tab translate.TableConfig, kind kindOfHost, n int, seed uint64) error {
+	hosts, tab, err := proveTable(tab, kind)
 	if err != nil {
 		return err
 	}
@@ -60,15 +72,19 @@ func prove(p *Path, cfg translate.Config, tab translate.TableConfig, stateful bo
 	if err != nil {
 		return err
 	}
+	if kind == ofCLAT && rules.data.flags&hasCLAT == 0 {
+		return nil
+	}
 	p.SetRules(rules, 0)
 	defer p.Off()
 	w := tr.NewWorker()
 	defer w.Close()
 	c := newComparer(p, w)
-	if stateful {
+	if kind == withSessions {
 		c.shared = func(a [4]byte) bool { return sharedByProve.Contains(netip.AddrFrom4(a)) }
 	}
 	s := newSampler(seed, w, &cfg, hosts)
+	s.swapped = kind == ofCLAT
 	for i := range n {
 		c.now += time.Millisecond
 		pkt, gso := s.packet(c.now)
@@ -105,7 +121,7 @@ var (
 
 // proveTable makes a table with the prefixes and rules of tab, and hosts that have a map each
 // or share addresses.
-func proveTable(tab translate.TableConfig, stateful bool) (hosts []sampleHost, _ translate.TableConfig, err error) {
+func proveTable(tab translate.TableConfig, kind kindOfHost) (hosts []sampleHost, _ translate.TableConfig, err error) {
 	if len(tab.Prefixes) == 0 {
 		return nil, tab, errors.New("fastpath: there is no prefix that maps peers")
 	}
@@ -114,22 +130,30 @@ func proveTable(tab translate.TableConfig, stateful bool) (hosts []sampleHost, _
 	if slices.ContainsFunc(tab.Prefixes, func(p netip.Prefix) bool { return p.Contains(v6) }) {
 		v6 = hostsOfProve[1]
 	}
-	if stateful {
+	count := 4
+	switch kind {
+	case withSessions:
 		v4 = sharedByProve.Addr()
+	case ofCLAT:
+		for _, p := range tab.Prefixes {
+			hosts = append(hosts, sampleHost{v6, v4, p})
+		}
+		tab.Maps = []translate.Map{{IPv4: netip.PrefixFrom(v4, 32), IPv6: netip.PrefixFrom(v6, 128)}}
+		return hosts, tab, nil
 	}
-	for i := range 4 {
+	for i := range count {
 		// Packets to a host with a map come from inside the first prefix.
 		pref64 := tab.Prefixes[0]
-		if stateful {
+		if kind == withSessions {
 			pref64 = tab.Prefixes[i%len(tab.Prefixes)]
 		}
 		hosts = append(hosts, sampleHost{v6, v4, pref64})
-		if !stateful {
+		if kind != withSessions {
 			tab.Maps = append(tab.Maps, translate.Map{IPv4: netip.PrefixFrom(v4, 32), IPv6: netip.PrefixFrom(v6, 128)})
 		}
 		v6, v4 = v6.Next(), v4.Next()
 	}
-	if stateful {
+	if kind == withSessions {
 		tab.Shared, tab.Sessions = []netip.Prefix{sharedByProve}, &fixedSessions{hosts: hosts, prefixes: tab.Prefixes}
 	}
 	return hosts, tab, nil

@@ -68,7 +68,30 @@ func NewRules(cfg translate.Config, tab translate.TableConfig) (*Rules, error) {
 		d.identKey[i], d.identPlaces[i] = rand.Uint64(), rand.Uint64()
 	}
 	r.exclude(r.noPeers(&cfg, &tab))
+	r.setCLAT(&cfg, &tab)
 	return r, nil
+}
+
+// setCLAT notes the only map of a table, if its host may be on the IPv4 side: that of a CLAT,
+// whose peers are inside a prefix on the other.
+func (r *Rules) setCLAT(cfg *translate.Config, tab *translate.TableConfig) {
+	if len(tab.Maps) != 1 || cfg.Hairpin == translate.HairpinSimple || cfg.DropEmbeddedSource ||
+		slices.ContainsFunc(tab.Rules, func(r translate.PrefixRule) bool { return r.DropSource }) {
+		return
+	}
+	m := tab.Maps[0]
+	v4, v6 := m.IPv4.Addr(), m.IPv6.Addr()
+	no := slices.Clone(reserved4)
+	if !cfg.AllowClassE {
+		no = append(no, classE)
+	}
+	if m.IPv4.Bits() != 32 || m.IPv6.Bits() != 128 || v4 == cfg.IPv4 || v6 == cfg.IPv6 || r.of(v6) >= 0 ||
+		slices.ContainsFunc(no, func(p netip.Prefix) bool { return p.Contains(v4) }) {
+		return
+	}
+	d := &r.data
+	d.flags |= hasCLAT
+	d.clat4, d.clat6, d.clatPrefix = v4.As4(), v6.As16(), uint32(r.index(1))
 }
 
 // WithIdents returns the rules with the secrets of a Translator, which counts identifications

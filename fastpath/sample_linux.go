@@ -21,6 +21,8 @@ type sampler struct {
 	others []netip.Addr // IPv4, that are neither: own, reserved, unknown
 	own6   netip.Addr
 	spare  []translate.Packet
+
+	swapped bool // the hosts are on the IPv4 side
 }
 
 type sampleHost struct {
@@ -73,14 +75,28 @@ func (s *sampler) packet(now time.Duration) (pkt []byte, gso int) {
 		if !peer6.Is6() {
 			peer6 = h.v6
 		}
-		pkt, gso = s.ip(h.v6.AsSlice(), peer6.AsSlice())
+		host6 := h.v6
+		if s.swapped && s.one(20) { // no host's
+			b := host6.As16()
+			b[s.rng.IntN(16)] ^= 1 << s.rng.IntN(8)
+			host6 = netip.AddrFrom16(b)
+		}
+		pkt, gso = s.between(host6, peer6)
 	} else {
-		pkt, gso = s.ip(peer4.AsSlice(), host4.AsSlice())
+		pkt, gso = s.between(host4, peer4)
 	}
 	if gso == 0 && s.one(8) {
 		s.aim(now, pkt)
 	}
 	return pkt, gso
+}
+
+// between makes a packet between a host and its peer, in the direction of the translation.
+func (s *sampler) between(host, peer netip.Addr) (pkt []byte, gso int) {
+	if host.Is6() == s.swapped {
+		host, peer = peer, host
+	}
+	return s.ip(host.AsSlice(), peer.AsSlice())
 }
 
 // ip makes an IP packet with the addresses.

@@ -323,6 +323,19 @@ INLINE int destination4(const struct rules *r, struct work *w, u32 generation)
 	return embed(r, e->pref64, w->src4, w->src6) ? 0 : REMOTE;
 }
 
+/* from_clat reports whether an IPv4 packet is from the host of a CLAT, whose addresses are rules. */
+INLINE int from_clat(const struct rules *r, const struct work *w)
+{
+	return r->flags & HAS_CLAT && w->src4 == r->clat4;
+}
+
+/* to_clat reports whether an IPv6 packet is for it. */
+INLINE int to_clat(const struct rules *r, const struct work *w)
+{
+	return r->flags & HAS_CLAT && !((w->dst6[0] ^ r->clat6[0]) | (w->dst6[1] ^ r->clat6[1]) |
+					(w->dst6[2] ^ r->clat6[2]) | (w->dst6[3] ^ r->clat6[3]));
+}
+
 /* current reports whether the rules that have been read are still in force: a writer may
  * overwrite those of a generation that has ended. */
 INLINE int current(const struct control *c, u32 generation)
@@ -396,12 +409,19 @@ INLINE int from4(struct __sk_buff *ctx, const struct control *c, const struct ru
 		return TCP_FLAGS;
 	if (w->proto == UDP && r->flags & LEAVE_UDP)
 		return UDP_LEFT;
-	if (!by_prefix(r, w->src4, slot))
+	int clat = from_clat(r, w);
+	if (!by_prefix(r, clat ? w->dst4 : w->src4, slot))
 		return REMOTE;
 	/* RFC 7915 §4: without DF the packet may have to be cut, with DF to be answered. */
 	if (40 + w->wire > (word & 0x4000 ? r->mtu6 : r->cut6))
 		return SIZE;
-	why = destination4(r, w, generation);
+	if (clat) {
+		__builtin_memcpy(w->src6, r->clat6, 16);
+		w->by = BY_HOST;
+		why = embed(r, r->clat_prefix, w->dst4, w->dst6) ? 0 : REMOTE;
+	} else {
+		why = destination4(r, w, generation);
+	}
 	if (why)
 		return why;
 	if (!current(c, generation))
@@ -449,11 +469,20 @@ INLINE int from6(struct __sk_buff *ctx, const struct control *c, const struct ru
 		return TCP_FLAGS;
 	if (w->proto == UDP && r->flags & LEAVE_UDP)
 		return UDP_LEFT;
-	if (!extract(r, w->dst6, &w->dst4, &number) || !by_prefix(r, w->dst4, slot))
+	int clat = to_clat(r, w);
+	u32 peer;
+	if (!extract(r, clat ? w->src6 : w->dst6, &peer, &number) || !by_prefix(r, peer, slot))
 		return REMOTE;
 	if (20 + w->wire > r->mtu4 || 20 + w->len > MAX_LEN)
 		return SIZE;
-	why = source6(r, w, number, generation);
+	if (clat) {
+		w->src4 = peer;
+		w->dst4 = r->clat4;
+		w->by = BY_HOST;
+	} else {
+		w->dst4 = peer;
+		why = source6(r, w, number, generation);
+	}
 	if (why)
 		return why;
 	if (!current(c, generation))

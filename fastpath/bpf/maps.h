@@ -22,6 +22,8 @@ enum { MAX_PREFIXES = 8, MAX_PAGES = 64, PAGE = 65536 / 64 };
 struct prefix { u64 hi, lo, mask_hi, mask_lo; u32 bits, number; };
 
 /*
+ * clat4 and clat6 are the only map, whose host may be on the IPv4 side: that of a CLAT.
+ *
  * remote[] says by the upper half of an IPv4 address whether addresses are mapped by
  * prefix as peers: 0 all are, 1 none is, 2 and more: bits of page 0 and more say it.
  */
@@ -30,13 +32,15 @@ struct rules {
 	u32 mtu4, mtu6, cut6;
 	u8 keep_4to6, set_4to6, keep_6to4, set_6to4; /* TOS = TOS & keep | set */
 	u32 flags;
-	u32 prefixes, zero;
+	u32 prefixes;
+	u32 clat_prefix; /* index of the one that maps the peers of clat4 */
+	u32 clat4, clat6[4], zero;
 	u64 clock_start; /* of identifications: CLOCK_MONOTONIC */
 	u64 ident_key[2], ident_places[2];
 	struct prefix prefix[MAX_PREFIXES];
 	u8 remote[65536];
 };
-enum { HAS_HOSTS = 1, HAS_SESSIONS = 2, LEAVE_UDP = 4 };
+enum { HAS_HOSTS = 1, HAS_SESSIONS = 2, LEAVE_UDP = 4, HAS_CLAT = 8 };
 
 struct control { u32 generation, zero; }; /* 0: nothing is translated */
 struct page { u64 bits[PAGE]; };
