@@ -1,6 +1,7 @@
 // Package metrics serves the status of a daemon as metrics for Prometheus.
 //
-//	collector.go  a status.Report as metrics; shared.go what a stateful pool adds
+//	collector.go  a status.Report as metrics; shared.go what a stateful pool adds, clat.go what
+//	              a CLAT adds
 //	server.go     the HTTP server, which trusts no client
 package metrics
 
@@ -107,6 +108,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if r.Shared != nil {
 		o.shared(r.Shared)
+	}
+	if r.CLAT != nil {
+		o.clat(r.CLAT)
 	}
 	gauge(mapsDesc, float64(r.Maps.Config), "config")
 	gauge(mapsDesc, float64(r.Maps.MapFile), "map-file")

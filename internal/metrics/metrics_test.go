@@ -46,6 +46,7 @@ func sample() *status.Report {
 		Helper:   &status.Helper{PID: 8, Alive: true},
 		Pool:     &status.Pool{Size: 254, Held: 1, Dormant: 2, Refused: 3},
 		Shared:   sampleShared(),
+		CLAT:     sampleCLAT(),
 		Maps:     status.Maps{Config: 1, MapFile: 2},
 		Reloads:  status.Reloads{OK: 4, Failed: 6},
 	}

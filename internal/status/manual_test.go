@@ -31,8 +31,8 @@ func subsections(t *testing.T) map[string][]string {
 	return words
 }
 
-// The manual page explains the words that a table has for packets, leases, sessions and the
-// fast path, all of them and no others.
+// The manual page explains the words that a table has for packets, leases, sessions, the fast
+// path and a CLAT, all of them and no others.
 func TestManual(t *testing.T) {
 	var packets []string
 	for _, v := range []translate.Verdict{translate.Drop, translate.Forward, translate.Reply, translate.Split} {
@@ -49,6 +49,7 @@ func TestManual(t *testing.T) {
 		// The states of sessions: RFC 6146 §3.5.2.
 		"Sessions":  {"v6-init", "v4-init", "established", "v4-fin", "v6-fin", "v4-fin-v6-fin", "trans", "udp", "dns", "icmp"},
 		"Fast path": fastReasons(),
+		"CLAT":      slices.Concat(CLATStates, CLATCarriers, CLATSources, CLATModes),
 	}
 	explained := subsections(t)
 	for name := range want {

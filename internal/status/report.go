@@ -4,6 +4,7 @@
 //	report.go  the report
 //	shared.go  its part about hosts that share addresses, also as a table
 //	fastpath.go the part of the fast path, as a table
+//	clat.go    the part of a CLAT, also as a table
 //	query.go   which sessions are listed, and pages of them
 //	wire.go    requests and answers on the socket
 //	socket.go  the file of the socket
@@ -41,6 +42,8 @@ type Report struct {
 	// Packets are those that occurred, by direction, verdict and reason. Those that the fast
 	// path has translated are among them.
 	Packets []Count `json:"packets"`
+	// CLAT is nil if the daemon translates for other machines alone.
+	CLAT *CLAT `json:"clat,omitempty"`
 	// FastPath is the part of the kernel, nil if the daemon does not know of one.
 	FastPath *FastPath `json:"fast_path,omitempty"`
 	// ErrorsHeldBack counts ICMP errors that the rate limit kept from being sent.

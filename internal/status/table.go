@@ -31,6 +31,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if r.FastPath != nil {
 		t.fastState(r.FastPath)
 	}
+	if r.CLAT != nil {
+		t.clat(r.CLAT)
+	}
 	t.line("maps: %d in the configuration, %d in the map-file; reloads: %d, and %d that failed",
 		r.Maps.Config, r.Maps.MapFile, r.Reloads.OK, r.Reloads.Failed)
 	if p := r.Pool; p == nil {
