@@ -65,4 +65,5 @@ func TestRFC6877(t *testing.T) {
 			t.Errorf("warnings %q", w)
 		}
 	})
+	row(t, "6877-6.3-04", claimedAddress)
 }
