@@ -12,6 +12,11 @@ import (
 // fills in what follows from other directives. Of two lines that cannot stand
 // together the later is blamed.
 func (r *reader) check(getenv func(string) (string, bool)) {
+	if r.c.CLAT.On {
+		r.checkCLAT(getenv)
+		return
+	}
+	r.checkNoCLAT()
 	if len(r.c.Prefixes)+len(r.c.Maps) == 0 && r.c.MapFile == "" && !r.badTable {
 		r.missing("prefix", "prefix 64:ff9b::/96", "nor is there a map or a map-file")
 	}

@@ -15,6 +15,7 @@
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
+//	clat.go        a CLAT, for the programs of this machine
 //	stateful.go    hosts that share IPv4 addresses
 //	statefulcheck.go
 //	               checks of these that need all lines
@@ -88,6 +89,8 @@ type Config struct {
 	Retention   time.Duration  // and remembered this long after it, Hold to 10 years
 
 	Stateful Stateful // hosts that share IPv4 addresses
+
+	CLAT CLAT // for the programs of this machine
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

@@ -76,6 +76,12 @@ var directives = map[string]directive{
 	"stateful-max-held-syns":      {1, 1, true, (*reader).statefulMaxHeldSYNs},
 	"stateful-port-block":         {1, 1, true, (*reader).statefulPortBlock},
 	"stateful-log":                {1, 1, true, (*reader).statefulLog},
+	"clat":                        {1, 1, true, (*reader).clat},
+	"clat-uplink":                 {1, 1, true, (*reader).clatUplink},
+	"clat-address":                {1, 1, true, (*reader).clatAddress},
+	"clat-resolver":               {1, anyNumber, false, (*reader).clatResolver},
+	"clat-share":                  {1, anyNumber, false, (*reader).clatShare},
+	"clat-inbound":                {1, 1, true, (*reader).clatInbound},
 	"status-socket":               {1, 1, true, (*reader).statusSocket},
 	"metrics-listen":              {1, 1, true, (*reader).metricsListen},
 }
@@ -91,6 +97,7 @@ type reader struct {
 	switchLines map[string][]int // beside the PrefixSwitches of a directive
 	tunIPLines  []int            // beside Config.TunIPs
 	timeouts    map[string]int   // the line on which a stateful-timeout was given
+	isCLAT      bool             // the command line says clat yes
 	badTable    bool             // a prefix, map or map-file was meant to be there
 }
 
@@ -141,9 +148,15 @@ func (r *reader) warn(format string, args ...any) { r.warnf(r.line, r.name, form
 // and may be nil. The Config is to be used only if the Problems have not
 // failed; all that is wrong is reported at once.
 func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Config, Problems) {
+	return readAs(src, name, getenv, false)
+}
+
+// readAs is Read, for a CLAT if the command line says so.
+func readAs(src io.Reader, name string, getenv func(string) (string, bool), isCLAT bool) (*Config, Problems) {
 	rep := &reporter{file: name}
 	r := &reader{
 		source: newSource(src, rep),
+		isCLAT: isCLAT,
 		c: &Config{
 			File:       name,
 			WKPFStrict: true,
@@ -155,6 +168,7 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 			Sandbox:    true,
 			LeaseTime:  pool.DefaultLeaseTime,
 			Retention:  pool.DefaultRetention,
+			CLAT:       CLAT{On: isCLAT},
 		},
 		at:          make(map[string]int),
 		switchLines: make(map[string][]int),
@@ -169,18 +183,30 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 
 // Load reads the file at path.
 func Load(path string, getenv func(string) (string, bool)) (*Config, Problems) {
+	return load(path, getenv, false)
+}
+
+func load(path string, getenv func(string) (string, bool), isCLAT bool) (*Config, Problems) {
 	f, err := open(path)
 	if err != nil {
 		return &Config{File: path}, Problems{{File: path, Text: err.Error()}}
 	}
 	defer f.Close()
-	return Read(f, path, getenv)
+	return readAs(f, path, getenv, isCLAT)
 }
 
 // tunDevice takes a device's name: what the kernel takes, but for patterns,
 // which would give another device on every start.
 func (r *reader) tunDevice(words []string) error {
-	name := words[0]
+	if err := deviceName(words[0]); err != nil {
+		return err
+	}
+	r.c.TunDevice = words[0]
+	return nil
+}
+
+// deviceName checks the name of a device.
+func deviceName(name string) error {
 	switch {
 	case len(name) > 15:
 		return fmt.Errorf("%s is longer than 15 characters", show(name))
@@ -189,7 +215,6 @@ func (r *reader) tunDevice(words []string) error {
 	case strings.Contains(name, "%"):
 		return fmt.Errorf("%s is a pattern: name one device", show(name))
 	}
-	r.c.TunDevice = name
 	return nil
 }
 
