@@ -68,8 +68,13 @@ func newRouter(t *testing.T, h *netlab.Host, ifname string) *router {
 // advertise sends an advertisement to all hosts.
 func (r *router) advertise(options ...ndp.Option) {
 	r.t.Helper()
+	r.advertiseTo(netip.MustParseAddr("ff02::1"), options...)
+}
+
+func (r *router) advertiseTo(to netip.Addr, options ...ndp.Option) {
+	r.t.Helper()
 	m := &ndp.RouterAdvertisement{CurrentHopLimit: 64, RouterLifetime: 1800 * time.Second, Options: options}
-	if err := r.conn.WriteTo(m, nil, netip.MustParseAddr("ff02::1")); err != nil {
+	if err := r.conn.WriteTo(m, nil, to); err != nil {
 		r.t.Fatal(err)
 	}
 }

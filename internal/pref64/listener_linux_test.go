@@ -1,6 +1,7 @@
 package pref64
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -86,6 +87,30 @@ func TestListenerAgain(t *testing.T) {
 			router.advertise(pref64Option("2001:db8:b::/96", time.Hour))
 			second.finds("2001:db8:b::/96", FromAdvertisement)
 		})
+	}
+}
+
+// TestListenerMoves: one socket serves two interfaces in turn, with advertisements to all
+// hosts and to one.
+func TestListenerMoves(t *testing.T) {
+	lab := netlab.New(t)
+	host := lab.Host("host")
+	l := shared(t, host, 1, false)
+	for i, ifname := range []string{"one", "two", "one"} {
+		far := lab.Host(fmt.Sprint("far", i))
+		lab.Link(host, ifname, far, "down", 1500)
+		router := newRouter(t, far, "down")
+		t.Run(ifname, func(t *testing.T) {
+			r := newRun(t, host, Config{Interface: ifname, Listener: l})
+			from := wait(t, router.solicited)
+			router.advertiseTo(from, pref64Option("2001:db8:a::/96", time.Hour))
+			r.finds("2001:db8:a::/96", FromAdvertisement)
+			router.advertise(pref64Option("2001:db8:a::/96", 0))
+			r.finds("", 0)
+		})
+		if ifname == "one" {
+			host.Delete(ifname) // the next one has another index
+		}
 	}
 }
 

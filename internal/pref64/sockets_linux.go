@@ -20,6 +20,7 @@ type sockets struct {
 	index  int    // 0 if they receive nothing
 	icmp   *ipv6.PacketConn
 	route  *os.File // netlink, group RTNLGRP_ND_USEROPT
+	port   uint32   // of route
 	noICMP error    // why icmp is not open
 }
 
@@ -33,28 +34,37 @@ func openSockets(withoutICMP bool) (*sockets, error) {
 	}
 	if err != nil {
 		s.noICMP = err
-		if s.route, err = openRoute(); err != nil {
-			return nil, err
-		}
+		err = s.openRoute()
 	}
-	if err := s.rest(); err != nil {
+	if err == nil {
+		err = s.rest()
+	}
+	if err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
+// userOptions is the group of the options of advertisements.
+const userOptions = 1 << (unix.RTNLGRP_ND_USEROPT - 1)
+
 // openRoute opens a netlink socket for the options of advertisements.
-func openRoute() (*os.File, error) {
+func (s *sockets) openRoute() error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, fmt.Errorf("netlink socket: %w", err)
+		return fmt.Errorf("netlink socket: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.RTNLGRP_ND_USEROPT - 1)}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("netlink socket: %w", err)
+	s.route = os.NewFile(uintptr(fd), "netlink")
+	if err := s.bind(&unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
 	}
-	return os.NewFile(uintptr(fd), "netlink"), nil
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	s.port = name.(*unix.SockaddrNetlink).Pid
+	return nil
 }
 
 // openICMP opens a socket for solicitations and advertisements.
@@ -78,17 +88,21 @@ func openICMP() (*ipv6.PacketConn, error) {
 	return c, nil
 }
 
-// use makes the sockets receive what arrives on one interface.
+// use makes the sockets receive what arrives on one interface. That needs no privilege: a
+// raw socket that is bound to a link-local address is bound to its interface, too, and stays
+// so when it is bound to another address (rawv6_bind of Linux). The system call is one that
+// a sandbox has to allow anyway, unlike those that bind to a device or attach a filter.
 func (s *sockets) use(name string) error {
 	ifi, err := net.InterfaceByName(name)
 	if err != nil {
 		return err
 	}
-	wanted := onInterface(uint32(ifi.Index))
-	if s.route != nil {
-		wanted = anything()
+	if s.icmp != nil {
+		err = s.bind(onLink(ifi.Index), &unix.SockaddrInet6{})
+	} else {
+		err = s.bind(&unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: s.port, Groups: userOptions})
 	}
-	if err := s.filter(wanted); err != nil {
+	if err != nil {
 		return err
 	}
 	s.name, s.index = name, ifi.Index
@@ -98,7 +112,13 @@ func (s *sockets) use(name string) error {
 // rest makes the sockets receive nothing any more. What has been received is dropped.
 func (s *sockets) rest() error {
 	s.index = 0
-	if err := s.filter(nothing()); err != nil {
+	var err error
+	if s.icmp != nil {
+		err = s.bind(onLink(loopback))
+	} else {
+		err = s.bind(&unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: s.port})
+	}
+	if err != nil {
 		return err
 	}
 	raw, err := s.raw()
@@ -114,6 +134,33 @@ func (s *sockets) rest() error {
 			}
 		}
 	})
+}
+
+// loopback is the index of the interface lo, on which nothing is advertised.
+const loopback = 1
+
+// onLink is the address of all nodes on an interface.
+func onLink(index int) unix.Sockaddr {
+	return &unix.SockaddrInet6{ZoneId: uint32(index), Addr: [16]byte(net.IPv6linklocalallnodes)}
+}
+
+// bind binds the socket to addresses, one after the other.
+func (s *sockets) bind(addrs ...unix.Sockaddr) error {
+	raw, err := s.raw()
+	if err != nil {
+		return err
+	}
+	var bound error
+	if err := raw.Control(func(fd uintptr) {
+		for _, a := range addrs {
+			if bound == nil {
+				bound = os.NewSyscallError("bind", unix.Bind(int(fd), a))
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	return bound
 }
 
 func (s *sockets) raw() (syscall.RawConn, error) {
@@ -147,10 +194,13 @@ func BoundDialer(name string) Dialer {
 }
 
 func (s *sockets) close() error {
-	if s.icmp != nil {
+	switch {
+	case s.icmp != nil:
 		return s.icmp.Close()
+	case s.route != nil:
+		return s.route.Close()
 	}
-	return s.route.Close()
+	return nil
 }
 
 // wake makes receive return.
