@@ -148,8 +148,7 @@ func discoverCalls() (list []rule) {
 		rule{nr: unix.SYS_CONNECT},
 		rule{unix.SYS_SETSOCKOPT, slices.Concat(
 			options(unix.SOL_SOCKET, unix.SO_BINDTODEVICE, unix.SO_BROADCAST),
-			options(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP),
-			options(unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, unix.PACKET_DROP_MEMBERSHIP))},
+			options(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, unix.IPV6_JOIN_GROUP, unix.IPV6_LEAVE_GROUP))},
 	)
 }
 

@@ -220,6 +220,7 @@ func TestFilterOfCLAT(t *testing.T) {
 		{"connect", allow, eperm, unix.SYS_CONNECT, nil},
 		{"bind-to-device", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_BINDTODEVICE}},
 		{"join", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP}},
+		{"promiscuous", eperm, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP}},
 		{"no-delay", allow, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.IPPROTO_TCP, unix.TCP_NODELAY}},
 		{"mark", eperm, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_MARK}},
 		{"filter", eperm, eperm, unix.SYS_SETSOCKOPT, []uint64{3, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}},
