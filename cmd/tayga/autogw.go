@@ -7,8 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/steppe-nat64/steppe/internal/autogw"
+	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
 
@@ -18,34 +20,46 @@ func (o *options) gatewayOptions() (g autogw.Options, err error) {
 	if o.pool == "" {
 		return g, nil
 	}
-	if g.Pool, err = netip.ParsePrefix(o.pool); err != nil {
-		return g, fmt.Errorf("--pool: %s is no prefix such as 192.0.2.0/28", o.pool)
+	text := o.pool
+	if !strings.Contains(text, "/") {
+		text += "/32"
+	}
+	if g.Pool, err = netip.ParsePrefix(text); err != nil {
+		return g, fmt.Errorf("--pool %s: this is no IPv4 address or prefix", o.pool)
 	}
 	return g, nil
 }
 
 // printGateway prints what --gateway would do.
 func printGateway(o options, stdout, stderr io.Writer) int {
+	script, err := o.gatewayScript()
+	if err == nil {
+		_, err = io.WriteString(stdout, script)
+	}
+	if err != nil {
+		printError(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// gatewayScript plans a gateway, which may run already, and returns the plan as a script.
+func (o *options) gatewayScript() (string, error) {
 	g, err := o.gatewayOptions()
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return "", err
 	}
+	g.Printed = true
 	m, err := autogw.Look()
-	var p *autogw.Plan
-	if err == nil {
-		p, err = autogw.New(m, g)
-	}
 	if err != nil {
-		printError(stderr, err)
-		return 1
+		return "", err
 	}
-	var commands []string
-	for _, c := range p.Changes {
-		commands = append(commands, c.Command())
+	p, err := autogw.New(m, g)
+	if err != nil {
+		return "", err
 	}
-	io.WriteString(stdout, p.Script(commands))
-	return 0
+	commands, err := hostnet.Commands(p.Changes)
+	return p.Script(commands), err
 }
 
 // planGateway makes the configuration of a gateway for this machine, when there is IPv4.
@@ -70,9 +84,6 @@ func (d *daemon) planGateway() error {
 		return errConfig
 	}
 	d.conf = c
-	for _, line := range append(p.Found(), p.Notes...) {
-		d.log.noticef("%s", line)
-	}
 	follower := &autogw.Follower{
 		Options: g, Plan: p, Look: autogw.Look, Changed: events.C, Apply: d.changeNetwork,
 		Log: func(warning bool, text string) {
@@ -84,8 +95,7 @@ func (d *daemon) planGateway() error {
 		},
 	}
 	d.network = &network{policy: autogw.Policy(), run: follower.Run, close: func() { events.Close() }}
-	d.logNeeds(p)
-	return nil
+	return d.logPlan(p)
 }
 
 // awaitPlan waits until a gateway can be planned, or a signal ends the daemon.
@@ -95,7 +105,7 @@ func (d *daemon) awaitPlan(g autogw.Options, changed <-chan struct{}) (*autogw.P
 	planned := make(chan error)
 	go func() {
 		var err error
-		p, err = autogw.Await(ctx, g, autogw.Look, changed, func(text string) { d.log.noticef("%s", text); d.log.flush() })
+		p, err = autogw.Await(ctx, g, autogw.Look, changed, func(text string) { d.log.warningf("%s", text); d.log.flush() })
 		planned <- err
 	}()
 	for {
@@ -114,9 +124,29 @@ func (d *daemon) awaitPlan(g autogw.Options, changed <-chan struct{}) (*autogw.P
 	}
 }
 
-// logNeeds says what clients need besides.
-func (d *daemon) logNeeds(p *autogw.Plan) {
-	for _, n := range p.Needs() {
-		d.log.noticef("Clients need %s: tayga --gateway --print has the lines", n.What)
+// dnsPatience is how long a resolver on this machine may take to answer.
+const dnsPatience = 700 * time.Millisecond
+
+// logPlan logs what was found, what will be changed, and what clients need besides.
+func (d *daemon) logPlan(p *autogw.Plan) error {
+	for _, line := range p.Found() {
+		d.log.noticef("%s", line)
 	}
+	for _, line := range p.Notes {
+		d.log.warningf("%s", line)
+	}
+	commands, err := hostnet.Commands(p.Changes)
+	if err != nil {
+		return err
+	}
+	for _, c := range commands {
+		d.log.infof("To be set: %s", c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), dnsPatience)
+	defer cancel()
+	if !p.Resolves(ctx) {
+		d.log.warningf("Clients need a resolver with DNS64, and none answers on this machine: tayga --gateway --print has lines for BIND 9 and unbound")
+	}
+	d.log.noticef("Clients need a route to %v: tayga --gateway --print has lines for radvd", autogw.Prefix)
+	return nil
 }

@@ -44,7 +44,7 @@ type daemon struct {
 	free     bool            // the device can be attached to again without privilege
 	fast     fastPath
 	network  *network // nil: the machine's network is as others make it
-	confined bool // this process has given up its privileges
+	confined bool     // this process has given up its privileges
 	gateway  *gateway.Gateway
 	leases   leaseFiles
 	sessions *sessionFile // nil: no addresses are shared

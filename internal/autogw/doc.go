@@ -8,7 +8,7 @@
 //	routed.go     IPv4 addresses that are routed to the machine
 //	plan.go       the plan: New
 //	config.go     its tayga.conf; changes.go its changes
-//	clients.go    what the clients need: DNS64, router advertisements
+//	clients.go    what the clients need: DNS64, router advertisements; ask.go whether it is there
 //	script.go     the plan as a script for a shell
 //	follow.go     what changes of the machine change in the plan
 //

@@ -73,6 +73,10 @@ func TestFollow(t *testing.T) {
 		w.become(clients + "link wlan0\naddr wlan0 10.1.1.1/24\nroute 0.0.0.0/0 via 10.1.1.2 dev wlan0\nlink eth3\naddr eth3 fd00:3::1/64")
 		assert.Equal(t, []string{"IPv4 by wlan0", "Clients at eth3, which has fd00:3::/64"}, w.logged[1:])
 		assert.NotEqual(t, plan.Changes, w.last())
+
+		// The former uplink leads to hosts that are no clients, also without a default route.
+		w.become(clients + "link wlan0\naddr wlan0 10.1.1.1/24\nroute 0.0.0.0/0 via 10.1.1.2 dev wlan0\nlink eth3\naddr eth3 fd00:3::1/64\nlink eth0\naddr eth0 2001:db8:ffff::2/64")
+		assert.Len(t, w.logged, 3, "%q", w.logged)
 		before := w.last()
 
 		// A VPN comes to use the pool.

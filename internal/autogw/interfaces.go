@@ -92,16 +92,29 @@ func (m *Machine) names() (list []string) {
 			list = append(list, l.Name)
 		}
 	}
+	slices.Sort(list)
 	return list
+}
+
+// allUplinks lists the interfaces that lead to the internet, or have done so before: they still
+// lead to hosts that are no clients, whatever routes there are.
+func (m *Machine) allUplinks(wan string, before *Plan) []string {
+	four, _ := m.uplinks(false)
+	six, _ := m.uplinks(true)
+	list := append(append(four, six...), wan)
+	if before != nil {
+		list = append(list, before.Uplinks...)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // lans finds the interfaces of the clients: those that are given, or all that have IPv6 networks
 // and lead neither to IPv4 nor to the IPv6 internet, or the only one that has IPv6 at all. The
 // notes are about interfaces that might have been meant.
-func (m *Machine) lans(wan string, given []string) (list []LAN, notes []string, err error) {
-	six, _ := m.uplinks(true)
+func (m *Machine) lans(wan string, uplinks, given []string) (list []LAN, notes []string, err error) {
 	if len(given) > 0 {
-		list, err = m.givenLANs(append(six, wan), given)
+		list, err = m.givenLANs(uplinks, given)
 		return list, nil, err
 	}
 	var arms []LAN
@@ -112,7 +125,7 @@ func (m *Machine) lans(wan string, given []string) (list []LAN, notes []string, 
 		}
 		lan := LAN{Link: l.Name, Own: own, Nets: nets}
 		switch {
-		case l.Name == wan || slices.Contains(six, l.Name):
+		case slices.Contains(uplinks, l.Name):
 			if !l.tunnel() {
 				lan.Clients = m.near(l.Name, nets)
 				arms = append(arms, lan)

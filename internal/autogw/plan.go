@@ -25,6 +25,9 @@ type Options struct {
 	WAN  string       // interface towards IPv4; empty: that of the default route
 	Pool netip.Prefix // IPv4 addresses that are routed to this machine; zero: find some, or masquerade
 
+	// Printed: the plan is not for now, so a gateway may run that has the device.
+	Printed bool
+
 	// Keep is the plan that is in effect, or nil: its addresses are kept if nothing else has
 	// come to use them.
 	Keep *Plan
@@ -32,8 +35,9 @@ type Options struct {
 
 // A Plan is a gateway for a machine.
 type Plan struct {
-	WAN  string
-	LANs []LAN
+	WAN     string
+	Uplinks []string // that have led to the internet since the first plan: they don't become interfaces of clients
+	LANs    []LAN
 
 	Pool   []netip.Prefix // of the translator
 	Shared bool           // the pool is routed to this machine and shared by port; else it is private, and masqueraded
@@ -55,11 +59,12 @@ func New(m *Machine, o Options) (*Plan, error) {
 		return nil, err
 	}
 	var notes []string
-	if p.LANs, notes, err = m.lans(p.WAN, o.LAN); err != nil {
+	p.Uplinks = m.allUplinks(p.WAN, o.Keep)
+	if p.LANs, notes, err = m.lans(p.WAN, p.Uplinks, o.LAN); err != nil {
 		return nil, err
 	}
 	p.note(notes...)
-	if err := m.rival(); err != nil && o.Keep == nil {
+	if err := m.rival(); err != nil && o.Keep == nil && !o.Printed {
 		return nil, err
 	}
 	if err := p.choosePool(m, o); err != nil {

@@ -60,9 +60,9 @@ func (w *worker) Attach() (a tun.Attached, err error) {
 	a.Features = tun.Features{Checksum: true, TSO: true}
 	return a, nil
 }
-func (w *worker) Up() error                     { return w.do("up") }
-func (w *worker) AddIP(p netip.Prefix) error    { return w.do("ip " + p.String()) }
-func (w *worker) AddRoute(p netip.Prefix) error { return w.do("route " + p.String()) }
+func (w *worker) Up() error                           { return w.do("up") }
+func (w *worker) AddIP(p netip.Prefix) error          { return w.do("ip " + p.String()) }
+func (w *worker) AddRoute(p netip.Prefix) error       { return w.do("route " + p.String()) }
 func (w *worker) Network(list []hostnet.Change) error { return w.do(fmt.Sprint("network ", len(list))) }
 
 func (w *worker) Resolvers() []netip.Addr { return []netip.Addr{ip6.Addr(), ip4.Addr()} }
