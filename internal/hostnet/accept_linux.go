@@ -2,6 +2,7 @@ package hostnet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,6 +67,11 @@ func (s *ruleset) forward() (list []*nftables.Chain) {
 	return list
 }
 
+// flags returns the flags of a table, which the library does not take out of network order.
+func flags(t *nftables.Table) uint32 {
+	return binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, t.Flags))
+}
+
 // tableOwner is NFT_TABLE_F_OWNER of linux/netfilter/nf_tables.h.
 const tableOwner = 2
 
@@ -73,7 +79,7 @@ const tableOwner = 2
 // change it ("flags owner").
 func (s *ruleset) owned(c *nftables.Chain) bool {
 	return slices.ContainsFunc(s.tables, func(t *nftables.Table) bool {
-		return t.Name == c.Table.Name && t.Family == c.Table.Family && t.Flags&tableOwner != 0
+		return t.Name == c.Table.Name && t.Family == c.Table.Family && flags(t)&tableOwner != 0
 	})
 }
 
@@ -233,6 +239,7 @@ func (a *Accept) make(h *host, _ *entry, _ kind) error {
 		if err := n.deleteRules(stale, generation); err != nil {
 			return err
 		}
+		var errs error
 		for _, p := range list {
 			if p.there || p.owned {
 				continue
@@ -240,8 +247,13 @@ func (a *Accept) make(h *host, _ *entry, _ kind) error {
 			for _, r := range slices.Backward(p.want) {
 				n.conn.InsertRule(r.rule(p.chain, iptables(p.chain)))
 			}
+			c := p.chain
+			errs = errors.Join(errs, n.flush(fmt.Sprintf("accept in the chain %s %s %s", familyName(c.Table.Family), c.Table.Name, c.Name)))
 		}
-		return n.flush("accept forwarded packets")
+		if errs != nil {
+			return &keptError{errs}
+		}
+		return nil
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,17 +16,16 @@ import (
 // Dir is where journals are. It is empty after the machine has started.
 const Dir = "/run/tayga"
 
-// lockName is the file that managers lock while they change something.
+// lockName is the file that a Manager locks while it changes something.
 const lockName = "hostnet.lock"
 
 // files are those of a Manager, in a directory that other managers use, too.
 type files struct {
-	dir     *os.File // for openat(2)
-	path    string   // for messages
-	name    string   // of the journal
-	suffix  string   // of the names of all journals of this network namespace
-	alive   *os.File // locked while the Manager lives
-	changes *os.File // locked while a Manager changes something
+	dir    *os.File // for openat(2)
+	path   string   // for messages
+	name   string   // of the journal
+	suffix string   // of the names of all journals of this network namespace
+	alive  *os.File // locked while the Manager lives
 }
 
 // openFiles opens the directory and locks the journal. A directory that is not there is
@@ -53,10 +54,7 @@ func openFiles(dir, device string) (*files, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	f.dir = os.NewFile(uintptr(fd), dir)
-	if f.changes, err = f.open(lockName, unix.O_RDWR|unix.O_CREAT); err == nil {
-		err = f.lockAlive()
-	}
-	if err != nil {
+	if f.alive, err = f.take(f.name+".lock", unix.LOCK_NB); err != nil {
 		f.close()
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, f.name), err)
 	}
@@ -67,32 +65,38 @@ func (f *files) open(name string, flags int) (*os.File, error) {
 	return safepath.OpenIn(f.dir, name, flags, 0o600)
 }
 
-// lockAlive locks the file that shows that this Manager lives. One that ends removes the
-// file, so the lock counts only if the file still has its name.
-func (f *files) lockAlive() error {
+// take locks a file, which is made if it is not there. Its owner removes it before it unlocks
+// it, so the lock counts only if the file still has its name.
+func (f *files) take(name string, flags int) (*os.File, error) {
 	for {
-		file, err := f.open(f.name+".lock", unix.O_RDWR|unix.O_CREAT)
+		file, err := f.open(name, unix.O_RDWR|unix.O_CREAT)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			file.Close()
-			if err == unix.EWOULDBLOCK {
-				return ErrBusy
-			}
-			return err
-		}
+		err = flock(file, unix.LOCK_EX|flags)
 		var locked, named unix.Stat_t
-		err = unix.Fstat(int(file.Fd()), &locked)
 		if err == nil {
-			err = unix.Fstatat(int(f.dir.Fd()), f.name+".lock", &named, unix.AT_SYMLINK_NOFOLLOW)
+			err = unix.Fstat(int(file.Fd()), &locked)
+		}
+		if err == nil {
+			err = unix.Fstatat(int(f.dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW)
 		}
 		if err == nil && locked.Ino == named.Ino {
-			f.alive = file
-			return nil
+			return file, nil
 		}
 		file.Close()
+		if err == unix.EWOULDBLOCK {
+			err = ErrBusy
+		}
 		if err != nil && err != unix.ENOENT {
+			return nil, err
+		}
+	}
+}
+
+func flock(file *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(file.Fd()), how); err != unix.EINTR {
 			return err
 		}
 	}
@@ -100,16 +104,11 @@ func (f *files) lockAlive() error {
 
 // lock waits until no other Manager changes anything.
 func (f *files) lock() (unlock func(), err error) {
-	for {
-		err := unix.Flock(int(f.changes.Fd()), unix.LOCK_EX)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(f.path, lockName), err)
-		}
-		return func() { unix.Flock(int(f.changes.Fd()), unix.LOCK_UN) }, nil
+	file, err := f.take(lockName, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(f.path, lockName), err)
 	}
+	return func() { file.Close() }, nil
 }
 
 // read returns the text of a journal, nil if there is none.
@@ -190,15 +189,23 @@ func (f *files) error(err error) error {
 	return fmt.Errorf("journal %s: %w", filepath.Join(f.path, f.name), err)
 }
 
-// close ends the life of the Manager.
+// end removes the file that shows that the Manager lives and, if there is no other one, that
+// which is locked now: the directory is left as it was.
+func (f *files) end() {
+	f.unlink(f.name + ".lock")
+	names, err := f.names()
+	if err == nil && !slices.ContainsFunc(names, func(s string) bool { return strings.HasSuffix(s, ".net.lock") }) {
+		f.unlink(lockName)
+	}
+}
+
+func (f *files) unlink(name string) { unix.Unlinkat(int(f.dir.Fd()), name, 0) }
+
+// close closes all files.
 func (f *files) close() {
 	if f.alive != nil {
-		unix.Unlinkat(int(f.dir.Fd()), f.name+".lock", 0)
 		f.alive.Close()
 		f.alive = nil
-	}
-	if f.changes != nil {
-		f.changes.Close()
 	}
 	f.dir.Close()
 }

@@ -107,6 +107,9 @@ func (m *Manager) recover() error {
 	}
 	defer unlock()
 	text, err := m.files.read(m.files.name)
+	if err != nil {
+		err = m.files.error(err)
+	}
 	if err != nil || text == nil {
 		return errors.Join(err, m.files.remove())
 	}
@@ -126,10 +129,12 @@ func (m *Manager) Close() error {
 	if err != nil {
 		return err
 	}
-	defer m.files.close()
-	defer unlock()
-	defer m.host.close()
-	return m.undoAll()
+	err = m.undoAll()
+	m.host.close()
+	m.files.end()
+	unlock()
+	m.files.close()
+	return err
 }
 
 // Undo undoes all changes, the last one first.
@@ -227,6 +232,11 @@ type journalError struct{ err error }
 
 func (e *journalError) Error() string { return e.err.Error() }
 
+// A keptError is that of a change that was made in part and is of use so.
+type keptError struct{ error }
+
+func (e *keptError) Unwrap() error { return e.error }
+
 // set makes one change, if the machine is not so.
 func (m *Manager) set(c Change) error {
 	e := m.at(c)
@@ -253,10 +263,9 @@ func (m *Manager) set(c Change) error {
 	case e != nil && e.Change.key() == c.key():
 		return nil
 	}
-	if e != nil { // another program has made it so
-		if err := m.undo(e); err != nil {
-			return err
-		}
+	if e != nil { // another program has made it so, instead of us
+		e.Change = c
+		return c.kind().note(m.host, e)
 	}
 	e = &entry{Change: c}
 	if err := c.kind().adopt(m.host, e); err != nil {
@@ -299,9 +308,10 @@ func (m *Manager) make(e *entry, instead kind) error {
 		err = k.make(m.host, e, instead)
 		m.host.step()
 	}
-	if err == nil {
+	var kept *keptError
+	if err == nil || errors.As(err, &kept) {
 		e.Made = true
-		return nil
+		return err
 	}
 	if errors.Is(err, unix.EEXIST) {
 		if there, lookErr := k.look(m.host); there && lookErr == nil && instead == nil {

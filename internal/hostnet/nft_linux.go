@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	nlsock "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -217,11 +220,72 @@ func (n *nft) chains(f nftables.TableFamily) (all []*nftables.Chain, err error) 
 	return all, err
 }
 
-// rules returns the rules of a chain.
+// rules returns the rules of a chain. Where the library cannot read one, all of the chain are
+// returned without expressions: see bare.
 func (n *nft) rules(c *nftables.Chain) (all []*nftables.Rule, err error) {
 	err = n.do("list rules", func() error {
 		all, err = n.conn.GetRules(c.Table, c)
 		return err
 	})
-	return all, err
+	if err == nil {
+		return all, nil
+	}
+	return n.bareRules(c)
+}
+
+// bareRules lists the rules of a chain with as little as it takes to find ours.
+func (n *nft) bareRules(c *nftables.Chain) (list []*nftables.Rule, err error) {
+	attrs, err := nlsock.MarshalAttributes([]nlsock.Attribute{
+		{Type: unix.NFTA_RULE_TABLE, Data: []byte(c.Table.Name + "\x00")},
+		{Type: unix.NFTA_RULE_CHAIN, Data: []byte(c.Name + "\x00")},
+	})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := n.execute(nlsock.Message{
+		Header: nlsock.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: nlsock.Request | nlsock.Dump},
+		Data:   append([]byte{byte(c.Table.Family), 0, 0, 0}, attrs...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range reply {
+		r, err := bare(c, m.Data)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// bare reads a rule without its expressions. A comment of iptables, which is one of them, is
+// found by how our comments begin; of other rules it is said that they may drop.
+func bare(c *nftables.Chain, message []byte) (*nftables.Rule, error) {
+	if len(message) < 4 {
+		return nil, errors.New("nftables: short message")
+	}
+	attrs, err := nlsock.UnmarshalAttributes(message[4:])
+	if err != nil {
+		return nil, err
+	}
+	r := &nftables.Rule{Table: c.Table, Chain: c}
+	for _, a := range attrs {
+		switch {
+		case a.Type == unix.NFTA_RULE_HANDLE && len(a.Data) == 8:
+			r.Handle = binary.BigEndian.Uint64(a.Data)
+		case a.Type == unix.NFTA_RULE_USERDATA:
+			r.UserData = a.Data
+		case a.Type&^unix.NLA_F_NESTED == unix.NFTA_RULE_EXPRESSIONS:
+			if i := bytes.Index(a.Data, []byte(tagPrefix)); i >= 0 {
+				text, _, _ := bytes.Cut(a.Data[i:], []byte{0})
+				comment := xt.Comment(text)
+				r.Exprs = append(r.Exprs, &expr.Match{Name: "comment", Info: &comment})
+			}
+		}
+	}
+	if comment(r) == "" {
+		r.Exprs = []expr.Any{&expr.Reject{}}
+	}
+	return r, nil
 }

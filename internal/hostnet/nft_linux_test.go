@@ -130,3 +130,30 @@ func TestTableCommands(t *testing.T) {
 	require.NoError(t, byManager.apply(byManager.mustOpen(t.TempDir()), tables()...))
 	assert.Empty(t, difference(byCommand.comparable(), byManager.comparable()))
 }
+
+// Rules that the library cannot read are found and deleted all the same.
+func TestBareRules(t *testing.T) {
+	m := newMachine(t)
+	m.sh(firewalls + iptablesRules)
+	manager := m.mustOpen(t.TempDir())
+	require.NoError(t, m.apply(manager, tables()...))
+	n := manager.host.nft
+	s, err := n.foreign()
+	require.NoError(t, err)
+	require.NotEmpty(t, s.forward())
+	for _, c := range s.forward() {
+		want, err := n.rules(c)
+		require.NoError(t, err)
+		got, err := n.bareRules(c)
+		require.NoError(t, err)
+		require.Len(t, got, len(want))
+		for i := range got {
+			assert.Equal(t, want[i].Handle, got[i].Handle)
+			assert.Equal(t, comment(want[i]), comment(got[i]))
+			if comment(got[i]) == "" {
+				drops, err := s.anyDrops(c, got[i:i+1], nil)
+				assert.True(t, drops && err == nil)
+			}
+		}
+	}
+}

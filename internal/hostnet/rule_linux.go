@@ -14,10 +14,10 @@ func (r *Rule) netlink() *netlink.Rule {
 	rule := netlink.NewRule()
 	rule.Family = version(r.Six)
 	rule.Priority, rule.Table, rule.IifName = r.Priority, r.Table, r.In
-	if r.From.IsValid() {
+	if some(r.From) {
 		rule.Src = toNet(r.From)
 	}
-	if r.To.IsValid() {
+	if some(r.To) {
 		rule.Dst = toNet(r.To)
 	}
 	return rule

@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -83,6 +84,8 @@ func (n *nft) content(family nftables.TableFamily, name string) (there bool, rul
 	return true, rules, nil
 }
 
+var errForeign = errors.New("has rules of another program")
+
 // ours reports whether a table is there that a Manager has made: all its rules have our
 // comments. A table without rules may be one that another program has flushed.
 func (n *nft) ours(family nftables.TableFamily, name string) (bool, error) {
@@ -92,7 +95,7 @@ func (n *nft) ours(family nftables.TableFamily, name string) (bool, error) {
 	}
 	for _, r := range rules {
 		if !strings.HasPrefix(comment(r), tagPrefix) {
-			return false, fmt.Errorf("nftables: the table %s %s has rules of another program", familyName(family), name)
+			return false, fmt.Errorf("nftables: the table %s %s %w", familyName(family), name, errForeign)
 		}
 	}
 	return true, nil
@@ -144,6 +147,9 @@ func (t ownTable) remove(h *host) error {
 	}
 	return eachFamily(func(family nftables.TableFamily, _ bool) error {
 		there, err := n.ours(family, t.name)
+		if errors.Is(err, errForeign) {
+			return nil
+		}
 		if err != nil || !there {
 			return err
 		}
