@@ -55,7 +55,9 @@ func inherits() bool { return os.Geteuid() != 0 }
 // process: see sandbox.EndWithParent. stdin, socket and program are the helper's.
 func spawn(device string, stdin, socket, program int) (pid int, err error) {
 	self := "/proc/self/exe" // also if another program has its name by now
-	attr := &syscall.ProcAttr{Dir: "/", Env: environment, Sys: &syscall.SysProcAttr{}}
+	// A shell that kills its job kills the daemon's process group: the helper may have to
+	// undo something then.
+	attr := &syscall.ProcAttr{Dir: "/", Env: environment, Sys: &syscall.SysProcAttr{Setpgid: true}}
 	if inherits() {
 		attr.Sys.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
 	}
