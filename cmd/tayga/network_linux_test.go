@@ -58,7 +58,9 @@ func (b *bench) gateway() *netlab.Process {
 // changed waits until the last of the rules is there.
 func (b *bench) changed() {
 	b.Helper()
-	b.eventually(func() bool { return strings.Contains(b.network(), fmt.Sprintf("from all iif lan lookup %d", autogw.Table)) }, b.network)
+	b.eventually(func() bool {
+		return strings.Contains(b.network(), fmt.Sprintf("from all iif lan lookup %d", autogw.Table))
+	}, b.network)
 }
 
 // The process that reads packets of a gateway without a file has no capability, and its helper
