@@ -7,6 +7,8 @@
 //	neighbours.go      claims of addresses
 //	ndsocket_linux.go  their sockets
 //	pacer.go           how many messages are read
+//	config.go          what a CLAT is told
+//	report.go          what it has found
 //
 // # An address of its own
 //
