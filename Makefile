@@ -13,7 +13,7 @@ demo: build
 
 # Everything that has to hold.
 test:
-	@scripts/need gcc=gcc clang=clang nft=nftables iptables=iptables ip=iproute2 ping=iputils-ping traceroute=traceroute mtr=mtr-tiny dig=bind9-dnsutils ethtool=ethtool named=bind9 radvd=radvd
+	@scripts/need gcc=gcc clang=clang nft=nftables iptables=iptables ip=iproute2 sysctl=procps ping=iputils-ping traceroute=traceroute mtr=mtr-tiny dig=bind9-dnsutils ethtool=ethtool named=bind9 radvd=radvd
 	@$(MAKE) --no-print-directory format vet lint unit
 
 build:

@@ -262,9 +262,9 @@ func (a *Accept) make(h *host, _ *entry, _ kind) error {
 func (a *Accept) undo(h *host, _ *entry) error {
 	n, err := h.tables()
 	if err != nil {
-		return nil // there are none
+		return ignoreNone(err)
 	}
-	return n.stable(func(generation uint32) error {
+	return ignoreNone(n.stable(func(generation uint32) error {
 		s, err := n.foreign()
 		if err != nil {
 			return err
@@ -276,13 +276,13 @@ func (a *Accept) undo(h *host, _ *entry) error {
 				return err
 			}
 			for _, r := range rules {
-				if comment(r) == a.tag() {
+				if comment(r) == a.tag() && !s.owned(c) {
 					ours = append(ours, r)
 				}
 			}
 		}
 		return n.deleteRules(ours, generation)
-	})
+	}))
 }
 
 // warnings returns what may drop packets nevertheless.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +55,7 @@ func openFiles(dir, device string) (*files, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	f.dir = os.NewFile(uintptr(fd), dir)
-	if f.alive, err = f.take(f.name+".lock", unix.LOCK_NB); err != nil {
+	if f.alive, err = f.take(f.name + ".lock"); err != nil {
 		f.close()
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, f.name), err)
 	}
@@ -67,13 +68,13 @@ func (f *files) open(name string, flags int) (*os.File, error) {
 
 // take locks a file, which is made if it is not there. Its owner removes it before it unlocks
 // it, so the lock counts only if the file still has its name.
-func (f *files) take(name string, flags int) (*os.File, error) {
+func (f *files) take(name string) (*os.File, error) {
 	for {
 		file, err := f.open(name, unix.O_RDWR|unix.O_CREAT)
 		if err != nil {
 			return nil, err
 		}
-		err = flock(file, unix.LOCK_EX|flags)
+		err = flock(file)
 		var locked, named unix.Stat_t
 		if err == nil {
 			err = unix.Fstat(int(file.Fd()), &locked)
@@ -94,17 +95,28 @@ func (f *files) take(name string, flags int) (*os.File, error) {
 	}
 }
 
-func flock(file *os.File, how int) error {
+// flock locks a file, if no other process has.
+func flock(file *os.File) error {
 	for {
-		if err := unix.Flock(int(file.Fd()), how); err != unix.EINTR {
+		if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EINTR {
 			return err
 		}
 	}
 }
 
-// lock waits until no other Manager changes anything.
+// lockTimeout is how long another Manager may take for its changes.
+const lockTimeout = 15 * time.Second
+
+// lock waits until no other Manager changes anything. One that was stopped meanwhile does
+// not stop this one for good.
 func (f *files) lock() (unlock func(), err error) {
-	file, err := f.take(lockName, 0)
+	var file *os.File
+	for end := time.Now().Add(lockTimeout); ; time.Sleep(5 * time.Millisecond) {
+		file, err = f.take(lockName)
+		if !errors.Is(err, ErrBusy) || time.Now().After(end) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(f.path, lockName), err)
 	}
@@ -173,6 +185,12 @@ func (f *files) write(text []byte) error {
 		return f.error(err)
 	}
 	return nil
+}
+
+// there reports whether there is a journal.
+func (f *files) there() bool {
+	var st unix.Stat_t
+	return unix.Fstatat(int(f.dir.Fd()), f.name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
 }
 
 // remove removes the journal.

@@ -97,6 +97,19 @@ func TestNoJournal(t *testing.T) {
 	m.same(before)
 }
 
+// A journal that another program has removed is written again.
+func TestJournalRemoved(t *testing.T) {
+	m := newMachine(t)
+	dir := t.TempDir()
+	before, manager := m.state(), m.mustOpen(dir)
+	require.NoError(t, m.apply(manager, settings()...))
+	require.NoError(t, os.Remove(filepath.Join(dir, manager.files.name)))
+	require.NoError(t, m.apply(manager, settings()...))
+	manager.crash()
+	m.mustOpen(dir)
+	m.same(before)
+}
+
 // A second Manager of the device has to wait; one of another network namespace has not.
 func TestBusy(t *testing.T) {
 	m, other := newMachine(t), newMachine(t)

@@ -329,7 +329,7 @@ func (m *Manager) write() error {
 		return m.files.remove()
 	}
 	text, err := (&journal{Entries: m.list}).encode()
-	if err != nil || bytes.Equal(text, m.written) {
+	if err != nil || bytes.Equal(text, m.written) && m.files.there() {
 		return err
 	}
 	m.host.step()

@@ -36,9 +36,20 @@ func openNFT() (*nft, error) {
 		return nil
 	}))
 	if err != nil {
-		return nil, fmt.Errorf("nftables: %w", err)
+		return nil, fmt.Errorf("nftables: %w: %w", errNoNFT, err)
 	}
 	return n, nil
+}
+
+// errNoNFT is wrapped by the errors of a kernel without nftables.
+var errNoNFT = errors.New("the kernel lacks it")
+
+// ignoreNone has nothing to undo where nothing can have been made.
+func ignoreNone(err error) error {
+	if errors.Is(err, errNoNFT) {
+		return nil
+	}
+	return err
 }
 
 // tables returns the connection, or why there is none.
@@ -71,8 +82,6 @@ func (n *nft) do(what string, f func() error) error {
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = errors.New("no answer")
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
-		err = fmt.Errorf("the kernel lacks it: %w", err)
 	}
 	return fmt.Errorf("nftables: %s: %w", what, err)
 }
@@ -95,6 +104,9 @@ func (n *nft) generation() (uint32, error) {
 		Header: nlsock.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: nlsock.Request},
 		Data:   make([]byte, 4),
 	})
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) { // of an unknown subsystem
+		return 0, fmt.Errorf("nftables: %w: %w", errNoNFT, err)
+	}
 	if err != nil {
 		return 0, err
 	}

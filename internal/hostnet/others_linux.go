@@ -49,7 +49,7 @@ func (f *files) lives(name string) bool {
 		return false
 	}
 	defer file.Close()
-	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK
+	return flock(file) == unix.EWOULDBLOCK
 }
 
 // have reports whether another Manager wants a value.

@@ -142,8 +142,11 @@ func (t ownTable) add(conn *nftables.Conn, table *nftables.Table, rules []nftRul
 // remove removes the table.
 func (t ownTable) remove(h *host) error {
 	n, err := h.tables()
+	if err == nil {
+		_, err = n.generation()
+	}
 	if err != nil {
-		return nil // there is none
+		return ignoreNone(err)
 	}
 	return eachFamily(func(family nftables.TableFamily, _ bool) error {
 		there, err := n.ours(family, t.name)

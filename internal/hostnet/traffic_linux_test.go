@@ -1,6 +1,7 @@
 package hostnet
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -193,4 +194,19 @@ func TestLegacy(t *testing.T) {
 	assert.NoError(t, m.apply(manager, tables()[5]), "IPv4")
 	delete(manager.host.legacy, "ip6")
 	unix.Close(fd)
+}
+
+// Without nftables the other changes are made, and undone without an error.
+func TestNoNFT(t *testing.T) {
+	m := newMachine(t)
+	before, manager := m.state(), m.mustOpen(t.TempDir())
+	manager.host.nftErr = fmt.Errorf("nftables: %w", errNoNFT)
+	err := m.apply(manager, append(settings(), tables()...)...)
+	var partial *PartialError
+	require.ErrorAs(t, err, &partial)
+	assert.Len(t, partial.Failed, len(tables()))
+	assert.ErrorContains(t, err, "nftables: the kernel lacks it")
+	assert.Contains(t, m.sh("ip route"), "default dev clat")
+	require.NoError(t, m.apply(manager))
+	m.same(before)
 }
