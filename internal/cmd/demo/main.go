@@ -1,7 +1,8 @@
 // Demo shows the main job of the tayga binary on real input: a host that has only
 // IPv6 talks to hosts that have only IPv4, through a gateway that runs the binary
 // given by -tayga with the configuration that guides for IPv6-only machines use.
-// In a second part two such hosts share one IPv4 address.
+// It begins with the one command that needs no configuration, tayga --gateway. In a last
+// part two such hosts share one IPv4 address.
 // All of it, hosts and links too, lives in network namespaces that the program
 // makes and gives up again.
 //

@@ -51,11 +51,19 @@ func show(ctx context.Context, r *report.Report, o options) error {
 	}
 	defer context.AfterFunc(ctx, lab.Close)()
 
+	one := &oneCommand{x: x, tayga: tayga}
+	output, ok := one.show(r, o.pcap != "")
+	if !ok || ctx.Err() != nil {
+		end(ctx, r, output)
+		return nil
+	}
+
 	g := &gateway{
 		x: x, tayga: tayga, dir: dir, text: taygaConf, routes: []string{pool, prefix64, service4},
 		is: fmt.Sprintf("pool %s masqueraded, map %s %s", pool, service4, serviceAddr),
 	}
 	if !r.Check("gateway", g.start) {
+		end(ctx, r, output+g.output())
 		return nil
 	}
 	var c *captures
@@ -66,7 +74,7 @@ func show(ctx context.Context, r *report.Report, o options) error {
 	}
 	x.runChecks(r, g, o.pcap != "")
 	stopped := r.Check("stop", g.stop)
-	output := g.output()
+	output += g.output()
 	if ctx.Err() == nil && stopped {
 		g = &gateway{
 			x: x, tayga: tayga, dir: filepath.Join(dir, "shared"), text: sharedConf, routes: []string{prefix64, shared4},
@@ -81,6 +89,12 @@ func show(ctx context.Context, r *report.Report, o options) error {
 	if c != nil {
 		r.Check("wire", c.finish)
 	}
+	end(ctx, r, output)
+	return nil
+}
+
+// end reports an interruption, and what tayga printed if anything failed.
+func end(ctx context.Context, r *report.Report, output string) {
 	if ctx.Err() != nil {
 		r.Check("interrupted", func() (string, error) { return "", context.Cause(ctx) })
 	}
@@ -89,7 +103,6 @@ func show(ctx context.Context, r *report.Report, o options) error {
 			r.Note("tayga: " + strings.TrimSpace(line))
 		}
 	}
-	return nil
 }
 
 // captures are those of the two sides of the gateway.

@@ -28,9 +28,9 @@ func emptyTemp(t *testing.T) {
 func TestBrokenBinary(t *testing.T) {
 	netlab.New(t) // skips where there is no laboratory
 	for path, want := range map[string]string{
-		"/bin/true":       "FAIL gateway: netlab: gateway: find nat64: no such interface\n",
-		"/bin/false":      "FAIL gateway: tayga --mktun: exit status 1: \"\"\n",
-		"/no/such/binary": "FAIL gateway: tayga --mktun: netlab: gateway: start /no/such/binary: ",
+		"/bin/true":       "FAIL one-command: tayga --gateway ended at once\n",
+		"/bin/false":      "FAIL one-command: tayga --gateway ended at once",
+		"/no/such/binary": "FAIL one-command: netlab: gateway: start /no/such/binary: ",
 	} {
 		t.Run(path, func(t *testing.T) {
 			emptyTemp(t)
