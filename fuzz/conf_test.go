@@ -42,7 +42,7 @@ func checkProblems(t *testing.T, file []byte, problems taygaconf.Problems) {
 // startable says why the daemon could not start with a configuration that
 // taygaconf has accepted.
 func startable(c *taygaconf.Config, more taygaconf.MapFile) error {
-	if !c.IPv4.Is4() || !c.IPv6.Is6() || c.TunDevice == "" {
+	if !c.IPv4.Is4() || c.IPv6.Is6() == c.CLAT.On || c.TunDevice == "" {
 		return fmt.Errorf("incomplete: %+v", c)
 	}
 	if path := c.MapPath(); (path == "") != (c.MapFile == "") || path != "" && path[0] != '/' {
@@ -103,6 +103,8 @@ func FuzzTaygaConf(f *testing.F) {
 		"stateful-map tcp 203.0.113.1:80 [2001:db8:7::7]:80\nstateful-map icmp 192.168.255.1:0 [2001:db8:7::7]:9\n" +
 		"dynamic-pool 10.0.0.0/28\ndynamic-pool-clients 2001:db8:9::/48\nstateful-filter address-dependent\nstateful-timeout dns 1\nstateful-timeout tcp 3h\n" +
 		"stateful-clients 2001:db8:7::/48\nstateful-max-sessions 4096\nstateful-max-per-prefix 56 70\nstateful-max-held-syns 0\nstateful-port-block 64\nstateful-log blocks\n")
+	add("clat yes\nclat-uplink eth0\nclat-address 2001:db8:1::464\nclat-resolver 2001:db8::53 [fe80::1]:53 127.0.0.53\nclat-share 172.17.0.0/16 10.0.0.7\nclat-inbound no\nprefix 64:ff9b::/96\n")
+	add("clat yes\nclat-share 0.0.0.0/0\nclat-share 10.0.0.0/8 10.0.0.0/9\nmap 0.0.0.0/0 2001:db8::/96\nprefix 2001:db8:0:0:100::/96\nhairpin simple\nipv4-addr 192.0.0.1\n")
 	add(base + "icmp-pool 240.0.0.1\n")                                         // unicast to TAYGA alone
 	add(base + "prefix 2001:db8:0:0:100::/96\nprefix 2001:db8:0:0:200::/96\n")  // none is of RFC 6052
 	add(base + "prefix 2001:db8:0:0:100::/96\nmap 0.0.0.0/0 2001:db8:9::/64\n") // the same prefix of IPv4, twice

@@ -110,6 +110,7 @@ func TestRefusals(t *testing.T) {
 	b := newBench(t, goldenConf)
 	in, out := b.write("in", good), b.write("out", []byte("precious"))
 	conf, bad := b.dir+"/tayga.conf", b.write("bad.conf", []byte("tun-device nat64\nprefix 2001:db8::/95\n"))
+	clat := b.write("clat.conf", []byte("clat yes\n"))
 	for _, c := range []struct {
 		name string
 		args []string
@@ -120,6 +121,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown-flag", []string{"-q", in, out}, "^flag provided but not defined: -q\nUsage: "},
 		{"no-config", []string{"-c", b.dir + "/absent", in, out}, `^nat64-pcap: .*absent: .*no such file or directory\nnat64-pcap: .*absent has errors\n$`},
 		{"bad-config", []string{"-c", bad, in, out}, `^nat64-pcap: .*bad.conf:2: prefix: (.*\n)+nat64-pcap: .*bad.conf has errors\n$`},
+		{"clat", []string{"-c", clat, in, out}, `^nat64-pcap: .*clat.conf: with clat yes the network has the mapping: take a file with prefix and map\n$`},
 		{"no-input", []string{"-c", conf, b.dir + "/absent", out}, `^nat64-pcap: open .*absent: no such file or directory\n$`},
 		{"input-is-a-directory", []string{"-c", conf, b.dir, out}, `^nat64-pcap: .*: is a directory\n$`},
 		{"same-file", []string{"-c", conf, in, in}, `^nat64-pcap: .*/in and .*/in are the same file\n$`},

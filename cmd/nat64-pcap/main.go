@@ -140,5 +140,8 @@ func readConfig(name string, w io.Writer) (*taygaconf.Config, taygaconf.MapFile,
 	if problems.Failed() {
 		return nil, maps, fmt.Errorf("%s has errors", name)
 	}
+	if c.CLAT.On {
+		return nil, maps, fmt.Errorf("%s: with clat yes the network has the mapping: take a file with prefix and map", name)
+	}
 	return c, maps, nil
 }

@@ -72,7 +72,8 @@ func TestHostileFiles(t *testing.T) {
 	b := newBench(t, gatewayConf)
 	var lines strings.Builder
 	for _, directive := range []string{"tun-device", "ipv4-addr", "ipv6-addr", "prefix", "map", "map-file", "dynamic-pool", "data-dir", "offload", "log",
-		"tun-up", "tun-ip", "tun-route", "status-socket", "metrics-listen", "sandbox", "fast-path", "dynamic-pool-clients", hostileText} {
+		"tun-up", "tun-ip", "tun-route", "status-socket", "metrics-listen", "sandbox", "fast-path", "dynamic-pool-clients",
+		"clat", "clat-uplink", "clat-address", "clat-resolver", "clat-share", "clat-inbound", hostileText} {
 		fmt.Fprintf(&lines, "%s %s\n%[1]s %[2]s fe80::1%%%[2]s\n", directive, hostileText)
 	}
 	lines.WriteString("map 192.0.2.1 fe80::1%" + hostileText + "\n")

@@ -16,7 +16,6 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 		r.checkCLAT(getenv)
 		return
 	}
-	r.checkNoCLAT()
 	if len(r.c.Prefixes)+len(r.c.Maps) == 0 && r.c.MapFile == "" && !r.badTable {
 		r.missing("prefix", "prefix 64:ff9b::/96", "nor is there a map or a map-file")
 	}
@@ -34,6 +33,7 @@ func (r *reader) check(getenv func(string) (string, bool)) {
 	r.checkStateful()
 	r.checkSwitches("embedded-source", r.c.EmbeddedSource)
 	r.checkSwitches("loop-check", r.c.LoopCheck)
+	r.checkNoCLAT()
 }
 
 // missing reports that the file ended without a directive.

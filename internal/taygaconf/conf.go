@@ -15,10 +15,11 @@
 //	mapfile.go     the separate file of maps that a running daemon reads again
 //	problem.go     errors and warnings with file and line
 //	pools.go       the dynamic pools
-//	clat.go        a CLAT, for the programs of this machine
 //	stateful.go    hosts that share IPv4 addresses
 //	statefulcheck.go
 //	               checks of these that need all lines
+//	clat.go        a CLAT for the programs of this machine
+//	clatcheck.go   checks of it that need all lines
 //	wire.go        builds the tables of translate, the translator and the pools
 package taygaconf
 
@@ -43,7 +44,7 @@ type Config struct {
 
 	TunDevice string
 	IPv4      netip.Addr // own IPv4 address
-	IPv6      netip.Addr // own IPv6 address; IPv4 in the first prefix if the file names none
+	IPv6      netip.Addr // own IPv6 address; IPv4 in the first prefix if the file names none; none for a CLAT
 
 	Prefixes []netip.Prefix // RFC 6052 prefixes, masked
 	Maps     []Map          // explicit maps, masked
@@ -90,7 +91,7 @@ type Config struct {
 
 	Stateful Stateful // hosts that share IPv4 addresses
 
-	CLAT CLAT // for the programs of this machine
+	CLAT CLAT // programs of this machine
 
 	StatusSocket  string         // absolute path, NoStatusSocket, or empty: where it usually is
 	MetricsListen netip.AddrPort // the zero value is no metrics

@@ -97,7 +97,6 @@ type reader struct {
 	switchLines map[string][]int // beside the PrefixSwitches of a directive
 	tunIPLines  []int            // beside Config.TunIPs
 	timeouts    map[string]int   // the line on which a stateful-timeout was given
-	isCLAT      bool             // the command line says clat yes
 	badTable    bool             // a prefix, map or map-file was meant to be there
 }
 
@@ -151,12 +150,11 @@ func Read(src io.Reader, name string, getenv func(string) (string, bool)) (*Conf
 	return readAs(src, name, getenv, false)
 }
 
-// readAs is Read, for a CLAT if the command line says so.
-func readAs(src io.Reader, name string, getenv func(string) (string, bool), isCLAT bool) (*Config, Problems) {
+// readAs is Read for a daemon that is a CLAT whatever the file says, or for any other.
+func readAs(src io.Reader, name string, getenv func(string) (string, bool), clat bool) (*Config, Problems) {
 	rep := &reporter{file: name}
 	r := &reader{
 		source: newSource(src, rep),
-		isCLAT: isCLAT,
 		c: &Config{
 			File:       name,
 			WKPFStrict: true,
@@ -168,7 +166,7 @@ func readAs(src io.Reader, name string, getenv func(string) (string, bool), isCL
 			Sandbox:    true,
 			LeaseTime:  pool.DefaultLeaseTime,
 			Retention:  pool.DefaultRetention,
-			CLAT:       CLAT{On: isCLAT},
+			CLAT:       CLAT{On: clat},
 		},
 		at:          make(map[string]int),
 		switchLines: make(map[string][]int),
@@ -183,20 +181,18 @@ func readAs(src io.Reader, name string, getenv func(string) (string, bool), isCL
 
 // Load reads the file at path.
 func Load(path string, getenv func(string) (string, bool)) (*Config, Problems) {
-	return load(path, getenv, false)
+	return loadAs(path, getenv, false)
 }
 
-func load(path string, getenv func(string) (string, bool), isCLAT bool) (*Config, Problems) {
+func loadAs(path string, getenv func(string) (string, bool), clat bool) (*Config, Problems) {
 	f, err := open(path)
 	if err != nil {
 		return &Config{File: path}, Problems{{File: path, Text: err.Error()}}
 	}
 	defer f.Close()
-	return readAs(f, path, getenv, isCLAT)
+	return readAs(f, path, getenv, clat)
 }
 
-// tunDevice takes a device's name: what the kernel takes, but for patterns,
-// which would give another device on every start.
 func (r *reader) tunDevice(words []string) error {
 	if err := deviceName(words[0]); err != nil {
 		return err
@@ -205,7 +201,8 @@ func (r *reader) tunDevice(words []string) error {
 	return nil
 }
 
-// deviceName checks the name of a device.
+// deviceName takes what the kernel takes, but for patterns, which would give another
+// device on every start.
 func deviceName(name string) error {
 	switch {
 	case len(name) > 15:

@@ -138,6 +138,9 @@ func (c *Config) rules(more []Map) []translate.PrefixRule {
 // Advice lists what is allowed, as TAYGA allows it, and better otherwise. more is
 // the map-file.
 func (c *Config) Advice(more []Map) []string {
+	if c.CLAT.On {
+		return nil
+	}
 	lines := c.poolAdvice()
 	if c.hostSide(more) {
 		return lines // sources inside the prefix are what such a translator is for
@@ -170,9 +173,6 @@ func (c *Config) poolAdvice() (lines []string) {
 	}
 	return lines
 }
-
-// clatHosts are the IPv4 addresses of hosts with a CLAT, and of the CLAT: RFC 7335.
-var clatHosts = netip.MustParsePrefix("192.0.0.0/29")
 
 // hostSide reports whether the hosts with maps are those of IPv4, and the
 // translator for the prefix is elsewhere: a CLAT, or an edge relay (RFC 7756).

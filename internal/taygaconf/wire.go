@@ -58,8 +58,11 @@ const (
 
 // Table lists the mappings of c and those of its map-file. The addresses of its Pools
 // are leased by pools, one for each; or by none, if that is nil. With Shared, Sessions are
-// still to be added.
+// still to be added. That of a CLAT is empty: its map depends on the network.
 func (c *Config) Table(more []Map, pools []*pool.Pool) translate.TableConfig {
+	if c.CLAT.On {
+		return translate.TableConfig{}
+	}
 	t := translate.TableConfig{Rules: c.rules(more), Shared: c.SharedPrefixes()}
 	for i, p := range c.Pools {
 		q := translate.Pool{Prefixes: p.Prefixes, Pref64: p.Pref64}

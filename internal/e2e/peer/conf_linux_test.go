@@ -84,6 +84,10 @@ var disputed = map[string]string{
 	"stateful-pool-no-client":     ourDirective,
 	"stateful-map":                ourDirective,
 	"stateful-limits":             ourDirective,
+	"clat":                        ourDirective,
+	"clat-all":                    ourDirective,
+	"clat-no":                     ourDirective,
+	"clat-without":                ourDirective,
 }
 
 // refusedBySystem are vectors that hold nothing wrong, but nothing that the
