@@ -25,7 +25,8 @@ type Manager struct {
 // host is what a Manager calls the kernel by. All of it is open before a sandbox is closed.
 type host struct {
 	nl     *netlink.Handle
-	proc   int // /proc/sys
+	routes *netlink.Handle // lists routes
+	proc   int             // /proc/sys
 	nft    *nft
 	nftErr error          // why there is no nft
 	legacy map[string]int // the lists of tables of iptables-legacy, by family
@@ -82,6 +83,12 @@ func openHost() (*host, error) {
 		unix.Close(h.proc)
 		return nil, fmt.Errorf("route netlink: %w", err)
 	}
+	if h.routes, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		h.nl.Close()
+		unix.Close(h.proc)
+		return nil, fmt.Errorf("route netlink: %w", err)
+	}
+	_ = h.routes.SetStrictCheck(true) // without it, all tables are sent
 	// A change of nftables fails alone where there is no such socket.
 	h.nft, h.nftErr = openNFT()
 	h.openLegacy()
@@ -90,6 +97,7 @@ func openHost() (*host, error) {
 
 func (h *host) close() {
 	h.nl.Close()
+	h.routes.Close()
 	unix.Close(h.proc)
 	if h.nft != nil {
 		h.nft.conn.CloseLasting()

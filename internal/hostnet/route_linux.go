@@ -8,21 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// routes returns the routes to the destination with the metric, in the table.
+// routes returns the routes to the destination with the metric, in the table. The kernel
+// sends those of the table alone, where it knows how to (4.20).
 func (r *Route) routes(h *host) ([]netlink.Route, error) {
 	six := r.Dst.Addr().Is6()
 	filter := &netlink.Route{Table: r.table()}
-	all, err := list(func() ([]netlink.Route, error) {
-		return h.nl.RouteListFiltered(version(six), filter, netlink.RT_FILTER_TABLE)
+	same, err := list(func() (same []netlink.Route, err error) {
+		err = h.routes.RouteListFilteredIter(version(six), filter, netlink.RT_FILTER_TABLE, func(other netlink.Route) bool {
+			if other.Priority == r.metric() && other.Tos == 0 && fromNet(other.Dst, six) == r.Dst {
+				same = append(same, other)
+			}
+			return true
+		})
+		return same, err
 	})
+	if errors.Is(err, unix.ENOENT) { // there is no such table
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
-	}
-	var same []netlink.Route
-	for _, other := range all {
-		if fromNet(other.Dst, six) == r.Dst && other.Priority == r.metric() && other.Tos == 0 {
-			same = append(same, other)
-		}
 	}
 	return same, nil
 }
