@@ -257,6 +257,7 @@ func (d *daemon) upkeep(stop <-chan struct{}) {
 			d.leases.upkeep(now)
 			d.packets.refill()
 			d.bindings.report()
+			d.watchCLAT()
 		case <-stop:
 			return
 		}

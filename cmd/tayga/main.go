@@ -15,7 +15,7 @@
 //	workers.go    the number of queues and workers
 //	privileges.go user, group and root directory
 //	helper.go     the process that keeps CAP_NET_ADMIN; helper_linux.go what it does
-//	network.go    what follows and changes the machine's network; autogw.go --gateway;
+//	network.go    what follows and changes the machine's network; clat.go a CLAT; autogw.go --gateway;
 //	              resolvers.go which resolvers it has
 //	datadir.go    owner and lock of data-dir; pidfile.go, lock.go
 //	sandbox.go    privileges that are dropped, and those that are kept
@@ -130,8 +130,11 @@ func encodeJSON(value any, prefix string) ([]byte, error) {
 	return plain.JSON(b.Bytes()), err
 }
 
-// load reads the configuration, and what is wrong with it.
+// load reads the configuration, and what is wrong with it. A CLAT needs no file.
 func (o *options) load() (*taygaconf.Config, taygaconf.Problems) {
+	if o.clat {
+		return taygaconf.LoadCLAT(o.configFile, os.LookupEnv)
+	}
 	return taygaconf.Load(o.configFile, os.LookupEnv)
 }
 

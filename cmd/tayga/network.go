@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"sync"
+	"time"
 
+	"github.com/steppe-nat64/steppe/internal/clat"
 	"github.com/steppe-nat64/steppe/internal/hostnet"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
@@ -15,6 +18,11 @@ type network struct {
 	manager *hostnet.Manager          // nil: the helper has it
 	run     func(ctx context.Context) // follows the network until ctx ends
 	close   func()                    // what run needs; after run
+
+	clat      *clat.Controller // nil: it is none
+	seen      bool             // what follows is known
+	resolvers []netip.Addr     // of the machine
+	asleep    time.Duration    // how long the machine has been suspended
 
 	end  context.CancelFunc // nil: run has not begun
 	over sync.WaitGroup

@@ -54,6 +54,7 @@ func (d *daemon) figures() *status.Report {
 	r.Device.Refused = own.refusedLocked()
 	own.mu.Unlock()
 
+	r.CLAT = d.clatReport()
 	if d.helper != nil {
 		r.Helper = &status.Helper{PID: d.helper.PID(), Alive: d.helper.Alive()}
 	}

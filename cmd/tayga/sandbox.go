@@ -21,7 +21,7 @@ func (d *daemon) confine() {
 		return
 	}
 	_, _ = time.Now().Zone() // reads /etc/localtime now, for lines to syslog later
-	c := sandbox.Config{Paths: d.paths(), Keep: d.capabilities(), FastPath: d.fast.path != nil}
+	c := sandbox.Config{Paths: d.paths(), Keep: d.capabilities(), FastPath: d.fast.path != nil, Discover: d.conf.CLAT.On}
 	if d.attachesByHelper() {
 		c.Calls = sandbox.Translating
 	}

@@ -34,6 +34,11 @@ func (d *daemon) start() (err error) {
 		return err
 	}
 	d.wide = wideReaches(d.conf, d.o)
+	if d.conf.CLAT.On {
+		if err := d.prepareCLAT(); err != nil {
+			return err
+		}
+	}
 	more, err := d.readMaps()
 	if err != nil {
 		return err
@@ -134,9 +139,11 @@ func (d *daemon) locker() locker {
 func (d *daemon) install(more taygaconf.MapFile) (err error) {
 	d.packets = newPacketLog(d.conf.Log, d.log)
 	d.bindings = newBindingLog(d.conf.Stateful.Log, d.log)
-	d.gateway, err = gateway.Install(gateway.Config{
-		Conf: d.conf, MapFile: more, Now: time.Now(), OnEvent: d.packets.lease, OnSession: d.bindings.onEvent(),
-	})
+	c := gateway.Config{Conf: d.conf, MapFile: more, Now: time.Now(), OnEvent: d.packets.lease, OnSession: d.bindings.onEvent()}
+	if d.conf.CLAT.On {
+		c.CLAT = new(gateway.CLAT) // until the network is known
+	}
+	d.gateway, err = gateway.Install(c)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,9 @@ func (d *daemon) logStartup(more taygaconf.MapFile) {
 	c := d.conf
 	d.logDevice()
 	d.log.infof("TAYGA's IPv4 address: %s", c.IPv4)
-	d.log.infof("TAYGA's IPv6 address: %s", c.IPv6)
+	if c.IPv6.IsValid() { // a CLAT has none
+		d.log.infof("TAYGA's IPv6 address: %s", c.IPv6)
+	}
 	for _, p := range c.Prefixes {
 		d.log.infof("NAT64 prefix: %s", p)
 		if p == wellKnownPrefix && c.WKPFStrict {

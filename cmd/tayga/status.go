@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/steppe-nat64/steppe/internal/autogw"
@@ -79,6 +80,9 @@ func statusPath(o options) (string, error) {
 	if o.gateway {
 		return status.DefaultPath(autogw.Device), nil
 	}
+	if path := withoutFile(o); path != "" {
+		return path, nil
+	}
 	c, problems := o.load()
 	switch {
 	case c.StatusSocket == taygaconf.NoStatusSocket:
@@ -93,4 +97,18 @@ func statusPath(o options) (string, error) {
 		return "", fmt.Errorf("%s: no tun-device", o.configFile)
 	}
 	return "", problems[i]
+}
+
+// withoutFile finds the socket of a daemon that was started by --clat or --gateway, where no
+// file says what else to ask.
+func withoutFile(o options) string {
+	if _, err := os.Stat(defaultConfig); o.configFile != defaultConfig || !errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	for _, device := range []string{taygaconf.CLATDevice, autogw.Device} {
+		if path := status.DefaultPath(device); exists(path) {
+			return path
+		}
+	}
+	return ""
 }

@@ -52,11 +52,11 @@ var (
 	clatOwn4    = netip.MustParseAddr("192.0.0.2")
 )
 
-// What a CLAT has where its file names none, and the name of no file in messages.
-const (
-	clatDevice = "clat"
-	clatNoFile = "--clat"
-)
+// CLATDevice is the device of a CLAT whose file names none.
+const CLATDevice = "clat"
+
+// clatNoFile stands for no file in messages.
+const clatNoFile = "--clat"
 
 // LoadCLAT is Load for a daemon that is to be a CLAT: the file has clat yes even without that
 // line. An empty path stands for an empty file: everything is as by default.

@@ -46,7 +46,7 @@ func (r *reader) checkCLAT(getenv func(string) (string, bool)) {
 	}
 	r.checkCLATPrefix()
 	if _, given := r.at["tun-device"]; !given {
-		r.c.TunDevice = clatDevice
+		r.c.TunDevice = CLATDevice
 	}
 	if _, given := r.at["ipv4-addr"]; !given {
 		r.c.IPv4 = clatOwn4
