@@ -33,6 +33,58 @@ func BenchmarkFastpath(b *testing.B) {
 	}
 }
 
+// BenchmarkFastpathCLAT is the time of the program for a packet of a CLAT's host, or to it. Each
+// comes after a system call; the time of a run without rules is subtracted.
+func BenchmarkFastpathCLAT(b *testing.B) {
+	prefix := netip.MustParsePrefix("64:ff9b::/96")
+	host4, host6 := netip.MustParseAddr("192.0.0.1"), netip.MustParseAddr("2001:db8:1::464")
+	peer4 := netip.AddrFrom4(array4(benchPeer))
+	peer6, err := translate.Embed(prefix, peer4)
+	if err != nil {
+		b.Fatal(err)
+	}
+	table := translate.TableConfig{Prefixes: []netip.Prefix{prefix}, Maps: []translate.Map{{IPv4: netip.PrefixFrom(host4, 32), IPv6: netip.PrefixFrom(host6, 128)}}}
+	rules, err := NewRules(packettest.Config(), table)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, dir := range []struct {
+		name     string
+		src, dst netip.Addr
+	}{{"4to6", host4, peer4}, {"6to4", peer6, host6}} {
+		b.Run("dir="+dir.name, func(b *testing.B) {
+			p := loadForTest(b, Sizes{}, ethernet)
+			p.SetRules(rules, 0)
+			pkt := packettest.IP(packettest.Header{Src: dir.src, Dst: dir.dst, DF: dir.src.Is4()}, packettest.UDP(443, 1000, make([]byte, 64)))
+			c := newComparer(p, nil)
+			if _, _, err := c.run(pkt, 0); err != nil { // fills c.in
+				b.Fatal(err)
+			}
+			in := c.in[:ethernet+len(pkt)]
+			run := func(want uint32) time.Duration {
+				verdict, took, err := p.program.Benchmark(in, 1, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if verdict != want {
+					b.Fatalf("verdict %d", int32(verdict))
+				}
+				return took
+			}
+			var total, empty time.Duration
+			for b.Loop() {
+				total += run(tcxRedirect)
+			}
+			p.Off()
+			for range b.N {
+				empty += run(tcxNext)
+			}
+			b.ReportMetric(float64((total-empty).Nanoseconds())/float64(b.N), "ns/packet")
+			b.ReportMetric(0, "ns/op") // that of the system call
+		})
+	}
+}
+
 // benchPeer is the host at the other end.
 const benchPeer = 8<<24 | 8<<16 | 8<<8 | 8
 
