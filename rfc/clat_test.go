@@ -20,11 +20,11 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	c, problems := taygaconf.Read(strings.NewReader("tun-device clat\nipv4-addr 192.0.0.2\nprefix 64:ff9b::/96\n"), "tayga.conf", nil)
+	c, problems := taygaconf.Read(strings.NewReader("clat yes\n"), "tayga.conf", nil)
 	if problems.Failed() {
 		t.Fatal(problems)
 	}
-	g, err := daemon.Install(daemon.Config{Conf: c, CLAT: new(daemon.CLAT), Now: time.Unix(1_800_000_000, 0)})
+	g, err := daemon.Install(daemon.Config{Conf: c, Now: time.Unix(1_800_000_000, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

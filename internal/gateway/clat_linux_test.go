@@ -63,7 +63,7 @@ func newCLATBed(t *testing.T) *clatBed {
 	require.NoError(t, err)
 	t.Cleanup(func() { path.Close() })
 	started := time.Now()
-	b.g, err = Install(Config{Conf: read(t, "tun-device nat64\nipv4-addr 192.0.0.2\nprefix 2001:db8:66::/96\n"), CLAT: new(CLAT), Now: time.Now()})
+	b.g, err = Install(Config{Conf: read(t, "clat yes\nprefix 2001:db8:66::/96\n"), Now: time.Now()})
 	require.NoError(t, err)
 	require.NoError(t, b.g.FastRules())
 	require.NoError(t, b.g.SetFastPath(FastPath{Cache: path.Cache, Now: func() time.Duration { return time.Since(started) }}))
@@ -288,7 +288,7 @@ func TestNothingOldPassesCLAT(t *testing.T) {
 func TestCLATProof(t *testing.T) {
 	netlab.New(t) // or it is skipped
 	for _, c := range []*CLAT{{}, clatIn(0)} {
-		g, err := Install(Config{Conf: read(t, "tun-device nat64\nipv4-addr 192.0.0.2\nprefix 2001:db8:66::/96\n"), CLAT: c, Now: time.Now()})
+		g, err := Install(Config{Conf: read(t, "clat yes\n"), CLAT: c, Now: time.Now()})
 		require.NoError(t, err)
 		require.NoError(t, g.FastRules())
 		since := time.Now()

@@ -14,7 +14,7 @@ import (
 	"github.com/steppe-nat64/steppe/translate"
 )
 
-const clatConf = "tun-device clat\nipv4-addr 192.0.0.2\nprefix 64:ff9b::/96\n"
+const clatConf = "clat yes\nprefix 64:ff9b::/96\n"
 
 // clatOf is a CLAT with the prefix, none if that is empty.
 func clatOf(pref64 string) *gateway.CLAT {
@@ -55,7 +55,7 @@ func ends(t *testing.T, g *gateway.Gateway, packet []byte) (verdict translate.Ve
 // TestCLATFollowsPrefix: the prefix of tayga.conf and that of before are not used any more, in
 // either direction, whatever the length of the next.
 func TestCLATFollowsPrefix(t *testing.T) {
-	g := installCLAT(t, &gateway.CLAT{})
+	g := installCLAT(t, nil)
 	list := []string{"64:ff9b::/96", "2001:db8:64::/96", "2001:db8:64:65::/64", "2001:db8:64:6500::/56", "2001:db8:6400::/48", "2001:db8:6400::/40", "2001:db9::/32", ""}
 	for i, p := range list {
 		_, err := g.Update(gateway.Changes{CLAT: clatOf(p)})
@@ -89,7 +89,7 @@ func TestCLATFollowsPrefix(t *testing.T) {
 // TestCLATWithoutPrefix: programs learn at once that IPv4 goes nowhere, and nothing leaves into
 // the network: neither from an address that the translator has made up, nor to it.
 func TestCLATWithoutPrefix(t *testing.T) {
-	for name, c := range map[string]*gateway.CLAT{"at start": {}, "with addresses": clatOf("")} {
+	for name, c := range map[string]*gateway.CLAT{"at start": nil, "with addresses": clatOf("")} {
 		g := installCLAT(t, c)
 		p, result := g.Worker(0).Append(0, nil, udp("192.0.0.1", "9.9.1.2"))
 		require.Equal(t, translate.Reply, result.Verdict, name)
@@ -170,8 +170,8 @@ func TestCLATRefused(t *testing.T) {
 	assert.Error(t, err, "no CLAT")
 	_, err = installCLAT(t, good).Update(gateway.Changes{MapFile: &taygaconf.MapFile{}})
 	assert.Error(t, err, "a map-file")
-	for _, line := range []string{"map 10.0.0.1 2001:db8::1\n", "dynamic-pool 10.0.0.0/24\n", "stateful-pool 203.0.113.1\n", "hairpin simple\n"} {
-		_, err := gateway.Install(gateway.Config{Conf: confOf(t, clatConf+line), Now: start, CLAT: good})
+	for _, line := range []string{"map 10.0.0.1 2001:db8::9\n", "dynamic-pool 10.0.0.0/24\n", "stateful-pool 203.0.113.1\n", "hairpin simple\n"} {
+		_, err := gateway.Install(gateway.Config{Conf: confOf(t, minimal+line), Now: start, CLAT: good})
 		assert.Error(t, err, line)
 	}
 }

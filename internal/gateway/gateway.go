@@ -40,7 +40,7 @@ import (
 type Config struct {
 	Conf    *taygaconf.Config // must not change any more
 	MapFile taygaconf.MapFile // the zero value: none
-	CLAT    *CLAT             // not nil: what takes the place of the prefixes of Conf
+	CLAT    *CLAT             // what a CLAT begins with; nil: the zero value, if Conf is that of one
 	MTU     int               // of the device, in bytes; 0 means 1500
 	Now     time.Time         // the clock of the pools starts here
 
@@ -76,6 +76,9 @@ type Gateway struct {
 
 // Install makes a Gateway. Its pools have no leases yet: see pool.Load, and Fixed.
 func Install(c Config) (*Gateway, error) {
+	if c.CLAT == nil && c.Conf.CLAT.On {
+		c.CLAT = new(CLAT)
+	}
 	if err := checkCLAT(&c); err != nil {
 		return nil, err
 	}
