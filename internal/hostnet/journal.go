@@ -105,15 +105,10 @@ func (e *entry) check(p Policy) error {
 	}
 	for _, s := range e.Saved {
 		for _, value := range []string{s.Old, s.New} {
-			if err := p.Allows(Change{Sysctl: &Sysctl{s.Name, value}}); err != nil && !follows(s.Name, value) {
-				return err
+			if err := p.restores(s.Name, value); err != nil {
+				return fmt.Errorf("sysctl %q=%q: %w", s.Name, value, err)
 			}
 		}
 	}
 	return nil
-}
-
-// follows reports whether a sysctl is one that the kernel sets along with another.
-func follows(name, value string) bool {
-	return name == "net/ipv4/conf/all/accept_redirects" && (value == "0" || value == "1")
 }

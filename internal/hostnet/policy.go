@@ -65,14 +65,38 @@ func (p Policy) Allows(c Change) error {
 }
 
 // sysctl allows to forward, and to listen to routers nevertheless: net/ipv4/ip_forward,
-// conf/*/forwarding, conf/*/force_forwarding, conf/*/accept_ra with 0, 1 or 2, and
+// conf/*/forwarding and conf/*/force_forwarding with 1, IPv6 conf/*/accept_ra with 2, and
 // rp_filter of the device.
 func (p Policy) sysctl(s *Sysctl) error {
-	if len(s.Value) != 1 || s.Value < "0" || s.Value > "2" {
-		return errors.New("the value is not 0, 1 or 2")
+	if err := p.restores(s.Name, s.Value); err != nil {
+		return err
 	}
-	if !allowedSysctl(s.Name) && s.Name != "net/ipv4/conf/"+p.Device+"/rp_filter" {
+	want := "1"
+	switch s.Name[strings.LastIndexByte(s.Name, '/')+1:] {
+	case "accept_redirects":
 		return errors.New("not one of the names")
+	case "rp_filter":
+		want = s.Value
+	case "accept_ra":
+		want = "2"
+	}
+	if s.Value != want {
+		return fmt.Errorf("the value is not %s", want)
+	}
+	return nil
+}
+
+// restores allows what undo may write: the values that such a sysctl, and those that follow
+// it, can have had.
+func (p Policy) restores(name, value string) error {
+	if err := checkSysctlName(name); err != nil {
+		return err
+	}
+	if !allowedSysctl(name) && name != "net/ipv4/conf/"+p.Device+"/rp_filter" && name != "net/ipv4/conf/all/accept_redirects" {
+		return errors.New("not one of the names")
+	}
+	if len(value) != 1 || value < "0" || value > "2" {
+		return errors.New("the value is not 0, 1 or 2")
 	}
 	return nil
 }
@@ -145,13 +169,17 @@ func (p Policy) route(r *Route) error {
 	return nil
 }
 
-// rule allows rules for the table of its own, about some packets only.
+// rule allows rules for the table of its own, about some packets only: for a CLAT those from
+// its device or from its IPv4 address.
 func (p Policy) rule(r *Rule) error {
 	if r.Table != p.table() || r.Priority != p.table() {
 		return fmt.Errorf("the table and the priority are not %d", p.table())
 	}
 	if !some(r.From) && !some(r.To) && r.In == "" {
 		return errors.New("it is about all packets")
+	}
+	if !p.Gateway && r.In != p.Device && (!some(r.From) || r.From.Bits() < dsLite.Bits() || !dsLite.Contains(r.From.Addr())) {
+		return fmt.Errorf("it is neither about packets from %s nor from %v", p.Device, dsLite)
 	}
 	return nil
 }
