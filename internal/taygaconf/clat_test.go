@@ -28,7 +28,8 @@ func TestCLATDefaults(t *testing.T) {
 		if want := (CLAT{On: true}); !reflect.DeepEqual(c.CLAT, want) {
 			t.Errorf("%s: %+v, want %+v", name, c.CLAT, want)
 		}
-		if c.TunDevice != "clat" || c.IPv4 != netip.MustParseAddr("192.0.0.2") || c.IPv6.IsValid() || len(c.Prefixes) > 0 || !c.WKPFStrict || !c.Sandbox || !c.FastPath {
+		if c.TunDevice != "clat" || c.IPv4 != netip.MustParseAddr("192.0.0.2") || c.IPv6.IsValid() || len(c.Prefixes) > 0 || !c.WKPFStrict || !c.Sandbox || !c.FastPath ||
+			c.UDPZero != translate.UDPZeroCompute {
 			t.Errorf("%s: %+v", name, c)
 		}
 		tab, err := translate.NewTable(c.Table(nil, nil))
@@ -84,6 +85,7 @@ wkpf-strict   no
 prefix        64:ff9b::/96
 ipv4-addr     10.64.0.1
 tun-device    clat4
+udp-cksum-mode drop
 `)
 	if len(problems) > 0 {
 		t.Fatal(problems)
@@ -99,7 +101,7 @@ tun-device    clat4
 	if !reflect.DeepEqual(c.CLAT, want) {
 		t.Errorf("%+v\nwant %+v", c.CLAT, want)
 	}
-	if c.TunDevice != "clat4" || c.IPv4 != netip.MustParseAddr("10.64.0.1") || c.WKPFStrict {
+	if c.TunDevice != "clat4" || c.IPv4 != netip.MustParseAddr("10.64.0.1") || c.WKPFStrict || c.UDPZero != translate.UDPZeroDrop {
 		t.Errorf("%+v", c)
 	}
 	for word, want := range map[string]CLATMode{"auto": CLATAuto, "OWN": CLATOwn, "Shared": CLATShared} {

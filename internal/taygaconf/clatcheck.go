@@ -51,6 +51,9 @@ func (r *reader) checkCLAT(getenv func(string) (string, bool)) {
 	if _, given := r.at["ipv4-addr"]; !given {
 		r.c.IPv4 = clatOwn4
 	}
+	if _, given := r.at["udp-cksum-mode"]; !given {
+		r.c.UDPZero = translate.UDPZeroCompute // programs of this machine may send without a checksum
+	}
 	r.checkTable()
 	switch a := r.c.IPv4; {
 	case a == clatProgram:
