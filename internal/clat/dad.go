@@ -131,7 +131,7 @@ func (c *address) own(m ndMessage, from mac, on linkFacts) bool {
 	if !on.hasMAC {
 		return false
 	}
-	return from == on.mac || m.advertisement && m.hasLink && m.link == on.mac
+	return from == on.mac || m.hasLink && m.link == on.mac
 }
 
 // defend answers another node that advertises the address. If it goes on, the address is

@@ -154,6 +154,10 @@ func TestDefend(t *testing.T) {
 		t.Errorf("%v %v %v", send, c.state, c.by)
 	}
 	c = isTaken(t)
+	if _, send := c.receive(5*second, advertised(), theirs, facts); !send || c.state != taken {
+		t.Error("the first one is not answered")
+	}
+	c = isTaken(t)
 	for range 10 { // of a switch that knows where this host is; looped back by it
 		proxied := advertised()
 		proxied.link = ours

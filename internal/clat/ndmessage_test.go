@@ -87,6 +87,7 @@ func TestParseNDInvalid(t *testing.T) {
 		{"option-too-long", kernelSolicitation, func(b []byte) []byte { b[65] = 2; return b }, false},
 		{"half-an-option", kernelSolicitation, func(b []byte) []byte { b[5] += 4; return append(b, 1, 1, 0, 0) }, false},
 		{"length-23", kernelSolicitation, func(b []byte) []byte { b[5] = 23; return b[:63] }, false},
+		{"length-23-in-a-frame-of-24", kernelSolicitation, func(b []byte) []byte { b[5] = 23; return b }, false},
 		{"length-24", kernelSolicitation, func(b []byte) []byte { b[5] = 24; return b[:64] }, true},
 		{"longer-than-the-packet", kernelSolicitation, func(b []byte) []byte { b[4] = 1; return b }, false},
 		{"probe-with-source-address-option", kernelProbe, func(b []byte) []byte { b[64] = optionSource; return b }, false},

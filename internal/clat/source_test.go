@@ -27,7 +27,7 @@ func TestChooseSource(t *testing.T) {
 		{"longest", "2001:db8:64::/96", []string{"2001:db9:1::1/64", "2001:db8:1::1/64", "2a00::1/64"}, 1},
 		{"longest-nat64-of-the-provider", "2a00:1:ffff::/96", []string{"2a00:2::1/64", "2a00:1::1/64"}, 1},
 		// Bits after the prefix of the source, or after that of the NAT64, do not count.
-		{"up-to-the-source", "2001:db8:1:1::/96", []string{"2001:db8:1:1::1/48", "2001:db8:1:0::1/48"}, 0},
+		{"up-to-the-source", "2001:db8:1:1::/96", []string{"2001:db8:1:0::1/48", "2001:db8:1:1::1/48"}, 0},
 		{"up-to-pref64", "2001:db8::/32", []string{"2001:db8:1::1/64", "2001:db8::1/64"}, 0},
 		{"room", "64:ff9b::/96", []string{"2001:db8:1::5/128", "2001:db8:1::1/64"}, 1},
 		{"room-comes-last", "2001:db8:64::/96", []string{"2001:db8:1::5/128", "2a00::1/64"}, 0},
