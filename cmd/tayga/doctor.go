@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/steppe-nat64/steppe/internal/doctor"
+	"github.com/steppe-nat64/steppe/internal/safepath"
 	"github.com/steppe-nat64/steppe/internal/status"
 	"github.com/steppe-nat64/steppe/internal/taygaconf"
 )
@@ -22,22 +23,10 @@ import (
 // The exit status is 2 if something keeps packets from being translated, 1 if
 // something may, else 0.
 func examine(o options, stdout, stderr io.Writer) int {
-	m, err := doctor.Look()
+	findings, _, err := diagnose(o)
 	if err != nil {
 		printError(stderr, err)
 		return 2
-	}
-	c, more, problems := loadAll(o)
-	x := doctor.Case{Conf: c, Problems: problems, Maps: more.Maps, Bindings: more.Bindings, Program: os.Args[0], Machine: m}
-	x.Conf.File, _ = filepath.Abs(c.File) // commands may be run from elsewhere
-	if c.Starts(problems) {
-		x.Report, x.Process = askDaemon(c)
-	}
-	findings := doctor.Examine(x)
-
-	worst := doctor.Note
-	for _, f := range findings {
-		worst = max(worst, f.Severity)
 	}
 	if o.json {
 		if findings == nil {
@@ -45,18 +34,72 @@ func examine(o options, stdout, stderr io.Writer) int {
 		}
 		err = writeJSON(stdout, findings)
 	} else {
-		for _, f := range findings {
-			say(stdout, "%v", f)
-		}
-		if worst == doctor.Note {
-			err = say(stdout, "%s: nothing is missing", o.configFile)
-		}
+		err = printFindings(stdout, o, findings)
 	}
 	if err != nil {
 		printError(stderr, err)
 		return 2
 	}
-	return int(worst)
+	return int(worst(findings))
+}
+
+// printFindings prints findings as lines.
+func printFindings(w io.Writer, o options, findings []doctor.Finding) (err error) {
+	for _, f := range findings {
+		err = say(w, "%v", f)
+	}
+	if worst(findings) == doctor.Note {
+		err = say(w, "%s: nothing is missing", o.configFile)
+	}
+	return err
+}
+
+// worst returns the greatest severity of findings.
+func worst(findings []doctor.Finding) doctor.Severity {
+	severity := doctor.Note
+	for _, f := range findings {
+		severity = max(severity, f.Severity)
+	}
+	return severity
+}
+
+// diagnose looks at the machine and the configuration and returns what is missing.
+func diagnose(o options) ([]doctor.Finding, *doctor.Machine, error) {
+	m, err := doctor.Look()
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.resolve != nil {
+		m.Resolve = o.resolve
+	}
+	c, more, problems := loadAll(o)
+	x := doctor.Case{Conf: c, Problems: problems, Maps: more.Maps, Bindings: more.Bindings, Program: os.Args[0], Machine: m}
+	if strings.Contains(x.Program, "/") { // commands may be run from elsewhere
+		if path, err := filepath.Abs(x.Program); err == nil {
+			x.Program = path
+		}
+	}
+	x.Conf.File, _ = filepath.Abs(c.File)
+	x.Unterminated = unterminated(x.Conf.File)
+	if c.Starts(problems) {
+		x.Report, x.Process = askDaemon(c)
+	}
+	return doctor.Examine(x), m, nil
+}
+
+// unterminated reports whether a file has text and does not end in a line feed.
+func unterminated(path string) bool {
+	f, err := safepath.OpenRegular(nil, path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	last := make([]byte, 1)
+	if _, err := f.Seek(-1, io.SeekEnd); err != nil {
+		return false
+	}
+	_, err = f.Read(last)
+	return err == nil && last[0] != '\n'
 }
 
 // askDaemon finds the daemon of this network namespace that runs with a

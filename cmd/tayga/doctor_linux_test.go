@@ -39,6 +39,8 @@ type clinic struct {
 	*village
 	dns64    atomic.Pointer[[]netip.Addr] // what the resolver answers
 	upstream *netlab.Host                 // of a host with a CLAT: the other translator
+	environ  []string                     // of the doctor, beside that of the test
+	failure  string                       // that the doctor may report
 }
 
 // finding is what --doctor --json prints.
@@ -136,20 +138,27 @@ func (c *clinic) resolver(prefix string) {
 	c.Cleanup(func() { conn.Close() })
 }
 
-// ask runs the doctor, with the resolver of the clinic.
+// doctorCommand is the doctor, with the resolver and the state directory of the clinic.
+func (c *clinic) doctorCommand(args ...string) *netlab.Cmd {
+	const script = `mount --bind "$1/resolv.conf" /etc/resolv.conf && mkdir -p "$1/lib" && mount --bind "$1/lib" /var/lib && shift && exec "$@"`
+	args = append([]string{"-m", "sh", "-c", script, "sh", c.dir, c.self, "--doctor", "-c", c.conf}, args...)
+	cmd := c.host.Command("unshare", args...)
+	cmd.Env = append(os.Environ(), c.environ...)
+	return cmd
+}
+
+// doctor runs it.
 func (c *clinic) doctor(args ...string) (out string, code int) {
 	c.Helper()
-	const script = `mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`
-	args = append([]string{"-m", "sh", "-c", script, "sh", c.dir + "/resolv.conf", c.self, "--doctor", "-c", c.conf}, args...)
 	var errs strings.Builder
-	cmd := c.host.Command("unshare", args...)
+	cmd := c.doctorCommand(args...)
 	cmd.Stderr = &errs
 	text, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		c.Fatal(err)
 	}
-	assert.Empty(c, errs.String())
+	assert.Empty(c, strings.Replace(errs.String(), c.failure, "", 1))
 	return string(text), cmd.ProcessState.ExitCode()
 }
 
@@ -231,92 +240,95 @@ func TestDoctorFromNothing(t *testing.T) {
 	assert.True(t, c.connected(serverAddr))
 }
 
+// patients are set-ups that are broken in one way each.
+var patients = []struct {
+	name     string
+	more     string // configuration
+	also     string // what it needs, done by who knows
+	harm     func(c *clinic)
+	harmless bool // the client reaches the server all the same
+	severity string
+	about    string
+	text     string
+	others   int // findings that follow from the same cause
+	rounds   int // 1 if 0
+}{
+	{name: "no-forwarding-4", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv4.ip_forward=0") },
+		severity: "error", about: "forwarding", text: "the kernel does not forward IPv4 packets"},
+	{name: "no-forwarding-6", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv6.conf.all.forwarding=0") },
+		severity: "error", about: "forwarding", text: "the kernel does not forward IPv6 packets"},
+	{name: "no-forwarding-on-the-device", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv4.conf.nat64.forwarding=0") },
+		severity: "error", about: "forwarding", text: "the kernel does not forward IPv4 packets that arrive on nat64"},
+	{name: "device-down", harm: func(c *clinic) { c.sh("ip link set nat64 down") },
+		severity: "error", about: "device", text: "nat64 is down", others: 2}, // the kernel forgets the routes
+	{name: "device-down-and-no-socket", harm: func(c *clinic) { c.sh("ip link set nat64 down; rm DIR/sock") },
+		severity: "error", about: "device", text: "nat64 is down", others: 2},
+	{name: "device-absent", harm: func(c *clinic) {
+		c.sh("kill $(cat DIR/pid); sleep 1; ip link del nat64")
+	}, severity: "error", about: "device", text: "there is no device nat64", others: 4},
+	{name: "ipv6-off", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv6.conf.nat64.disable_ipv6=1") },
+		severity: "error", about: "ipv6", text: "IPv6 is switched off for nat64", others: 1},
+	{name: "mtu", harm: func(c *clinic) {
+		c.sh("kill $(cat DIR/pid); sleep 1; ip link set nat64 mtu 1200; sysctl -qw net.ipv6.conf.nat64.disable_ipv6=0 || true")
+	}, severity: "error", about: "mtu", text: "nat64 has an MTU of 1200, less than the 1280 that IPv6 needs", others: 2},
+	{name: "not-running", harm: func(c *clinic) { c.sh("kill $(cat DIR/pid); sleep 1") },
+		severity: "error", about: "daemon", text: "tayga does not run on nat64"},
+	{name: "not-running-but-the-lock-is-taken", harm: func(c *clinic) {
+		c.sh("kill $(cat DIR/pid); sleep 1")
+		_, err := c.host.ListenPacket("unixgram", "@steppe-tun/nat64")
+		require.NoError(c, err)
+	}, severity: "error", about: "daemon", text: "tayga does not run on nat64"},
+	{name: "no-route-to-the-prefix", harm: func(c *clinic) { c.sh("ip route del 64:ff9b::/96 dev nat64") },
+		severity: "error", about: "route", text: "packets for prefix 64:ff9b::/96 are not routed to nat64"},
+	{name: "no-route-to-the-pool", harm: func(c *clinic) { c.sh("ip route del 192.168.255.0/24 dev nat64") },
+		severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are not routed to nat64"},
+	{name: "route-to-the-pool-elsewhere", harm: func(c *clinic) { c.sh("ip route replace 192.168.255.0/24 via 198.51.98.2") },
+		severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are routed to eth1 instead of nat64"},
+	{name: "own-address-taken", harm: func(c *clinic) { c.sh("ip addr add 192.168.255.1/32 dev nat64") }, harmless: true,
+		severity: "error", about: "address", text: "192.168.255.1, the translator's own ipv4-addr, is also an address of this machine, on nat64"},
+	{name: "no-masquerading", harm: func(c *clinic) { c.sh("nft flush ruleset") },
+		severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private, and no rule replaces that source by one that is routed"},
+	{name: "masquerading-of-others", harm: func(c *clinic) {
+		c.sh("nft flush ruleset; nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority srcnat; }; add rule ip nat post oifname \"eth0\" masquerade; add rule ip nat post ip saddr { 192.168.0.0/24, 10.0.0.0/8 } masquerade'")
+	}, severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private"},
+	{name: "firewall-4", harm: func(c *clinic) {
+		c.sh("nft 'add table ip filter; add chain ip filter forward { type filter hook forward priority filter; policy drop; }; add rule ip filter forward ct state established accept; add rule ip filter forward iifname \"eth0\" accept'")
+	}, severity: "error", about: "firewall", text: "chain forward of table ip filter drops IPv4 packets of nat64"},
+	{name: "firewall-both", harm: func(c *clinic) {
+		c.sh("nft 'add table inet filter; add chain inet filter forward { type filter hook forward priority filter; }; add rule inet filter forward ct state vmap { established : accept, related : accept, invalid : drop }; add rule inet filter forward iifname \"eth0\" oifname \"eth1\" accept; add rule inet filter forward counter reject'")
+	}, severity: "error", about: "firewall", text: "chain forward of table inet filter drops IPv4 packets of nat64"},
+	{name: "firewall-6-by-iptables", harm: func(c *clinic) {
+		c.needIPTables()
+		c.sh("ip6tables -P FORWARD DROP; ip6tables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+	},
+		severity: "error", about: "firewall", text: "drops IPv6 packets of nat64"},
+	{name: "private-destination", harm: func(c *clinic) {
+		c.sh("ip addr add 10.9.9.1/24 dev eth1")
+		c.server.Addr("eth0", "10.9.9.2/24")
+		require.False(c, c.reaches("10.9.9.2"))
+	}, harmless: true, severity: "warning", about: "private", text: " packets were rejected because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
+	{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 uses prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
+	{name: "stale-configuration", harm: func(c *clinic) {
+		c.sh("echo 'udp-cksum-mode calc' >>DIR/tayga.conf; touch -d 2001-01-01 DIR/tayga.conf")
+	}, harmless: true,
+		severity: "warning", about: "daemon", text: "was changed after tayga was started"},
+	{name: "offlink-mtu", more: "offlink-mtu 1500\n", harm: func(c *clinic) { c.sh("ip link set eth0 mtu 1400") }, harmless: true,
+		severity: "warning", about: "mtu", text: "offlink-mtu is 1500, and eth0 carries no more than 1400", rounds: 2},
+	{name: "router-advertisements", harm: func(c *clinic) {
+		c.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=1; ip addr add 2001:db8:c::99/64 dev eth0 valid_lft 1000 preferred_lft 1000")
+	}, harmless: true, severity: "warning", about: "router-advertisements", text: "eth0 has its IPv6 address or route from router advertisements"},
+	{name: "neighbours", more: "map 198.51.98.7 2001:db8:c::2\n",
+		also: "ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1",
+		harm: func(c *clinic) { c.sh("ip neigh del proxy 198.51.98.7 dev eth1") }, harmless: true,
+		severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where no host answers for it"},
+	{name: "lists-of-packets", harm: func(c *clinic) { c.sh("ethtool -K eth1 gro on rx-gro-list on") }, harmless: true,
+		severity: "note", about: "offload", text: "eth1 makes lists of packets (rx-gro-list)"},
+}
+
 // Set-ups that are broken in one way each: the doctor finds it, and what it says
 // fixes it.
 func TestDoctor(t *testing.T) {
-	for _, test := range []struct {
-		name     string
-		more     string // configuration
-		also     string // what it needs, done by who knows
-		harm     func(c *clinic)
-		harmless bool // the client reaches the server all the same
-		severity string
-		about    string
-		text     string
-		others   int // findings that follow from the same cause
-		rounds   int // 1 if 0
-	}{
-		{name: "no-forwarding-4", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv4.ip_forward=0") },
-			severity: "error", about: "forwarding", text: "the kernel does not forward IPv4 packets"},
-		{name: "no-forwarding-6", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv6.conf.all.forwarding=0") },
-			severity: "error", about: "forwarding", text: "the kernel does not forward IPv6 packets"},
-		{name: "no-forwarding-on-the-device", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv4.conf.nat64.forwarding=0") },
-			severity: "error", about: "forwarding", text: "the kernel does not forward IPv4 packets that arrive on nat64"},
-		{name: "device-down", harm: func(c *clinic) { c.sh("ip link set nat64 down") },
-			severity: "error", about: "device", text: "nat64 is down", others: 2}, // the kernel forgets the routes
-		{name: "device-down-and-no-socket", harm: func(c *clinic) { c.sh("ip link set nat64 down; rm DIR/sock") },
-			severity: "error", about: "device", text: "nat64 is down", others: 2},
-		{name: "device-absent", harm: func(c *clinic) {
-			c.sh("kill $(cat DIR/pid); sleep 1; ip link del nat64")
-		}, severity: "error", about: "device", text: "there is no device nat64", others: 4},
-		{name: "ipv6-off", harm: func(c *clinic) { c.sh("sysctl -qw net.ipv6.conf.nat64.disable_ipv6=1") },
-			severity: "error", about: "ipv6", text: "IPv6 is switched off for nat64", others: 1},
-		{name: "mtu", harm: func(c *clinic) {
-			c.sh("kill $(cat DIR/pid); sleep 1; ip link set nat64 mtu 1200; sysctl -qw net.ipv6.conf.nat64.disable_ipv6=0 || true")
-		}, severity: "error", about: "mtu", text: "nat64 has an MTU of 1200, less than the 1280 that IPv6 needs", others: 2},
-		{name: "not-running", harm: func(c *clinic) { c.sh("kill $(cat DIR/pid); sleep 1") },
-			severity: "error", about: "daemon", text: "tayga does not run on nat64"},
-		{name: "not-running-but-the-lock-is-taken", harm: func(c *clinic) {
-			c.sh("kill $(cat DIR/pid); sleep 1")
-			_, err := c.host.ListenPacket("unixgram", "@steppe-tun/nat64")
-			require.NoError(c, err)
-		}, severity: "error", about: "daemon", text: "tayga does not run on nat64"},
-		{name: "no-route-to-the-prefix", harm: func(c *clinic) { c.sh("ip route del 64:ff9b::/96 dev nat64") },
-			severity: "error", about: "route", text: "packets for prefix 64:ff9b::/96 are not routed to nat64"},
-		{name: "no-route-to-the-pool", harm: func(c *clinic) { c.sh("ip route del 192.168.255.0/24 dev nat64") },
-			severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are not routed to nat64"},
-		{name: "route-to-the-pool-elsewhere", harm: func(c *clinic) { c.sh("ip route replace 192.168.255.0/24 via 198.51.98.2") },
-			severity: "error", about: "route", text: "packets for pool 192.168.255.0/24 are routed to eth1 instead of nat64"},
-		{name: "own-address-taken", harm: func(c *clinic) { c.sh("ip addr add 192.168.255.1/32 dev nat64") }, harmless: true,
-			severity: "error", about: "address", text: "192.168.255.1, the translator's own ipv4-addr, is also an address of this machine, on nat64"},
-		{name: "no-masquerading", harm: func(c *clinic) { c.sh("nft flush ruleset") },
-			severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private, and no rule replaces that source by one that is routed"},
-		{name: "masquerading-of-others", harm: func(c *clinic) {
-			c.sh("nft flush ruleset; nft 'add table ip nat; add chain ip nat post { type nat hook postrouting priority srcnat; }; add rule ip nat post oifname \"eth0\" masquerade; add rule ip nat post ip saddr { 192.168.0.0/24, 10.0.0.0/8 } masquerade'")
-		}, severity: "warning", about: "masquerading", text: "pool 192.168.255.0/24 is private"},
-		{name: "firewall-4", harm: func(c *clinic) {
-			c.sh("nft 'add table ip filter; add chain ip filter forward { type filter hook forward priority filter; policy drop; }; add rule ip filter forward ct state established accept; add rule ip filter forward iifname \"eth0\" accept'")
-		}, severity: "error", about: "firewall", text: "chain forward of table ip filter drops IPv4 packets of nat64"},
-		{name: "firewall-both", harm: func(c *clinic) {
-			c.sh("nft 'add table inet filter; add chain inet filter forward { type filter hook forward priority filter; }; add rule inet filter forward ct state vmap { established : accept, related : accept, invalid : drop }; add rule inet filter forward iifname \"eth0\" oifname \"eth1\" accept; add rule inet filter forward counter reject'")
-		}, severity: "error", about: "firewall", text: "chain forward of table inet filter drops IPv4 packets of nat64"},
-		{name: "firewall-6-by-iptables", harm: func(c *clinic) {
-			c.needIPTables()
-			c.sh("ip6tables -P FORWARD DROP; ip6tables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-		},
-			severity: "error", about: "firewall", text: "drops IPv6 packets of nat64"},
-		{name: "private-destination", harm: func(c *clinic) {
-			c.sh("ip addr add 10.9.9.1/24 dev eth1")
-			c.server.Addr("eth0", "10.9.9.2/24")
-			require.False(c, c.reaches("10.9.9.2"))
-		}, harmless: true, severity: "warning", about: "private", text: " packets were rejected because 64:ff9b::/96 is for public IPv4 addresses", rounds: 2},
-		{name: "other-dns64", harm: func(c *clinic) { c.synthesise("2001:db8:64:64::") }, harmless: true, severity: "error", about: "dns64", text: "DNS64 uses prefix 2001:db8:64:64::/96, which is not in the configuration", rounds: 2},
-		{name: "stale-configuration", harm: func(c *clinic) {
-			c.sh("echo 'udp-cksum-mode calc' >>DIR/tayga.conf; touch -d 2001-01-01 DIR/tayga.conf")
-		}, harmless: true,
-			severity: "warning", about: "daemon", text: "was changed after tayga was started"},
-		{name: "offlink-mtu", more: "offlink-mtu 1500\n", harm: func(c *clinic) { c.sh("ip link set eth0 mtu 1400") }, harmless: true,
-			severity: "warning", about: "mtu", text: "offlink-mtu is 1500, and eth0 carries no more than 1400", rounds: 2},
-		{name: "router-advertisements", harm: func(c *clinic) {
-			c.sh("sysctl -qw net.ipv6.conf.eth0.accept_ra=1; ip addr add 2001:db8:c::99/64 dev eth0 valid_lft 1000 preferred_lft 1000")
-		}, harmless: true, severity: "warning", about: "router-advertisements", text: "eth0 has its IPv6 address or route from router advertisements"},
-		{name: "neighbours", more: "map 198.51.98.7 2001:db8:c::2\n",
-			also: "ip route add 198.51.98.7 dev nat64; ip neigh add proxy 198.51.98.7 dev eth1",
-			harm: func(c *clinic) { c.sh("ip neigh del proxy 198.51.98.7 dev eth1") }, harmless: true,
-			severity: "warning", about: "neighbours", text: "map 198.51.98.7/32 lies in the network on eth1, where no host answers for it"},
-		{name: "lists-of-packets", harm: func(c *clinic) { c.sh("ethtool -K eth1 gro on rx-gro-list on") }, harmless: true,
-			severity: "note", about: "offload", text: "eth1 makes lists of packets (rx-gro-list)"},
-	} {
+	for _, test := range patients {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClinic(t, clinicConf+test.more)
 			c.heal()
@@ -387,23 +399,26 @@ func (c *clinic) pings() bool {
 	return false
 }
 
+// clatPatients are hosts with a CLAT that are broken in one way each.
+var clatPatients = []struct {
+	name  string
+	harm  string
+	about string
+	text  string
+}{
+	{"nothing", "", "", ""},
+	{"rp-filter", "ip link add dum0 type veth peer name dum1; ip link set dum1 up; ip addr add 10.0.0.2/24 dev dum0; ip link set dum0 up; ip route replace default via 10.0.0.1 dev dum0; sysctl -qw net.ipv4.conf.all.rp_filter=1",
+		"rp-filter", "the reverse path filter drops packets from clat whose source is reached by another interface"},
+	{"prefix-leads-back", "ip route add 64:ff9b::/96 dev clat", "route", "what goes to prefix 64:ff9b::/96 leads back to clat, and the other translator is elsewhere"},
+	{"no-address", "ip addr del 192.0.0.1/29 dev clat", "address", "192.0.0.1, to which a map gives an IPv6 address, is no address of this host"},
+	{"no-way-back", "ip route del 2001:db8:c::464 dev clat", "route", "packets for map 2001:db8:c::464/128 are not routed to clat; the route for 2001:db8:c::/64 leads to eth0"},
+	{"no-neighbour", "ip neigh del proxy 2001:db8:c::464 dev eth0", "neighbours", "map 2001:db8:c::464/128 lies in the network on eth0, where no host answers for it"},
+}
+
 // A host with a CLAT has other needs: the doctor makes one from nothing, too,
 // and fixes what is broken.
 func TestDoctorCLAT(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		harm  string
-		about string
-		text  string
-	}{
-		{"nothing", "", "", ""},
-		{"rp-filter", "ip link add dum0 type veth peer name dum1; ip link set dum1 up; ip addr add 10.0.0.2/24 dev dum0; ip link set dum0 up; ip route replace default via 10.0.0.1 dev dum0; sysctl -qw net.ipv4.conf.all.rp_filter=1",
-			"rp-filter", "the reverse path filter drops packets from clat whose source is reached by another interface"},
-		{"prefix-leads-back", "ip route add 64:ff9b::/96 dev clat", "route", "what goes to prefix 64:ff9b::/96 leads back to clat, and the other translator is elsewhere"},
-		{"no-address", "ip addr del 192.0.0.1/29 dev clat", "address", "192.0.0.1, to which a map gives an IPv6 address, is no address of this host"},
-		{"no-way-back", "ip route del 2001:db8:c::464 dev clat", "route", "packets for map 2001:db8:c::464/128 are not routed to clat; the route for 2001:db8:c::/64 leads to eth0"},
-		{"no-neighbour", "ip neigh del proxy 2001:db8:c::464 dev eth0", "neighbours", "map 2001:db8:c::464/128 lies in the network on eth0, where no host answers for it"},
-	} {
+	for _, test := range clatPatients {
 		t.Run(test.name, func(t *testing.T) {
 			c := newCLAT(t)
 			require.False(t, c.pings(), "from nothing")

@@ -28,7 +28,8 @@
 //	              sharedreport.go its part about shared addresses
 //	statussocket.go serves the report; metrics.go serves it to Prometheus
 //	status.go     --status: queries a running daemon; sessionlist.go --status=sessions
-//	doctor.go     --doctor: what is missing on the machine
+//	doctor.go     --doctor: what is missing on the machine; fix.go runs its commands,
+//	              undo.go undoes them, consent.go asks before that
 package main
 
 import (
@@ -89,6 +90,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return check(o, stdout)
 	case o.print:
 		return printGateway(o, stdout, stderr)
+	case o.fix:
+		return fix(o, stdout, stderr)
+	case o.undo:
+		return undo(o, stdout, stderr)
 	case o.doctor:
 		return examine(o, stdout, stderr)
 	case o.statusOf != "":

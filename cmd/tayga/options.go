@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/steppe-nat64/steppe/internal/status"
@@ -40,6 +41,11 @@ type options struct {
 	statusOf   string   // what to ask the running daemon for; empty: nothing
 	selection  []string // of --status=sessions: which
 	doctor     bool
+	fix        bool     // of --doctor: run commands
+	undo       bool     // of --doctor: undo what was run
+	yes        bool     // of --fix and --undo: without a question
+	numbers    []int    // of --fix: which commands; none: all
+	resolve    resolver // of --doctor: instead of that of the machine
 	clat       bool     // translate for the programs of this machine
 	gateway    bool     // translate for other machines, without a file
 	lan        []string // of --gateway: interfaces of the machines
@@ -95,6 +101,9 @@ var ourOptions = []option{
 	{"check", 0, bare, func(o *options, _ string) { o.check = true }},
 	{"status", 0, mayHaveArg, func(o *options, arg string) { o.statusOf = cmp.Or(arg, string(status.Summary)) }},
 	{"doctor", 0, bare, func(o *options, _ string) { o.doctor = true }},
+	{"fix", 0, bare, func(o *options, _ string) { o.fix = true }},
+	{"undo", 0, bare, func(o *options, _ string) { o.undo = true }},
+	{"yes", 0, bare, func(o *options, _ string) { o.yes = true }},
 	{"clat", 0, bare, func(o *options, _ string) { o.clat = true }},
 	{"gateway", 0, bare, func(o *options, _ string) { o.gateway = true }},
 	{"lan", 0, needsArg, func(o *options, arg string) { o.lan = append(o.lan, arg) }},
@@ -132,6 +141,12 @@ func parseOptions(args []string) (options, error) {
 		}
 	}
 	o.complete()
+	if o.fix && o.doctor {
+		var err error
+		if o.numbers, err = commandNumbers(words); err != nil {
+			return o, err
+		}
+	}
 	if o.statusOf == string(status.Sessions) {
 		o.selection = slices.DeleteFunc(words, func(w string) bool { return w == "" })
 	}
@@ -167,6 +182,12 @@ func (o *options) conflict() error {
 		return errors.New("--mktun and --rmtun cannot be given together")
 	case o.json && o.statusOf == "" && !o.doctor:
 		return errors.New("--json goes with --status and --doctor only")
+	case (o.fix || o.undo) && !o.doctor:
+		return errors.New("--fix and --undo go with --doctor only")
+	case o.fix && o.undo:
+		return errors.New("--fix and --undo cannot be given together")
+	case o.yes && !o.fix && !o.undo:
+		return errors.New("--yes goes with --doctor --fix and --doctor --undo only")
 	case o.clat && o.gateway:
 		return errors.New("--clat and --gateway cannot be given together: start a process for each")
 	case (o.clat || o.gateway) && (o.mktun || o.rmtun):
@@ -179,6 +200,21 @@ func (o *options) conflict() error {
 		return errors.New("--lan, --wan, --pool and --print go with --gateway only")
 	}
 	return nil
+}
+
+// commandNumbers reads the numbers of commands that --fix is to run.
+func commandNumbers(words []string) (list []int, err error) {
+	for _, w := range words {
+		if w == "" {
+			continue
+		}
+		n, err := strconv.Atoi(w)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("'%s' is not the number of a command: 'tayga --doctor --fix </dev/null' lists them", w)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }
 
 // mistaken refuses a word that asks for something, and would start a daemon if it
@@ -310,6 +346,12 @@ Translate packets between IPv6 and IPv4 (NAT64, SIIT, CLAT).
 
       --doctor         say what is missing on this machine, with the command
                        that fixes it, and end
+      --fix [NUMBER]...
+                       with --doctor: run these commands, all or those with
+                       the numbers; asks for each on a terminal, and only
+                       lists them elsewhere
+      --undo           with --doctor: undo what --fix did
+      --yes            with --fix or --undo: run the commands without a question
       --json           with --status or --doctor: print JSON
 
   -d, --debug          stay in the foreground and log to standard output

@@ -70,6 +70,16 @@ func TestParseOptions(t *testing.T) {
 		{"--stdout|--journal", with(func(o *options) { o.sink = toJournal }), ""},
 
 		// Without a file, in the foreground, with a log that a person sees.
+		{"--doctor|--fix", with(func(o *options) { o.doctor, o.fix = true, true }), ""},
+		{"--fix|3||--yes|--doctor|12", with(func(o *options) { o.doctor, o.fix, o.yes, o.numbers = true, true, true, []int{3, 12} }), ""},
+		{"--doctor|--undo|--yes|7", with(func(o *options) { o.doctor, o.undo, o.yes = true, true, true }), ""},
+		{"--doctor|--fix|0", options{}, "'0' is not the number of a command: 'tayga --doctor --fix </dev/null' lists them"},
+		{"--doctor|--fix|all", options{}, "'all' is not the number of a command: 'tayga --doctor --fix </dev/null' lists them"},
+		{"--doctor|fix", options{}, "unexpected word 'fix': did you mean '--fix'?"},
+		{"--fix", options{}, "--fix and --undo go with --doctor only"},
+		{"--undo", options{}, "--fix and --undo go with --doctor only"},
+		{"--doctor|--fix|--undo", options{}, "--fix and --undo cannot be given together"},
+		{"--doctor|--yes", options{}, "--yes goes with --doctor --fix and --doctor --undo only"},
 		{"--clat", with(func(o *options) { o.clat, o.foreground, o.sink, o.configFile = true, true, toStdout, "" }), ""},
 		{"--cl|--syslog", with(func(o *options) { o.clat, o.foreground, o.configFile = true, true, "" }), ""},
 		{"--journal|--clat|-cF", with(func(o *options) { o.clat, o.foreground, o.sink, o.configFile = true, true, toJournal, "F" }), ""},

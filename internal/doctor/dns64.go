@@ -36,11 +36,11 @@ func (e *examination) checkDNS64() {
 	var dns *net.DNSError
 	switch {
 	case err != nil && !(errors.As(err, &dns) && dns.IsNotFound):
-		e.add(Note, "dns64", "", "it is not known whether the resolver of this machine uses DNS64")
+		e.add(Note, "dns64", "it is not known whether the resolver of this machine uses DNS64")
 		return
 	case len(addrs) == 0:
 		if !e.clat {
-			e.add(Note, "dns64", "", "the resolver of this machine does not use DNS64: IPv6 hosts need a resolver with DNS64")
+			e.add(Note, "dns64", "the resolver of this machine does not use DNS64: IPv6 hosts need a resolver with DNS64")
 		}
 		return
 	}
@@ -58,14 +58,14 @@ func (e *examination) checkDNS64() {
 	}
 	for _, p := range others[:min(len(others), maxFindings)] {
 		if found {
-			e.add(Note, "dns64", "", "DNS64 also uses prefix %s, which is not in the configuration", p)
+			e.add(Note, "dns64", "DNS64 also uses prefix %s, which is not in the configuration", p)
 			continue
 		}
-		e.add(Error, "dns64", e.edit("prefix "+p.String()),
+		e.fix(Error, "dns64", e.edit("prefix "+p.String()),
 			"DNS64 uses prefix %s, which is not in the configuration; add it and restart tayga, or change the resolver", p)
 	}
 	if !found && len(others) == 0 {
-		e.add(Warning, "dns64", "", "the resolver of this machine gives ipv4only.arpa addresses that DNS64 does not give")
+		e.add(Warning, "dns64", "the resolver of this machine gives ipv4only.arpa addresses that DNS64 does not give")
 	}
 }
 

@@ -16,6 +16,7 @@
 //	shared.go         stateful pools: own addresses, masquerading, connection tracking, hosts;
 //	                  shareduse.go what is used up
 //	dns64.go          the prefix that DNS64 uses: RFC 7050
+//	change.go         what commands change, and what undoes that; state_linux.go reads it
 //	shell.go          quoting for a shell
 //
 // Reading the state and checking it are separate, so that the checks can be tested without
@@ -53,6 +54,8 @@ type Finding struct {
 	About    string   `json:"about"`             // what was looked at: a word that does not change
 	Text     string   `json:"text"`              // what is wrong
 	Command  string   `json:"command,omitempty"` // fixes it when run by sh as root; empty if nothing so simple does
+	Undo     string   `json:"undo,omitempty"`    // brings the state before Command back, as that is now; empty if no command does
+	Change   Change   `json:"-"`                 // what Command changes
 }
 
 // String returns the finding as a line.
@@ -72,6 +75,8 @@ type Case struct {
 	// Bindings are the static bindings of the map-file.
 	Bindings []taygaconf.Binding
 	Program  string // how tayga was called, for commands
+	// Unterminated: the configuration file does not end in a line feed.
+	Unterminated bool
 	// Report is what the running daemon tells of itself, nil if none answers.
 	Report  *status.Report
 	Process Process
@@ -105,14 +110,14 @@ func Examine(c Case) []Finding {
 			s = Warning
 			p.Warning = false // is said already
 		}
-		e.add(s, "configuration", "", "%v", p)
+		e.add(s, "configuration", "%v", p)
 	}
 	switch {
 	case !c.Problems.Failed():
 	case c.Conf.Starts(c.Problems):
-		e.add(Note, "configuration", "", "tayga skips the lines of %s with errors when it starts, and changes nothing on a reload", c.Conf.MapPath())
+		e.add(Note, "configuration", "tayga skips the lines of %s with errors when it starts, and changes nothing on a reload", c.Conf.MapPath())
 	default:
-		e.add(Note, "configuration", "", "nothing else was checked, since the configuration is not valid")
+		e.add(Note, "configuration", "nothing else was checked, since the configuration is not valid")
 		return e.findings
 	}
 	e.conclude()
@@ -155,16 +160,24 @@ func (e *examination) conclude() {
 	e.running = e.Report != nil || there && device.Running
 }
 
-// add takes a finding down. Names of interfaces, tables and files may hold anything,
+// add takes a finding without a command down.
+func (e *examination) add(s Severity, about, format string, args ...any) {
+	e.fix(s, about, Change{}, format, args...)
+}
+
+// fix takes a finding down. Names of interfaces, tables and files may hold anything,
 // and are part of text and command. A command that would have to be cleaned is another
 // one, so there is none then.
-func (e *examination) add(s Severity, about, command, format string, args ...any) {
+func (e *examination) fix(s Severity, about string, c Change, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if !plain.IsLine(command) {
-		command = ""
+	if !plain.IsLine(c.Do) {
+		c = Change{}
 		text += " (the command is not shown: a name in it has control characters)"
 	}
-	e.findings = append(e.findings, Finding{s, about, plain.Line(text), command})
+	if !plain.IsLine(c.Undo) {
+		c.Undo = ""
+	}
+	e.findings = append(e.findings, Finding{s, about, plain.Line(text), c.Do, c.Undo, c})
 }
 
 // promised reports whether the daemon will lead packets for p to the device when
@@ -183,7 +196,10 @@ func (e *examination) promised(p netip.Prefix) bool {
 	return false
 }
 
-// edit returns the command that adds a line to the configuration file.
-func (e *examination) edit(line string) string {
-	return fmt.Sprintf("echo %s >>%s", quote(line), quote(e.Conf.File))
+// edit adds a line to the configuration file.
+func (e *examination) edit(line string) Change {
+	if e.Unterminated { // or else the line continues the last one
+		return e.edited(fmt.Sprintf("printf '\\n%%s\\n' %s >>%s", quote(line), quote(e.Conf.File)))
+	}
+	return e.edited(fmt.Sprintf("echo %s >>%s", quote(line), quote(e.Conf.File)))
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -417,7 +418,7 @@ func TestQuote(t *testing.T) {
 }
 
 func TestFindingAsJSON(t *testing.T) {
-	b, err := json.Marshal(Finding{Warning, "mtu", "too small", ""})
+	b, err := json.Marshal(Finding{Severity: Warning, About: "mtu", Text: "too small"})
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"severity":"warning","about":"mtu","text":"too small"}`, string(b))
 }
@@ -445,4 +446,18 @@ func TestPref64(t *testing.T) {
 	}
 	maps.DeleteFunc(got, func(k, v string) bool { return v == want[k] })
 	assert.Empty(t, got)
+}
+
+// A line that is added to a file without a line feed at its end continued the last one.
+func TestEditUnterminated(t *testing.T) {
+	dir := t.TempDir()
+	for _, end := range []string{"", "\n"} {
+		path := dir + "/tayga.conf"
+		require.NoError(t, os.WriteFile(path, []byte("tun-device nat64"+end), 0o644))
+		e := examination{Case: Case{Conf: &taygaconf.Config{File: path}, Unterminated: end == ""}}
+		require.NoError(t, exec.Command("sh", "-c", e.edit("prefix 64:ff9b::/96").Do).Run())
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, "tun-device nat64\nprefix 64:ff9b::/96\n", string(text))
+	}
 }

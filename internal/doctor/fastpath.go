@@ -18,16 +18,22 @@ func (e *examination) checkFastPath() {
 	if err == nil {
 		return
 	}
-	text, command := strings.TrimPrefix(err.Error(), "fastpath: "), ""
+	text, c := strings.TrimPrefix(err.Error(), "fastpath: "), Change{}
 	switch device, _ := e.Machine.link(e.Conf.TunDevice); {
 	case device.Bypassed == "clsact":
-		command = words("tc", "filter", "del", "dev", device.Name, "egress")
+		c = unqueued(device.Name, "filter", "del", "dev", device.Name, "egress")
 	case device.Bypassed != "":
-		command = words("tc", "qdisc", "del", "dev", device.Name, "root")
+		c = unqueued(device.Name, "qdisc", "del", "dev", device.Name, "root")
 	case strings.Contains(text, "operation not permitted"), strings.Contains(text, "permission denied"):
 		text += " (to load it takes CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf)"
 	}
-	e.add(Note, "fast-path", command, "the kernel translates nothing by itself, and tayga all packets: %s", text)
+	e.fix(Note, "fast-path", c, "the kernel translates nothing by itself, and tayga all packets: %s", text)
+}
+
+// unqueued takes something from the way out of a device. No command is known that brings
+// it back, with what it was told.
+func unqueued(link string, args ...string) Change {
+	return Change{Do: words(append([]string{"tc"}, args...)...), Touches: []Touch{{Kind: Queueing, Link: link}}}
 }
 
 // noFastPath returns what keeps the fast path off: what the daemon says, or without one what

@@ -17,7 +17,7 @@ const conntrackPriority = -200
 // makes an exception from.
 func (e *examination) checkFirewall() {
 	if e.Machine.Filters.Unseen != "" {
-		e.add(Note, "firewall", "", "packet filters were not checked: %s", e.Machine.Filters.Unseen)
+		e.add(Note, "firewall", "packet filters were not checked: %s", e.Machine.Filters.Unseen)
 	}
 	flows := e.flows()
 	for i := range e.Machine.Filters.Chains {
@@ -28,7 +28,7 @@ func (e *examination) checkFirewall() {
 				if f.six {
 					name = "IPv6"
 				}
-				e.add(Error, "firewall", e.permit(c, f), "chain %s of table %s %s drops %s packets of %s", c.Name, c.Family, c.Table, name, e.Conf.TunDevice)
+				e.fix(Error, "firewall", e.permit(c, f), "chain %s of table %s %s drops %s packets of %s", c.Name, c.Family, c.Table, name, e.Conf.TunDevice)
 				break
 			}
 		}
@@ -199,17 +199,17 @@ func (c *Chain) sees(f flow) bool {
 	return true
 }
 
-// permit returns the command that lets packets of the device through a chain.
-func (e *examination) permit(c *Chain, p passage) string {
+// permit lets packets of the device through a chain.
+func (e *examination) permit(c *Chain, p passage) Change {
 	tun := e.Conf.TunDevice
 	if strings.ContainsAny(tun, `"\*+`) {
-		return "" // no filter has words for it
+		return Change{} // no filter has words for it
 	}
 	conditions := e.conditions(c, p)
 	if len(conditions) == 0 {
-		return ""
+		return Change{}
 	}
-	var parts []string
+	about := packetsOf(conditions, tun)
 	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.ofIPTables() {
 		program := c.Program
 		if program == "" {
@@ -218,19 +218,21 @@ func (e *examination) permit(c *Chain, p passage) string {
 				program = "ip6tables"
 			}
 		}
+		var rules [][]string
 		for _, m := range conditions {
 			args := []string{program}
 			if c.Table != "filter" {
 				args = append(args, "-t", c.Table)
 			}
-			parts = append(parts, words(append(args, "-I", c.Name, m.option, m.value, "-j", "ACCEPT")...))
+			rules = append(rules, append(args, "", c.Name, m.option, m.value, "-j", "ACCEPT"))
 		}
-		return strings.Join(parts, " && ")
+		return iptablesRules("-I", rules, about)
 	}
+	var rules []string
 	for _, m := range conditions {
-		parts = append(parts, fmt.Sprintf("insert rule %s %s %s %s %s accept", c.Family, c.Table, c.Name, m.match, m.quoted()))
+		rules = append(rules, fmt.Sprintf("%s %s accept", m.match, m.quoted()))
 	}
-	return words("nft", strings.Join(parts, "; "))
+	return nftRule("insert", c.Family, c.Table, c.Name, rules, about)
 }
 
 // ofIPTables reports whether a chain of nftables is one that iptables makes, and would

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"net/netip"
-	"strings"
 
 	"github.com/steppe-nat64/steppe/translate"
 )
@@ -11,10 +10,19 @@ import (
 func (e *examination) checkTunDriver() {
 	switch e.Machine.TunDriver {
 	case TunAbsent:
-		e.add(Error, "tun", "modprobe tun", "the kernel has no driver for TUN devices")
+		e.fix(Error, "tun", module("tun"), "the kernel has no driver for TUN devices")
 	case TunNoNode:
-		e.add(Error, "tun", "mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200", "/dev/net/tun is missing")
+		e.fix(Error, "tun", Change{
+			Do:      "mkdir -p /dev/net && mknod -m 666 /dev/net/tun c 10 200",
+			Undo:    "rm /dev/net/tun",
+			Touches: []Touch{{Kind: Node, Name: "/dev/net/tun"}},
+		}, "/dev/net/tun is missing")
 	}
+}
+
+// module loads a module of the kernel.
+func module(name string) Change {
+	return Change{words("modprobe", name), words("modprobe", "-r", name), false, []Touch{{Kind: Module, Name: name}}}
 }
 
 // forwards reports which families have to be forwarded. A host that translates
@@ -39,7 +47,7 @@ func (e *examination) checkAdvertisements() {
 	for _, l := range e.Machine.Links {
 		path := "ipv6/conf/" + l.Name + "/accept_ra"
 		if v, _ := e.Machine.Setting(path); l.Advertised && v == 1 {
-			e.add(Warning, "router-advertisements", e.set(path, 2),
+			e.fix(Warning, "router-advertisements", e.set(path, 2),
 				"%s has its IPv6 address or route from router advertisements, to which a kernel that forwards does not listen", l.Name)
 		}
 	}
@@ -54,9 +62,9 @@ func (e *examination) checkIPv6() {
 	path := "ipv6/conf/" + scope + "/disable_ipv6"
 	switch v, ok := e.Machine.Setting(path); {
 	case !ok && scope == "default":
-		e.add(Error, "ipv6", "modprobe ipv6", "the kernel has no IPv6")
+		e.fix(Error, "ipv6", module("ipv6"), "the kernel has no IPv6")
 	case v != 0:
-		e.add(Error, "ipv6", e.set(path, 0), "IPv6 is switched off for %s", e.Conf.TunDevice)
+		e.fix(Error, "ipv6", e.set(path, 0), "IPv6 is switched off for %s", e.Conf.TunDevice)
 	}
 }
 
@@ -64,19 +72,19 @@ func (e *examination) checkIPv6() {
 func (e *examination) checkForwarding() {
 	four, six := e.forwards()
 	if v, _ := e.Machine.Setting("ipv4/ip_forward"); four && v == 0 {
-		e.add(Error, "forwarding", e.set("ipv4/ip_forward", 1), "the kernel does not forward IPv4 packets")
+		e.fix(Error, "forwarding", e.set("ipv4/ip_forward", 1), "the kernel does not forward IPv4 packets")
 	} else if four { // switching it on switches it on everywhere
 		uplink := e.exit(false, e.ownSource())
 		for _, l := range e.Machine.Links {
 			path := "ipv4/conf/" + l.Name + "/forwarding"
 			concerned := l.Name == e.Conf.TunDevice || l.Name == uplink
 			if v, ok := e.Machine.Setting(path); concerned && ok && v == 0 {
-				e.add(Error, "forwarding", e.set(path, 1), "the kernel does not forward IPv4 packets that arrive on %s", l.Name)
+				e.fix(Error, "forwarding", e.set(path, 1), "the kernel does not forward IPv4 packets that arrive on %s", l.Name)
 			}
 		}
 	}
 	if v, _ := e.Machine.Setting("ipv6/conf/all/forwarding"); six && v == 0 {
-		e.add(Error, "forwarding", e.set("ipv6/conf/all/forwarding", 1), "the kernel does not forward IPv6 packets")
+		e.fix(Error, "forwarding", e.set("ipv6/conf/all/forwarding", 1), "the kernel does not forward IPv6 packets")
 	}
 }
 
@@ -99,21 +107,20 @@ func (e *examination) checkReversePath() {
 	const text = "the reverse path filter drops packets from %s whose source is reached by another interface"
 	switch {
 	case !has4: // for a device without an address, loose is as strict
-		e.add(Error, "rp-filter", e.loosen(all, path), text, device.Name)
+		e.fix(Error, "rp-filter", e.loosen(all, path), text, device.Name)
 	case max(all, own) == 1:
-		e.add(Error, "rp-filter", e.set(path, 2), text, device.Name)
+		e.fix(Error, "rp-filter", e.set(path, 2), text, device.Name)
 	}
 }
 
-// loosen returns the command that switches the reverse path filter off by one setting.
+// loosen switches the reverse path filter off by one setting.
 // The greater value of all and of an interface counts, so that others, and those yet to
 // come, have to be given what they have from all.
-func (e *examination) loosen(all int, path string) string {
-	var parts []string
+func (e *examination) loosen(all int, path string) (c Change) {
 	keep := func(name string) {
 		other := "ipv4/conf/" + name + "/rp_filter"
 		if v, ok := e.Machine.Setting(other); ok && v < all && other != path {
-			parts = append(parts, e.set(other, all))
+			c = c.also(e.set(other, all))
 		}
 	}
 	if all > 0 {
@@ -121,9 +128,9 @@ func (e *examination) loosen(all int, path string) string {
 		for _, l := range e.Machine.Links {
 			keep(l.Name)
 		}
-		parts = append(parts, e.set("ipv4/conf/all/rp_filter", 0))
+		c = c.also(e.set("ipv4/conf/all/rp_filter", 0))
 	}
-	return strings.Join(append(parts, e.set(path, 0)), " && ")
+	return c.also(e.set(path, 0))
 }
 
 // checkPathMTU looks whether IPv4 packets that may be cut are cut small enough
@@ -135,7 +142,7 @@ func (e *examination) checkPathMTU() {
 			six = six || a.Addr().Is6() && !a.Addr().IsLinkLocalUnicast()
 		}
 		if l.Up && six && !l.Loopback && l.Name != e.Conf.TunDevice && l.MTU >= lowestMTU && l.MTU < e.Conf.OfflinkMTU {
-			e.add(Warning, "mtu", "sed -i "+quote("s/^\\([[:blank:]]*offlink-mtu\\).*/\\1 "+itoa(l.MTU)+"/I")+" "+quote(e.Conf.File),
+			e.fix(Warning, "mtu", e.edited("sed -i "+quote("s/^\\([[:blank:]]*offlink-mtu\\).*/\\1 "+itoa(l.MTU)+"/I")+" "+quote(e.Conf.File)),
 				"offlink-mtu is %d, and %s carries no more than %d", e.Conf.OfflinkMTU, l.Name, l.MTU)
 			return
 		}
@@ -166,10 +173,10 @@ func (e *examination) checkPrivate() {
 	switch {
 	case all == 0:
 	case sent > 0 && !e.clat && e.Conf.DropsSource(wellKnown, e.Maps) && e.reachesPrivate():
-		e.add(Warning, "private", e.edit("wkpf-strict no"),
+		e.fix(Warning, "private", e.edit("wkpf-strict no"),
 			"%d packets were rejected because %s is for public IPv4 addresses; translate private ones and restart tayga, or use another prefix", sent, wellKnown)
 	default:
-		e.add(Note, "private", "", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: stray packets need no action", all, wellKnown)
+		e.add(Note, "private", "%d packets were dropped because %s is for public IPv4 addresses, and an address of theirs is private: stray packets need no action", all, wellKnown)
 	}
 }
 
@@ -185,7 +192,7 @@ func (e *examination) checkUDP() {
 		}
 	}
 	if n > 0 {
-		e.add(Note, "udp-checksum", "", "%d datagrams without a checksum were not translated, since IPv6 does not allow them; udp-cksum-mode calc computes one", n)
+		e.add(Note, "udp-checksum", "%d datagrams without a checksum were not translated, since IPv6 does not allow them; udp-cksum-mode calc computes one", n)
 	}
 }
 

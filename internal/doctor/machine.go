@@ -29,6 +29,11 @@ type Machine struct {
 	// RoutesTo lists the IPv4 routes of all tables to the named interface; nil if that
 	// is not known.
 	RoutesTo func(link string) []Route
+	// Specs lists the routes for exactly a prefix in a table, 0 for main, or if there is no
+	// prefix the IPv4 routes of all tables to the named interface but those to the machine
+	// itself, each in words that ip route understands; nil if one of them has no such words.
+	// The function may be nil.
+	Specs func(link string, dst netip.Prefix, table int) [][]string
 	// Proxied reports whether the machine answers for an address on the named
 	// interface although it is another host's.
 	Proxied func(a netip.Addr, link string) bool
@@ -79,7 +84,8 @@ type Route struct {
 	// Refuses: packets end here, by a route or a rule that is blackhole, unreachable
 	// or prohibit. Of a rule, Dst is zero.
 	Refuses bool
-	Table   int // that it stands in; 0 if that is not known, or if it is main
+	Table   int        // that it stands in; 0 if that is not known, or if it is main
+	Via     netip.Addr // the next hop, if it has one
 }
 
 // A RoutingRule leads packets that meet its conditions to a routing table: ip-rule(8).

@@ -29,6 +29,7 @@ func Look() (*Machine, error) {
 		Policy:     policy(),
 		Forwarded:  forwarded, TableRoute: tableRoute,
 		RoutesTo:  routesTo,
+		Specs:     specs,
 		Proxied:   proxied,
 		Resolve:   resolve,
 		TunDriver: tunDriver(), NoFastPath: fastpath.Supported(),

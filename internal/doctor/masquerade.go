@@ -28,12 +28,12 @@ func (e *examination) checkMasquerading() {
 			return
 		}
 		said++
-		rule := "add rule ip tayga postrouting ip saddr " + p.String() + " masquerade"
-		command := words("nft", "add table ip tayga; add chain ip tayga postrouting { type nat hook postrouting priority srcnat; }; "+rule)
+		about := []Touch{{Prefix: p}}
+		c := e.ownTable("postrouting", "type nat hook postrouting priority srcnat", []string{"ip saddr " + p.String() + " masquerade"}, about)
 		if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
-			command = words("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", p.String(), "-j", "MASQUERADE")
+			c = iptablesRules("-A", [][]string{{"iptables", "-t", "nat", "", "POSTROUTING", "-s", p.String(), "-j", "MASQUERADE"}}, about)
 		}
-		e.add(Warning, "masquerading", command, "%s %s is private, and no rule replaces that source by one that is routed", what, p)
+		e.fix(Warning, "masquerading", c, "%s %s is private, and no rule replaces that source by one that is routed", what, p)
 	}
 	for _, p := range e.pools() {
 		check(p.directive, p.Prefix)

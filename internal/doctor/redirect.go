@@ -39,7 +39,7 @@ func (e *examination) checkSharedTarget() {
 			if f.port >= 0 {
 				to = netip.AddrPortFrom(f.dst, uint16(f.port)).String()
 			}
-			e.add(Warning, "forward", e.exemptTarget(c, claim),
+			e.fix(Warning, "forward", e.exemptTarget(c, claim),
 				"chain %s of table %s %s sends packets to %s elsewhere (dnat), as for %s %s: hosts of %s do not get them", c.Name, c.Family, c.Table, claim.what, f.proto, to, stateful)
 			if said++; said == maxFindings {
 				return
@@ -159,24 +159,25 @@ func (p *points) portsOf(low, high int) []int {
 	return list
 }
 
-// exemptTarget returns the command that takes a claim out of a chain of NAT.
-func (e *examination) exemptTarget(c *Chain, k claim) string {
+// exemptTarget takes a claim out of a chain of NAT.
+func (e *examination) exemptTarget(c *Chain, k claim) Change {
+	about := []Touch{{Prefix: k.in}}
 	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.ofIPTables() {
 		program := c.Program
 		if program == "" {
 			program = "iptables"
 		}
-		list := []string{program, "-t", c.Table, "-I", c.Name, "-d", k.in.String(), "-p", k.proto}
+		list := []string{program, "-t", c.Table, "", c.Name, "-d", k.in.String(), "-p", k.proto}
 		if k.low >= 0 {
 			list = append(list, "--dport", fmt.Sprintf("%d:%d", k.low, k.high))
 		}
-		return words(append(list, "-j", "ACCEPT")...)
+		return iptablesRules("-I", [][]string{append(list, "-j", "ACCEPT")}, about)
 	}
 	conditions := fmt.Sprintf("ip daddr %s ip protocol %s", k.in, k.proto)
 	if k.low >= 0 {
 		conditions = fmt.Sprintf("ip daddr %s %s dport %s", k.in, k.proto, portText(k.low, k.high))
 	}
-	return words("nft", fmt.Sprintf("insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, conditions))
+	return nftRule("insert", c.Family, c.Table, c.Name, []string{conditions + " accept"}, about)
 }
 
 // portText writes ports as nft does.

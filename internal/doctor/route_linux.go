@@ -91,6 +91,8 @@ func convert(r *netlink.Route, a netip.Addr) Route {
 	if l, err := netlink.LinkByIndex(index); err == nil {
 		got.Link = l.Attrs().Name
 	}
+	got.Via, _ = netip.AddrFromSlice(r.Gw)
+	got.Via = got.Via.Unmap()
 	got.Dst = netip.PrefixFrom(a, 0).Masked()
 	if p, ok := prefixOf(r.Dst); ok {
 		got.Dst = p

@@ -47,11 +47,11 @@ func (e *examination) checkRoutesOut() {
 		rule, unsure := e.otherwise(tun, src, dst, away)
 		switch {
 		case unsure:
-			e.add(Note, "route", "", "packets of %s for prefix %s are routed to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
+			e.add(Note, "route", "packets of %s for prefix %s are routed to the other translator only by the rule %q, whose conditions were not checked", tun, p, rule)
 		case r.Link == "":
-			e.add(Error, "route", "", "there is no route to prefix %s, the prefix of the other translator", p)
+			e.add(Error, "route", "there is no route to prefix %s, the prefix of the other translator", p)
 		default:
-			e.add(Error, "route", words(append([]string{"ip", "route", "del", r.Dst.String(), "dev", tun}, r.table()...)...),
+			e.fix(Error, "route", e.leadAway(r),
 				"what goes to prefix %s leads back to %s, and the other translator is elsewhere", p, tun)
 		}
 	}
@@ -61,10 +61,19 @@ func (e *examination) checkRoutesOut() {
 	}
 	any := func(r Route) bool { return r.Link != "" }
 	if rule, unsure := e.otherwise("", netip.Addr{}, someAddr(false), any); unsure {
-		e.add(Note, "route", "", "packets for IPv4 have a route only by the rule %q, whose conditions were not checked", rule)
+		e.add(Note, "route", "packets for IPv4 have a route only by the rule %q, whose conditions were not checked", rule)
 		return
 	}
-	e.add(Error, "route", words("ip", "route", "add", "default", "dev", tun), "there is no route to IPv4")
+	e.fix(Error, "route", e.defaultHere(), "there is no route to IPv4")
+}
+
+// defaultHere leads all of IPv4 to the device.
+func (e *examination) defaultHere() Change {
+	everything := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	c := e.leadHere("add", everything, nil, 0)
+	tun := e.Conf.TunDevice
+	c.Do, c.Undo = words("ip", "route", "add", "default", "dev", tun), words("ip", "route", "del", "default", "dev", tun)
+	return c
 }
 
 // mappedSource returns an IPv6 address that programs here have by a map; none if no
@@ -100,12 +109,12 @@ func (e *examination) expect(what string, p netip.Prefix) {
 func (e *examination) addLead(what string, p netip.Prefix, l lead) {
 	tun := e.Conf.TunDevice
 	if len(l.here) > 0 {
-		e.add(Note, "route", "", "packets for %s %s are routed to %s if they arrive on %s, and elsewhere if on %s",
+		e.add(Note, "route", "packets for %s %s are routed to %s if they arrive on %s, and elsewhere if on %s",
 			what, p, tun, names(l.here), names(l.elsewhere))
 		return
 	}
 	if rule, unsure := e.otherwise("", netip.Addr{}, e.sample(p), e.toDevice); unsure {
-		e.add(Note, "route", "", "packets for %s %s are routed to %s only by the rule %q, whose conditions were not checked", what, p, tun, rule)
+		e.add(Note, "route", "packets for %s %s are routed to %s only by the rule %q, whose conditions were not checked", what, p, tun, rule)
 		return
 	}
 	e.addRoute(what, p, l.route)
@@ -114,29 +123,27 @@ func (e *examination) addLead(what string, p netip.Prefix, l lead) {
 // addRoute says that p leads to r instead of the device.
 func (e *examination) addRoute(what string, p netip.Prefix, r Route) {
 	tun := e.Conf.TunDevice
-	command := func(verb string) string {
-		return words(append([]string{"ip", "route", verb, p.String(), "dev", tun}, r.table()...)...)
-	}
+	command := func(verb string) Change { return e.leadHere(verb, p, r.table(), r.Table) }
 	add := command("add")
 	switch {
 	case r.Local:
-		e.add(Error, "route", "", "%s %s contains %s, an address of this machine", what, p, e.sample(p))
+		e.add(Error, "route", "%s %s contains %s, an address of this machine", what, p, e.sample(p))
 	case r.Link == "" && e.ruled(p.Addr().Is6()) && e.toDevice(e.Machine.TableRoute(mainTable, e.sample(p))):
-		e.add(Error, "route", "", "a rule of policy routing overrides the route for %s %s to %s in the main table: see ip rule", what, p, tun)
+		e.add(Error, "route", "a rule of policy routing overrides the route for %s %s to %s in the main table: see ip rule", what, p, tun)
 	case r.Refuses && r.Dst == p:
-		e.add(Error, "route", command("replace"), "packets for %s %s end at a route that is blackhole, unreachable or prohibit", what, p)
+		e.fix(Error, "route", command("replace"), "packets for %s %s end at a route that is blackhole, unreachable or prohibit", what, p)
 	case r.Refuses && r.Dst.Bits() > p.Bits():
-		e.add(Error, "route", "", "packets for %s, a part of %s %s, end at a route that is blackhole, unreachable or prohibit", r.Dst, what, p)
+		e.add(Error, "route", "packets for %s, a part of %s %s, end at a route that is blackhole, unreachable or prohibit", r.Dst, what, p)
 	case r.Link == "" || r.Dst.Bits() == 0:
-		e.add(Error, "route", add, "packets for %s %s are not routed to %s", what, p, tun)
+		e.fix(Error, "route", add, "packets for %s %s are not routed to %s", what, p, tun)
 	case r.Dst == p && r.Connected:
-		e.add(Error, "route", "", "%s %s is the network on %s: take another", what, p, r.Link)
+		e.add(Error, "route", "%s %s is the network on %s: take another", what, p, r.Link)
 	case r.Dst == p:
-		e.add(Error, "route", command("replace"), "packets for %s %s are routed to %s instead of %s", what, p, r.Link, tun)
+		e.fix(Error, "route", command("replace"), "packets for %s %s are routed to %s instead of %s", what, p, r.Link, tun)
 	case r.Dst.Bits() < p.Bits():
-		e.add(Error, "route", add, "packets for %s %s are not routed to %s; the route for %s leads to %s", what, p, tun, r.Dst, r.Link)
+		e.fix(Error, "route", add, "packets for %s %s are not routed to %s; the route for %s leads to %s", what, p, tun, r.Dst, r.Link)
 	default:
-		e.add(Error, "route", "", "packets for %s, a part of %s %s, are routed to %s instead of %s", r.Dst, what, p, r.Link, tun)
+		e.add(Error, "route", "packets for %s, a part of %s %s, are routed to %s instead of %s", r.Dst, what, p, r.Link, tun)
 	}
 }
 
@@ -190,7 +197,7 @@ func (e *examination) checkMaps() {
 		}
 		switch {
 		case loop:
-			e.add(Error, "route", "", "both sides of map %s are routed to %s: packets loop", m, tun)
+			e.add(Error, "route", "both sides of map %s are routed to %s: packets loop", m, tun)
 		case e.onOurSide(m):
 			e.addLead("map", m.IPv6, lead6)
 		default:
@@ -198,7 +205,7 @@ func (e *examination) checkMaps() {
 		}
 	}
 	if bad > maxFindings {
-		e.add(Error, "route", "", "%d more maps are like this", bad-maxFindings)
+		e.add(Error, "route", "%d more maps are like this", bad-maxFindings)
 	}
 }
 
@@ -230,8 +237,8 @@ func (e *examination) checkNeighbours() {
 		all, _ := e.Machine.Setting(kind + "/conf/all/" + setting)
 		own, _ := e.Machine.Setting(path)
 		entry := p.IsSingleIP() && e.Machine.Proxied(p.Addr(), l.Name)
-		add := words("ip", "neigh", "add", "proxy", p.Addr().String(), "dev", l.Name)
-		command := ""
+		add := proxy(p.Addr(), l.Name)
+		command := Change{}
 		switch {
 		case p.Addr().Is4() && (entry || max(all, own) > 0), p.Addr().Is6() && entry && max(all, own) > 0:
 			return
@@ -242,11 +249,11 @@ func (e *examination) checkNeighbours() {
 		case p.IsSingleIP():
 			command = e.set(path, 1)
 			if !entry {
-				command += " && " + add
+				command = command.also(add)
 			}
 		}
 		said++
-		e.add(Warning, "neighbours", command, "%s %s lies in the network on %s, where no host answers for it", what, p, l.Name)
+		e.fix(Warning, "neighbours", command, "%s %s lies in the network on %s, where no host answers for it", what, p, l.Name)
 	}
 	for _, m := range e.maps[:min(len(e.maps), maxMaps)] {
 		if e.onOurSide(m) {

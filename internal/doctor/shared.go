@@ -50,21 +50,21 @@ func (e *examination) addOwnShared(l Link, p netip.Prefix, pool taygaconf.Shared
 	rule, unsure := e.otherwise("", netip.Addr{}, a, e.toDevice)
 	switch {
 	case l.Name == tun:
-		e.add(Error, "address", e.removeAddress(l, p), "%s: the kernel keeps packets to it, and hosts get no answers", text)
+		e.fix(Error, "address", e.removeAddress(l, p), "%s: the kernel keeps packets to it, and hosts get no answers", text)
 	case e.toDevice(r) || unsure:
 		if unsure {
 			text += fmt.Sprintf("; packets to it are routed to %s only by the rule %q, whose conditions were not checked", tun, rule)
 		}
 		if ports := e.overlap(pool); ports != "" {
-			e.add(Warning, "address", "", "%s: %s: connections of this machine and of hosts get the same ports: name other ports in %s", text, ports, stateful)
+			e.add(Warning, "address", "%s: %s: connections of this machine and of hosts get the same ports: name other ports in %s", text, ports, stateful)
 		} else {
-			e.add(Note, "address", "", "%s: programs of this machine get no packets to ports %d-%d of it", text, pool.Low, pool.High)
+			e.add(Note, "address", "%s: programs of this machine get no packets to ports %d-%d of it", text, pool.Low, pool.High)
 		}
 	default:
 		if ports := e.overlap(pool); ports != "" {
 			text += " (" + ports + ")"
 		}
-		e.add(Error, "address", "", "%s: the kernel keeps packets to it for its own sockets, and hosts get no answers: use an address that is routed to this machine and that no interface has, or, if there is none, a dynamic-pool of private addresses with masquerading", text)
+		e.add(Error, "address", "%s: the kernel keeps packets to it for its own sockets, and hosts get no answers: use an address that is routed to this machine and that no interface has, or, if there is none, a dynamic-pool of private addresses with masquerading", text)
 	}
 }
 
@@ -104,7 +104,7 @@ func (e *examination) checkSharedSource() {
 		for i := range e.Machine.Filters.Chains {
 			c := &e.Machine.Filters.Chains[i]
 			if c.Hook == "postrouting" && c.Kind == "nat" && c.sees(f) && e.Machine.Filters.fate(c, f) == mayMasquerade {
-				e.add(Warning, "masquerading", e.exempt(c, p),
+				e.fix(Warning, "masquerading", e.exempt(c, p),
 					"chain %s of table %s %s replaces the source of packets from %s %s: hosts do not keep their ports, and others do not see the address that the log has", c.Name, c.Family, c.Table, stateful, p)
 			}
 		}
@@ -117,16 +117,17 @@ func (e *examination) sharedFlow(p netip.Prefix) flow {
 	return flow{in: e.Conf.TunDevice, out: e.exit(false, a), src: a, state: "new"}
 }
 
-// exempt returns the command that takes a pool out of a chain of NAT.
-func (e *examination) exempt(c *Chain, p netip.Prefix) string {
+// exempt takes a pool out of a chain of NAT.
+func (e *examination) exempt(c *Chain, p netip.Prefix) Change {
+	about := []Touch{{Prefix: p}}
 	if c.Tool == toolIPTables || e.Machine.Tools.IPTables && c.ofIPTables() {
 		program := c.Program
 		if program == "" {
 			program = "iptables"
 		}
-		return words(program, "-t", c.Table, "-I", c.Name, "-s", p.String(), "-j", "ACCEPT")
+		return iptablesRules("-I", [][]string{{program, "-t", c.Table, "", c.Name, "-s", p.String(), "-j", "ACCEPT"}}, about)
 	}
-	return words("nft", fmt.Sprintf("insert rule %s %s %s ip saddr %s accept", c.Family, c.Table, c.Name, p))
+	return nftRule("insert", c.Family, c.Table, c.Name, []string{fmt.Sprintf("ip saddr %s accept", p)}, about)
 }
 
 // checkTracking looks whether connection tracking follows the sessions of hosts once more:
@@ -149,10 +150,10 @@ func (e *examination) checkTracking() {
 		}
 		const text = "connection tracking of the kernel follows each session of %s %s again, which costs time and has a limit of its own (net.netfilter.nf_conntrack_max): leave the pool out by notrack"
 		if states {
-			e.add(Note, "conntrack", "", text+", and let rules that match the state of connections accept untracked packets of it", stateful, p)
+			e.add(Note, "conntrack", text+", and let rules that match the state of connections accept untracked packets of it", stateful, p)
 			continue
 		}
-		e.add(Note, "conntrack", e.notrack(p), text, stateful, p)
+		e.fix(Note, "conntrack", e.notrack(p), text, stateful, p)
 	}
 }
 
@@ -173,18 +174,21 @@ func (e *examination) untracked(f flow) bool {
 	return false
 }
 
-// notrack returns the command that keeps packets of a pool from connection tracking.
-func (e *examination) notrack(p netip.Prefix) string {
+// notrack keeps packets of a pool from connection tracking.
+func (e *examination) notrack(p netip.Prefix) Change {
 	tun := e.Conf.TunDevice
+	about := []Touch{{Prefix: p}, {Prefix: p}}
 	if !e.Machine.Tools.Nft && e.Machine.Tools.IPTables {
-		from := words("iptables", "-t", "raw", "-A", "PREROUTING", "-i", tun, "-s", p.String(), "-j", "CT", "--notrack")
-		return from + " && " + words("iptables", "-t", "raw", "-A", "PREROUTING", "-d", p.String(), "-j", "CT", "--notrack")
+		return iptablesRules("-A", [][]string{
+			{"iptables", "-t", "raw", "", "PREROUTING", "-i", tun, "-s", p.String(), "-j", "CT", "--notrack"},
+			{"iptables", "-t", "raw", "", "PREROUTING", "-d", p.String(), "-j", "CT", "--notrack"},
+		}, about)
 	}
 	if strings.ContainsAny(tun, `"\*+`) {
-		return "" // nft has no words for it
+		return Change{} // nft has no words for it
 	}
-	return words("nft", "add table ip tayga; add chain ip tayga prerouting { type filter hook prerouting priority raw; }; "+
-		fmt.Sprintf("add rule ip tayga prerouting iifname %q ip saddr %s notrack; add rule ip tayga prerouting ip daddr %s notrack", tun, p, p))
+	return e.ownTable("prerouting", "type filter hook prerouting priority raw",
+		[]string{fmt.Sprintf("iifname %q ip saddr %s notrack", tun, p), fmt.Sprintf("ip daddr %s notrack", p)}, about)
 }
 
 // checkRedirects looks at the redirects of the kernel where hosts share an own address of
@@ -196,7 +200,7 @@ func (e *examination) checkRedirects() {
 	for _, scope := range []string{e.Conf.TunDevice, "all"} { // either switches them on
 		path := "ipv4/conf/" + scope + "/send_redirects"
 		if v, ok := e.Machine.Setting(path); ok && v != 0 {
-			e.add(Note, "redirects", e.set(path, 0), "ipv4-addr %s is in %s, and %s is on: the kernel sends ICMP redirects for packets between hosts that share it, which tayga drops", e.Conf.IPv4, stateful, "net."+strings.ReplaceAll(path, "/", "."))
+			e.fix(Note, "redirects", e.set(path, 0), "ipv4-addr %s is in %s, and %s is on: the kernel sends ICMP redirects for packets between hosts that share it, which tayga drops", e.Conf.IPv4, stateful, "net."+strings.ReplaceAll(path, "/", "."))
 		}
 	}
 }
@@ -213,11 +217,11 @@ func (e *examination) checkSharedHosts() {
 		switch {
 		case len(o.Leased) == 0 && len(o.Shared) == 0:
 		case len(o.Leased) == 0:
-			e.add(Note, "clients", "", "hosts that send to prefix %s share %s", o.Pref64, list(o.Shared))
+			e.add(Note, "clients", "hosts that send to prefix %s share %s", o.Pref64, list(o.Shared))
 		case len(o.Shared) == 0 || len(c.PoolClients) == 0:
-			e.add(Note, "clients", "", "hosts that send to prefix %s lease an address of pool %s each; without a free one they are denied and share none", o.Pref64, list(o.Leased))
+			e.add(Note, "clients", "hosts that send to prefix %s lease an address of pool %s each; without a free one they are denied and share none", o.Pref64, list(o.Leased))
 		default:
-			e.add(Note, "clients", "", "of the hosts that send to prefix %s, those of %s (dynamic-pool-clients) lease an address of pool %s each, and are denied without a free one; all others share %s, since there is no stateful-clients",
+			e.add(Note, "clients", "of the hosts that send to prefix %s, those of %s (dynamic-pool-clients) lease an address of pool %s each, and are denied without a free one; all others share %s, since there is no stateful-clients",
 				o.Pref64, list(c.PoolClients), list(o.Leased), list(o.Shared))
 		}
 	}

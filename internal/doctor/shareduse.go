@@ -21,7 +21,7 @@ func (e *examination) checkSharedUse() {
 		{"sessions that were opened from IPv4", "see whose they are by --status=sessions", s.Inbound},
 	} {
 		if nearlyFull(l.use) {
-			e.add(Warning, "sessions", "", "%d of %d %s: without room, new ones are denied: %s", l.use.Used, l.use.Limit, l.what, l.remedy)
+			e.add(Warning, "sessions", "%d of %d %s: without room, new ones are denied: %s", l.use.Used, l.use.Limit, l.what, l.remedy)
 		}
 	}
 	e.checkPorts(s)
@@ -41,13 +41,13 @@ func (e *examination) checkPorts(s *status.Shared) {
 				continue
 			}
 			if said++; said <= maxFindings {
-				e.add(Warning, "ports", "", "%d of %d %s of %s are assigned: its %d hosts get no further ones without room, and keep the address: add addresses to stateful-pool for new hosts, or limit subscribers by stateful-max-per-prefix",
+				e.add(Warning, "ports", "%d of %d %s of %s are assigned: its %d hosts get no further ones without room, and keep the address: add addresses to stateful-pool for new hosts, or limit subscribers by stateful-max-per-prefix",
 					p.use.Used, p.use.Limit, p.what, a.Addr, a.Hosts)
 			}
 		}
 	}
 	if said > maxFindings {
-		e.add(Warning, "ports", "", "%d more are like this", said-maxFindings)
+		e.add(Warning, "ports", "%d more are like this", said-maxFindings)
 	}
 }
 
@@ -55,7 +55,7 @@ func (e *examination) checkPorts(s *status.Shared) {
 func (e *examination) checkSubscribers(s *status.Shared) {
 	for _, u := range s.Fullest[:min(len(s.Fullest), maxFindings)] {
 		if s.PerPrefix > 0 && u.Sessions >= s.PerPrefix {
-			e.add(Warning, "subscribers", "", "%s has %d sessions, and may have %d: its %d hosts get no new ones (stateful-max-per-prefix)", u.Prefix, u.Sessions, s.PerPrefix, u.Hosts)
+			e.add(Warning, "subscribers", "%s has %d sessions, and may have %d: its %d hosts get no new ones (stateful-max-per-prefix)", u.Prefix, u.Sessions, s.PerPrefix, u.Hosts)
 		}
 	}
 }
@@ -64,11 +64,11 @@ func (e *examination) checkSubscribers(s *status.Shared) {
 func (e *examination) checkDenied(s *status.Shared) {
 	for _, d := range s.Denied[:min(len(s.Denied), maxFindings)] {
 		if d.Reason == "no-port" && d.Packets > 0 {
-			e.add(Note, "ports", "", "%d times a host got no port of its shared address", d.Packets)
+			e.add(Note, "ports", "%d times a host got no port of its shared address", d.Packets)
 		}
 	}
 	for _, l := range s.Limited[:min(len(s.Limited), maxFindings)] {
-		e.add(Note, "sessions", "", "%d times a session was denied by the limit %s: see Sessions in tayga(8)%s", l.Packets, l.Limit, perHost(l.Limit))
+		e.add(Note, "sessions", "%d times a session was denied by the limit %s: see Sessions in tayga(8)%s", l.Packets, l.Limit, perHost(l.Limit))
 	}
 }
 

@@ -1,9 +1,6 @@
 package doctor
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // quote returns a word as sh wants it.
 func quote(word string) string {
@@ -14,8 +11,8 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// words returns a command line as sh wants it.
-func words(args ...string) string {
+// Words returns a command line as sh wants it.
+func Words(args ...string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		quoted[i] = quote(a)
@@ -23,14 +20,5 @@ func words(args ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// set returns the command that changes a kernel setting.
-func (e *examination) set(path string, value int) string {
-	if e.Machine.Tools.Sysctl {
-		name := "net/" + path
-		if !strings.Contains(name, ".") { // as some names of interfaces do
-			name = strings.ReplaceAll(name, "/", ".")
-		}
-		return words("sysctl", "-w", fmt.Sprintf("%s=%d", name, value))
-	}
-	return fmt.Sprintf("echo %d >%s", value, quote("/proc/sys/net/"+path))
-}
+// words is Words.
+func words(args ...string) string { return Words(args...) }

@@ -45,10 +45,10 @@ func (e *examination) comesHere(route Route, dst netip.Addr) bool {
 func (e *examination) addUnmapped(route netip.Prefix, a netip.Addr) {
 	const text = "%s, to which the route %s leads to %s, has neither a map nor a pool, and may not be the only one: "
 	if e.Conf.ChecksLoops(e.Conf.Prefixes[0]) {
-		e.add(Note, "unmapped", "", text+"packets to them are rejected, but packets from hosts with maps loop; route only what is mapped", a, route, e.Conf.TunDevice)
+		e.add(Note, "unmapped", text+"packets to them are rejected, but packets from hosts with maps loop; route only what is mapped", a, route, e.Conf.TunDevice)
 		return
 	}
-	e.add(Warning, "unmapped", "", text+"packets loop until their hop limit is exceeded; route only what is mapped, or add %q unless hosts are numbered from %s",
+	e.add(Warning, "unmapped", text+"packets loop until their hop limit is exceeded; route only what is mapped, or add %q unless hosts are numbered from %s",
 		a, route, e.Conf.TunDevice, "loop-check yes", e.Conf.Prefixes[0])
 }
 
