@@ -13,6 +13,7 @@
 //	expr_linux.go       and as the kernel takes them
 //	table_linux.go      NAT and Guard: tables of our own
 //	accept_linux.go     Accept: rules in the tables of other programs
+//	sweep_linux.go      what is left of nftables without a journal
 //	commands_linux.go   the commands for the tables that a machine has
 //	*_linux.go          one file for each of the other kinds
 //

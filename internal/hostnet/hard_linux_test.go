@@ -97,6 +97,54 @@ func TestNoJournal(t *testing.T) {
 	m.same(before)
 }
 
+// Tables and rules of nftables go at the next start even if the journal is lost; those of
+// other devices and programs stay.
+func TestSweep(t *testing.T) {
+	m := newMachine(t)
+	m.sh(firewalls + iptablesRules + `
+		nft 'table ip6 tayga-clat-2-nat { chain x { accept comment "tayga-clat-2-nat 1"; }; }'
+		nft 'table ip6 tayga-clat-own { chain x { accept; }; }'
+		nft 'insert rule inet filter forward accept comment "tayga-clat-2-accept 12345678"'`)
+	dir := t.TempDir()
+	before, manager := m.state(), m.mustOpen(dir)
+	require.NoError(t, m.apply(manager, tables()...))
+	require.True(t, before != m.state())
+	require.NoError(t, os.Remove(filepath.Join(dir, manager.files.name)))
+	manager.crash()
+	m.mustOpen(dir)
+	m.same(before)
+}
+
+// A route of another program that goes where ours would, with another MTU, stays: also after
+// a crash between the note and the change.
+func TestSimilarRoute(t *testing.T) {
+	m := newMachine(t)
+	m.sh("ip link set clat up; ip -4 address add 192.0.0.1/29 dev clat")
+	dir, manager := t.TempDir(), (*Manager)(nil)
+	add := "ip -4 route add default dev clat src 192.0.0.1 metric 2048 mtu 1300"
+	route := settings()[10]
+	m.sh(add)
+	before := m.state()
+	manager = m.mustOpen(dir)
+	assert.ErrorContains(t, m.apply(manager, route), "another route is there")
+	m.same(before)
+	require.NoError(t, m.apply(manager))
+	m.same(before)
+
+	m.sh("ip -4 route del default dev clat")
+	n := 0
+	manager.host.step = func() {
+		if n++; n == 2 { // the journal is written
+			m.sh(add)
+			panic(crashed)
+		}
+	}
+	require.False(t, m.crashes(manager, []Change{route}))
+	manager.crash()
+	m.mustOpen(dir)
+	m.same(before)
+}
+
 // A journal that another program has removed is written again.
 func TestJournalRemoved(t *testing.T) {
 	m := newMachine(t)

@@ -52,9 +52,10 @@ type operations interface {
 // Open makes a Manager whose journal is in dir, and undoes what the journal lists: an earlier
 // run that used the same device in the same network namespace has left it. A journal that
 // is damaged, or that lists what the policy does not allow, is removed and reported in the
-// error; the Manager can be used nevertheless, as it can if the error is a PartialError. All files
-// and sockets that Apply and Undo need are open then, but for those below /proc/sys/net and
-// dir.
+// error; the Manager can be used nevertheless, as it can if the error is a PartialError.
+// Tables of nftables of the device, and rules in those of others, go without a journal, too. All
+// files and sockets that Apply and Undo need are open then, but for those below
+// /proc/sys/net and dir.
 func Open(dir string, p Policy) (*Manager, error) {
 	if err := checkDevice(p.Device); err != nil {
 		return nil, err
@@ -115,18 +116,22 @@ func (m *Manager) recover() error {
 	}
 	defer unlock()
 	text, err := m.files.read(m.files.name)
+	if err == nil && text != nil {
+		err = m.take(text)
+	}
 	if err != nil {
 		err = m.files.error(err)
 	}
-	if err != nil || text == nil {
-		return errors.Join(err, m.files.remove())
-	}
+	return errors.Join(err, m.undoAll(), m.host.sweep(m.policy.Device))
+}
+
+// take takes over the journal of an earlier run.
+func (m *Manager) take(text []byte) error {
 	j, err := decode(text, m.policy)
-	if err != nil {
-		return errors.Join(m.files.error(err), m.files.remove())
+	if err == nil {
+		m.list = j.Entries
 	}
-	m.list = j.Entries
-	return m.undoAll()
+	return err
 }
 
 // Close undoes all and gives the journal up. The Manager must not be used any more.
@@ -231,8 +236,13 @@ func (m *Manager) undo(e *entry) error {
 		}
 		m.host.step()
 	}
-	m.list = slices.DeleteFunc(m.list, func(other *entry) bool { return other == e })
+	m.drop(e)
 	return nil
+}
+
+// drop takes an entry off the list.
+func (m *Manager) drop(e *entry) {
+	m.list = slices.DeleteFunc(m.list, func(other *entry) bool { return other == e })
 }
 
 // A journalError ends Apply: nothing is changed that is not noted.
@@ -321,11 +331,13 @@ func (m *Manager) make(e *entry, instead kind) error {
 		e.Made = true
 		return err
 	}
-	if errors.Is(err, unix.EEXIST) {
+	if errors.Is(err, unix.EEXIST) { // another program was faster, or has another one there
 		if there, lookErr := k.look(m.host); there && lookErr == nil && instead == nil {
-			e.Found = true // another program was faster
+			e.Found = true
 			return nil
 		}
+		m.drop(e)
+		return err
 	}
 	return errors.Join(err, m.undo(e))
 }

@@ -84,6 +84,10 @@ var changing = regexp.MustCompile(`(?m) (qlen|qdisc|expires|valid_lft|hoplimit) 
 // a link when it gets its first IPv6 address, and keeps it until the link goes down.)
 func (m *machine) state() string {
 	m.t.Helper()
+	// The kernel adds the local route of an IPv6 address a moment after it.
+	m.sh(`for a in $(ip -6 -o address show dev clat scope global 2>/dev/null | sed 's/.* inet6 //; s,/.*,,'); do
+			n=0; until ip -6 route show table local | grep -q "^local $a "; do n=$((n+1)); [ $n -lt 500 ]; sleep 0.02; done
+		done`)
 	text := m.sh(`ip link; ip address; ip -4 route show table all; ip -6 route show table all; ip -4 rule; ip -6 rule; nft -s list ruleset
 		cd /proc/sys/net; grep -r . ipv4/ip_forward ipv4/conf ipv6/conf 2>/dev/null | grep -v stable_secret | sort`)
 	return changing.ReplaceAllString(text, "")

@@ -121,8 +121,9 @@ func (r *Route) netlink(link netlink.Link) *netlink.Route {
 	return route
 }
 
-// undo removes the route if it still goes there.
-func (r *Route) undo(h *host, _ *entry) error {
+// undo removes the route if it still goes there. If it may not have been made, one that goes
+// there but differs is another program's.
+func (r *Route) undo(h *host, e *entry) error {
 	link, err := h.link(r.Device)
 	if gone(err) {
 		return nil
@@ -134,8 +135,12 @@ func (r *Route) undo(h *host, _ *entry) error {
 	if err != nil {
 		return err
 	}
+	ours := r.is
+	if e.Made {
+		ours = r.goes
+	}
 	for _, other := range same {
-		if !r.goes(other, link.Attrs().Index) {
+		if !ours(other, link.Attrs().Index) {
 			continue
 		}
 		err := h.nl.RouteDel(&other)
