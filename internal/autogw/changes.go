@@ -69,7 +69,8 @@ func (p *Plan) forwarders(m *Machine) []string {
 }
 
 // exit leads the clients' packets to the interface that was given for IPv4, where the machine's
-// own take another.
+// own take another. The rule is about the source alone, so that a strict reverse path filter
+// finds the way for answers, too.
 func (p *Plan) exit(m *Machine, o Options) (list []hostnet.Change) {
 	best, _ := m.uplinks(false)
 	if o.WAN == "" || len(best) > 0 && best[0] == o.WAN {
@@ -81,7 +82,7 @@ func (p *Plan) exit(m *Machine, o Options) (list []hostnet.Change) {
 		}
 		list = append(list, hostnet.Change{Route: &hostnet.Route{Device: o.WAN, Dst: r.Dst, Via: r.Via, Table: Table}})
 		for _, pool := range p.Pool {
-			list = append(list, rule(hostnet.Rule{In: Device, From: pool}))
+			list = append(list, rule(hostnet.Rule{From: pool}))
 		}
 		return list
 	}

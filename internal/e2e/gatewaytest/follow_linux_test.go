@@ -126,6 +126,22 @@ func TestOtherUplink(t *testing.T) {
 	assert.Empty(t, difference(before, w.state()))
 }
 
+// TestGivenUplink: clients leave by an interface that is not the machine's own choice.
+func TestGivenUplink(t *testing.T) {
+	w := newWorld(t)
+	w.static()
+	w.Link(w.gateway, "wwan0", w.router, "wwan0", 1500)
+	w.router.Addr("wwan0", "9.9.5.2/24")
+	w.gateway.Addr("wwan0", "9.9.5.1/24")
+	w.sh(w.gateway, "ip route add default via 9.9.5.2 metric 200")
+	before := w.state()
+	p := w.start("--wan", "wwan0")
+	w.reach()
+	w.seenAs("9.9.5.1/32")
+	require.NoError(t, p.Stop(patience))
+	assert.Empty(t, difference(before, w.state()))
+}
+
 // TestNoIPv4Yet waits for IPv4, and says so once.
 func TestNoIPv4Yet(t *testing.T) {
 	w := newWorld(t)

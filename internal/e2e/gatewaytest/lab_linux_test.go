@@ -76,6 +76,7 @@ func newWorld(t *testing.T) *world {
 	l.Link(w.gateway, "eth0", w.router, "eth0", 1500)
 	l.Link(w.router, "eth1", w.server, "eth0", 1500)
 	w.router.Forwarding()
+	w.gateway.Sysctl("net.ipv4.conf.all.rp_filter", "1") // as some distributions have it
 	w.gateway.Addr("eth1", gateway6+"/64")
 	w.gateway.Addr("eth0", gateway4+"/24")
 	w.gateway.Addr("eth0", "2001:db8:ffff::1/64")
@@ -186,8 +187,7 @@ func helper(t *testing.T, p *netlab.Process) int {
 	return pid
 }
 
-// kill ends the daemon and its helper as a crash of the machine's kernel would not: at once, with
-// no chance to undo anything.
+// kill ends the daemon and its helper at once, with no chance to undo anything.
 func (w *world) kill(p *netlab.Process) {
 	w.t.Helper()
 	require.NoError(w.t, syscall.Kill(helper(w.t, p), syscall.SIGKILL))
