@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/steppe-nat64/steppe/internal/clat"
 )
 
 // sampleCLAT has something in every field.
@@ -74,4 +76,12 @@ func TestCLATInJSON(t *testing.T) {
 	b, err = json.Marshal(CLAT{State: "searching"})
 	require.NoError(t, err)
 	assert.NotContains(t, string(b), "last_error")
+}
+
+// TestCLATWords: the words that the manual page explains are those of a CLAT that reports.
+func TestCLATWords(t *testing.T) {
+	assert.ElementsMatch(t, CLATStates, []string{string(clat.Off), string(clat.Searching), string(clat.Checking), string(clat.On)})
+	assert.ElementsMatch(t, CLATCarriers, []string{string(clat.ByCLAT), string(clat.ByNative), string(clat.ByNone)})
+	assert.ElementsMatch(t, CLATSources, []string{clat.SourceAdvertisement, clat.SourceDNS, clat.SourceConfiguration})
+	assert.ElementsMatch(t, CLATModes, []string{clat.Own.String(), clat.Shared.String(), clat.Fixed.String()})
 }
