@@ -131,7 +131,7 @@ func TestParseNDOptions(t *testing.T) {
 	if err != nil || !m.hasLink || m.link != theirs {
 		t.Errorf("%+v %v", m, err)
 	}
-	m, err = parseND(add(kernelProbe, "0e 02 000000000000 0000000000000000  0e 01 010203040506"))
+	m, err = parseND(add(kernelProbe, "0e 02 010203040506 0000000000000000  0e 01 010203040506"))
 	if err != nil || !m.hasNonce || m.nonce != [6]byte{} {
 		t.Errorf("%+v %v", m, err)
 	}
@@ -173,7 +173,7 @@ func TestSolicitedNode(t *testing.T) {
 	if g := solicitedNode(a); g.String() != "ff02::1:ff0e:8c6c" || !isSolicitedNode(g) {
 		t.Errorf("%s", g)
 	}
-	for _, other := range []string{"ff02::1", "ff05::1:ff0e:8c6c", "fe80::1:ff0e:8c6c", "ff02::2:ff0e:8c6c", "ff02:1::1:ff0e:8c6c"} {
+	for _, other := range []string{"ff02::1", "2001:db8::1", "ff05::1:ff0e:8c6c", "fe80::1:ff0e:8c6c", "ff02::2:ff0e:8c6c", "ff02:1::1:ff0e:8c6c"} {
 		if isSolicitedNode(netip.MustParseAddr(other)) {
 			t.Errorf("%s is no such address", other)
 		}
