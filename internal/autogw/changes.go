@@ -69,8 +69,9 @@ func (p *Plan) forwarders(m *Machine) []string {
 }
 
 // exit leads the clients' packets to the interface that was given for IPv4, where the machine's
-// own take another. The rule is about the source alone, so that a strict reverse path filter
-// finds the way for answers, too.
+// own take another. A strict reverse path filter finds that way for answers, too: the kernel looks
+// for it as for a packet from the interface that the answer leaves by, which is the device
+// (fib_validate_source in __mkroute_input).
 func (p *Plan) exit(m *Machine, o Options) (list []hostnet.Change) {
 	best, _ := m.uplinks(false)
 	if o.WAN == "" || len(best) > 0 && best[0] == o.WAN {
@@ -82,7 +83,7 @@ func (p *Plan) exit(m *Machine, o Options) (list []hostnet.Change) {
 		}
 		list = append(list, hostnet.Change{Route: &hostnet.Route{Device: o.WAN, Dst: r.Dst, Via: r.Via, Table: Table}})
 		for _, pool := range p.Pool {
-			list = append(list, rule(hostnet.Rule{From: pool}))
+			list = append(list, rule(hostnet.Rule{In: Device, From: pool}))
 		}
 		return list
 	}

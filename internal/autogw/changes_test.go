@@ -65,7 +65,7 @@ func TestChanges(t *testing.T) {
 		p, err := New(snapshot(t, m), Options{WAN: "eth2"})
 		require.NoError(t, err)
 		assert.Contains(t, commands(p), "ip route add default via 203.0.113.1 dev eth2 table 646\n")
-		assert.Contains(t, commands(p), "ip rule add from 192.168.240.0/20 priority 646 table 646\n")
+		assert.Contains(t, commands(p), "ip rule add from 192.168.240.0/20 iif nat64 priority 646 table 646\n")
 		for _, name := range []string{"eth0", "eth2"} {
 			assert.Contains(t, commands(p), "sysctl -w net/ipv4/conf/"+name+"/forwarding=1\n")
 		}
