@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -35,6 +36,17 @@ func (d *daemon) networkPolicy() *hostnet.Policy {
 		return nil
 	}
 	return &d.network.policy
+}
+
+// raiseDevice sets the device up before its offloads are tried, which takes that.
+func (d *daemon) raiseDevice() error {
+	if d.network == nil {
+		return nil
+	}
+	if err := kernelLink(d.conf.TunDevice).Up(); err != nil {
+		return fmt.Errorf("set device %s up: %w", d.conf.TunDevice, err)
+	}
+	return nil
 }
 
 // openNetwork has this process change the machine's network where no helper does, and undoes

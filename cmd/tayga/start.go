@@ -70,6 +70,9 @@ func (d *daemon) start() (err error) {
 	if err := setUpLink(d.conf, kernelLink(d.conf.TunDevice), d.log.infof); err != nil {
 		return err
 	}
+	if err := d.raiseDevice(); err != nil {
+		return err
+	}
 	tryOffloads(d.conf, d.dev, d.log)
 	d.attachFastPath()
 	d.configureHelper(id)
