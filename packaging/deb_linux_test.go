@@ -133,6 +133,7 @@ ipv4-addr 192.168.255.1
 ipv6-addr 2001:db8:6::64
 prefix 2001:db8:64::/96
 dynamic-pool 192.168.255.0/24
+embedded-source drop
 data-dir /var/lib/tayga
 tun-up yes
 tun-route 192.168.255.0/24
@@ -169,6 +170,9 @@ func TestPackage(t *testing.T) {
 		assert.Contains(t, d.sh("zcat /usr/share/man/"+page+".gz"), ".SH NAME")
 	}
 	d.sh("test -s /usr/lib/systemd/system/tayga.service; test -s /usr/lib/systemd/system/tayga@.service")
+	d.sh("test -s /usr/lib/systemd/system/steppe-clat.service; test -s /usr/lib/systemd/network/05-steppe-clat.network")
+	assert.Equal(t, "/etc/steppe-clat.conf: OK\n", d.sh("tayga --check -c /etc/steppe-clat.conf"))
+	assert.Contains(t, d.sh("cat /usr/lib/NetworkManager/conf.d/*steppe*"), "\nmatch-device=interface-name:clat\nmanaged=0\n")
 	assert.Contains(t, d.sh("cat /usr/share/doc/steppe/copyright"), "Permission is hereby granted")
 	// What the manual pages refer to.
 	for _, name := range []string{"README.md", "docs/compatibility.md", "docs/troubleshooting.md", "docs/deploy/README.md", "docs/grafana/steppe.json"} {

@@ -68,7 +68,7 @@ var (
 // the capabilities it is not loaded, or not attached.
 func TestFastPathPrivileges(t *testing.T) {
 	sets := make(map[string][]string)
-	for _, name := range []string{"tayga.service", "tayga@.service"} {
+	for _, name := range []string{"tayga.service", "tayga@.service", "steppe-clat.service"} {
 		text, err := os.ReadFile("../docs/systemd/" + name)
 		require.NoError(t, err)
 		for cap := range strings.FieldsSeq(boundingSet.FindStringSubmatch(string(text))[1]) {

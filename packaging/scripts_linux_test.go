@@ -48,9 +48,10 @@ func maintain(t *testing.T, script string, args ...string) (calls string) {
 // installed, and the restart did not ask the administrator, who may forbid such by
 // policy-rc.d. deb-systemd-invoke does.
 func TestMaintainerScripts(t *testing.T) {
-	const units = " tayga.service tayga@*.service\n"
-	assert.Equal(t, "systemctl daemon-reload\ndeb-systemd-invoke try-restart"+units, maintain(t, "postinst", "configure", "1.0"))
-	assert.Equal(t, "systemctl daemon-reload\n", maintain(t, "postinst", "configure"))
+	const units = " tayga.service tayga@*.service steppe-clat.service\n"
+	const managers = "systemctl -q is-active NetworkManager.service\nsystemctl -q is-active systemd-networkd.service\n"
+	assert.Equal(t, "systemctl daemon-reload\ndeb-systemd-invoke try-restart"+units+managers, maintain(t, "postinst", "configure", "1.0"))
+	assert.Equal(t, "systemctl daemon-reload\n"+managers, maintain(t, "postinst", "configure"))
 	assert.Empty(t, maintain(t, "postinst", "abort-upgrade", "1.0"))
 	calls := maintain(t, "prerm", "remove")
 	assert.True(t, strings.HasPrefix(calls, "deb-systemd-invoke stop"+units), calls)

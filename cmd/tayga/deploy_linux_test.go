@@ -218,7 +218,7 @@ func TestSystemd(t *testing.T) {
 // The service manager is told by the exit status that there is no use in trying again;
 // everybody else gets that of TAYGA. Whatever may pass by itself is tried again.
 func TestExitStatusForManager(t *testing.T) {
-	for _, unit := range []string{"tayga.service", "tayga@.service"} {
+	for _, unit := range []string{"tayga.service", "tayga@.service", "steppe-clat.service"} {
 		text, err := os.ReadFile("../../docs/systemd/" + unit)
 		require.NoError(t, err)
 		for _, line := range []string{"Restart=on-failure", "RestartPreventExitStatus=78", "StartLimitIntervalSec=0", "RestartSteps=10"} {
