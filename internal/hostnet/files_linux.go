@@ -14,9 +14,6 @@ import (
 	"github.com/steppe-nat64/steppe/internal/safepath"
 )
 
-// Dir is where journals are. It is empty after the machine has started.
-const Dir = "/run/tayga"
-
 // lockName is the file that a Manager locks while it changes something.
 const lockName = "hostnet.lock"
 

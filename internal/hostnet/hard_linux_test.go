@@ -217,6 +217,36 @@ func TestTwoManagersCrash(t *testing.T) {
 	m.same(before)
 }
 
+// One that starts after the crash of another takes over what that has left, and both orders
+// of their ends restore it.
+func TestTwoManagersCrashBefore(t *testing.T) {
+	forward := Change{Sysctl: &Sysctl{"net/ipv6/conf/all/forwarding", "1"}}
+	for _, restarted := range []bool{false, true} {
+		m := newMachine(t)
+		m.ra()
+		dir, before := t.TempDir(), m.state()
+		clat := m.mustOpen(dir)
+		require.NoError(t, m.apply(clat, forward))
+		made := m.state()
+		clat.crash()
+		gateway, err := m.open(dir, Policy{Device: "nat64", Gateway: true})
+		require.NoError(t, err)
+		require.NoError(t, m.apply(gateway, forward))
+		if restarted {
+			clat = m.mustOpen(dir)
+			m.same(made, "the other still wants it")
+			require.NoError(t, m.apply(clat, forward))
+			require.NoError(t, m.Do(gateway.Close))
+			m.same(made)
+			gateway = clat
+		}
+		require.NoError(t, m.Do(gateway.Close))
+		m.same(before)
+		require.NoError(t, m.Do(m.mustOpen(dir).Close))
+		m.same(before)
+	}
+}
+
 // Values that other programs have set meanwhile stay.
 func TestOthersValues(t *testing.T) {
 	m := newMachine(t)

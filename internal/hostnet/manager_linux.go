@@ -49,7 +49,7 @@ type operations interface {
 	undo(h *host, e *entry) error
 }
 
-// Open makes a Manager whose journal is in dir, and undoes what the journal lists: an earlier
+// Open makes a Manager whose journal is in dir, such as /run/tayga, and undoes what the journal lists: an earlier
 // run that used the same device in the same network namespace has left it. A journal that
 // is damaged, or that lists what the policy does not allow, is removed and reported in the
 // error; the Manager can be used nevertheless, as it can if the error is a PartialError.

@@ -4,9 +4,6 @@ package hostnet
 
 import "errors"
 
-// Dir is where journals are. It is empty after the machine has started.
-const Dir = "/run/tayga"
-
 type operations interface{}
 
 // A Manager changes the machine for one device. Its methods may be called from any

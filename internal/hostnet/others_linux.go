@@ -8,15 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// otherList are the entries of other managers of the network namespace. A sysctl that two of
-// them have set is restored by the last one.
-type otherList []*entry
+// An otherEntry is a sysctl in the journal of another Manager.
+type otherEntry struct {
+	*entry
+	lives bool // the Manager, which has not crashed
+}
 
-// others reads the journals of the managers that live. The lock is held.
+// otherList are those of all managers of the network namespace. A sysctl that two of them have
+// set is restored by the last one.
+type otherList []otherEntry
+
+// others reads the journals of other managers. The lock is held.
 func (m *Manager) others() (list otherList) {
 	names, _ := m.files.names()
 	for _, name := range names {
-		if !strings.HasSuffix(name, m.files.suffix) || name == m.files.name || !m.files.lives(name) {
+		if !strings.HasSuffix(name, m.files.suffix) || name == m.files.name {
 			continue
 		}
 		text, err := m.files.read(name)
@@ -24,8 +30,15 @@ func (m *Manager) others() (list otherList) {
 			continue
 		}
 		p := Policy{Device: strings.TrimSuffix(name, m.files.suffix), Table: m.policy.Table}
-		if j, err := decode(text, p); err == nil {
-			list = append(list, slices.DeleteFunc(j.Entries, func(e *entry) bool { return e.Found || e.Change.Sysctl == nil })...)
+		j, err := decode(text, p)
+		if err != nil {
+			continue
+		}
+		lives := m.files.lives(name)
+		for _, e := range j.Entries {
+			if e.Change.Sysctl != nil {
+				list = append(list, otherEntry{e, lives})
+			}
 		}
 	}
 	return list
@@ -52,29 +65,25 @@ func (f *files) lives(name string) bool {
 	return flock(file) == unix.EWOULDBLOCK
 }
 
-// have reports whether another Manager wants a value.
+// have reports whether another Manager that lives wants a value.
 func (list otherList) have(name, value string) bool {
-	for _, e := range list {
-		for _, v := range e.Saved {
-			if v.Name == name && v.New == value {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(e otherEntry) bool {
+		return e.lives && (*e.Change.Sysctl == Sysctl{name, value} ||
+			slices.ContainsFunc(e.Saved, func(v saved) bool { return v.Name == name && v.New == value }))
+	})
 }
 
 // find returns what is to be restored of a sysctl that another Manager has set, nil if
-// none has.
+// none has. One that has crashed will find that its value is wanted.
 func (list otherList) find(s *Sysctl) []saved {
 	for _, e := range list {
-		if *e.Change.Sysctl == *s {
+		if !e.Found && *e.Change.Sysctl == *s {
 			return e.Saved
 		}
 	}
 	for _, e := range list {
 		for _, v := range e.Saved {
-			if v.Name == s.Name && v.New == s.Value {
+			if !e.Found && v.Name == s.Name && v.New == s.Value {
 				return []saved{{Name: v.Name, Old: v.Old, New: v.New}}
 			}
 		}
