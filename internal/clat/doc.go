@@ -1,4 +1,4 @@
-// Package clat has what a CLAT needs on a host: RFC 6877.
+// Package clat runs a CLAT on a host: RFC 6877.
 //
 //	source.go          which address of the uplink suits a NAT64 prefix: RFC 6724 §5
 //	iid.go             stable addresses: RFC 7217
@@ -9,6 +9,26 @@
 //	pacer.go           how many messages are read
 //	config.go          what a CLAT is told
 //	report.go          what it has found
+//	snapshot.go        what the network of the machine is like
+//	host_linux.go      where snapshots come from: dumps of netlink
+//	watcher_linux.go   when to take the next one
+//	uplink.go          which interfaces may lead to a NAT64, and native IPv4
+//	need.go            which IPv6 address suits an uplink
+//	plan.go            what has to be changed
+//	other.go           other CLATs on the machine
+//	controller.go      Open, Run, Report: the goroutine that has the state
+//	follow.go          finders of prefixes, and which prefix counts
+//	claiming.go        the CLAT's own address
+//	work.go            changes of the machine and of the translator
+//	publish.go         the report, and the log
+//	pace.go            pauses that grow
+//
+// # State
+//
+// A Controller has a snapshot of the network, the prefixes that its finders have found, and an
+// address. What the machine and the translator have to be like follows from these alone, by
+// Config.plan: so it is the same after any changes as after a fresh start. Any event causes
+// the plan to be made again, and what differs is applied.
 //
 // # An address of its own
 //

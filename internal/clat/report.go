@@ -3,6 +3,8 @@ package clat
 import (
 	"net/netip"
 	"time"
+
+	"github.com/steppe-nat64/steppe/internal/pref64"
 )
 
 // A State says how far a CLAT has come. It is a word for a report.
@@ -55,4 +57,15 @@ type Report struct {
 	PrefixChanges   uint64 // one that was in use was replaced or withdrawn
 	Conflicts       uint64 // another node had an address of the CLAT
 	RefusedPrefixes uint64 // they can't be those of a NAT64
+}
+
+// sourceWord returns the word for a source.
+func sourceWord(s pref64.Source) string {
+	switch s {
+	case pref64.FromAdvertisement:
+		return SourceAdvertisement
+	case pref64.FromDNS:
+		return SourceDNS
+	}
+	return ""
 }

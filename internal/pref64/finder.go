@@ -34,7 +34,7 @@ type Config struct {
 	// those of the addresses that its interfaces have.
 	Own func() []netip.Prefix
 
-	// Report is called by Run with what goes wrong: a prefix that is refused, no answer from
+	// Report is called by Run with what goes wrong: a prefix that is refused (Refused), no answer from
 	// a resolver, no solicitation. An error that is the same as the last one of its kind is
 	// not reported again. A router that invents prefixes causes new ones all the time: limit
 	// the rate of what is logged.
@@ -169,7 +169,7 @@ func (f *Finder) step(q *queries, found func(Found)) time.Duration {
 		q.begin(func(ctx context.Context) (Answer, error) { return Ask(ctx, f.cfg.Dial, servers) })
 	}
 	for _, r := range f.uplink.Refused(now) {
-		f.report(r.Prefix.String(), r.Err)
+		f.report(r.Prefix.String(), r)
 	}
 	if p := f.uplink.Prefix(now); p.Prefix != f.found.Prefix || p.Source != f.found.Source || p.Router != f.found.Router {
 		found(p)

@@ -40,6 +40,12 @@ type Refused struct {
 	Err    error // says why
 }
 
+// Error says why. A Finder reports it so.
+func (r Refused) Error() string { return r.Err.Error() }
+
+// Unwrap returns Err.
+func (r Refused) Unwrap() error { return r.Err }
+
 const (
 	maxRouters   = 4 // that advertise one prefix
 	maxResolvers = 8
