@@ -49,9 +49,17 @@ func printFindings(w io.Writer, o options, findings []doctor.Finding) (err error
 		err = say(w, "%v", f)
 	}
 	if worst(findings) == doctor.Note {
-		err = say(w, "%s: nothing is missing", o.configFile)
+		err = say(w, "%s: nothing is missing", o.source())
 	}
 	return err
+}
+
+// source names where the configuration is from.
+func (o *options) source() string {
+	if o.configFile == "" {
+		return "--clat"
+	}
+	return o.configFile
 }
 
 // worst returns the greatest severity of findings.
@@ -79,8 +87,11 @@ func diagnose(o options) ([]doctor.Finding, *doctor.Machine, error) {
 			x.Program = path
 		}
 	}
-	x.Conf.File, _ = filepath.Abs(c.File)
-	x.Unterminated = unterminated(x.Conf.File)
+	x.NoFile = o.clat
+	if o.configFile != "" { // else --clat stands for it
+		x.Conf.File, _ = filepath.Abs(c.File)
+		x.Unterminated = unterminated(x.Conf.File)
+	}
 	if c.Starts(problems) {
 		x.Report, x.Process = askDaemon(c)
 	}
@@ -123,7 +134,9 @@ func askDaemon(c *taygaconf.Config) (*status.Report, doctor.Process) {
 // empty if there is none or it would run in another network namespace.
 func unitOf(file string) string {
 	name := "tayga.service"
-	if file != defaultConfig {
+	if file == "--clat" || file == "/etc/steppe-clat.conf" {
+		name = "steppe-clat.service"
+	} else if file != defaultConfig {
 		instance, ok := strings.CutSuffix(filepath.Base(file), ".conf")
 		if !ok || filepath.Dir(file) != "/etc/tayga" {
 			return ""

@@ -33,7 +33,7 @@ var volatile = regexp.MustCompile(`(?m)^[0-9]+: |^.*\bfe80::.*$|^.* ff00::.*$|va
 func (c *clinic) state() string {
 	c.Helper()
 	const script = `ip -o link; ip -o addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule; ip neigh show proxy; ip -6 neigh show proxy
-		sysctl -a -r 'ipv[46]\.(conf|ip_forward)' 2>/dev/null; nft list ruleset; cat "$1"; ethtool -k eth1 2>/dev/null | grep -- -gro-list`
+		sysctl -a -r 'ipv[46]\.(conf|ip_forward)' 2>/dev/null; nft list ruleset; cat "$1"; ethtool -k eth1 2>/dev/null | grep -- -gro-list || true`
 	text, err := c.host.Command("sh", "-c", script, "sh", c.conf).Output()
 	require.NoError(c, err)
 	lines := strings.Split(volatile.ReplaceAllString(string(text), ""), "\n")

@@ -149,9 +149,9 @@ func (t *treatment) list() int {
 	}
 	switch {
 	case n > 0:
-		t.line("%s: nothing was changed, since standard input or output is no terminal; with --yes, %s would be run", t.configFile, count(n, "command"))
+		t.line("%s: nothing was changed, since standard input or output is no terminal; with --yes, %s would be run", t.source(), count(n, "command"))
 	case worst(t.findings) == doctor.Note:
-		t.line("%s: nothing is missing", t.configFile)
+		t.line("%s: nothing is missing", t.source())
 	}
 	return t.finish(int(worst(t.findings)))
 }

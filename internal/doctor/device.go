@@ -142,11 +142,16 @@ func (e *examination) checkDaemon() {
 		return
 	}
 	e.checkUDP()
-	if e.Report != nil && e.Report.Helper != nil && !e.Report.Helper.Alive {
-		e.fix(Warning, "helper", e.restart(), "the privileged helper of tayga has ended: if %s is deleted or set down, tayga cannot attach to it or set it up again", e.Conf.TunDevice)
-	}
+	e.checkHelper()
 	if e.Report != nil && e.Report.Pool != nil && e.Report.Pool.Refused > 0 {
 		e.add(Note, "pool", "%d times no address was assigned: the pool was exhausted, or a host is none of those that may lease one", e.Report.Pool.Refused)
+	}
+}
+
+// checkHelper looks whether the process lives that may change the device.
+func (e *examination) checkHelper() {
+	if e.Report != nil && e.Report.Helper != nil && !e.Report.Helper.Alive {
+		e.fix(Warning, "helper", e.restart(), "the privileged helper of tayga has ended: if %s is deleted or set down, tayga cannot attach to it or set it up again", e.Conf.TunDevice)
 	}
 }
 

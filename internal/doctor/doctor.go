@@ -15,6 +15,7 @@
 //	firewall.go       packets that filters drop; masquerade.go those that they change
 //	shared.go         stateful pools: own addresses, masquerading, connection tracking, hosts;
 //	                  shareduse.go what is used up
+//	autoclat.go       a CLAT that sets itself up; clatfilter.go packet filters in its way
 //	dns64.go          the prefix that DNS64 uses: RFC 7050
 //	change.go         what commands change, and what undoes that; state_linux.go reads it
 //	shell.go          quoting for a shell
@@ -75,6 +76,8 @@ type Case struct {
 	// Bindings are the static bindings of the map-file.
 	Bindings []taygaconf.Binding
 	Program  string // how tayga was called, for commands
+	// NoFile: the configuration is that of an option, as --clat, and of no file, or not alone.
+	NoFile bool
 	// Unterminated: the configuration file does not end in a line feed.
 	Unterminated bool
 	// Report is what the running daemon tells of itself, nil if none answers.
@@ -99,6 +102,7 @@ type examination struct {
 	maps     []taygaconf.Map // all of them
 	clat     bool            // our side is the IPv4 one: hosts here have IPv4 and a map
 	running  bool            // some daemon has the device
+	anywhere bool            // with clat: the IPv6 address of the host is not known, or not its own
 }
 
 // Examine returns what is missing, in an order in which the commands can be run.
@@ -121,6 +125,10 @@ func Examine(c Case) []Finding {
 		return e.findings
 	}
 	e.conclude()
+	if e.Conf.CLAT.On {
+		e.examineCLAT()
+		return e.findings
+	}
 	e.checkConfigured()
 	e.checkTunDriver()
 	e.checkAdvertisements()

@@ -26,6 +26,7 @@ type Chain struct {
 	Priority   int
 	Devices    []string // of chains of single interfaces (ingress, egress)
 	Drops      bool
+	Owned      bool // the table belongs to a running program, which alone can change it
 	Rules      []rule
 }
 

@@ -19,14 +19,22 @@ func (e *examination) checkFirewall() {
 	if e.Machine.Filters.Unseen != "" {
 		e.add(Note, "firewall", "packet filters were not checked: %s", e.Machine.Filters.Unseen)
 	}
-	flows := e.flows()
+	e.checkChains(e.flows(), func(*Chain) bool { return true })
+}
+
+// checkChains looks for packets that selected chains drop.
+func (e *examination) checkChains(flows []passage, selected func(*Chain) bool) {
 	for i := range e.Machine.Filters.Chains {
 		c := &e.Machine.Filters.Chains[i]
 		for _, f := range flows { // one command for each chain is enough
-			if e.dropped(c, f) {
+			if selected(c) && e.dropped(c, f) {
 				name := "IPv4"
 				if f.six {
 					name = "IPv6"
+				}
+				if program, c2, found := e.ofProgram(c); found {
+					e.fix(Error, "firewall", c2, "chain %s of table %s %s drops %s packets of %s; it is a chain of %s", c.Name, c.Family, c.Table, name, e.Conf.TunDevice, program)
+					break
 				}
 				e.fix(Error, "firewall", e.permit(c, f), "chain %s of table %s %s drops %s packets of %s", c.Name, c.Family, c.Table, name, e.Conf.TunDevice)
 				break
@@ -135,7 +143,7 @@ func (e *examination) ends(six bool) (list []ends) {
 		list = list[:min(len(list), maxFindings)]
 	case !six && single:
 		list = []ends{{near: e.ownSource()}}
-	case e.clat && six && single:
+	case e.clat && six && single && !e.anywhere:
 		list = []ends{{near: e.mappedSource()}}
 	default:
 		list = []ends{{}}
@@ -286,6 +294,7 @@ func (e *examination) byAddress(p passage, option, side string) (list []conditio
 	}
 	maps := e.maps[:min(len(e.maps), maxFindings)]
 	switch {
+	case p.six && e.anywhere:
 	case p.six && e.clat:
 		for _, m := range maps {
 			add("ip6", m.IPv6)

@@ -40,6 +40,13 @@ type Machine struct {
 	// Resolve asks the resolver of the machine for the IPv6 addresses of a name.
 	Resolve func(ctx context.Context, name string) ([]netip.Addr, error)
 
+	// Attached returns the names of the processes that have a TUN device. It may be nil.
+	Attached func(link string) []string
+	// Active reports whether a service of systemd runs. It may be nil.
+	Active func(unit string) bool
+	// NoNftables says why the kernel has no nftables, nil if it has or if that is not known.
+	NoNftables error
+
 	Filters Filters
 
 	TunDriver TunDriver
@@ -54,8 +61,9 @@ type Link struct {
 	Index   int
 	MTU     int
 	Up      bool
-	Running bool // has a carrier: for a TUN device, a process
-	Tun     bool // a TUN device, that is, and no TAP
+	Running bool   // has a carrier: for a TUN device, a process
+	Kind    string // as ip link names it: veth, tun, …; "device" for hardware
+	Tun     bool   // a TUN device, that is, and no TAP
 	// Ownerless: a TUN device that any local user may attach to.
 	Ownerless bool
 	Loopback  bool

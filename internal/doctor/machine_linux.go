@@ -28,9 +28,11 @@ func Look() (*Machine, error) {
 		Route:      route,
 		Policy:     policy(),
 		Forwarded:  forwarded, TableRoute: tableRoute,
-		RoutesTo:  routesTo,
-		Specs:     specs,
-		Proxied:   proxied,
+		RoutesTo: routesTo,
+		Specs:    specs,
+		Proxied:  proxied,
+		Attached: attachedTo,
+		Active:   active, NoNftables: noNftables(),
 		Resolve:   resolve,
 		TunDriver: tunDriver(), NoFastPath: fastpath.Supported(),
 		Tools: Tools{Sysctl: find("sysctl") != "", Nft: find("nft") != "", IPTables: find("iptables") != ""},
@@ -55,6 +57,7 @@ func look(l netlink.Link) (Link, error) {
 	a := l.Attrs()
 	link := Link{
 		Name:     a.Name,
+		Kind:     l.Type(),
 		Index:    a.Index,
 		MTU:      a.MTU,
 		Up:       a.RawFlags&unix.IFF_UP != 0,

@@ -14,6 +14,10 @@ import (
 func parseNft(text []byte) ([]Chain, error) {
 	var ruleset struct {
 		Objects []struct {
+			Table *struct {
+				Family, Name string
+				Flags        any // a word, or several
+			}
 			Chain *struct {
 				Family, Table, Name, Type, Hook, Policy string
 				Prio                                    int
@@ -32,7 +36,11 @@ func parseNft(text []byte) ([]Chain, error) {
 	var chains []Chain
 	at := make(map[[3]string]int) // index into chains
 	sets := make(map[[3]string]any)
+	owned := make(map[[2]string]bool)
 	for _, o := range ruleset.Objects {
+		if t := o.Table; t != nil && t.Flags != nil {
+			owned[[2]string{t.Family, t.Name}] = slices.Contains(nftValues(t.Flags), "owner")
+		}
 		for _, s := range []*nftSet{o.Set, o.Map} {
 			if s != nil {
 				sets[[3]string{s.Family, s.Table, s.Name}] = map[string]any{"set": s.Elem}
@@ -43,7 +51,7 @@ func parseNft(text []byte) ([]Chain, error) {
 			chains = append(chains, Chain{
 				Tool: toolNft, Family: c.Family, Table: c.Table, Name: c.Name,
 				Kind: c.Type, Hook: c.Hook, Priority: c.Prio, Drops: c.Policy == "drop",
-				Devices: nftDevices(c.Dev),
+				Devices: nftDevices(c.Dev), Owned: owned[[2]string{c.Family, c.Table}],
 			})
 		}
 	}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// clatFindings runs the doctor for a CLAT without a file.
+func (c *clinic) clatFindings() (list []finding) {
+	c.Helper()
+	cmd := c.doctorCommand("--clat", "--json")
+	cmd.Args = append(cmd.Args[:len(cmd.Args)-4], "--clat", "--json") // without -c FILE
+	text, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.Fatal(err)
+	}
+	require.NoError(c, json.Unmarshal(text, &list), string(text))
+	return list
+}
+
+// Without any file, the doctor says what keeps a CLAT from working, and asks for nothing
+// that the CLAT does itself.
+func TestDoctorCLATWithoutFile(t *testing.T) {
+	c := newCLAT(t)
+	const absent = "tayga does not run on clat: run "
+	list := c.clatFindings()
+	require.Len(t, list, 1, "%v", list)
+	assert.Contains(t, list[0].Text, absent)
+
+	// A packet filter that the CLAT passes itself, and one that it does not.
+	c.sh(`nft 'table inet t { chain forw { type filter hook forward priority 0; policy drop; }; }'`)
+	require.Len(t, c.clatFindings(), 1)
+	c.sh(`nft 'table ip t { chain out { type filter hook output priority 0; policy drop; oifname "lo" accept; }; }'`)
+	list = c.clatFindings()
+	require.Len(t, list, 2, "%v", list)
+	assert.Equal(t, "chain out of table ip t drops IPv4 packets of clat", list[0].Text)
+	c.execute(list[0])
+	require.Len(t, c.clatFindings(), 1)
+
+	// Another CLAT, by a device that a process has.
+	c.sh("ip tuntap add dev clat0 mode tun; ip addr add 192.0.0.1/29 dev clat0; ip link set clat0 up")
+	list = c.clatFindings()
+	require.Len(t, list, 2, "%v", list)
+	assert.Equal(t, "another CLAT is active on clat0: a tayga or clatd has started it: end that; tayga does not run beside it", list[0].Text)
+	c.sh("ip link del clat0")
+
+	// No DNS64, no way to IPv6.
+	c.synthesise("2001:db8:64:64::")
+	require.Len(t, c.clatFindings(), 1, "any prefix will do")
+	c.sh("ip -6 route del default")
+	list = c.clatFindings()
+	require.Len(t, list, 2, "%v", list)
+	assert.Equal(t, "uplink", list[0].About)
+}
+
+// The same --fix and --undo for it.
+func TestDoctorFixCLATWithoutFile(t *testing.T) {
+	c := newCLAT(t)
+	c.sh(`nft 'table ip t { chain out { type filter hook output priority 0; policy drop; oifname "lo" accept; }; }'`)
+	before := c.state()
+	fix := func(args ...string) string {
+		cmd := c.doctorCommand(args...)
+		cmd.Args = append(cmd.Args[:len(cmd.Args)-len(args)-2], append([]string{"--clat"}, args...)...)
+		text, _ := cmd.CombinedOutput()
+		return string(text)
+	}
+	text := fix("--fix", "--yes")
+	assert.Contains(t, text, "   done\n1 command can be undone: tayga --doctor --undo\nwhat is left:\nerror: daemon: tayga does not run on clat")
+	assert.Contains(t, fix("--undo", "--yes"), "   done\n")
+	assert.Empty(t, difference(before, c.state()))
+}
