@@ -48,7 +48,7 @@ func (e *examination) translate(up Link) {
 	e.maps = []taygaconf.Map{{Map: translate.Map{IPv4: netip.PrefixFrom(clatNetwork.Addr().Next(), 32), IPv6: netip.PrefixFrom(program, 128)}}}
 }
 
-// sharing are packets of IPv4 clients behind this machine.
+// sharing are packets of the IPv4 clients of this machine.
 func (e *examination) sharing() (list []passage) {
 	tun := e.Conf.TunDevice
 	for _, p := range e.Conf.CLAT.Share {
