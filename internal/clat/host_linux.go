@@ -115,6 +115,7 @@ func (k *kernel) listAddrs(s *snapshot) error {
 		s.addrs = append(s.addrs, addrState{
 			index: a.LinkIndex, prefix: netip.PrefixFrom(ip, bits), global: a.Scope == unix.RT_SCOPE_UNIVERSE,
 			temporary: a.Flags&unix.IFA_F_TEMPORARY != 0, deprecated: a.Flags&unix.IFA_F_DEPRECATED != 0,
+			checking: a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE,
 			unusable: a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 && a.Flags&unix.IFA_F_OPTIMISTIC == 0,
 		})
 	}

@@ -22,12 +22,33 @@ var tunnels = []string{"tun", "wireguard", "sit", "gre", "ip6gre", "ip6tnl", "ip
 
 // need returns which address suits pref64 on an uplink.
 func (s *snapshot) need(cfg Address, uplink linkState, pref64 netip.Prefix) need {
-	n := need{mode: cfg.Mode, index: uplink.index, why: "it is configured"}
 	if cfg.Mode == Fixed {
-		n.addr = cfg.Addr
-		return n
+		return need{mode: Fixed, index: uplink.index, addr: cfg.Addr, why: "it is configured"}
 	}
 	candidates := s.sources(uplink.index)
+	if len(candidates) == 0 && cfg.Mode != Shared {
+		if early := s.early(cfg, uplink, pref64); early.mode == Own && early.err == "" {
+			return early
+		}
+	}
+	return s.needOf(cfg, uplink, pref64, candidates)
+}
+
+// early returns which address suits before the kernel has one that it may use. For one of the
+// CLAT's own the network is enough, so that both are checked for duplicates at the same time.
+func (s *snapshot) early(cfg Address, uplink linkState, pref64 netip.Prefix) need {
+	var checking []netip.Prefix
+	for _, a := range s.addrs {
+		if a.index == uplink.index && a.expected() && !a.temporary {
+			checking = append(checking, a.prefix)
+		}
+	}
+	return s.needOf(cfg, uplink, pref64, checking)
+}
+
+// needOf is need, by the addresses of the uplink that count.
+func (s *snapshot) needOf(cfg Address, uplink linkState, pref64 netip.Prefix, candidates []netip.Prefix) need {
+	n := need{mode: cfg.Mode, index: uplink.index, why: "it is configured"}
 	best := ChooseSource(pref64, candidates)
 	if best < 0 {
 		return s.needElsewhere(n, uplink)
@@ -100,9 +121,16 @@ func (a *addrState) usable() bool {
 	return a.global && !a.unusable && ip.Is6() && ip.IsGlobalUnicast()
 }
 
-// has reports whether an interface has an address in a network, also a deprecated one.
+// expected reports whether an address will be usable if no other node has it.
+func (a *addrState) expected() bool {
+	ip := a.prefix.Addr()
+	return a.global && a.checking && ip.Is6() && ip.IsGlobalUnicast()
+}
+
+// has reports whether an interface has an address in a network, or will have one; also a
+// deprecated one.
 func (s *snapshot) has(index int, net netip.Prefix) bool {
 	return slices.ContainsFunc(s.addrs, func(a addrState) bool {
-		return a.index == index && a.usable() && a.prefix.Masked() == net
+		return a.index == index && (a.usable() || a.expected()) && a.prefix.Masked() == net
 	})
 }

@@ -35,6 +35,7 @@ type addrState struct {
 	temporary  bool
 	deprecated bool
 	unusable   bool // tentative, or another node has it
+	checking   bool // tentative: it is not known yet whether another node has it
 }
 
 // A routeState is one next hop of a route.
