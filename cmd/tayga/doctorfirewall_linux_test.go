@@ -9,47 +9,50 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// firewalls are rules that drop packets at one place each.
+var firewalls = []struct{ name, rules, text string }{
+	{"prerouting-from-the-device", `nft 'table ip t { chain pre { type filter hook prerouting priority -290; iifname "nat64" drop; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"prerouting-by-policy", `nft 'table inet t { chain pre { type filter hook prerouting priority mangle; policy drop; iifname "eth0" accept; iifname "eth1" accept; iifname "lo" accept; }; }'`,
+		"chain pre of table inet t drops IPv4 packets"},
+	{"prerouting-to-the-prefix", `nft 'table ip6 t { chain pre { type filter hook prerouting priority raw; ip6 daddr 64:ff9b::/96 counter drop; }; }'`,
+		"chain pre of table ip6 t drops IPv6 packets"},
+	{"prerouting-of-answers", `nft 'table ip t { chain pre { type filter hook prerouting priority mangle; iifname "nat64" drop; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"before-connection-tracking", `nft 'table ip t { chain pre { type filter hook prerouting priority raw; iifname "nat64" ct state invalid drop; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"prerouting-by-map", `nft 'table ip t { map v { type ifname : verdict; elements = { "nat64" : drop }; }; chain pre { type filter hook prerouting priority -290; iifname vmap @v; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"prerouting-by-set", `nft 'table ip t { set lan { type ifname; elements = { "eth0", "eth1", "lo" }; }; chain pre { type filter hook prerouting priority mangle; iifname != @lan drop; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"nat-chain", `nft 'table ip t { chain pre { type nat hook prerouting priority dstnat; iifname "nat64" drop; }; }'`,
+		"chain pre of table ip t drops IPv4 packets"},
+	{"ingress-of-the-device", `nft 'table netdev t { chain in { type filter hook ingress device "nat64" priority 0; meta protocol ip drop; }; }'`,
+		"chain in of table netdev t drops IPv4 packets"},
+	{"egress-of-the-device", `nft 'table netdev t { chain out { type filter hook egress device "nat64" priority 0; drop; }; }'`,
+		"chain out of table netdev t drops IPv4 packets"},
+	{"ingress-of-inet", `nft 'table inet t { chain in { type filter hook ingress device "nat64" priority 0; policy drop; }; }'`,
+		"chain in of table inet t drops IPv4 packets"},
+	{"postrouting-to-the-device", `nft 'table ip6 t { chain post { type filter hook postrouting priority mangle; oifname "nat64" drop; }; }'`,
+		"chain post of table ip6 t drops IPv6 packets"},
+	{"postrouting-from-the-pool", `nft 'table ip t { chain post { type filter hook postrouting priority mangle; ip saddr 192.168.255.0/24 drop; }; }'`,
+		"chain post of table ip t drops IPv4 packets"},
+	{"forward-of-mangle", `nft 'table inet t { chain forw { type filter hook forward priority mangle; oifname "nat64" reject; }; }'`,
+		"chain forw of table inet t drops IPv4 packets"},
+	{"forward-by-two-interfaces", `nft 'table inet t { chain forw { type filter hook forward priority 0; iifname . oifname { "eth7" . "eth8", "nat64" . "eth1" } drop; }; }'`,
+		"chain forw of table inet t drops IPv4 packets"},
+	{"iptables-raw", "iptables -t raw -A PREROUTING -i nat64 -j DROP", "chain PREROUTING of table ip raw drops IPv4 packets"},
+	{"iptables-mangle-policy", "ip6tables -t mangle -P FORWARD DROP", "chain FORWARD of table ip6 mangle drops IPv6 packets"},
+	{"iptables-postrouting", "ip6tables -t mangle -A POSTROUTING -o nat64 -j DROP", "chain POSTROUTING of table ip6 mangle drops IPv6 packets"},
+	{"iptables-legacy-raw", "iptables-legacy -t raw -A PREROUTING -i nat64 -j DROP", "chain PREROUTING of table ip raw drops IPv4 packets"},
+	{"iptables-legacy-mangle", "ip6tables-legacy -t mangle -A POSTROUTING -o nat64 -j DROP", "chain POSTROUTING of table ip6 mangle drops IPv6 packets"},
+	{"iptables-legacy-forward", "iptables-legacy -P FORWARD DROP", "chain FORWARD of table ip filter drops IPv4 packets"},
+}
+
 // Packet filters drop at every place that a packet passes. The doctor looked at
 // forwarding only, and said that nothing was missing.
 func TestDoctorFirewallEverywhere(t *testing.T) {
-	for _, test := range []struct{ name, rules, text string }{
-		{"prerouting-from-the-device", `nft 'table ip t { chain pre { type filter hook prerouting priority -290; iifname "nat64" drop; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"prerouting-by-policy", `nft 'table inet t { chain pre { type filter hook prerouting priority mangle; policy drop; iifname "eth0" accept; iifname "eth1" accept; iifname "lo" accept; }; }'`,
-			"chain pre of table inet t drops IPv4 packets"},
-		{"prerouting-to-the-prefix", `nft 'table ip6 t { chain pre { type filter hook prerouting priority raw; ip6 daddr 64:ff9b::/96 counter drop; }; }'`,
-			"chain pre of table ip6 t drops IPv6 packets"},
-		{"prerouting-of-answers", `nft 'table ip t { chain pre { type filter hook prerouting priority mangle; iifname "nat64" drop; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"before-connection-tracking", `nft 'table ip t { chain pre { type filter hook prerouting priority raw; iifname "nat64" ct state invalid drop; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"prerouting-by-map", `nft 'table ip t { map v { type ifname : verdict; elements = { "nat64" : drop }; }; chain pre { type filter hook prerouting priority -290; iifname vmap @v; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"prerouting-by-set", `nft 'table ip t { set lan { type ifname; elements = { "eth0", "eth1", "lo" }; }; chain pre { type filter hook prerouting priority mangle; iifname != @lan drop; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"nat-chain", `nft 'table ip t { chain pre { type nat hook prerouting priority dstnat; iifname "nat64" drop; }; }'`,
-			"chain pre of table ip t drops IPv4 packets"},
-		{"ingress-of-the-device", `nft 'table netdev t { chain in { type filter hook ingress device "nat64" priority 0; meta protocol ip drop; }; }'`,
-			"chain in of table netdev t drops IPv4 packets"},
-		{"egress-of-the-device", `nft 'table netdev t { chain out { type filter hook egress device "nat64" priority 0; drop; }; }'`,
-			"chain out of table netdev t drops IPv4 packets"},
-		{"ingress-of-inet", `nft 'table inet t { chain in { type filter hook ingress device "nat64" priority 0; policy drop; }; }'`,
-			"chain in of table inet t drops IPv4 packets"},
-		{"postrouting-to-the-device", `nft 'table ip6 t { chain post { type filter hook postrouting priority mangle; oifname "nat64" drop; }; }'`,
-			"chain post of table ip6 t drops IPv6 packets"},
-		{"postrouting-from-the-pool", `nft 'table ip t { chain post { type filter hook postrouting priority mangle; ip saddr 192.168.255.0/24 drop; }; }'`,
-			"chain post of table ip t drops IPv4 packets"},
-		{"forward-of-mangle", `nft 'table inet t { chain forw { type filter hook forward priority mangle; oifname "nat64" reject; }; }'`,
-			"chain forw of table inet t drops IPv4 packets"},
-		{"forward-by-two-interfaces", `nft 'table inet t { chain forw { type filter hook forward priority 0; iifname . oifname { "eth7" . "eth8", "nat64" . "eth1" } drop; }; }'`,
-			"chain forw of table inet t drops IPv4 packets"},
-		{"iptables-raw", "iptables -t raw -A PREROUTING -i nat64 -j DROP", "chain PREROUTING of table ip raw drops IPv4 packets"},
-		{"iptables-mangle-policy", "ip6tables -t mangle -P FORWARD DROP", "chain FORWARD of table ip6 mangle drops IPv6 packets"},
-		{"iptables-postrouting", "ip6tables -t mangle -A POSTROUTING -o nat64 -j DROP", "chain POSTROUTING of table ip6 mangle drops IPv6 packets"},
-		{"iptables-legacy-raw", "iptables-legacy -t raw -A PREROUTING -i nat64 -j DROP", "chain PREROUTING of table ip raw drops IPv4 packets"},
-		{"iptables-legacy-mangle", "ip6tables-legacy -t mangle -A POSTROUTING -o nat64 -j DROP", "chain POSTROUTING of table ip6 mangle drops IPv6 packets"},
-		{"iptables-legacy-forward", "iptables-legacy -P FORWARD DROP", "chain FORWARD of table ip filter drops IPv4 packets"},
-	} {
+	for _, test := range firewalls {
 		t.Run(test.name, func(t *testing.T) {
 			c := newClinic(t, clinicConf)
 			if strings.HasPrefix(test.name, "iptables") {

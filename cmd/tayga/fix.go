@@ -172,6 +172,10 @@ func (t *treatment) run() error {
 			t.report(r, resultSkipped, why)
 			continue
 		}
+		if r.Undo == "" && !f.Change.Restarts && !f.Change.Keeps && t.input == nil && len(t.options.numbers) == 0 {
+			t.report(r, resultSkipped, fmt.Sprintf("no command undoes this: tayga --doctor --fix %d runs it", r.Number))
+			continue
+		}
 		if !t.agreed() {
 			t.report(r, resultSkipped, "not wanted")
 			continue
@@ -181,7 +185,7 @@ func (t *treatment) run() error {
 			return fmt.Errorf("%s: %w", f.Command, err)
 		}
 		reason := ""
-		if r.Undo == "" && !f.Change.Restarts {
+		if r.Undo == "" && !f.Change.Restarts && !f.Change.Keeps {
 			reason = "no command undoes this"
 		}
 		t.report(r, resultDone, reason)

@@ -92,7 +92,7 @@ func (e *examination) otherCLAT(l Link) (who string, c Change) {
 		if e.Machine.Active == nil || !e.Machine.Active(unit) {
 			return Change{}
 		}
-		return Change{words("systemctl", "stop", unit), words("systemctl", "start", unit), false, []Touch{{Kind: Unit, Name: unit, Link: l.Name}}}
+		return Change{words("systemctl", "stop", unit), words("systemctl", "start", unit), false, false, []Touch{{Kind: Unit, Name: unit, Link: l.Name}}}
 	}
 	switch {
 	case !l.Tun:

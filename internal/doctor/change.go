@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +15,9 @@ type Change struct {
 	Undo string // the same; empty if no command brings the state before back
 	// Restarts: Do starts a daemon that runs, anew. That needs no Undo.
 	Restarts bool
-	Touches  []Touch
+	// Keeps: what Do does is not to be undone.
+	Keeps   bool
+	Touches []Touch
 }
 
 // A Kind says what a Touch is about.
@@ -144,12 +148,12 @@ func (e *examination) write(path string, value int) string {
 
 // linkUp sets the device up, and linkMTU gives it an MTU.
 func linkUp(name string) Change {
-	return Change{words("ip", "link", "set", name, "up"), words("ip", "link", "set", name, "down"), false, []Touch{{Kind: LinkState, Link: name}}}
+	return Change{words("ip", "link", "set", name, "up"), words("ip", "link", "set", name, "down"), false, false, []Touch{{Kind: LinkState, Link: name}}}
 }
 
 func linkMTU(l Link, mtu int) Change {
 	set := func(mtu int) string { return words("ip", "link", "set", l.Name, "mtu", itoa(mtu)) }
-	return Change{set(mtu), set(l.MTU), false, []Touch{{Kind: LinkState, Link: l.Name}}}
+	return Change{set(mtu), set(l.MTU), false, false, []Touch{{Kind: LinkState, Link: l.Name}}}
 }
 
 // makeDevice makes the device. One that is there gets another owner by it, which no
@@ -157,7 +161,9 @@ func linkMTU(l Link, mtu int) Change {
 func (e *examination) makeDevice() Change {
 	name := e.Conf.TunDevice
 	c := Change{Do: e.command("--mktun"), Touches: []Touch{{Kind: Device, Link: name}}}
-	if _, there := e.Machine.link(name); !there {
+	if _, there := e.Machine.link(name); there {
+		c.Keeps = true
+	} else {
 		c.Undo = e.command("--rmtun")
 	}
 	return c
@@ -208,8 +214,28 @@ func (e *examination) leadHere(verb string, p netip.Prefix, table []string, numb
 	c := Change{Do: line(verb), Undo: line("del"), Touches: []Touch{{Kind: RouteTo, Prefix: p, Link: tun, Table: number}}}
 	if verb == "replace" {
 		c.restore(e, p, number)
+		c.Do = e.preferred(p, number) + c.Do
 	}
 	return c
+}
+
+// preferred deletes routes of IPv6 for a prefix that would be preferred to one that is added:
+// a replacement takes the place of one with its own metric, 1024.
+func (e *examination) preferred(p netip.Prefix, table int) (command string) {
+	if e.Machine.Specs == nil || p.Addr().Is4() {
+		return ""
+	}
+	const metric = 1024 // IP6_RT_PRIO_USER
+	for _, s := range e.Machine.Specs("", p, table) {
+		i := slices.Index(s, "metric")
+		if i < 0 || i+1 == len(s) {
+			continue
+		}
+		if n, err := strconv.Atoi(s[i+1]); err == nil && n < metric {
+			command += words(append([]string{"ip", "route", "del"}, s...)...) + " && "
+		}
+	}
+	return command
 }
 
 // restore has the undo of a change make the routes again that there are now.
@@ -245,7 +271,7 @@ func (e *examination) leadAway(r Route) Change {
 // proxy has the machine answer for an address of another host.
 func proxy(a netip.Addr, link string) Change {
 	line := func(verb string) string { return words("ip", "neigh", verb, "proxy", a.String(), "dev", link) }
-	return Change{line("add"), line("del"), false, []Touch{{Kind: Proxy, Prefix: netip.PrefixFrom(a, a.BitLen()), Link: link}}}
+	return Change{line("add"), line("del"), false, false, []Touch{{Kind: Proxy, Prefix: netip.PrefixFrom(a, a.BitLen()), Link: link}}}
 }
 
 // switched switches an offload of an interface.
@@ -257,7 +283,7 @@ func switched(l Link, name, feature string, on bool) Change {
 		}
 		return words("ethtool", "-K", l.Name, name, state)
 	}
-	return Change{line(on), line(!on), false, []Touch{{Kind: Offload, Link: l.Name, Name: feature}}}
+	return Change{line(on), line(!on), false, false, []Touch{{Kind: Offload, Link: l.Name, Name: feature}}}
 }
 
 // edited is a command that edits the configuration file, of which the program that runs
@@ -292,7 +318,7 @@ func nftRule(verb, family, table, chain string, rules []string, about []Touch) C
 			` "$(` + words("nft", "-a", "list", "chain", family, table, chain) + " | " + words("sed", "-n", pattern) + `)"`}, undo...)
 		about[i].Kind, about[i].Name, about[i].Text = Filter, strings.Join([]string{family, table, chain}, " "), shown
 	}
-	return Change{words("nft", strings.Join(do, "; ")), strings.Join(undo, " && "), false, about}
+	return Change{words("nft", strings.Join(do, "; ")), strings.Join(undo, " && "), false, false, about}
 }
 
 // asListed returns a rule as nft lists it: a prefix of a single address is the address.
@@ -334,7 +360,7 @@ func iptablesRules(option string, rules [][]string, about []Touch) Change {
 	for i, r := range rules {
 		t := about[i]
 		t.Kind, t.Text = IPTables, with(r, "-C")
-		c = c.also(Change{with(r, option), with(r, "-D"), false, []Touch{t}})
+		c = c.also(Change{with(r, option), with(r, "-D"), false, false, []Touch{t}})
 	}
 	return c
 }

@@ -22,7 +22,7 @@ func (e *examination) checkTunDriver() {
 
 // module loads a module of the kernel.
 func module(name string) Change {
-	return Change{words("modprobe", name), words("modprobe", "-r", name), false, []Touch{{Kind: Module, Name: name}}}
+	return Change{words("modprobe", name), words("modprobe", "-r", name), false, false, []Touch{{Kind: Module, Name: name}}}
 }
 
 // forwards reports which families have to be forwarded. A host that translates

@@ -161,7 +161,7 @@ func (e *examination) checkVPN(p netip.Prefix, dst netip.Addr, r Route) {
 			line := func(verb string) string {
 				return words("ip", "-6", "rule", verb, "iif", tun, "lookup", "main", "pref", "100")
 			}
-			e.fix(Warning, "route", Change{line("add"), line("del"), false, []Touch{{Kind: Rule, Link: tun, Text: "pref 100 iif " + tun + " lookup main"}}},
+			e.fix(Warning, "route", Change{line("add"), line("del"), false, false, []Touch{{Kind: Rule, Link: tun, Text: "pref 100 iif " + tun + " lookup main"}}},
 				"packets of %s for prefix %s are routed to %s by the rule %q, since the mark of those that it excepts ends at %s: they loop", tun, p, r.Link, rule.Text, tun)
 			return
 		}
