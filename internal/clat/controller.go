@@ -62,6 +62,7 @@ type Controller struct {
 	filtered bool // what a snapshot does not show may have changed
 	lookNext time.Time
 	other    *OtherError
+	device   int // the index of the CLAT's device
 
 	uplinks []*uplink           // the best first
 	current *candidate          // an address that is taken
@@ -278,12 +279,16 @@ func (c *Controller) look(now time.Time) {
 		return
 	}
 	c.problem("look", nil)
+	if index := s.indexOf(c.cfg.Device); index != c.device {
+		// Another device: what failed without it need not wait.
+		c.device = index
+		c.try.succeeded()
+	}
 	c.dirty, c.snap = false, s
 	c.other = s.other(c.cfg.Device, noOwners)
 	list := c.list()
-	own := s.own(c.cfg.Device, list)
-	c.own.Store(&own)
 	c.follow(list, now)
+	c.setOwn(s.own(c.cfg.Device, list))
 }
 
 // noOwners is for snapshots in a sandbox, from which other processes can't be seen.

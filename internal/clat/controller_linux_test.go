@@ -3,9 +3,11 @@ package clat
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 // A real is a Controller with the kernel, on a host with a router. Nothing is translated.
 type real struct {
 	t            *testing.T
+	lab          *netlab.Lab
 	host, router *netlab.Host
 	c            *Controller
 	manager      *hostnet.Manager
@@ -36,7 +39,7 @@ type real struct {
 func newReal(t *testing.T, change func(*Config)) *real {
 	t.Helper()
 	lab := netlab.New(t)
-	r := &real{t: t, host: lab.Host("host"), router: lab.Host("router")}
+	r := &real{t: t, lab: lab, host: lab.Host("host"), router: lab.Host("router")}
 	r.changed = sync.NewCond(&r.mu)
 	lab.Link(r.host, "eth0", r.router, "down", 1500)
 	for _, name := range []string{"accept_ra", "autoconf"} {
@@ -208,34 +211,197 @@ func (r *real) await(what string, wanted func(Report) bool) Report {
 	}
 }
 
-func (r *real) on(prefix, device string) Report {
+func (r *real) on(prefix string) Report {
 	r.t.Helper()
-	return r.await(prefix, func(rep Report) bool {
-		return rep.State == On && rep.Prefix.String() == prefix && (device == "" || rep.NativeDevice == device)
-	})
+	return r.await(prefix, func(rep Report) bool { return rep.State == On && rep.Prefix.String() == prefix })
 }
 
-// route4 returns where the host's kernel sends IPv4.
-func (r *real) route4() string {
-	r.t.Helper()
-	out, err := r.host.Command("ip", "-o", "-4", "route", "get", "9.9.1.2").CombinedOutput()
-	if err != nil {
-		return string(out)
-	}
+// route4 returns where the host's kernel sends packets.
+func (r *real) route4(to string) string {
+	out, _ := r.host.Command("ip", append([]string{"-o", "route", "get"}, strings.Fields(to)...)...).CombinedOutput()
 	return string(out)
 }
 
-// TestReal follows a router, with the kernel: prefixes, networks, native IPv4, links.
+func (r *real) ip(args ...string) {
+	r.t.Helper()
+	if out, err := r.host.Command("ip", args...).CombinedOutput(); err != nil {
+		r.t.Fatalf("ip %v: %v: %s", args, err, out)
+	}
+}
+
+// awaitRoute waits until the kernel sends packets somewhere.
+func (r *real) awaitRoute(to, wanted string) {
+	r.t.Helper()
+	r.awaitText(append([]string{"ip", "-o", "route", "get"}, strings.Fields(to)...), wanted)
+}
+
+// awaitText waits until a command prints something.
+func (r *real) awaitText(command []string, wanted string) {
+	r.t.Helper()
+	var out []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		out, _ = r.host.Command(command[0], command[1:]...).CombinedOutput()
+		if bytes.Contains(out, []byte(wanted)) {
+			return
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	r.t.Fatalf("%v does not print %q: %s, log %q", command, wanted, out, r.logs)
+}
+
+// TestReal follows a router, with the kernel: prefixes, networks, links.
 func TestReal(t *testing.T) {
 	r := newReal(t, nil)
 	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
-	rep := r.on("64:ff9b::/96", "")
-	if rep.Mode != Own || rep.MTU != 1472 || rep.Uplink != "eth0" {
+	rep := r.on("64:ff9b::/96")
+	if rep.Mode != Own || rep.MTU != 1472 || rep.Uplink != "eth0" || !netip.MustParsePrefix(net1).Contains(rep.Host6) {
 		t.Errorf("report: %+v", rep)
 	}
-	t.Log(r.route4())
+	if got := r.route4("9.9.1.2"); !strings.Contains(got, "dev clat src 192.0.0.1") || !strings.Contains(got, "mtu 1472") {
+		t.Errorf("route: %s", got)
+	}
+
+	// Another prefix, while the first one is withdrawn.
 	r.advertise("2001:db8:1::", 3600, 1800, "2001:db8:64::/64", 600)
 	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 0)
-	r.on("2001:db8:64::/64", "")
-	t.Log(r.logs)
+	r.on("2001:db8:64::/64")
+	r.advertise("2001:db8:1::", 3600, 1800, "2001:db8:64::/64", 0)
+	r.await("no prefix", func(rep Report) bool { return rep.State == Searching && rep.Carrier == ByNone })
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.on("64:ff9b::/96")
+
+	// Another network: the first one is deprecated.
+	r.advertise("2001:db8:1::", 3600, 0, "64:ff9b::/96", 600)
+	r.advertise("2001:db8:2::", 3600, 1800, "64:ff9b::/96", 600)
+	r.await("renumbered", func(rep Report) bool {
+		return rep.State == On && netip.MustParsePrefix(net2).Contains(rep.Host6)
+	})
+
+	r.host.MTU("eth0", 1400)
+	r.await("MTU", func(rep Report) bool { return rep.State == On && rep.MTU == 1372 })
+	r.host.MTU("eth0", 1500)
+
+	r.host.Down("eth0")
+	r.await("no uplink", func(rep Report) bool { return rep.State == Searching && rep.Uplink == "" })
+	r.host.Up("eth0")
+	rep = r.on("64:ff9b::/96")
+
+	// Suspended for a moment: nothing changes.
+	r.c.Resumed()
+	if again := r.on("64:ff9b::/96"); again.Host6 != rep.Host6 || again.Since != rep.Since {
+		t.Errorf("resumed: %+v, before: %+v", again, rep)
+	}
+}
+
+// TestRealNative has native IPv4 and a VPN come and go. Connections by the CLAT stay with it.
+func TestRealNative(t *testing.T) {
+	r := newReal(t, nil)
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.on("64:ff9b::/96")
+	r.host.Addr("eth0", "192.0.2.2/24")
+	for _, route := range [][]string{
+		{"default", "via", "192.0.2.1", "dev", "eth0", "metric", "100"},
+		{"default", "via", "192.0.2.1", "dev", "eth0", "metric", "30000"},
+		{"0.0.0.0/1", "dev", "eth0"},
+	} {
+		r.ip(append([]string{"route", "add"}, route...)...)
+		r.await("native", func(rep Report) bool { return rep.NativeDevice == "eth0" && rep.Carrier == ByNative })
+		r.awaitRoute("9.9.1.2", "dev eth0")
+		r.awaitRoute("9.9.1.2 from 192.0.0.1", "dev clat")
+		r.ip(append([]string{"route", "del"}, route...)...)
+		r.await("no native", func(rep Report) bool { return rep.NativeDevice == "" && rep.Carrier == ByCLAT })
+		r.awaitRoute("9.9.1.2", "dev clat")
+	}
+	// The default route of a VPN without a NAT64 takes IPv6, but not the CLAT's.
+	r.lab.Link(r.host, "vpn", r.router, "inside", 1400)
+	r.ip("-6", "route", "add", "default", "dev", "vpn", "metric", "10")
+	r.awaitRoute("64:ff9b::909:102 from 2001:db8:1::77 iif clat", "dev eth0")
+	r.ip("address", "del", "192.0.2.2/24", "dev", "eth0")
+}
+
+// TestRealRepair has other programs delete what the CLAT has made.
+func TestRealRepair(t *testing.T) {
+	r := newReal(t, nil)
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.on("64:ff9b::/96")
+	r.ip("route", "del", "default", "dev", "clat")
+	r.awaitRoute("9.9.1.2", "dev clat src 192.0.0.1")
+	r.ip("rule", "del", "priority", "464")
+	r.awaitText([]string{"ip", "rule"}, "from 192.0.0.1 lookup 464")
+	r.ip("address", "flush", "dev", "clat")
+	r.awaitRoute("9.9.1.2", "dev clat src 192.0.0.1")
+	r.host.Nft("flush ruleset")
+	r.awaitText([]string{"nft", "list", "ruleset"}, hostnet.TableName("clat", "guard"))
+	r.ip("link", "set", "clat", "down")
+	r.awaitRoute("9.9.1.2", "dev clat src 192.0.0.1")
+}
+
+// TestRealShared has an uplink with one address alone.
+func TestRealShared(t *testing.T) {
+	r := newReal(t, nil)
+	r.host.Sysctl("net/ipv6/conf/eth0/autoconf", "0")
+	r.host.Addr("eth0", "2001:db8:1::5/128")
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	if rep := r.on("64:ff9b::/96"); rep.Mode != Shared || !strings.Contains(rep.Why, "no room") {
+		t.Errorf("report: %+v", rep)
+	}
+	r.awaitText([]string{"nft", "list", "ruleset"}, "snat to 2001:db8:1::5")
+}
+
+// TestRealConflict has the other node take the address of the CLAT.
+func TestRealConflict(t *testing.T) {
+	r := newReal(t, nil)
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	addr := r.on("64:ff9b::/96").Host6
+	r.router.Addr("down", addr.String()+"/64") // without detection
+	r.conn.WriteTo(&ndp.NeighborAdvertisement{Override: true, TargetAddress: addr, Options: []ndp.Option{r.linkLayer()}}, nil, netip.MustParseAddr("ff02::1"))
+	r.conn.WriteTo(&ndp.NeighborAdvertisement{Override: true, TargetAddress: addr, Options: []ndp.Option{r.linkLayer()}}, nil, netip.MustParseAddr("ff02::1"))
+	rep := r.await("another address", func(rep Report) bool { return rep.State == On && rep.Host6 != addr })
+	if rep.Mode != Own || rep.Conflicts == 0 {
+		t.Errorf("report: %+v", rep)
+	}
+}
+
+func (r *real) linkLayer() ndp.Option {
+	mac, err := r.router.HardwareAddr("down")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac}
+}
+
+// TestRealGateway has a NAT64 gateway on the same machine: its prefix is not the network's.
+func TestRealGateway(t *testing.T) {
+	r := newReal(t, nil)
+	r.ip("tuntap", "add", "nat64", "mode", "tun")
+	r.ip("link", "set", "nat64", "up")
+	r.ip("-6", "route", "add", "64:ff9b::/96", "dev", "nat64")
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.await("refused", func(rep Report) bool { return rep.State == Searching && rep.RefusedPrefixes > 0 })
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b:1::/96", 600)
+	r.on("64:ff9b:1::/96")
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b:1::/96", 0)
+	r.await("none", func(rep Report) bool { return rep.State == Searching })
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.ip("link", "del", "nat64")
+	r.on("64:ff9b::/96")
+}
+
+// TestRealOther does not start beside another CLAT, and stops when one comes.
+func TestRealOther(t *testing.T) {
+	r := newReal(t, nil)
+	r.advertise("2001:db8:1::", 3600, 1800, "64:ff9b::/96", 600)
+	r.on("64:ff9b::/96")
+	r.ip("address", "add", "192.0.0.3/32", "dev", "eth0")
+	r.await("off", func(rep Report) bool { return rep.State == Off && strings.Contains(rep.LastError, "NetworkManager") })
+	var other *OtherError
+	err := r.host.Do(func() error {
+		_, err := Open(r.c.cfg)
+		return err
+	})
+	if !errors.As(err, &other) || other.Device != "eth0" {
+		t.Errorf("Open: %v", err)
+	}
+	r.ip("address", "del", "192.0.0.3/32", "dev", "eth0")
+	r.on("64:ff9b::/96")
 }

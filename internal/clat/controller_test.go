@@ -163,7 +163,7 @@ func TestDownAndUp(t *testing.T) {
 		w.finds("eth0", wkp)
 		w.pass(time.Second)
 		first := w.finders["eth0"]
-		w.down[ethIndex] = true
+		w.set(func() { w.down[ethIndex] = true })
 		w.change(func(*snapshot) {})
 		w.pass(100 * time.Millisecond)
 		if w.finders["eth0"] == first || !first.closed {
@@ -265,12 +265,12 @@ func TestUplinkGiven(t *testing.T) {
 // TestDuplicate has other nodes with the addresses that the CLAT would have.
 func TestDuplicate(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.taken[w.stable(net1, 0)] = true
+		w.set(func() { w.taken[w.stable(net1, 0)] = true })
 		w.finds("eth0", wkp)
 		w.pass(2 * time.Second)
 		w.is(On, wkp, w.stable(net1, 1))
 		w.c.conflict(Conflict{Index: ethIndex, Addr: w.stable(net1, 1)})
-		delete(w.claims, w.stable(net1, 1)) // as Neighbours does
+		w.set(func() { delete(w.claims, w.stable(net1, 1)) }) // as Neighbours does
 		w.pass(0)
 		w.is(Checking, "", netip.Addr{})
 		w.pass(2 * time.Second)
@@ -281,7 +281,7 @@ func TestDuplicate(t *testing.T) {
 	})
 	inWorld(t, nil, func(w *world) {
 		for n := range uint32(4) {
-			w.taken[w.stable(net1, n)] = true
+			w.set(func() { w.taken[w.stable(net1, n)] = true })
 		}
 		w.finds("eth0", wkp)
 		w.pass(10 * time.Second)
@@ -296,16 +296,14 @@ func TestDuplicate(t *testing.T) {
 func TestFixed(t *testing.T) {
 	fixed := netip.MustParseAddr("2001:db8:1::c1a7")
 	inWorld(t, func(c *Config) { c.Address = Address{Fixed, fixed} }, func(w *world) {
-		w.taken[fixed] = true
+		w.set(func() { w.taken[fixed] = true })
 		w.finds("eth0", wkp)
 		w.pass(time.Hour)
 		r := w.c.Report()
 		if r.State == On || r.Conflicts < 50 || r.Conflicts > 70 || len(w.logs) > 100 {
 			t.Errorf("report: %+v, %d sentences", r, len(w.logs))
 		}
-		w.mu.Lock()
-		delete(w.taken, fixed)
-		w.mu.Unlock()
+		w.set(func() { delete(w.taken, fixed) })
 		w.pass(2 * time.Minute)
 		w.is(On, wkp, fixed)
 	})
@@ -356,19 +354,17 @@ func TestRepair(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
 		w.finds("eth0", wkp)
 		w.pass(time.Second)
-		w.missing = func(c hostnet.Change) bool { return c.Route != nil && c.Route.Table == 0 }
+		w.set(func() { w.missing = func(c hostnet.Change) bool { return c.Route != nil && c.Route.Table == 0 } })
 		damage := func() {
-			w.mu.Lock()
-			w.applied = slices.DeleteFunc(w.applied, w.missing)
-			w.mu.Unlock()
+			w.set(func() { w.applied = slices.DeleteFunc(w.applied, w.missing) })
 			w.notify()
 		}
 		applies := w.applies
 		missing := w.missing
 		for range 1800 {
-			w.missing = missing
+			w.set(func() { w.missing = missing })
 			damage()
-			w.missing = func(hostnet.Change) bool { return false }
+			w.set(func() { w.missing = func(hostnet.Change) bool { return false } })
 			w.pass(2 * time.Second)
 		}
 		if n := w.applies - applies; n < 30 || n > 100 {
@@ -380,7 +376,7 @@ func TestRepair(t *testing.T) {
 		// What a snapshot does not show.
 		w.pass(time.Hour)
 		applies = w.applies
-		w.filtered = true
+		w.set(func() { w.filtered = true })
 		w.notify()
 		w.pass(time.Second)
 		if w.applies != applies+1 {
@@ -392,7 +388,7 @@ func TestRepair(t *testing.T) {
 // TestApplyFails goes on with pauses, says why, and works when it can.
 func TestApplyFails(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.applyErr = errors.New("operation not permitted")
+		w.set(func() { w.applyErr = errors.New("operation not permitted") })
 		w.finds("eth0", wkp)
 		w.pass(time.Hour)
 		if w.applies < 60 || w.applies > 70 {
@@ -402,19 +398,19 @@ func TestApplyFails(t *testing.T) {
 		if r := w.c.Report(); r.LastError != "operation not permitted" || len(w.logs) > 20 {
 			t.Errorf("report: %+v, log %q", r, w.logs)
 		}
-		w.applyErr = nil
+		w.set(func() { w.applyErr = nil })
 		w.pass(mostPause)
 		w.is(On, wkp, w.stable(net1, 0))
 
 		// A part of it: what can be done is done, and the rest tried again.
-		w.missing = func(c hostnet.Change) bool { return c.Guard != nil }
+		w.set(func() { w.missing = func(c hostnet.Change) bool { return c.Guard != nil } })
 		w.finds("eth0", local)
 		w.pass(time.Minute)
 		w.is(On, local, w.stable(net1, 0))
 		if r := w.c.Report(); r.LastError != "not all of it" {
 			t.Errorf("report: %+v", r)
 		}
-		w.missing = func(hostnet.Change) bool { return false }
+		w.set(func() { w.missing = func(hostnet.Change) bool { return false } })
 		w.pass(2 * mostPause)
 		if len(w.applied) != len(w.wants) {
 			t.Error("the rest is not done")
@@ -425,14 +421,14 @@ func TestApplyFails(t *testing.T) {
 // TestUpdateFails lets no packets come to a translator that is not ready.
 func TestUpdateFails(t *testing.T) {
 	inWorld(t, nil, func(w *world) {
-		w.updateErr = errors.New("no memory")
+		w.set(func() { w.updateErr = errors.New("no memory") })
 		w.finds("eth0", wkp)
 		w.pass(time.Minute)
 		w.is(Off, "", netip.Addr{})
 		if len(w.applied) > 0 {
 			t.Errorf("changes: %v", w.applied)
 		}
-		w.updateErr = nil
+		w.set(func() { w.updateErr = nil })
 		w.pass(mostPause)
 		w.is(On, wkp, w.stable(net1, 0))
 	})

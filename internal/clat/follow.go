@@ -20,6 +20,7 @@ type uplink struct {
 
 	routedAt time.Time // when it began to lead somewhere, for retry; zero: nothing is to be done
 	trouble  error     // the last one with the search
+	refused  bool      // a prefix was
 
 	found   pref64.Found // what the finder has found
 	renewed time.Time    // until then, no prefix is no reason to drop the one in use
@@ -123,6 +124,22 @@ func (c *Controller) findOn(u *uplink, now time.Time) {
 	})
 }
 
+// setOwn takes the networks of this machine, which finders look at now and then: they begin
+// anew if that changes what they have found or refused.
+func (c *Controller) setOwn(own []netip.Prefix) {
+	if slices.Equal(own, *c.own.Load()) {
+		return
+	}
+	c.own.Store(&own)
+	for _, u := range c.uplinks {
+		overlaps := func(o netip.Prefix) bool { return u.found.Prefix.Overlaps(o) }
+		if u.finder != nil && (u.refused || slices.ContainsFunc(own, overlaps)) {
+			u.found, u.refused, u.renewed = pref64.Found{}, false, time.Time{}
+			u.finder.Restart()
+		}
+	}
+}
+
 // askAgain has a finder begin anew that found nothing while the uplink led nowhere: it
 // pauses for long then. An advertisement that has brought the route is waited for.
 func (c *Controller) askAgain(u *uplink, now time.Time) {
@@ -159,6 +176,7 @@ func (c *Controller) findReports(u *uplink, err error) {
 		c.mu.Lock()
 		c.report.RefusedPrefixes++
 		c.mu.Unlock()
+		u.refused = true
 		c.problem("refused", fmt.Errorf("%s: %w", u.link.name, err))
 		return
 	}

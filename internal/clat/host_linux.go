@@ -58,7 +58,7 @@ func (k *kernel) close() error {
 
 const (
 	maxDumps  = 10   // of one list that changes interrupt
-	maxRoutes = 8192 // that are kept
+	maxRoutes = 8192 // that are kept, of those that may not matter
 )
 
 // dump repeats a dump that changes have interrupted. What the last one has listed is used
@@ -126,9 +126,12 @@ func (k *kernel) listAddrs(s *snapshot) error {
 // a NAT64 gateway of this machine.
 func (k *kernel) listRoutes(s *snapshot) error {
 	s.routes = nil
+	device := s.indexOf(k.device)
 	add := func(r netlink.Route) bool {
-		s.addRoute(r)
-		return len(s.routes) < maxRoutes
+		if len(s.routes) < maxRoutes || isDefault(r) || r.Table == hostnet.Table || r.LinkIndex == device {
+			s.addRoute(r)
+		}
+		return true
 	}
 	filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC} // all tables
 	err := k.handle.RouteListFilteredIter(netlink.FAMILY_V4, filter, netlink.RT_FILTER_TABLE, add)
@@ -136,6 +139,14 @@ func (k *kernel) listRoutes(s *snapshot) error {
 		return err
 	}
 	return k.handle.RouteListFilteredIter(netlink.FAMILY_V6, filter, netlink.RT_FILTER_TABLE, add)
+}
+
+func isDefault(r netlink.Route) bool {
+	if r.Dst == nil {
+		return true
+	}
+	bits, _ := r.Dst.Mask.Size()
+	return bits == 0
 }
 
 // addRoute adds the next hops of a route that matters.

@@ -13,7 +13,12 @@ const (
 type damper struct {
 	last  time.Time
 	pause time.Duration
+	times int // that it has happened again, without calm between
 }
+
+// fewTimes is how often something may happen again with short pauses alone: a person or a
+// network manager that makes some changes is to be followed at once.
+const fewTimes = 5
 
 // wait returns for how long it has to wait.
 func (d *damper) wait(now time.Time) time.Duration {
@@ -26,8 +31,8 @@ func (d *damper) wait(now time.Time) time.Duration {
 // did says that it has happened.
 func (d *damper) did(now time.Time) {
 	if d.last.IsZero() || now.Sub(d.last) > d.pause+calm {
-		d.pause = leastPause
-	} else {
+		d.pause, d.times = leastPause, 0
+	} else if d.times++; d.times > fewTimes {
 		d.pause = min(2*d.pause, mostPause)
 	}
 	d.last = now

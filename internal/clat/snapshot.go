@@ -65,6 +65,14 @@ func (s *snapshot) linkByName(name string) *linkState {
 	return nil
 }
 
+// indexOf returns the index of an interface, 0 if there is none.
+func (s *snapshot) indexOf(name string) int {
+	if l := s.linkByName(name); l != nil {
+		return l.index
+	}
+	return 0
+}
+
 // works reports whether packets can be sent by a link.
 func (l *linkState) works() bool { return l != nil && l.up && l.running && !l.loopback }
 

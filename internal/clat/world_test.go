@@ -41,7 +41,6 @@ type world struct {
 	down      map[int]bool
 	filtered  bool
 	finders   map[string]*testFinder
-	findErr   error
 	taken     map[netip.Addr]bool // by other nodes
 	claims    map[netip.Addr]int  // ours, with the index of the uplink
 	logs      []string
@@ -76,7 +75,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	cfg := Config{
 		Device: "clat", Secret: bytes.Repeat([]byte{7}, 16), Guard: true,
 		Apply: w.apply, Update: w.update,
-		Log: func(_ Severity, text string) { w.logs = append(w.logs, text) },
+		Log: func(_ Severity, text string) { w.set(func() { w.logs = append(w.logs, text) }) },
 	}
 	if change != nil {
 		change(&cfg)
@@ -96,7 +95,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 // end ends the Controller. Nothing of what it did may be left.
 func (w *world) end() {
 	w.t.Helper()
-	w.cancel()
+	w.set(w.cancel)
 	if err := <-w.ended; err != nil && w.applyErr == nil && w.updateErr == nil {
 		w.t.Errorf("Run: %v", err)
 	}
@@ -131,6 +130,13 @@ func (w *world) change(f func(*snapshot)) {
 	w.pass(0)
 }
 
+// set changes what the fakes do.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
 func (w *world) notify() {
 	select {
 	case w.changes <- struct{}{}:
@@ -140,6 +146,7 @@ func (w *world) notify() {
 
 // pass lets time pass, and the Controller do what it does meanwhile.
 func (w *world) pass(d time.Duration) {
+	w.set(func() {}) // what the test has read comes before what is written now
 	if d > 0 {
 		time.Sleep(d)
 	}
@@ -224,6 +231,8 @@ func (w *world) apply(list []hostnet.Change) error {
 }
 
 func (w *world) update(t Translation) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.updateErr == nil {
 		w.trans = t
 	}
@@ -232,6 +241,7 @@ func (w *world) update(t Translation) error {
 
 // A testFinder finds what the test says.
 type testFinder struct {
+	w        *world
 	report   func(error)
 	found    chan pref64.Found
 	fail     chan error
@@ -240,10 +250,9 @@ type testFinder struct {
 }
 
 func (w *world) find(uplink string, report func(error)) (finder, error) {
-	if w.findErr != nil {
-		return nil, w.findErr
-	}
-	f := &testFinder{report: report, found: make(chan pref64.Found), fail: make(chan error)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := &testFinder{w: w, report: report, found: make(chan pref64.Found), fail: make(chan error)}
 	w.finders[uplink] = f
 	return f, nil
 }
@@ -261,8 +270,12 @@ func (f *testFinder) Run(ctx context.Context, found func(pref64.Found)) error {
 	}
 }
 
-func (f *testFinder) Restart()     { f.restarts++ }
-func (f *testFinder) Close() error { f.closed = true; return nil }
+func (f *testFinder) Restart() { f.w.set(func() { f.restarts++ }) }
+
+func (f *testFinder) Close() error {
+	f.w.set(func() { f.closed = true })
+	return nil
+}
 
 // finds has the finder of an uplink find a prefix, "" for none, from a router.
 func (w *world) finds(uplink, prefix string) {
@@ -275,6 +288,7 @@ func (w *world) finds(uplink, prefix string) {
 	if prefix != "" {
 		found = pref64.Found{Prefix: netip.MustParsePrefix(prefix), Source: pref64.FromAdvertisement, Router: netip.MustParseAddr("fe80::1")}
 	}
+	w.set(func() {})
 	f.found <- found
 	w.pass(0)
 }
