@@ -64,6 +64,9 @@ func (o *options) gatewayScript() (string, error) {
 
 // planGateway makes the configuration of a gateway for this machine, when there is IPv4.
 func (d *daemon) planGateway() error {
+	if err := mayChangeNetwork(); err != nil {
+		return err
+	}
 	g, err := d.o.gatewayOptions()
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -19,6 +21,9 @@ import (
 
 // prepareCLAT opens the sockets of a CLAT, which takes CAP_NET_RAW.
 func (d *daemon) prepareCLAT() error {
+	if err := mayChangeNetwork(); err != nil {
+		return err
+	}
 	c := &d.conf.CLAT
 	config := clat.Config{
 		Device: d.conf.TunDevice, Uplink: c.Uplink, Address: clat.Address{Mode: modes[c.Address.Mode], Addr: c.Address.Fixed},
@@ -29,7 +34,10 @@ func (d *daemon) prepareCLAT() error {
 		config.Prefix = d.conf.Prefixes[0]
 	}
 	control, err := clat.Open(config)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: a CLAT takes CAP_NET_RAW: start it as root", err)
+	case err != nil:
 		return err
 	}
 	d.network = &network{

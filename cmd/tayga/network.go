@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/steppe-nat64/steppe/internal/clat"
 	"github.com/steppe-nat64/steppe/internal/hostnet"
+	"github.com/steppe-nat64/steppe/internal/sandbox"
 	"github.com/steppe-nat64/steppe/internal/status"
 )
 
@@ -27,7 +29,16 @@ type network struct {
 
 	end  context.CancelFunc // nil: run has not begun
 	over sync.WaitGroup
+	open bool // it can be changed
 	left bool // all is undone
+}
+
+// mayChangeNetwork returns an error if the process has not what that takes.
+func mayChangeNetwork() error {
+	if sandbox.Permitted()&sandbox.NetAdmin == 0 {
+		return errors.New("to change the network of this machine takes CAP_NET_ADMIN, and for a CLAT also CAP_NET_RAW: start tayga as root")
+	}
+	return nil
 }
 
 // networkPolicy says what the helper may change of the machine's network; nil is nothing.
@@ -53,13 +64,18 @@ func (d *daemon) raiseDevice() error {
 // what a daemon that was killed has left.
 func (d *daemon) openNetwork() (err error) {
 	n := d.network
-	if n == nil || d.helper != nil {
+	if n == nil {
+		return nil
+	}
+	if d.helper != nil { // which has done that
+		n.open = true
 		return nil
 	}
 	n.manager, err = hostnet.Open(status.Dir, n.policy)
 	if n.manager == nil {
 		return err
 	}
+	n.open = true
 	if err != nil { // not all of that is undone
 		d.log.warningf("%v", err)
 	}
@@ -97,7 +113,7 @@ func (d *daemon) leaveNetwork() {
 		n.over.Wait()
 	}
 	n.close()
-	if n.manager == nil && d.helper == nil {
+	if !n.open {
 		return // the start has failed before
 	}
 	if err := d.changeNetwork(nil); err != nil {

@@ -105,3 +105,25 @@ func TestNetworkIsLeftLater(t *testing.T) {
 	<-p.Done()
 	assert.Equal(t, before, b.network())
 }
+
+// Without rights, and beside another one, the start ends with a sentence, at once.
+func TestNetworkRefused(t *testing.T) {
+	b := twoSided(t)
+	before := b.network()
+	for _, word := range []string{"--clat", "--gateway"} {
+		out, err := b.host.Command("/usr/bin/setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all", b.self, word).CombinedOutput()
+		assert.Error(t, err)
+		assert.Equal(t, "to change the network of this machine takes CAP_NET_ADMIN, and for a CLAT also CAP_NET_RAW: start tayga as root\n", string(out), word)
+	}
+	assert.Equal(t, before, b.network())
+
+	p := b.gateway()
+	with := b.network()
+	out, err := b.host.Command(b.self, "--gateway").CombinedOutput()
+	assert.Error(t, err)
+	assert.Contains(t, string(out), "there is an interface nat64 already")
+	assert.Equal(t, with, b.network())
+	require.NoError(t, p.Signal(unix.SIGTERM))
+	<-p.Done()
+	assert.Equal(t, before, b.network())
+}
