@@ -280,8 +280,11 @@ func TestReplace(t *testing.T) {
 	route6 := func(via string) Change {
 		return Change{Route: &Route{Device: "eth0", Dst: pref64, Via: netip.MustParseAddr(via), Table: 464}}
 	}
-	old := []Change{route(1400), route6("2001:db8::1"), nat("eth0"), {Link: &Link{"clat", 1400}}, {Sysctl: &Sysctl{"net/ipv4/conf/clat/rp_filter", "2"}}}
-	want := []Change{route(1300), route6("2001:db8::3"), nat("eth1"), {Link: &Link{"clat", 1300}}, {Sysctl: &Sysctl{"net/ipv4/conf/clat/rp_filter", "1"}}}
+	uplink := func(dev, via string) Change {
+		return Change{Route: &Route{Device: dev, Dst: netip.MustParsePrefix("2001:db8:64::/96"), Via: netip.MustParseAddr(via), Table: 464}}
+	}
+	old := []Change{uplink("eth0", "2001:db8::1"), route(1400), route6("2001:db8::1"), nat("eth0"), {Link: &Link{"clat", 1400}}, {Sysctl: &Sysctl{"net/ipv4/conf/clat/rp_filter", "2"}}}
+	want := []Change{uplink("eth1", "2001:db8:1::1"), route(1300), route6("2001:db8::3"), nat("eth1"), {Link: &Link{"clat", 1300}}, {Sysctl: &Sysctl{"net/ipv4/conf/clat/rp_filter", "1"}}}
 
 	fresh := m.mustOpen(dir)
 	require.NoError(t, m.apply(fresh, want...))
