@@ -3,10 +3,13 @@ package clat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -417,8 +420,8 @@ func (k *talker) send(m ndMessage) {
 	}
 }
 
-// advertised waits for an advertisement of an address.
-func (k *talker) advertised(addr string) *ndp.NeighborAdvertisement {
+// advertised waits for an advertisement of one of some addresses.
+func (k *talker) advertised(addrs ...string) *ndp.NeighborAdvertisement {
 	k.t.Helper()
 	k.conn.SetReadDeadline(time.Now().Add(patience))
 	for {
@@ -426,7 +429,7 @@ func (k *talker) advertised(addr string) *ndp.NeighborAdvertisement {
 		if err != nil {
 			k.t.Fatal(err)
 		}
-		if na, ok := m.(*ndp.NeighborAdvertisement); ok && na.TargetAddress == netip.MustParseAddr(addr) {
+		if na, ok := m.(*ndp.NeighborAdvertisement); ok && slices.Contains(addrs, na.TargetAddress.String()) {
 			return na
 		}
 	}
@@ -476,6 +479,9 @@ func TestClaimMAC(t *testing.T) {
 	if err := l.claim(mine.String()); err != nil {
 		t.Fatal(err)
 	}
+	for range announcements {
+		far.advertised(mine.String())
+	}
 	const moved = "02:00:00:00:c1:a7"
 	l.host.Do(func() error {
 		up, err := netlink.LinkByName("up")
@@ -485,11 +491,8 @@ func TestClaimMAC(t *testing.T) {
 		a, _ := net.ParseMAC(moved)
 		return netlink.LinkSetHardwareAddr(up, a)
 	})
-	for {
-		na := far.advertised(mine.String())
-		if a := na.Options[0].(*ndp.LinkLayerAddress).Addr.String(); a == moved {
-			break
-		}
+	if a := far.advertised(mine.String()).Options[0].(*ndp.LinkLayerAddress).Addr.String(); a != moved {
+		t.Errorf("advertised with %s", a)
 	}
 	if !l.reachable(mine.String()) {
 		t.Error("no answer")
@@ -641,6 +644,12 @@ func TestClaimSilent(t *testing.T) {
 	if c := l.neighbours.claims[claimKey{l.index, mine}]; c == nil || c.probes > 0 || c.group {
 		t.Errorf("%+v", c)
 	}
+	for i := range maxClaims {
+		err := l.claim(fmt.Sprintf("2001:db8:1::2:%x", i))
+		if wrong := i == maxClaims-1; (err != nil) != wrong { // with mine there is one too many
+			t.Errorf("%d: %v", i, err)
+		}
+	}
 	if _, err := device.Write(sealed(fromHex(t, kernelSolicitation))); err != nil {
 		t.Fatal(err)
 	}
@@ -652,6 +661,109 @@ func TestClaimSilent(t *testing.T) {
 		if m, err := parseND(b[:n]); err == nil && m.target == mine {
 			if want := (ndMessage{advertisement: true, src: mine, dst: asker, target: mine, solicited: true}); m != want {
 				t.Errorf("%+v", m)
+			}
+			return
+		}
+	}
+}
+
+// TestClaimNoARP: nor does an interface that has been told so.
+func TestClaimNoARP(t *testing.T) {
+	t.Parallel()
+	l := newLink(t)
+	if err := l.host.Do(func() error {
+		up, err := netlink.LinkByName("up")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetARPOff(up)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if decided := l.begin(); decided != nil {
+		t.Error("it is checked")
+	}
+}
+
+// TestTwoLinks: the group is joined on each link of which an address is claimed.
+func TestTwoLinks(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t)
+	l := &link{t: t, host: lab.Host("host"), far: lab.Host("far")}
+	lab.Link(l.host, "up", l.far, "down", 1500)
+	lab.Link(l.host, "other", l.far, "down2", 1500)
+	l.neighbours, l.index = l.open(l.host, "up", nil)
+	l.begin()
+	if err := l.host.Do(func() error {
+		other, err := net.InterfaceByName("other")
+		l.index = other.Index
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	l.begin()
+	if err := l.host.Do(func() error {
+		b, err := os.ReadFile("/proc/thread-self/net/igmp6")
+		if n := strings.Count(string(b), "ff0200000000000000000001ff00c1a7"); n != 2 {
+			t.Errorf("joined on %d links", n)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAnswerTo: an answer goes to the link-layer address that the solicitation names, if it
+// is one of a single node. What is sent to another node is not answered.
+func TestAnswerTo(t *testing.T) {
+	t.Parallel()
+	l := newLink(t)
+	far := l.talker()
+	targets := []string{"2001:db8:1::a", "2001:db8:1::b", "2001:db8:1::c"}
+	var claimed sync.WaitGroup
+	for _, a := range targets {
+		claimed.Go(func() {
+			if err := l.claim(a); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	claimed.Wait()
+	elsewhere := mac{2, 0, 0, 0, 0, 0x99}
+	var self netip.Addr
+	if err := l.far.Do(func() error {
+		down, err := net.InterfaceByName("down")
+		if err != nil {
+			return err
+		}
+		addrs, err := down.Addrs()
+		for _, a := range addrs {
+			if ip := a.(*net.IPNet).IP; ip.IsLinkLocalUnicast() {
+				self, _ = netip.AddrFromSlice(ip)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(to *netlab.Sender, target string, link mac) {
+		a := netip.MustParseAddr(target)
+		m := ndMessage{src: self, dst: solicitedNode(a), target: a, link: link, hasLink: true}
+		if _, err := to.Send(m.packet()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	away, err := l.far.OpenSender("down", elsewhere[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(far.to, targets[0], elsewhere)
+	ask(away, targets[1], far.mac)
+	ask(far.to, targets[2], multicastMAC(allNodes))
+	for {
+		if na := far.advertised(targets...); na.Solicited {
+			if na.TargetAddress.String() != targets[2] {
+				t.Errorf("answered for %s", na.TargetAddress)
 			}
 			return
 		}
