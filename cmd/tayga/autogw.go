@@ -97,7 +97,7 @@ func (d *daemon) planGateway() error {
 			d.log.noticef("%s", text)
 		},
 	}
-	d.network = &network{policy: autogw.Policy(), run: follower.Run, close: func() { events.Close() }}
+	d.network = &network{policy: autogw.Policy(), begin: follower.Begin, run: follower.Run, close: func() { events.Close() }}
 	return d.logPlan(p)
 }
 

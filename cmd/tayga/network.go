@@ -19,6 +19,7 @@ import (
 type network struct {
 	policy  hostnet.Policy            // what may be changed
 	manager *hostnet.Manager          // nil: the helper has it
+	begin   func()                    // makes the first changes; may be nil
 	run     func(ctx context.Context) // follows the network until ctx ends
 	close   func()                    // what run needs; after run
 
@@ -95,6 +96,9 @@ func (d *daemon) followNetwork() {
 	n := d.network
 	if n == nil {
 		return
+	}
+	if n.begin != nil {
+		n.begin()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.end = cancel

@@ -32,7 +32,8 @@ type Follower struct {
 	Apply func([]hostnet.Change) error // makes the machine's network so
 	Log   func(warning bool, text string)
 
-	said string // the error that was logged last
+	said     string // the error that was logged last
+	confined bool   // no packet leaves with an address of the pool
 }
 
 // Await plans a gateway, and waits for IPv4 if there is none yet. log is told about that, once
@@ -75,10 +76,11 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Run makes the changes of the plan, and follows the machine until the context ends. It has
-// nothing undone.
+// Begin makes the changes of the plan.
+func (f *Follower) Begin() { f.apply() }
+
+// Run follows the machine until the context ends. It has nothing undone.
 func (f *Follower) Run(ctx context.Context) {
-	f.apply()
 	tick := time.NewTicker(restore)
 	defer tick.Stop()
 	for {
@@ -122,12 +124,31 @@ func (f *Follower) again() {
 	f.apply()
 }
 
+// apply makes the changes. The first are those without which addresses of the pool would be seen
+// outside: where these fail, there are no routes.
 func (f *Follower) apply() {
+	if !f.confined {
+		if err := f.Apply(masquerading(f.Plan.Changes)); err != nil {
+			f.report(err.Error() + ": clients get no translation, since their addresses can't be masqueraded")
+			return
+		}
+		f.confined = true
+	}
 	if err := f.Apply(f.Plan.Changes); err != nil {
 		f.report(err.Error())
 		return
 	}
 	f.said = ""
+}
+
+// masquerading returns the changes that are about that.
+func masquerading(all []hostnet.Change) (list []hostnet.Change) {
+	for _, c := range all {
+		if c.NAT != nil {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // report logs a warning once.

@@ -55,9 +55,11 @@ func TestFollow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		f := w.follow(plan, Options{})
-		go func() { defer close(done); f.Run(ctx) }()
+		go func() { defer close(done); f.Begin(); f.Run(ctx) }()
 		synctest.Wait()
-		require.Len(t, w.applied, 1)
+		require.Len(t, w.applied, 2)
+		require.Len(t, w.applied[0], 1, "routes before masquerading")
+		require.NotNil(t, w.applied[0][0].NAT)
 		assert.Equal(t, plan.Changes, w.last())
 
 		// Running, the device is there, and is no rival.
@@ -102,9 +104,20 @@ func TestFollowFailure(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		w.fails = errors.New("no nftables")
-		w.follow(plan, Options{}).Run(ctx)
+		f := w.follow(plan, Options{})
+		f.Begin()
+		f.Run(ctx)
 		assert.Greater(t, len(w.applied), 3)
-		assert.Equal(t, []string{"no nftables"}, w.logged)
+		for _, list := range w.applied {
+			assert.Len(t, list, 1, "without masquerading, addresses of the pool would leave")
+		}
+		assert.Equal(t, []string{"no nftables: clients get no translation, since their addresses can't be masqueraded"}, w.logged)
+
+		w.fails = nil
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		f.Run(ctx)
+		assert.Equal(t, plan.Changes, w.last())
 	})
 }
 

@@ -97,7 +97,7 @@ func (p *Plan) choosePool(m *Machine, o Options) (err error) {
 		p.Pool, b.by = o.Keep.Pool, o.Keep.Why
 	case o.Keep != nil: // a block that came later would end all connections
 	default:
-		b, p.Pool, notes = m.routed()
+		b, p.Pool, notes = m.routed(p.Uplinks)
 	}
 	if err != nil {
 		return err

@@ -268,6 +268,7 @@ func TestRoutedBlock(t *testing.T) {
 		{"address-on-loopback", "addr lo 9.9.7.9/32", "", masquerade, 1},
 		{"local-route", "route local 9.9.7.8/29 dev lo", "", masquerade, 1},
 		{"local-route-in-main", "route local 9.9.7.8/29 dev lo table 254", "", masquerade, 1},
+		{"uplink-is-a-dummy", "link eth7 kind dummy\naddr eth7 9.9.7.9/29\nroute 0.0.0.0/0 via 9.9.7.14 dev eth7 metric 5", "", "wan eth7 lan eth1 pool 192.168.240.0/20", 0},
 		{"kubernetes", "link kube-ipvs0 kind dummy\naddr kube-ipvs0 10.96.0.1/32\nlink nodelocaldns kind dummy\naddr nodelocaldns 169.254.20.10/32", "", masquerade, 0},
 		{"two-blocks", "link dummy0 kind dummy\naddr dummy0 9.9.7.1/31\nroute blackhole 9.9.8.0/29", "", "wan eth0 lan eth1 share 9.9.7.0", 1},
 		{"given", "", "9.9.7.8/29", "wan eth0 lan eth1 share 9.9.7.8/29", 0},

@@ -28,8 +28,8 @@ type block struct {
 // prefix that a route refuses. Operators have such routes so that packets to unused addresses do
 // not go back to the provider. Single addresses do not count, nor do several: such routes keep out
 // attackers. It returns the parts that can be shared.
-func (m *Machine) routed() (b block, free []netip.Prefix, notes []string) {
-	for _, c := range m.blocks() {
+func (m *Machine) routed(uplinks []string) (b block, free []netip.Prefix, notes []string) {
+	for _, c := range m.blocks(uplinks) {
 		rest := m.unused(c.prefix)
 		switch {
 		case m.forwards(c.prefix):
@@ -45,15 +45,16 @@ func (m *Machine) routed() (b block, free []netip.Prefix, notes []string) {
 	return b, free, notes
 }
 
-// blocks lists what seems to be routed to this machine: what interfaces have first.
-func (m *Machine) blocks() (list []block) {
+// blocks lists what seems to be routed to this machine: what interfaces have first. An uplink has
+// other hosts in its networks, of whatever kind it is.
+func (m *Machine) blocks(uplinks []string) (list []block) {
 	add := func(p netip.Prefix, format string, args ...any) {
 		if public(p) && !slices.ContainsFunc(list, func(b block) bool { return b.prefix.Overlaps(p) }) {
 			list = append(list, block{p, fmt.Sprintf(format, args...)})
 		}
 	}
 	for _, l := range m.Links {
-		if l.Kind == "dummy" || l.Loopback {
+		if (l.Kind == "dummy" || l.Loopback) && !slices.Contains(uplinks, l.Name) {
 			for _, p := range l.Addrs {
 				add(p.Masked(), "it is on %s", l.Name)
 			}
