@@ -32,13 +32,26 @@ func TestRecipeGateway(t *testing.T) {
 	gw.Copy(r.Package(), "/root/steppe_1_amd64.deb")
 	r.Follow("Install")
 	n.trustBIND(gw)
+
+	before := gw.Sh(state)
+	r.Follow("One command")
+	r.Follow("DNS64")
+	r.Follow("Router advertisements")
+	r.Follow("Guests")
+	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
+	require.Equal(t, []string{"203.0.113.2", "203.0.113.2", "203.0.113.2"}, visitors(n.v4only))
+	n.closedToISP(t)
+	gw.Reboot()
+	for _, g := range guests {
+		g.Eventually("ping -c 1 -W 2 github.com", time.Minute)
+	}
+	r.Follow("From the one command to a file")
+	require.Equal(t, before, gw.Sh(state))
+
 	r.Follow("Forwarding")
 	r.Follow("The translator")
 	others := keepRules(gw)
 	r.Follow("One IPv4 address for all")
-	r.Follow("DNS64")
-	r.Follow("Router advertisements")
-	r.Follow("Guests")
 	r.Follow("Check that it works")
 
 	fetch(t, "http://v4only.test/page", pageOf(n.v4only), guests...)
@@ -86,10 +99,7 @@ done`
 
 	others()
 
-	// A host on the outer link of the gateway cannot use it.
-	n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
-	out, err := n.isp.Command("ping", "-c", "1", "-W", "2", "64:ff9b::9.9.1.2").CombinedOutput()
-	require.Error(t, err, "%s", out)
+	n.closedToISP(t)
 
 	gw.Reboot()
 	for _, g := range guests {
@@ -104,6 +114,20 @@ done`
 	require.NotContains(t, gw.Sh("ls /etc /var/lib"), "tayga")
 	_, err = guests[0].Try("ping -c 1 -W 2 64:ff9b::9.9.1.2")
 	require.Error(t, err)
+}
+
+// state is what the one command changes of a machine.
+const state = `ip -4 rule; ip -6 rule; ip -4 route show table all; nft list ruleset; ls /run/tayga 2>/dev/null || true
+	cd /proc/sys/net; grep . ipv4/ip_forward ipv4/conf/*/forwarding ipv6/conf/*/forwarding ipv6/conf/*/accept_ra`
+
+// closedToISP: a host on the outer link of the gateway cannot use it.
+func (n *internet) closedToISP(t *testing.T) {
+	t.Helper()
+	if out, _ := n.isp.Command("ip", "-6", "route", "show", "64:ff9b::/96").CombinedOutput(); len(out) == 0 {
+		n.isp.Route("64:ff9b::/96", "2001:db8:0:1::2", "")
+	}
+	out, err := n.isp.Command("ping", "-c", "1", "-W", "2", "64:ff9b::9.9.1.2").CombinedOutput()
+	require.Error(t, err, "%s", out)
 }
 
 // leasesOf returns the pairs of addresses that the translator has leased.
