@@ -75,3 +75,25 @@ func TestDoctorFixCLATWithoutFile(t *testing.T) {
 	assert.Contains(t, fix("--undo", "--yes"), "   done\n")
 	assert.Empty(t, difference(before, c.state()))
 }
+
+// Beside a CLAT that runs, nothing is missing; a packet filter that came later and dropped its
+// packets is found, and what --fix did is undone.
+func TestDoctorOfRunningCLAT(t *testing.T) {
+	c := newCLAT(t)
+	c.configure("clat yes\ndata-dir DIR\nstatus-socket DIR/sock\n")
+	const script = `mount --bind "$1/resolv.conf" /etc/resolv.conf && exec "$2" -c "$3" --stdout -n`
+	p, err := c.host.Launch("unshare", "-m", "sh", "-c", script, "sh", c.dir, c.self, c.conf)
+	require.NoError(t, err)
+	t.Cleanup(func() { p.Stop(patience) })
+	c.eventually(func() bool {
+		return c.host.Command("ping", "-n", "-c", "1", "-W", "1", serverAddr).Run() == nil
+	}, p.Output)
+	require.Empty(t, c.findings(), p.Output())
+
+	c.sh(`nft 'table inet t { chain forw { type filter hook forward priority -5; iifname "clat" drop; }; chain out { type filter hook output priority 0; oifname "clat" drop; }; }'`)
+	require.Error(t, c.host.Command("ping", "-n", "-c", "1", "-W", "1", serverAddr).Run())
+	c.undone("firewall")
+	_, code := c.repaired("--fix", "--yes")
+	assert.Zero(t, code)
+	assert.NoError(t, c.host.Command("ping", "-n", "-c", "1", "-W", "30", serverAddr).Run())
+}
