@@ -118,7 +118,13 @@ func (c *Controller) begin(cl *candidate) {
 	if l := c.snap.link(cl.to.index); l != nil {
 		s.Interface = l.name
 	}
+	before, over := c.checked, make(chan struct{})
+	c.checked = over
 	c.running.Go(func() {
+		defer close(over)
+		if before != nil {
+			<-before // a check that was given up may be of the same address
+		}
 		addr, err := cl.to.addr, error(nil)
 		if addr.IsValid() {
 			err = c.claimer.Claim(ctx, cl.to.index, addr)

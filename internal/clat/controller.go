@@ -68,6 +68,7 @@ type Controller struct {
 	current *candidate          // an address that is taken
 	next    *candidate          // one that is to be
 	soon    bool                // the kernel is checking an address of the uplink
+	checked chan struct{}       // closed when the last check of an address is over
 	crowded map[claimTo]string  // why there is no address
 	lost    map[netip.Addr]bool // addresses that other nodes took
 

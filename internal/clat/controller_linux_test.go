@@ -30,17 +30,15 @@ type real struct {
 	radio        sync.Mutex
 	last         ndp.Message // that the router has sent
 
-	mu      sync.Mutex
-	changed *sync.Cond // when trans has changed, or the report may have
-	trans   Translation
-	logs    []string
+	mu    sync.Mutex
+	trans Translation
+	logs  []string
 }
 
 func newReal(t *testing.T, change func(*Config)) *real {
 	t.Helper()
 	lab := netlab.New(t)
 	r := &real{t: t, lab: lab, host: lab.Host("host"), router: lab.Host("router")}
-	r.changed = sync.NewCond(&r.mu)
 	lab.Link(r.host, "eth0", r.router, "down", 1500)
 	for _, name := range []string{"accept_ra", "autoconf"} {
 		r.host.Sysctl("net/ipv6/conf/eth0/"+name, "1")
@@ -54,7 +52,6 @@ func newReal(t *testing.T, change func(*Config)) *real {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.logs = append(r.logs, text)
-			r.changed.Broadcast()
 		},
 	}
 	if change != nil {
@@ -126,7 +123,6 @@ func (r *real) update(tr Translation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trans = tr
-	r.changed.Broadcast()
 	return nil
 }
 
@@ -187,27 +183,19 @@ func (r *real) advertise(network string, valid, preferred int, pref64 string, li
 	}
 }
 
-// await waits until a report is as wanted. Each change of that is logged.
+// await waits until a report is as wanted.
 func (r *real) await(what string, wanted func(Report) bool) Report {
 	r.t.Helper()
-	timeout := time.AfterFunc(patience, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.changed.Broadcast()
-	})
-	defer timeout.Stop()
-	end := time.Now().Add(patience)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
+	for end := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
 		report := r.c.Report()
 		if wanted(report) {
 			return report
 		}
 		if time.Now().After(end) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			r.t.Fatalf("%s has not come: %+v, log %q", what, report, r.logs)
 		}
-		r.changed.Wait()
 	}
 }
 
@@ -246,6 +234,8 @@ func (r *real) awaitText(command []string, wanted string) {
 		}
 		<-time.After(20 * time.Millisecond)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.t.Fatalf("%v does not print %q: %s, log %q", command, wanted, out, r.logs)
 }
 

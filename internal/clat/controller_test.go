@@ -453,6 +453,62 @@ func TestOther(t *testing.T) {
 	})
 }
 
+// TestDeviceGone has the device deleted, and made again by the daemon.
+func TestDeviceGone(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.finds("eth0", wkp)
+		w.pass(time.Second)
+		w.set(func() { w.applyErr = errors.New("clat: no such device") })
+		gone := w.base.links[2]
+		w.change(func(s *snapshot) { s.links = s.links[:2] })
+		w.pass(10 * time.Minute)
+		w.is(Off, "", netip.Addr{})
+		w.set(func() { w.applyErr, w.applied = nil, nil })
+		gone.index++
+		w.change(func(s *snapshot) { s.links = append(s.links, gone) })
+		w.pass(100 * time.Millisecond)
+		if len(w.applied) != len(w.wants) || len(w.applied) == 0 {
+			t.Error("the device has waited")
+		}
+	})
+}
+
+// TestGatewayBeside has a gateway on this machine get a route to the prefix that is in use.
+func TestGatewayBeside(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.finds("eth0", wkp)
+		w.pass(time.Second)
+		w.is(On, wkp, w.stable(net1, 0))
+		w.change(func(s *snapshot) {
+			s.links = append(s.links, linkState{index: 30, name: "nat64", kind: "tun", up: true, running: true, mtu: 1500})
+			s.routes = append(s.routes, route(wkp, "", 30, 1024))
+		})
+		w.pass(100 * time.Millisecond)
+		w.is(Searching, "", netip.Addr{})
+		if f := w.finders["eth0"]; f.restarts != 1 {
+			t.Errorf("%d restarts", f.restarts)
+		}
+		w.finds("eth0", local)
+		w.pass(time.Second)
+		w.is(On, local, w.stable(net1, 0))
+	})
+}
+
+// TestBounces has a link that comes and goes while the address is checked: each check is given
+// up, and none counts as failed.
+func TestBounces(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		for range 10 {
+			w.set(func() { w.down[ethIndex] = true })
+			w.change(func(*snapshot) {})
+			w.pass(300 * time.Millisecond)
+		}
+		w.finds("eth0", wkp)
+		w.pass(time.Second)
+		w.is(On, wkp, w.stable(net1, 0))
+	})
+}
+
 // TestFinderFails tries again, with pauses.
 func TestFinderFails(t *testing.T) {
 	inWorld(t, nil, func(w *world) {

@@ -42,6 +42,7 @@ type world struct {
 	filtered  bool
 	finders   map[string]*testFinder
 	taken     map[netip.Addr]bool // by other nodes
+	checking  map[netip.Addr]bool // by Claim
 	claims    map[netip.Addr]int  // ours, with the index of the uplink
 	logs      []string
 
@@ -62,7 +63,7 @@ func inWorld(t *testing.T, change func(*Config), f func(*world)) {
 func newWorld(t *testing.T, change func(*Config)) *world {
 	w := &world{
 		t: t, changes: make(chan struct{}, 1), down: map[int]bool{}, finders: map[string]*testFinder{},
-		taken: map[netip.Addr]bool{}, claims: map[netip.Addr]int{}, ended: make(chan error, 1),
+		taken: map[netip.Addr]bool{}, claims: map[netip.Addr]int{}, checking: map[netip.Addr]bool{}, ended: make(chan error, 1),
 		missing: func(hostnet.Change) bool { return false },
 	}
 	w.base.links = []linkState{
@@ -297,6 +298,18 @@ func (w *world) finds(uplink, prefix string) {
 type testClaimer world
 
 func (c *testClaimer) Claim(ctx context.Context, index int, addr netip.Addr) error {
+	c.mu.Lock()
+	twice := c.checking[addr]
+	c.checking[addr] = true
+	c.mu.Unlock()
+	if twice {
+		return errors.New("is being claimed already")
+	}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.checking, addr)
+	}()
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
