@@ -68,26 +68,28 @@ func TestRecipeCLAT(t *testing.T) {
 
 	_, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
 	require.Error(t, err, "the host has IPv4 already")
-	r.Follow("Before you begin")
 	r.Follow("Install")
-	r.Follow("The translator")
+
+	// In a terminal: it works soon, and Ctrl-C leaves nothing.
+	before := host.network()
+	host.Sh("tayga --clat >/root/clat.log 2>&1 & echo $! >/root/clat.pid")
+	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
+	host.Sh("kill -INT $(cat /root/clat.pid); tail --pid=$(cat /root/clat.pid) -f /dev/null")
+	require.Equal(t, before, host.network(), host.Sh("cat /root/clat.log"))
+
+	r.Follow("One command")
+	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
 	r.Follow("Check that it works")
-
-	// An IPv4 socket and a literal address. The server sees the provider.
-	c, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
-	require.NoError(t, err)
-	require.Contains(t, c.LocalAddr().String(), "192.0.0.1:")
-	require.NoError(t, c.Close())
-	fetch(t, "http://9.9.1.2/page", pageOf(n.v4only), host)
-	require.Equal(t, []string{"203.0.113.2"}, visitors(n.v4only))
-	n.try4(t, host, n.v4only, "9.9.1.2")
-
-	// IPv6 goes as it went before, with the host's own address.
-	fetch(t, "http://dual.test/page", pageOf(n.world), host)
-	require.Equal(t, []string{"2001:db8:1::2"}, visitors(n.world))
-
+	n.useCLAT(t, host)
 	host.Reboot()
 	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
+	require.Contains(t, host.Sh("ip rule"), "464:")
+
+	r.Follow("By hand")
+	n.useCLAT(t, host)
+	host.Reboot()
+	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
+	require.NotContains(t, host.Sh("ip rule; systemctl is-active steppe-clat || true"), "464:")
 
 	r.Follow("A router")
 	fetch(t, "http://9.9.1.2/page", pageOf(n.v4only), machine, machine)
@@ -102,6 +104,28 @@ func TestRecipeCLAT(t *testing.T) {
 	for _, m := range []*Machine{host, router} {
 		require.NotContains(t, m.Sh("ip link; ip -6 neighbour show proxy; nft list ruleset; ls /etc /etc/sysctl.d /etc/systemd/system"), "clat")
 	}
+}
+
+// useCLAT uses an IPv4 socket and a literal address: the server sees the provider. IPv6 goes as
+// it went before, with the host's own address.
+func (n *internet) useCLAT(t *testing.T, host *Machine) {
+	t.Helper()
+	c, err := host.Dial("tcp4", "9.9.1.2:80", 5*time.Second)
+	require.NoError(t, err)
+	require.Contains(t, c.LocalAddr().String(), "192.0.0.1:")
+	require.NoError(t, c.Close())
+	fetch(t, "http://9.9.1.2/page", pageOf(n.v4only), host)
+	require.Equal(t, []string{"203.0.113.2"}, visitors(n.v4only))
+	n.try4(t, host, n.v4only, "9.9.1.2")
+	fetch(t, "http://dual.test/page", pageOf(n.world), host)
+	require.Equal(t, []string{"2001:db8:1::2"}, visitors(n.world))
+}
+
+// network lists what a CLAT changes on a machine.
+func (m *Machine) network() string {
+	return m.Sh(`ip -o link | sed 's/^[0-9]*: //'; ip -6 -o address show dev eth0 | sed 's/ *valid_lft.*//'; ip -4 route show table all; ip -6 route show table all
+		ip rule; ip -6 rule; ip -6 neighbour show proxy; nft list ruleset
+		cd /proc/sys/net/ipv6/conf; grep -H . */forwarding */accept_ra */proxy_ndp; cat ../../ipv4/ip_forward; ls /run/tayga 2>/dev/null | grep -v lock || true`)
 }
 
 // try4 has a machine talk with another by IPv4: much in both directions, and
