@@ -172,9 +172,9 @@ func check(o options, w io.Writer) int {
 		say(w, "%v", line)
 	}
 	if warning := checkOwner(c); warning != "" {
-		say(w, "%s: warning: %s", o.configFile, warning)
+		say(w, "%s: warning: %s", c.File, warning)
 	}
-	say(w, "%s: OK", o.configFile)
+	say(w, "%s: OK", c.File)
 	return 0
 }
 

@@ -351,6 +351,10 @@ func TestCheck(t *testing.T) {
 	out, _, status := b.tayga("--check", "-c", b.conf)
 	assert.Equal(t, 0, status)
 	assert.Equal(t, b.conf+": OK\n", out)
+	// A CLAT without a file had nothing before the colon.
+	out, _, status = b.tayga("--clat", "--check")
+	assert.Equal(t, 0, status)
+	assert.Equal(t, "--clat: OK\n", out)
 	// What can be better is said, and is no error.
 	b.configure(strings.Replace(gatewayConf, "64:ff9b::/96", "2001:db8:64::/96", 1))
 	out, _, status = b.tayga("--check", "-c", b.conf)
