@@ -503,6 +503,9 @@ func TestBounces(t *testing.T) {
 			w.change(func(*snapshot) {})
 			w.pass(300 * time.Millisecond)
 		}
+		if r := w.c.Report(); r.LastError != "" {
+			t.Error(r.LastError)
+		}
 		w.finds("eth0", wkp)
 		w.pass(time.Second)
 		w.is(On, wkp, w.stable(net1, 0))
