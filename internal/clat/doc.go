@@ -6,7 +6,6 @@
 //	dad.go             the state of an address that is claimed: RFC 4862 §5.4
 //	neighbours.go      claims of addresses
 //	ndsocket_linux.go  their sockets
-//	pacer.go           how many messages are read
 //	config.go          what a CLAT is told
 //	report.go          what it has found
 //	snapshot.go        what the network of the machine is like

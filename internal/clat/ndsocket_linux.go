@@ -14,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/pacer"
 )
 
 // maxReads are the messages that are read in a second, of all links together. A neighbour
@@ -163,7 +165,7 @@ func openLinkEvents() (*os.File, error) {
 // receive calls got with the packets that are received, until wake is called. It returns
 // also if the socket fails, which an interface that goes down does not cause.
 func (s *ndSocket) receive(got gotPacket) {
-	for pace := (pacer{limit: maxReads}); pace.wait(s.woken); {
+	for pace := (pacer.Pacer{Limit: maxReads}); pace.Wait(s.woken); {
 		var err error
 		if e := s.raw.Read(func(fd uintptr) bool {
 			err = s.one(int(fd), got)
@@ -218,7 +220,7 @@ func (s *ndSocket) watch(changed func()) {
 		return
 	}
 	b := make([]byte, 1)
-	for pace := (pacer{limit: maxEvents}); pace.wait(s.woken); {
+	for pace := (pacer.Pacer{Limit: maxEvents}); pace.Wait(s.woken); {
 		var err error
 		if e := raw.Read(func(fd uintptr) bool {
 			_, _, err = unix.Recvfrom(int(fd), b, 0)

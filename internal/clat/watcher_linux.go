@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/pacer"
 )
 
 // A watcher receives what changes of the machine's network. The messages say only that there
@@ -90,7 +92,7 @@ func (w *watcher) receive(ctx context.Context, f *os.File, changed func(kind uin
 		return
 	}
 	b := make([]byte, 64<<10)
-	for pace := (pacer{limit: maxMessages}); pace.wait(ctx); {
+	for pace := (pacer.Pacer{Limit: maxMessages}); pace.Wait(ctx); {
 		var n int
 		var err error
 		if e := raw.Read(func(fd uintptr) bool {

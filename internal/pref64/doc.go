@@ -11,7 +11,6 @@
 //	schedule.go       when to solicit, and when to ask a resolver
 //	finder.go         an uplink with its sockets
 //	listener.go       sockets for Finders that are opened later
-//	pacer.go          how many messages are read
 //
 // An Uplink is a state machine: it has no goroutine, no socket and no clock. A Finder owns
 // one, and the sockets.

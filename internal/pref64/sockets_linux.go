@@ -12,7 +12,13 @@ import (
 
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"github.com/steppe-nat64/steppe/internal/pacer"
 )
+
+// maxReads are the messages that are read in a second: more than a link with several routers
+// has.
+const maxReads = 64
 
 // sockets are those of a Finder, other than those to resolvers. One of the two is open.
 type sockets struct {
@@ -238,7 +244,7 @@ func (s *sockets) receive(ctx context.Context, to chan<- Advertisement) error {
 
 func receiveICMP(ctx context.Context, c *ipv6.PacketConn, index int, to chan<- Advertisement) error {
 	b := make([]byte, 1<<16)
-	for pace := new(pacer); pace.wait(ctx); {
+	for pace := (pacer.Pacer{Limit: maxReads}); pace.Wait(ctx); {
 		n, cm, from, err := c.ReadFrom(b)
 		if err != nil {
 			return err
@@ -261,7 +267,7 @@ func receiveRoute(ctx context.Context, route *os.File, index int, to chan<- Adve
 		return err
 	}
 	b := make([]byte, 1<<16)
-	for pace := new(pacer); pace.wait(ctx); {
+	for pace := (pacer.Pacer{Limit: maxReads}); pace.Wait(ctx); {
 		n, err := readKernel(raw, b)
 		switch {
 		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):

@@ -1,4 +1,4 @@
-package pref64
+package pacer
 
 import (
 	"context"
@@ -6,16 +6,18 @@ import (
 	"time"
 )
 
-// TestPacer: a neighbour that sends all the time is read maxReads times a second.
+const limit = 64
+
+// TestPacer: a neighbour that sends all the time is read limit times a second.
 func TestPacer(t *testing.T) {
-	var p pacer
+	p := Pacer{Limit: limit}
 	start := time.Now()
 	now, n := start, 0
 	for now.Sub(start) < 100*time.Second {
 		n++
 		now = now.Add(p.pause(now)).Add(time.Microsecond)
 	}
-	if n < 99*maxReads || n > 102*maxReads {
+	if n < 99*limit || n > 102*limit {
 		t.Errorf("%d in 100 seconds", n)
 	}
 	for range 1000 {
@@ -30,8 +32,8 @@ func TestPacer(t *testing.T) {
 func TestPacerEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p := pacer{second: time.Now().Add(time.Hour), n: maxReads}
-	if p.wait(ctx) {
+	p := Pacer{Limit: limit, second: time.Now().Add(time.Hour), n: limit}
+	if p.Wait(ctx) {
 		t.Error("has waited")
 	}
 }
