@@ -168,7 +168,10 @@ func TestCLATPrefixChanges(t *testing.T) {
 			both()
 			require.Less(t, time.Since(since), 3*time.Second, "the kernel translates nothing: %v", b.g.Stats().Fast)
 		}
+		cache := b.g.fast.path.Load().Cache
+		generation := cache.Generation()
 		b.update(clatIn(epoch))
+		require.Equal(t, generation, cache.Generation(), "all that the kernel knows is void")
 		both()
 		for _, c := range b.g.Stats().Fast {
 			require.NotEqual(t, fastpath.RulesChanged, c.Reason)

@@ -31,7 +31,7 @@ func (m *mutant) path() (dir, file string) {
 }
 
 // mutants are mistakes that a hurried hand could make.
-var mutants = slices.Concat(translateMutants, sessionMutants, wiringMutants)
+var mutants = slices.Concat(translateMutants, sessionMutants, wiringMutants, clatMutants)
 
 // translateMutants break rules of package translate.
 var translateMutants = []mutant{

@@ -1,0 +1,47 @@
+package main
+
+// clatMutants break rules of a gateway that is a CLAT.
+var clatMutants = []mutant{
+	{"clat-any-source", "internal/gateway/clat.go",
+		`CheckLoops: true}`,
+		`CheckLoops: false}`},
+	{"clat-own-net-leaves", "internal/gateway/clat.go",
+		`{Prefixes: []netip.Prefix{clatOnly}}`,
+		`{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/29")}}`},
+	{"clat-host-in-prefix", "internal/gateway/clat.go",
+		`[]netip.Addr{c.Host6, c.IPv6}`,
+		`[]netip.Addr{c.IPv6}`},
+	{"clat-own-in-prefix", "internal/gateway/clat.go",
+		`[]netip.Addr{c.Host6, c.IPv6}`,
+		`[]netip.Addr{c.Host6}`},
+	{"clat-own6-of-file", "internal/gateway/update.go",
+		`s.IPv4, s.IPv6 = c.CLAT.own4(conf), c.CLAT.IPv6`,
+		`s.IPv4 = c.CLAT.own4(conf)`},
+	{"clat-change-with-fast-path-on", "internal/gateway/update.go",
+		`	g.fast.pause()
+	defer`,
+		`	defer`},
+	{"clat-prefix-of-before", "internal/gateway/update.go",
+		`		g.clat = c.CLAT
+`,
+		``},
+	{"clat-path-without-prefix", "internal/gateway/fast.go",
+		`if p == nil || !f.on || !f.g.translates() {`,
+		`if p == nil || !f.on {`},
+	{"clat-same-is-another", "internal/gateway/update.go",
+		`case *c.CLAT == *is:
+		c.CLAT = nil`,
+		`case *c.CLAT == *is:`},
+	{"clat-of-caller", "internal/gateway/update.go",
+		`c.CLAT = &mine`,
+		`_ = mine`},
+	{"clat-map-of-many", "fastpath/rules.go",
+		`if len(tab.Maps) != 1 || `,
+		`if len(tab.Maps) == 0 || `},
+	{"clat-drops-source", "fastpath/rules.go",
+		`return r.DropSource })`,
+		`return false })`},
+	{"clat-simple-hairpin", "fastpath/rules.go",
+		` || cfg.Hairpin == translate.HairpinSimple`,
+		``},
+}
