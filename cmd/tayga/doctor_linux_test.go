@@ -330,6 +330,7 @@ var patients = []struct {
 func TestDoctor(t *testing.T) {
 	for _, test := range patients {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newClinic(t, clinicConf+test.more)
 			c.heal()
 			c.sh(test.also)
@@ -420,6 +421,7 @@ var clatPatients = []struct {
 func TestDoctorCLAT(t *testing.T) {
 	for _, test := range clatPatients {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCLAT(t)
 			require.False(t, c.pings(), "from nothing")
 			var about []string

@@ -131,6 +131,16 @@ func TestDoctorFixDryRun(t *testing.T) {
 	// Fixed twice, all of it is undone.
 	list, code = c.repaired("--fix", "--yes")
 	assert.Zero(t, code, "%v", list)
+	after := c.state()
+	text, code = c.doctor("--undo")
+	assert.Zero(t, code)
+	assert.Equal(t, `1. forwarding
+   run:  sysctl -w net.ipv4.ip_forward=0
+2. route
+   run:  ip route del 64:ff9b::/96 dev nat64
+nothing was changed, since standard input or output is no terminal; --yes runs these commands
+`, text)
+	assert.Empty(t, difference(after, c.state()))
 	text, code = c.doctor("--undo", "--yes")
 	assert.Zero(t, code)
 	assert.Equal(t, `1. forwarding

@@ -25,7 +25,8 @@ const (
 // Connections finds those over which this process may be run: that of SSH_CONNECTION, and
 // the TCP connections that this process and those that have started it have in this
 // network namespace. Where a program stands between that outlives connections (tmux,
-// screen), or a connection comes from the machine itself, it may be any of sshd's.
+// screen), or a connection comes from the machine itself or has no addresses there, it may be
+// any of sshd's.
 func Connections() []Connection {
 	s := search{sockets: established(), own: namespace("self")}
 	s.environment("self")
@@ -72,9 +73,11 @@ func (s *search) environment(pid string) {
 		case name == "SSH_CONNECTION" && len(f) == 4:
 			peer, err1 := netip.ParseAddr(f[0])
 			local, err2 := netip.ParseAddr(f[2])
-			if err1 == nil && err2 == nil {
-				s.add(Connection{peer, local})
+			if err1 != nil || err2 != nil { // UNKNOWN
+				s.any = true
+				continue
 			}
+			s.add(Connection{peer, local})
 		}
 	}
 }
