@@ -135,10 +135,11 @@ func TestRenumbered(t *testing.T) {
 		w.change(func(s *snapshot) {
 			s.addrs[0].deprecated = true
 			s.addrs = append(s.addrs, hostAddr("2001:db8:2::5/64", ethIndex))
+			s.addrs[1].unusable, s.addrs[1].checking = true, true
 		})
 		w.pass(500 * time.Millisecond)
 		w.is(On, wkp, w.stable(net1, 0)) // while the other is checked
-		w.pass(time.Second)
+		w.pass(600 * time.Millisecond)   // not after the kernel's check
 		w.is(On, wkp, w.stable(net2, 0))
 		if len(w.claims) != 1 {
 			t.Errorf("claims: %v", w.claims)

@@ -25,16 +25,16 @@ func (s *snapshot) need(cfg Address, uplink linkState, pref64 netip.Prefix) need
 	if cfg.Mode == Fixed {
 		return need{mode: Fixed, index: uplink.index, addr: cfg.Addr, why: "it is configured"}
 	}
-	candidates := s.sources(uplink.index)
-	if len(candidates) == 0 && cfg.Mode != Shared {
+	if preferred, _ := s.byState(uplink.index); len(preferred) == 0 && cfg.Mode != Shared {
 		if early := s.early(cfg, uplink, pref64); early.mode == Own && early.err == "" {
 			return early
 		}
 	}
-	return s.needOf(cfg, uplink, pref64, candidates)
+	return s.needOf(cfg, uplink, pref64, s.sources(uplink.index))
 }
 
-// early returns which address suits before the kernel has one that it may use. For one of the
+// early returns which address suits before the kernel has one that it may use, or while those
+// that it has are deprecated. For one of the
 // CLAT's own the network is enough, so that both are checked for duplicates at the same time.
 func (s *snapshot) early(cfg Address, uplink linkState, pref64 netip.Prefix) need {
 	var checking []netip.Prefix
@@ -99,7 +99,14 @@ func (s *snapshot) needElsewhere(n need, uplink linkState) need {
 // sources lists the addresses of an interface that may be a source: deprecated ones only if
 // there are no others.
 func (s *snapshot) sources(index int) []netip.Prefix {
-	var preferred, deprecated []netip.Prefix
+	preferred, deprecated := s.byState(index)
+	if len(preferred) == 0 {
+		return deprecated
+	}
+	return preferred
+}
+
+func (s *snapshot) byState(index int) (preferred, deprecated []netip.Prefix) {
 	for _, a := range s.addrs {
 		switch {
 		case a.index != index || !a.usable() || a.temporary:
@@ -109,10 +116,7 @@ func (s *snapshot) sources(index int) []netip.Prefix {
 			preferred = append(preferred, a.prefix)
 		}
 	}
-	if len(preferred) == 0 {
-		return deprecated
-	}
-	return preferred
+	return preferred, deprecated
 }
 
 // usable reports whether an address is one that may be seen outside.
