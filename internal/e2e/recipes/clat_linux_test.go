@@ -1,6 +1,7 @@
 package recipes
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -81,9 +82,19 @@ func TestRecipeCLAT(t *testing.T) {
 	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
 	r.Follow("Check that it works")
 	n.useCLAT(t, host)
+	host.contain("docker0", "172.17.0", "ip saddr 172.17.0.0/16 oifname != docker0 masquerade")
+	host.Eventually("ip netns exec docker0 ping -c 1 -W 2 9.9.1.2", time.Minute)
 	host.Reboot()
 	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
 	require.Contains(t, host.Sh("ip rule"), "464:")
+
+	host.contain("usb0", "192.168.42", "")
+	_, err = host.Try("ip netns exec usb0 ping -c 1 -W 2 9.9.1.2")
+	require.Error(t, err, "it is not shared")
+	host.Sh("echo clat-share 192.168.42.0/24 >>/etc/steppe-clat.conf; systemctl restart steppe-clat")
+	host.Eventually("ip netns exec usb0 ping -c 1 -W 2 9.9.1.2", time.Minute)
+
+	host.Sh("nft flush ruleset; for b in docker0 usb0; do ip netns delete $b || true; ip link delete $b || true; done; sysctl -qw net.ipv4.ip_forward=0")
 
 	r.Follow("By hand")
 	n.useCLAT(t, host)
@@ -119,6 +130,27 @@ func (n *internet) useCLAT(t *testing.T, host *Machine) {
 	n.try4(t, host, n.v4only, "9.9.1.2")
 	fetch(t, "http://dual.test/page", pageOf(n.world), host)
 	require.Equal(t, []string{"2001:db8:1::2"}, visitors(n.world))
+}
+
+// contain makes a client of a machine on a bridge, and a packet filter as Docker has it, of both
+// families: forwarded packets are dropped, but those of the bridge and their answers. The client's
+// namespace has the name of the bridge.
+func (m *Machine) contain(bridge, net, nat string) {
+	m.Sh(strings.NewReplacer("BRIDGE", bridge, "NET", net, "RULE", nat).Replace(`
+		sysctl -qw net.ipv4.ip_forward=1
+		ip link add BRIDGE type bridge; ip address add NET.1/24 dev BRIDGE; ip link set BRIDGE up
+		ip netns add BRIDGE; ip link add veth-BRIDGE type veth peer name eth0 netns BRIDGE
+		ip link set veth-BRIDGE master BRIDGE up
+		ip -n BRIDGE link set eth0 up; ip -n BRIDGE address add NET.2/24 dev eth0; ip -n BRIDGE route add default via NET.1
+		nft -f - <<-end
+		table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop
+			iifname "BRIDGE" accept
+			oifname "BRIDGE" ct state established,related accept
+		}; }
+		table ip6 filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }
+		table ip nat { chain POSTROUTING { type nat hook postrouting priority srcnat; RULE
+		}; }
+		end`))
 }
 
 // network lists what a CLAT changes on a machine.
