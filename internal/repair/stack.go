@@ -102,17 +102,33 @@ func open(path string) (*Stack, error) {
 		return nil, err
 	}
 	s := &Stack{dir: dir, lock: os.NewFile(uintptr(fd), path)}
-	switch err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err {
-	case nil:
+	if err = lock(fd); err == nil {
 		err = s.load()
-	case unix.EWOULDBLOCK:
-		err = errors.New("another process runs or undoes commands")
 	}
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// lockTime is how long another process is waited for, in steps: one that asks a person may
+// take any time.
+var lockTime = 20 * time.Second
+
+const lockStep = 100 * time.Millisecond
+
+// lock locks a directory.
+func lock(fd int) error {
+	for end := time.Now().Add(lockTime); ; time.Sleep(lockStep) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err != unix.EWOULDBLOCK:
+			return err
+		case time.Now().After(end):
+			return errors.New("another process runs or undoes commands")
+		}
+	}
 }
 
 // Close unlocks the stack.
@@ -267,8 +283,21 @@ func (s *Stack) Begin(e Entry) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("the command cannot be noted: %w", err)
 	}
+	s.makeRoom(e)
 	s.Entries = append(s.Entries, e)
 	return s.save()
+}
+
+// makeRoom forgets the oldest entry that cannot be undone from where e is, if there are too many:
+// network namespaces come and go, and nothing tells that one has gone.
+func (s *Stack) makeRoom(e Entry) {
+	if len(s.Entries) < maxEntries {
+		return
+	}
+	i := slices.IndexFunc(s.Entries, func(o Entry) bool { return o.Copy == "" && (o.Boot != e.Boot || o.Netns != e.Netns) })
+	if i >= 0 {
+		s.Entries = slices.Delete(s.Entries, i, i+1)
+	}
 }
 
 // End notes that the command that was noted last has ended. One that failed and changed

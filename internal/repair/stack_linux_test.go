@@ -34,6 +34,8 @@ func TestStack(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "steppe"), filepath.Join(t.TempDir(), "conf")
 	require.NoError(t, os.WriteFile(path, []byte("old\n"), 0o644))
 	s := reopened(t, dir)
+	defer func(t time.Duration) { lockTime = t }(lockTime)
+	lockTime = 0
 	_, err := Open(dir)
 	assert.ErrorContains(t, err, "another process runs or undoes commands")
 	e := edit(path)
@@ -109,6 +111,22 @@ func TestStackSharesCopies(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, copied, kept)
 	assert.FileExists(t, copied)
+}
+
+// Namespaces that are gone do not fill the file for ever.
+func TestStackMakesRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "conf")
+	s := reopened(t, filepath.Join(t.TempDir(), "steppe"))
+	here, elsewhere := edit(path), edit(path)
+	here.Before, elsewhere.Before = []string{"x"}, []string{"x"}
+	elsewhere.Netns = "gone"
+	s.Entries = []Entry{here, elsewhere}
+	for len(s.Entries) < maxEntries {
+		s.Entries = append(s.Entries, here)
+	}
+	require.NoError(t, s.Begin(here))
+	assert.Len(t, s.Entries, maxEntries)
+	assert.ErrorContains(t, s.Begin(here), "undo something first")
 }
 
 // What is in the file may be what a program of another user has made.
