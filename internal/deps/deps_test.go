@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"pool":            {"github.com/hashicorp/golang-lru/v2"},
 	"session":         {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6"},
 	"fastpath":        {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net/ipv6", "github.com/cilium/ebpf", "golang.org/x/sys"},
-	"internal/pref64": {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net", "golang.org/x/sys"},
+	"internal/pref64": {module + "/translate", module + "/internal/pacer", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/net", "golang.org/x/sys"},
 	"tun":             {module + "/translate", module + "/internal/checksum", "github.com/gaissmai/bart", "golang.org/x/sys", "github.com/songgao/water"},
 }
 
