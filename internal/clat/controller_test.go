@@ -404,7 +404,7 @@ func TestApplyFails(t *testing.T) {
 		w.is(On, wkp, w.stable(net1, 0))
 
 		// A part of it: what can be done is done, and the rest tried again.
-		w.set(func() { w.missing = func(c hostnet.Change) bool { return c.Guard != nil } })
+		w.set(func() { w.missing = func(c hostnet.Change) bool { return c.Accept != nil } })
 		w.finds("eth0", local)
 		w.pass(time.Minute)
 		w.is(On, local, w.stable(net1, 0))

@@ -156,7 +156,8 @@ func (m *Manager) Undo() error { return m.Apply(nil) }
 // Apply makes the machine be as listed. Changes that are not wanted any more are undone, the
 // last one first; new ones are made in order. What is as wanted is not touched, and what
 // another program has undone is made again. If some changes fail, the error is a
-// PartialError. If any is invalid or not allowed, or the journal can't be written, the error
+// PartialError; one that fails to guard a device keeps the routes to it that are listed after
+// it from being made, so that no packet goes without it. If any is invalid or not allowed, or the journal can't be written, the error
 // is another one, and nothing more is changed.
 func (m *Manager) Apply(want []Change) error {
 	want, err := compact(want)
@@ -195,7 +196,14 @@ func (m *Manager) apply(want []Change) error {
 	if err := m.write(); err != nil {
 		return err
 	}
+	unguarded := map[string]bool{}
 	for _, c := range want {
+		if c.Route != nil && unguarded[c.Route.Device] {
+			if err := m.undoPlace(c); err != nil {
+				failed = append(failed, Failure{c, err})
+			}
+			continue
+		}
 		err := m.set(c)
 		var stop *journalError
 		if errors.As(err, &stop) {
@@ -203,6 +211,10 @@ func (m *Manager) apply(want []Change) error {
 		}
 		if err == nil && c.Accept != nil {
 			err = c.Accept.warnings(m.host)
+		}
+		if err != nil && c.Guard != nil {
+			unguarded[c.Guard.Device] = true
+			err = fmt.Errorf("%w: %s is without a guard, and gets no routes", err, c.Guard.Device)
 		}
 		if err != nil {
 			failed = append(failed, Failure{c, err})
@@ -237,6 +249,14 @@ func (m *Manager) undo(e *entry) error {
 		m.host.step()
 	}
 	m.drop(e)
+	return nil
+}
+
+// undoPlace undoes what was made at the place of a change, if anything was.
+func (m *Manager) undoPlace(c Change) error {
+	if e := m.at(c); e != nil {
+		return m.undo(e)
+	}
 	return nil
 }
 

@@ -1,7 +1,9 @@
 package hostnet
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +91,28 @@ func TestTables(t *testing.T) {
 			require.NoError(t, m.apply(manager))
 			m.same(before, "undone")
 		})
+	}
+}
+
+// A kernel without nftables made the routes of a CLAT without its guard: any host could reach
+// the machine's IPv4 programs. Now there is no route until the guard is there.
+func TestGuardFails(t *testing.T) {
+	m := newMachine(t)
+	manager := m.mustOpen(t.TempDir())
+	want := slices.Insert(settings(), 5, tables()[3], tables()[4])
+	for range 2 {
+		manager.host.nftErr = fmt.Errorf("nftables: %w", errNoNFT)
+		err := m.apply(manager, want...)
+		require.ErrorContains(t, err, "clat is without a guard, and gets no routes")
+		for _, list := range []string{"ip route", "ip -6 route", "ip route show table 464"} {
+			routes := m.sh(list + " 2>/dev/null || true")
+			assert.NotContains(t, routes, "default dev clat", list)
+			assert.NotContains(t, routes, host6.Addr().String()+" dev clat", list)
+		}
+		manager.host.nftErr = nil
+		require.NoError(t, m.apply(manager, want...))
+		assert.Contains(t, m.sh("ip -6 route"), host6.Addr().String()+" dev clat")
+		assert.Contains(t, m.sh("ip route"), "default dev clat")
 	}
 }
 
