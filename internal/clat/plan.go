@@ -48,9 +48,9 @@ func (c *Config) plan(s *snapshot, u use, forceForwarding bool) (p plan, ok bool
 	p.mtu = mtu - headerGrowth
 	p.translation = Translation{Prefix: u.prefix, Host4: host4, Host6: u.host6, Own4: own4}
 	p.forwarding(c, uplink.name, forceForwarding)
+	p.filters(c, uplink.name, u)
 	p.add(hostnet.Change{Link: &hostnet.Link{Device: c.Device, MTU: mtu}},
 		hostnet.Change{Address: &hostnet.Address{Device: c.Device, Prefix: netip.PrefixFrom(host4, clatNet.Bits())}})
-	p.filters(c, uplink.name, u)
 	p.routes(c, s, uplink.name, route, u)
 	return p, true
 }
@@ -74,7 +74,8 @@ func (p *plan) forwarding(c *Config, uplink string, force bool) {
 	}
 }
 
-// filters come before the routes, so that no packet goes without them.
+// filters come before the address and the routes, and are undone after them, so that no packet
+// goes without them.
 func (p *plan) filters(c *Config, uplink string, u use) {
 	host := netip.PrefixFrom(u.host6, 128)
 	if c.Guard {

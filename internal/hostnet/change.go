@@ -78,8 +78,10 @@ type NAT struct {
 }
 
 // Guard is a table of nftables: forwarded IPv6 packets to Device are dropped unless they
-// belong to a connection that Device has begun, or are ICMP errors about one. IPv4 packets
-// pass: those to the device of a CLAT come from the machine's own side.
+// belong to a connection that Device has begun, or are ICMP errors about one. Forwarded IPv4
+// packets pass: those to the device of a CLAT come from the machine's own side. But the addresses
+// of a CLAT (192.0.0.0/29) are for Device alone: a neighbour could send packets to them by any
+// interface, and connections over Device would leave with them by another that has native IPv4.
 type Guard struct{ Table, Device string }
 
 // Accept lets connections pass the firewall of the machine: in each chain of nftables that

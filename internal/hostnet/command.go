@@ -95,28 +95,18 @@ func (r *Rule) command() string {
 	return b.String()
 }
 
-func (n *NAT) command() string {
+func (n *NAT) command() string   { return tableCommands(n.Table, n.chains) }
+func (g *Guard) command() string { return tableCommands(g.Table, g.chains) }
+
+// tableCommands returns the commands for the tables of a name in both families.
+func tableCommands(name string, chains func(six bool) []ownChain) string {
 	var list []string
 	for _, six := range []bool{false, true} {
-		var rules []string
-		for _, r := range n.rules(six) {
-			rules = append(rules, r.text(family(six)))
-		}
-		if len(rules) > 0 {
-			list = append(list, fmt.Sprintf("nft 'table %s %s { chain postrouting { type nat hook postrouting priority srcnat; policy accept; %s; }; }'",
-				family(six), n.Table, strings.Join(rules, "; ")))
+		if of := chains(six); len(of) > 0 {
+			list = append(list, tableText(family(six), name, of))
 		}
 	}
 	return strings.Join(list, "; ")
-}
-
-func (g *Guard) command() string {
-	var rules []string
-	for _, r := range g.rules() {
-		rules = append(rules, r.text("ip6"))
-	}
-	return fmt.Sprintf("nft 'table ip6 %s { chain forward { type filter hook forward priority filter; policy accept; %s; }; }'",
-		g.Table, strings.Join(rules, "; "))
 }
 
 func (a *Accept) command() string {

@@ -116,8 +116,33 @@ func (n *NAT) tag() string    { return Change{NAT: n}.tag(n.Table) }
 func (g *Guard) tag() string  { return Change{Guard: g}.tag(g.Table) }
 func (a *Accept) tag() string { return Change{Accept: a}.tag(TableName(a.Device, "accept")) }
 
-// rules returns the rules of the table for a family.
-func (n *NAT) rules(six bool) (list []nftRule) {
+// An ownChain is a chain of a table that is ours. Its hook is its name, too.
+type ownChain struct {
+	kind, hook, priority string // as nft(8) has them
+	rules                []nftRule
+}
+
+// text returns the chain as nft(8) takes it.
+func (c ownChain) text(family string) string {
+	var rules strings.Builder
+	for _, r := range c.rules {
+		rules.WriteString(r.text(family) + "; ")
+	}
+	return fmt.Sprintf("chain %s { type %s hook %s priority %s; policy accept; %s}", c.hook, c.kind, c.hook, c.priority, rules.String())
+}
+
+// tableText returns the command for a table.
+func tableText(family, name string, chains []ownChain) string {
+	var list strings.Builder
+	for _, c := range chains {
+		list.WriteString(c.text(family) + "; ")
+	}
+	return fmt.Sprintf("nft 'table %s %s { %s}'", family, name, list.String())
+}
+
+// chains returns the chains of the table for a family.
+func (n *NAT) chains(six bool) []ownChain {
+	var rules []nftRule
 	for _, p := range n.Sources {
 		if p.Addr().Is6() != six {
 			continue
@@ -126,16 +151,35 @@ func (n *NAT) rules(six bool) (list []nftRule) {
 		if n.To.IsValid() {
 			r.do, r.to = actionSNAT, n.To
 		}
-		list = append(list, r)
+		rules = append(rules, r)
 	}
-	return list
+	if rules == nil {
+		return nil
+	}
+	return []ownChain{{"nat", "postrouting", "srcnat", rules}}
 }
 
-// rules returns the rules of the table.
-func (g *Guard) rules() []nftRule {
-	return []nftRule{
-		{out: g.Device, answers: true, do: actionAccept, comment: g.tag()},
-		{out: g.Device, do: actionDrop, comment: g.tag()},
+// chains returns the chains of the table for a family. The last chain comes after the masquerading
+// of clients, whose connections native IPv4 may have taken over.
+func (g *Guard) chains(six bool) []ownChain {
+	tag := g.tag()
+	if six {
+		return []ownChain{{"filter", "forward", "filter", []nftRule{
+			{out: g.Device, answers: true, do: actionAccept, comment: tag},
+			{out: g.Device, do: actionDrop, comment: tag},
+		}}}
+	}
+	return []ownChain{
+		{"filter", "input", "filter", []nftRule{
+			{in: g.Device, dst: dsLite, do: actionAccept, comment: tag},
+			{in: "lo", dst: dsLite, do: actionAccept, comment: tag},
+			{dst: dsLite, do: actionDrop, comment: tag},
+		}},
+		{"filter", "postrouting", "srcnat + 50", []nftRule{
+			{out: g.Device, src: dsLite, do: actionAccept, comment: tag},
+			{out: "lo", src: dsLite, do: actionAccept, comment: tag},
+			{src: dsLite, do: actionDrop, comment: tag},
+		}},
 	}
 }
 

@@ -8,27 +8,31 @@ import (
 	"github.com/google/nftables"
 )
 
-// An ownTable is a table of nftables that a change makes: of one chain in each family that
-// has rules.
+// An ownTable is a table of nftables that a change makes, in each family that has chains.
 type ownTable struct {
-	name, chain string
-	kind        nftables.ChainType
-	hook        *nftables.ChainHook
-	priority    *nftables.ChainPriority
-	rules       func(six bool) []nftRule
+	name   string
+	chains func(six bool) []ownChain
 }
 
-func (n *NAT) table() ownTable {
-	return ownTable{n.Table, "postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, n.rules}
+func (n *NAT) table() ownTable   { return ownTable{n.Table, n.chains} }
+func (g *Guard) table() ownTable { return ownTable{g.Table, g.chains} }
+
+// rules returns the rules of all chains.
+func (t ownTable) rules(six bool) (list []nftRule) {
+	for _, c := range t.chains(six) {
+		list = append(list, c.rules...)
+	}
+	return list
 }
 
-func (g *Guard) table() ownTable {
-	return ownTable{g.Table, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter, func(six bool) []nftRule {
-		if !six {
-			return nil
-		}
-		return g.rules()
-	}}
+// hooks are those of chains, by their names.
+var hooks = map[string]*nftables.ChainHook{
+	"input": nftables.ChainHookInput, "forward": nftables.ChainHookForward, "postrouting": nftables.ChainHookPostrouting,
+}
+
+// priorities are those of chains, by their words.
+var priorities = map[string]*nftables.ChainPriority{
+	"filter": nftables.ChainPriorityFilter, "srcnat": nftables.ChainPriorityNATSource, "srcnat + 50": nftables.ChainPriorityRef(*nftables.ChainPriorityNATSource + 50),
 }
 
 // eachFamily calls f for both families of tables.
@@ -121,21 +125,25 @@ func (t ownTable) make(h *host) error {
 			n.conn.AddTable(table) // that it can be deleted, whatever another program does
 			n.conn.DelTable(table)
 		}
-		if rules := t.rules(six); len(rules) > 0 {
-			t.add(n.conn, table, rules)
+		if chains := t.chains(six); len(chains) > 0 {
+			add(n.conn, table, chains)
 		}
 		return nil
 	})
 	return n.flush("make the table " + t.name)
 }
 
-// add adds the table to a transaction.
-func (t ownTable) add(conn *nftables.Conn, table *nftables.Table, rules []nftRule) {
+// add adds a table to a transaction.
+func add(conn *nftables.Conn, table *nftables.Table, chains []ownChain) {
 	conn.AddTable(table)
 	accept := nftables.ChainPolicyAccept
-	chain := conn.AddChain(&nftables.Chain{Name: t.chain, Table: table, Type: t.kind, Hooknum: t.hook, Priority: t.priority, Policy: &accept})
-	for _, r := range rules {
-		conn.AddRule(r.rule(chain, false))
+	for _, c := range chains {
+		chain := conn.AddChain(&nftables.Chain{
+			Name: c.hook, Table: table, Type: nftables.ChainType(c.kind), Hooknum: hooks[c.hook], Priority: priorities[c.priority], Policy: &accept,
+		})
+		for _, r := range c.rules {
+			conn.AddRule(r.rule(chain, false))
+		}
 	}
 }
 

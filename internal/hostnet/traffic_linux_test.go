@@ -210,3 +210,27 @@ func TestNoNFT(t *testing.T) {
 	require.NoError(t, m.apply(manager))
 	m.same(before)
 }
+
+// Any neighbour could send packets to 192.0.0.1, whatever interface has it, and so reach the IPv4
+// programs of a machine without native IPv4; and what was sent with that address left by an
+// interface with native IPv4. The addresses of a CLAT are for its device alone.
+func TestGuardAddresses(t *testing.T) {
+	p := newPath(t)
+	p.routes()
+	manager, err := p.machine.open(t.TempDir(), Policy{Device: "clat"})
+	require.NoError(t, err)
+	p.machine.sh("ip tuntap add clat mode tun; ip link set clat up; ip address add 192.0.0.1/29 dev clat")
+	for _, addr := range []string{"192.0.0.1:7", "198.51.1.1:7"} {
+		_, err = p.machine.ServeUDPEcho(addr)
+		require.NoError(t, err)
+	}
+	echo(t, true, p.outside, "192.0.0.1", "without a guard")
+	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{"tayga-clat-guard", "clat"}}))
+	echo(t, false, p.outside, "192.0.0.1")
+	echo(t, true, p.machine.Host, "192.0.0.1", "the machine itself")
+	echo(t, true, p.outside, "198.51.1.1", "other addresses")
+	p.machine.sh("nft 'table ip share { chain postrouting { type nat hook postrouting priority srcnat; ip saddr " + inside4 + " snat to 192.0.0.1; }; }'")
+	echo(t, false, p.inside, outside4, "a client with the address of the CLAT")
+	require.NoError(t, p.machine.apply(manager))
+	echo(t, true, p.inside, outside4, "without a guard")
+}
