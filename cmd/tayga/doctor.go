@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,6 +42,28 @@ func examine(o options, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return int(worst(findings))
+}
+
+// clatConfig is what the unit steppe-clat reads.
+const clatConfig = "/etc/steppe-clat.conf"
+
+// ofCLAT returns the options of the CLAT that runs, where no file is named: with --clat, and
+// on a machine without a tayga.conf. No other file is taken from what the daemon reports: an
+// attacker may have taken it over.
+func (o options) ofCLAT() options {
+	_, err := os.Stat(defaultConfig)
+	if named := o.configFile != ""; named && (o.configFile != defaultConfig || !errors.Is(err, os.ErrNotExist)) {
+		return o
+	}
+	r, err := status.Ask(status.DefaultPath(taygaconf.CLATDevice), status.Summary)
+	if err != nil || r.CLAT == nil || r.Netns != netnsInode("self") {
+		return o
+	}
+	o.clat, o.configFile = true, ""
+	if r.Config == clatConfig {
+		o.configFile = clatConfig
+	}
+	return o
 }
 
 // printFindings prints findings as lines.

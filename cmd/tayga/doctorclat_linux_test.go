@@ -97,3 +97,19 @@ func TestDoctorOfRunningCLAT(t *testing.T) {
 	assert.Zero(t, code)
 	assert.NoError(t, c.host.Command("ping", "-n", "-c", "1", "-W", "30", serverAddr).Run())
 }
+
+// Without a tayga.conf, the doctor said that there is none, beside a CLAT that runs; and with
+// --clat, that it runs with another file, where that is the unit's.
+func TestDoctorFindsCLAT(t *testing.T) {
+	c := newCLAT(t)
+	const script = `mount -t tmpfs tmpfs /run; cp "$1/resolv.conf" /run; mount -t tmpfs tmpfs /etc; mv /run/resolv.conf /etc; mkdir /run/tayga
+		[ -z "$3" ] || echo clat yes >/etc/steppe-clat.conf
+		"$2" --clat $3 & trap "kill $!; wait" EXIT
+		until ping -n -c 1 -W 1 "$4" >/dev/null 2>&1; do sleep 0.1; done
+		"$2" --doctor; echo "status $?"; "$2" --clat --doctor; echo "status $?"`
+	for name, file := range map[string]string{"--clat": "", "/etc/steppe-clat.conf": "-c /etc/steppe-clat.conf"} {
+		text, err := c.host.Command("timeout", "60", "unshare", "-m", "sh", "-c", script, "sh", c.dir, c.self, file, serverAddr).CombinedOutput()
+		require.NoError(t, err, "%s", text)
+		assert.Regexp(t, "(?m)^"+name+": nothing is missing\nstatus 0\n"+name+": nothing is missing\nstatus 0\n", string(text))
+	}
+}

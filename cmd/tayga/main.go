@@ -79,6 +79,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "Try 'tayga --help' for more information.")
 		return 1
 	}
+	if o.doctor || o.fix {
+		o = o.ofCLAT()
+	}
 	switch {
 	case o.help:
 		io.WriteString(stderr, usageText)
