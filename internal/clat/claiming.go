@@ -113,6 +113,7 @@ func (c *Controller) possible(to claimTo) bool {
 func (c *Controller) begin(cl *candidate) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cl.cancel = cancel
+	maps.DeleteFunc(c.lost, func(_ netip.Addr, at time.Time) bool { return time.Since(at) > lostTime })
 	lost := maps.Clone(c.lost)
 	s := Stable{Secret: c.cfg.Secret, Prefix: cl.to.net}
 	if l := c.snap.link(cl.to.index); l != nil {
@@ -129,7 +130,7 @@ func (c *Controller) begin(cl *candidate) {
 		if addr.IsValid() {
 			err = c.claimer.Claim(ctx, cl.to.index, addr)
 		} else {
-			addr, err = c.claimer.ClaimStable(ctx, cl.to.index, s, func(a netip.Addr) bool { return lost[a] })
+			addr, err = c.claimer.ClaimStable(ctx, cl.to.index, s, func(a netip.Addr) bool { return !lost[a].IsZero() })
 		}
 		cancel()
 		if !c.send(func() { c.claimed(cl, addr, err) }) && err == nil {
@@ -173,8 +174,10 @@ func (c *Controller) claimed(cl *candidate, addr netip.Addr, err error) {
 	}
 }
 
-// maxLost limits how many addresses are remembered that other nodes took.
-const maxLost = 64
+const (
+	maxLost  = 64               // addresses that are remembered that other nodes took
+	lostTime = 10 * time.Minute // until they are tried again
+)
 
 // conflict takes it that another node uses an address of the CLAT.
 func (c *Controller) conflict(x Conflict) {
@@ -183,7 +186,7 @@ func (c *Controller) conflict(x Conflict) {
 		if len(c.lost) >= maxLost {
 			clear(c.lost)
 		}
-		c.lost[x.Addr] = true
+		c.lost[x.Addr] = time.Now()
 		c.problem("conflict", fmt.Errorf("%s has the address %s of the CLAT, too: it is given up", x.By, x.Addr))
 		if c.current != nil && c.current.to.index == x.Index && c.current.addr == x.Addr {
 			c.current = nil // released already

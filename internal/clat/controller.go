@@ -64,13 +64,13 @@ type Controller struct {
 	other    *OtherError
 	device   int // the index of the CLAT's device
 
-	uplinks []*uplink           // the best first
-	current *candidate          // an address that is taken
-	next    *candidate          // one that is to be
-	soon    bool                // the kernel is checking an address of the uplink
-	checked chan struct{}       // closed when the last check of an address is over
-	crowded map[claimTo]string  // why there is no address
-	lost    map[netip.Addr]bool // addresses that other nodes took
+	uplinks []*uplink                // the best first
+	current *candidate               // an address that is taken
+	next    *candidate               // one that is to be
+	soon    bool                     // the kernel is checking an address of the uplink
+	checked chan struct{}            // closed when the last check of an address is over
+	crowded map[claimTo]string       // why there is no address
+	lost    map[netip.Addr]time.Time // addresses that other nodes took, with when that was
 
 	used       use // what plan is for; zero: nothing
 	plan       plan
@@ -135,7 +135,7 @@ func Open(cfg Config) (_ *Controller, err error) {
 func newController(cfg Config) *Controller {
 	c := &Controller{
 		cfg: cfg, events: make(chan func()), resumed: make(chan struct{}, 1), closing: make(chan struct{}),
-		crowded: map[claimTo]string{}, lost: map[netip.Addr]bool{}, problems: map[string]string{}, done: true,
+		crowded: map[claimTo]string{}, lost: map[netip.Addr]time.Time{}, problems: map[string]string{}, done: true,
 	}
 	c.own.Store(new([]netip.Prefix))
 	c.report = Report{State: Searching, Since: time.Now(), Carrier: ByNone}

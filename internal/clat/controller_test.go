@@ -293,6 +293,24 @@ func TestDuplicate(t *testing.T) {
 	})
 }
 
+// A neighbour that had claimed each address of the CLAT once kept it, with clat-address own, off
+// IPv4 for ever: addresses that were lost were not tried again. Now they are after a while.
+func TestLostAddresses(t *testing.T) {
+	inWorld(t, func(c *Config) { c.Address = Address{Mode: Own} }, func(w *world) {
+		w.finds("eth0", wkp)
+		for n := range uint32(4) {
+			w.pass(2 * time.Second)
+			w.is(On, wkp, w.stable(net1, n))
+			w.c.conflict(Conflict{Index: ethIndex, Addr: w.stable(net1, n)})
+			w.set(func() { delete(w.claims, w.stable(net1, n)) }) // as Neighbours does
+		}
+		w.pass(lostTime / 2)
+		w.is(Off, "", netip.Addr{})
+		w.pass(lostTime)
+		w.is(On, wkp, w.stable(net1, 0))
+	})
+}
+
 // TestFixed retries an address that another node has, with pauses.
 func TestFixed(t *testing.T) {
 	fixed := netip.MustParseAddr("2001:db8:1::c1a7")
