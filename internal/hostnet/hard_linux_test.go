@@ -272,7 +272,7 @@ func TestReplace(t *testing.T) {
 	m.sh("ip link set clat up; ip -4 address add 192.0.0.1/29 dev clat")
 	before := m.state()
 	nat := func(out string) Change {
-		return Change{NAT: &NAT{Table: "tayga-clat-nat", Out: out, Sources: []netip.Prefix{host6}}}
+		return Change{NAT: &NAT{Table: "tayga-clat-nat", In: "clat", Out: out, Sources: []netip.Prefix{host6}}}
 	}
 	route := func(mtu int) Change {
 		return Change{Route: &Route{Device: "clat", Dst: any4, Src: ours4, MTU: mtu, Metric: 2048}}

@@ -25,7 +25,7 @@ var every = []Change{
 	{Route: &Route{Device: "clat", Dst: prefix("fd00::1/128")}},
 	{Route: &Route{Device: "eth0", Dst: prefix("64:ff9b::/96"), Via: netip.MustParseAddr("fe80::1"), Table: 464}},
 	{Rule: &Rule{Six: true, Priority: 464, Table: 464, To: prefix("64:ff9b::/96"), In: "clat"}},
-	{NAT: &NAT{Table: "tayga-clat-nat", Out: "eth0", Sources: []netip.Prefix{prefix("fd00::1/128")}}},
+	{NAT: &NAT{Table: "tayga-clat-nat", In: "clat", Out: "eth0", Sources: []netip.Prefix{prefix("fd00::1/128")}}},
 	{Guard: &Guard{"tayga-clat-guard", "clat"}},
 	{Accept: &Accept{Device: "clat", Src: prefix("fd00::1/128")}},
 }
@@ -89,7 +89,8 @@ func TestPolicy(t *testing.T) {
 		{Change{Rule: &Rule{Priority: 464, Table: 254, In: "clat"}}, false, "not 464"},
 		{Change{NAT: &NAT{Table: "filter", Sources: []netip.Prefix{prefix("10.0.0.0/8")}}}, false, "the table is not tayga-clat-"},
 		{Change{NAT: &NAT{Table: "tayga-clat-2-nat", Sources: []netip.Prefix{prefix("10.0.0.0/8")}}}, false, "the table is not tayga-clat-"},
-		{Change{NAT: &NAT{Table: "tayga-clat-nat", Sources: []netip.Prefix{prefix("::/0")}}}, false, "all sources"},
+		{Change{NAT: &NAT{Table: "tayga-clat-nat", In: "clat", Sources: []netip.Prefix{prefix("::/0")}}}, false, "all sources"},
+		{Change{NAT: &NAT{Table: "tayga-clat-nat", Out: "eth0", Sources: []netip.Prefix{prefix("10.0.0.0/8")}}}, true, "neither about packets from clat"},
 		{Change{NAT: &NAT{Table: "tayga-clat-nat"}}, false, "0 sources"},
 		{Change{NAT: &NAT{Table: "tayga-clat-nat", Sources: []netip.Prefix{prefix("10.0.0.0/8")}, To: netip.MustParseAddr("::1")}}, false, "to ::1"},
 		{Change{Guard: &Guard{"tayga-clat-guard", "eth0"}}, false, "the device is not clat"},

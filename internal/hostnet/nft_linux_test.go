@@ -17,7 +17,7 @@ func tables() []Change {
 		{NAT: &NAT{Table: "tayga-clat-nat", In: "clat", Out: "eth0", Sources: []netip.Prefix{host6}}},
 		{NAT: &NAT{Table: "tayga-clat-share", Out: "clat", To: ours4, Sources: []netip.Prefix{
 			netip.MustParsePrefix("172.17.0.0/16"), netip.MustParsePrefix("10.0.0.0/9")}}},
-		{NAT: &NAT{Table: "tayga-clat-both", Out: "eth0", Sources: []netip.Prefix{
+		{NAT: &NAT{Table: "tayga-clat-both", In: "clat", Out: "eth0", Sources: []netip.Prefix{
 			netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fc00::/7")}}},
 		{Guard: &Guard{Table: "tayga-clat-guard", Device: "clat"}},
 		{Accept: &Accept{Device: "clat", Src: host6, Dst: pref64}},

@@ -184,13 +184,21 @@ func (p Policy) rule(r *Rule) error {
 	return nil
 }
 
+// nat allows NAT for some sources: for a CLAT only of packets that come from its device, or that
+// leave by it. Others are the machine's own, and those of other machines.
 func (p Policy) nat(n *NAT) error {
 	for _, src := range n.Sources {
 		if !some(src) {
 			return errors.New("it is about all sources")
 		}
 	}
-	return p.ownTable(n.Table)
+	if err := p.ownTable(n.Table); err != nil {
+		return err
+	}
+	if !p.Gateway && n.In != p.Device && n.Out != p.Device {
+		return fmt.Errorf("it is neither about packets from %s nor about those to it", p.Device)
+	}
+	return nil
 }
 
 // ownTable allows tables of nftables with the name of the device.

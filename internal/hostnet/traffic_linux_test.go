@@ -64,7 +64,8 @@ func echo(t *testing.T, want bool, from *netlab.Host, to string, what ...any) {
 // Hosts inside reach those outside that have no route to them.
 func TestNATTraffic(t *testing.T) {
 	p := newPath(t)
-	manager := p.machine.mustOpen(t.TempDir())
+	manager, err := p.machine.open(t.TempDir(), Policy{Device: "clat", Gateway: true})
+	require.NoError(t, err)
 	sources := []netip.Prefix{netip.MustParsePrefix("198.51.0.0/24"), netip.MustParsePrefix("2001:db8::/64")}
 	to := func(to string, source netip.Prefix, table string) Change {
 		return Change{NAT: &NAT{Table: table, Out: "eth1", Sources: []netip.Prefix{source}, To: netip.MustParseAddr(to)}}

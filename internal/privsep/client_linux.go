@@ -24,6 +24,10 @@ const (
 	startPatience  = 30 * time.Second
 	answerPatience = 10 * time.Second
 	endPatience    = time.Second
+	// networkPatience is for changes of the network: another Manager may change something
+	// (see lockTimeout of hostnet), and a firewall that changes all the time makes some begin
+	// again. A helper that is given up undoes all.
+	networkPatience = 45 * time.Second
 )
 
 // ErrEnded: there is no helper any more.
@@ -215,7 +219,11 @@ func (h *Helper) ask(r request) (answer, error) {
 		<-h.ended
 		return answer{}, h.err
 	}
-	a, err := h.wait(answerPatience)
+	patience := answerPatience
+	if r.op == opNetwork {
+		patience = networkPatience
+	}
+	a, err := h.wait(patience)
 	switch {
 	case err != nil:
 		return answer{}, err
