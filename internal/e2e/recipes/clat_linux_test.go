@@ -88,6 +88,13 @@ func TestRecipeCLAT(t *testing.T) {
 	host.Eventually("ping -c 1 -W 2 9.9.1.2", time.Minute)
 	require.Contains(t, host.Sh("ip rule"), "464:")
 
+	// systemd-networkd is started later, with a file for all devices that removes foreign rules.
+	host.Write("/etc/systemd/network/90-all.network", "[Match]\nName=cl*\n\n[Network]\nDHCP=yes\n")
+	host.Sh("systemctl start systemd-networkd")
+	host.Eventually("networkctl --no-pager list clat | grep -w unmanaged", time.Minute)
+	host.Eventually("ping -c 1 -W 2 9.9.1.2 && ip rule | grep 'from 192.0.0.1 lookup 464' && ip -6 rule | grep 'iif clat lookup 464'", time.Minute)
+	host.Sh("systemctl stop systemd-networkd.socket systemd-networkd; rm /etc/systemd/network/90-all.network")
+
 	host.contain("usb0", "192.168.42", "")
 	_, err = host.Try("ip netns exec usb0 ping -c 1 -W 2 9.9.1.2")
 	require.Error(t, err, "it is not shared")
