@@ -178,6 +178,8 @@ func (g *Guard) chains(six bool) []ownChain {
 		{"filter", "postrouting", "srcnat + 50", []nftRule{
 			{out: g.Device, src: dsLite, do: actionAccept, comment: tag},
 			{out: "lo", src: dsLite, do: actionAccept, comment: tag},
+			// The translator's own ICMP errors, for clients. Before Linux 5.7 this matches nothing.
+			{in: g.Device, src: dsLite, do: actionAccept, comment: tag},
 			{src: dsLite, do: actionDrop, comment: tag},
 		}},
 	}
@@ -186,7 +188,9 @@ func (g *Guard) chains(six bool) []ownChain {
 // rules returns the rules for a chain of a family, in the order in which they are in it.
 func (a *Accept) rules(family string) []nftRule {
 	there := nftRule{in: a.Device, src: a.Src, dst: a.Dst, comment: a.tag()}
-	back := nftRule{out: a.Device, src: a.Dst, dst: a.Src, answers: true, comment: a.tag()}
+	// ICMP errors are answers, too, and come from any router on the way: without them there is no
+	// path MTU discovery.
+	back := nftRule{out: a.Device, dst: a.Src, answers: true, comment: a.tag()}
 	if a.Into {
 		there.in, there.out, back.in, back.out = "", a.Device, a.Device, ""
 	}
