@@ -1,11 +1,14 @@
 package clattest
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +53,7 @@ type lab struct {
 	nat64s               int            // how many were started
 	streams              *netlab.Server // what open connects to
 	dirs                 map[*netlab.Host]string
+	clat                 *clat // on the host, that was started last
 }
 
 // newLab makes the test network, with a NAT64 for each prefix.
@@ -195,6 +199,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	// The tests wait for timers of protocols most of the time, and not for a processor.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		f.Value.Set("6")
+	}
 	code := m.Run()
 	if buildDir != "" {
 		os.RemoveAll(buildDir)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -35,8 +36,10 @@ var looks = []struct{ name, command string }{
 	{"tc", "tc qdisc show"},
 }
 
-// passing matches what changes by itself.
-var passing = regexp.MustCompile(`(valid_lft \S+ preferred_lft \S+|expires \S+|# handle \d+|link-netns(id)? \S+|\bmtu 65536.*)`)
+// passing matches what changes by itself, or with each start: an interface's number, the
+// link-local address that the kernel makes up for a TUN device.
+var passing = regexp.MustCompile(`^\d+:\s+|valid_lft \S+ preferred_lft \S+|expires \S+|# handle \d+|link-netns(id)? \S+|` +
+	` packets \d+ bytes \d+| state [A-Z]+|(?:local )?fe80::[0-9a-f:]+(/64 scope link stable-privacy| dev clat)`)
 
 // take looks at the host's network, and at the files that tayga keeps in its /run.
 func (x *lab) take(h *netlab.Host) snapshot {
@@ -94,7 +97,7 @@ func (x *lab) sysctls(h *netlab.Host) (s snapshot) {
 					return err
 				}
 				b, err := os.ReadFile(path)
-				if err == nil { // else it can't be read at all, or not yet
+				if err == nil && d.Name() != "stable_secret" { // else it can't be read at all, or not yet
 					s = append(s, "sysctl: "+strings.TrimPrefix(path, root)+" = "+strings.TrimSpace(string(b)))
 				}
 				return nil
@@ -136,8 +139,13 @@ func (s snapshot) diff(now snapshot) (all []string) {
 func (x *lab) same(h *netlab.Host, before snapshot) {
 	x.t.Helper()
 	var diff []string
+	begin := time.Now()
 	ok := eventually(x.t, nil, func() bool {
-		diff = before.diff(x.take(h))
+		now := before.diff(x.take(h))
+		if len(now) == 0 && time.Since(begin) > promised {
+			x.t.Logf("as before after %v, at last without\n%s", time.Since(begin), strings.Join(diff, "\n"))
+		}
+		diff = now
 		return len(diff) == 0
 	})
 	require.True(x.t, ok, "the host's network is not as it was:\n%s", strings.Join(diff, "\n"))
