@@ -79,7 +79,7 @@ func (p *plan) forwarding(c *Config, uplink string, force bool) {
 func (p *plan) filters(c *Config, uplink string, u use) {
 	host := netip.PrefixFrom(u.host6, 128)
 	if c.Guard {
-		p.add(hostnet.Change{Guard: &hostnet.Guard{Table: hostnet.TableName(c.Device, "guard"), Device: c.Device}})
+		p.add(hostnet.Change{Guard: &hostnet.Guard{Table: hostnet.TableName(c.Device, "guard"), Device: c.Device, Uplink: uplink}})
 	}
 	if u.mode == Shared {
 		p.add(hostnet.Change{NAT: &hostnet.NAT{

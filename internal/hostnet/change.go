@@ -82,7 +82,14 @@ type NAT struct {
 // packets pass: those to the device of a CLAT come from the machine's own side. But the addresses
 // of a CLAT (192.0.0.0/29) are for Device alone: a neighbour could send packets to them by any
 // interface, and connections over Device would leave with them by another that has native IPv4.
-type Guard struct{ Table, Device string }
+//
+// While the machine forwards IPv6 packets that Uplink receives only because an earlier change has
+// set its force_forwarding, those to other devices are dropped: its neighbours would reach the
+// networks of VPNs and containers by it.
+type Guard struct {
+	Table, Device string
+	Uplink        string `json:",omitempty"`
+}
 
 // Accept lets connections pass the firewall of the machine: in each chain of nftables that
 // forwarded packets go through and that may drop them, in tables that are not ours, packets
@@ -302,7 +309,7 @@ func (g *Guard) check() error {
 	if err := checkTable(g.Table); err != nil {
 		return err
 	}
-	return checkDevice(g.Device)
+	return firstError(checkDevice(g.Device), checkDevices(g.Uplink))
 }
 
 func (g *Guard) place() string { return "table " + g.Table }

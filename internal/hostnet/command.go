@@ -95,8 +95,11 @@ func (r *Rule) command() string {
 	return b.String()
 }
 
-func (n *NAT) command() string   { return tableCommands(n.Table, n.chains) }
-func (g *Guard) command() string { return tableCommands(g.Table, g.chains) }
+func (n *NAT) command() string { return tableCommands(n.Table, n.chains) }
+
+func (g *Guard) command() string {
+	return tableCommands(g.Table, func(six bool) []ownChain { return g.chains(six, g.Uplink != "") })
+}
 
 // tableCommands returns the commands for the tables of a name in both families.
 func tableCommands(name string, chains func(six bool) []ownChain) string {

@@ -26,7 +26,7 @@ var every = []Change{
 	{Route: &Route{Device: "eth0", Dst: prefix("64:ff9b::/96"), Via: netip.MustParseAddr("fe80::1"), Table: 464}},
 	{Rule: &Rule{Six: true, Priority: 464, Table: 464, To: prefix("64:ff9b::/96"), In: "clat"}},
 	{NAT: &NAT{Table: "tayga-clat-nat", In: "clat", Out: "eth0", Sources: []netip.Prefix{prefix("fd00::1/128")}}},
-	{Guard: &Guard{"tayga-clat-guard", "clat"}},
+	{Guard: &Guard{Table: "tayga-clat-guard", Device: "clat"}},
 	{Accept: &Accept{Device: "clat", Src: prefix("fd00::1/128")}},
 }
 
@@ -51,7 +51,7 @@ func TestPolicy(t *testing.T) {
 		want    string
 	}{
 		{Change{}, false, "exactly one"},
-		{Change{Link: &Link{"clat", 0}, Guard: &Guard{"tayga-clat-guard", "clat"}}, false, "exactly one"},
+		{Change{Link: &Link{"clat", 0}, Guard: &Guard{Table: "tayga-clat-guard", Device: "clat"}}, false, "exactly one"},
 		{Change{Sysctl: &Sysctl{"net/ipv4/ip_forward", "3"}}, false, "the value is not"},
 		{Change{Sysctl: &Sysctl{"net/ipv4/ip_forward", "0"}}, false, "the value is not 1"},
 		{Change{Sysctl: &Sysctl{"net/ipv6/conf/eth0/accept_ra", "0"}}, false, "the value is not 2"},
@@ -93,7 +93,7 @@ func TestPolicy(t *testing.T) {
 		{Change{NAT: &NAT{Table: "tayga-clat-nat", Out: "eth0", Sources: []netip.Prefix{prefix("10.0.0.0/8")}}}, true, "neither about packets from clat"},
 		{Change{NAT: &NAT{Table: "tayga-clat-nat"}}, false, "0 sources"},
 		{Change{NAT: &NAT{Table: "tayga-clat-nat", Sources: []netip.Prefix{prefix("10.0.0.0/8")}, To: netip.MustParseAddr("::1")}}, false, "to ::1"},
-		{Change{Guard: &Guard{"tayga-clat-guard", "eth0"}}, false, "the device is not clat"},
+		{Change{Guard: &Guard{Table: "tayga-clat-guard", Device: "eth0"}}, false, "the device is not clat"},
 		{Change{Accept: &Accept{Device: "eth0"}}, false, "the device is not clat"},
 		{Change{Accept: &Accept{Device: "clat", Src: prefix("10.0.0.0/8"), Dst: prefix("::/0")}}, false, "two families"},
 	} {

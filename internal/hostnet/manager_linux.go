@@ -31,7 +31,8 @@ type host struct {
 	nftErr error          // why there is no nft
 	legacy map[string]int // the lists of tables of iptables-legacy, by family
 	others func() otherList
-	step   func() // for tests: called around each change and each write of the journal
+	sets   func(sysctl string) bool // a change has set it, and not found it so
+	step   func()                   // for tests: called around each change and each write of the journal
 }
 
 // operations are what each kind of change can do. They are given the machine and the entry
@@ -70,7 +71,7 @@ func Open(dir string, p Policy) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{policy: p, files: f, host: h}
-	h.others = m.others
+	h.others, h.sets = m.others, m.sets
 	return m, m.recover()
 }
 
@@ -250,6 +251,13 @@ func (m *Manager) undo(e *entry) error {
 	}
 	m.drop(e)
 	return nil
+}
+
+// sets reports whether a change has set a sysctl that was different before.
+func (m *Manager) sets(name string) bool {
+	return slices.ContainsFunc(m.list, func(e *entry) bool {
+		return e.Change.Sysctl != nil && e.Change.Sysctl.Name == name && !e.Found
+	})
 }
 
 // undoPlace undoes what was made at the place of a change, if anything was.

@@ -159,15 +159,20 @@ func (n *NAT) chains(six bool) []ownChain {
 	return []ownChain{{"nat", "postrouting", "srcnat", rules}}
 }
 
-// chains returns the chains of the table for a family. The last chain comes after the masquerading
-// of clients, whose connections native IPv4 may have taken over.
-func (g *Guard) chains(six bool) []ownChain {
+// chains returns the chains of the table for a family; alone says that what the uplink receives is
+// forwarded for the device alone. The last chain comes after the masquerading of clients, whose
+// connections native IPv4 may have taken over.
+func (g *Guard) chains(six, alone bool) []ownChain {
 	tag := g.tag()
 	if six {
-		return []ownChain{{"filter", "forward", "filter", []nftRule{
+		rules := []nftRule{
 			{out: g.Device, answers: true, do: actionAccept, comment: tag},
 			{out: g.Device, do: actionDrop, comment: tag},
-		}}}
+		}
+		if alone {
+			rules = append(rules, nftRule{in: g.Uplink, do: actionDrop, comment: tag})
+		}
+		return []ownChain{{"filter", "forward", "filter", rules}}
 	}
 	return []ownChain{
 		{"filter", "input", "filter", []nftRule{

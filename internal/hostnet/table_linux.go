@@ -14,8 +14,17 @@ type ownTable struct {
 	chains func(six bool) []ownChain
 }
 
-func (n *NAT) table() ownTable   { return ownTable{n.Table, n.chains} }
-func (g *Guard) table() ownTable { return ownTable{g.Table, g.chains} }
+func (n *NAT) table() ownTable { return ownTable{n.Table, n.chains} }
+
+// table depends on whether other programs, too, want that packets of the uplink are forwarded.
+func (g *Guard) table(h *host) ownTable {
+	alone := false
+	if g.Uplink != "" && h.sets("net/ipv6/conf/"+g.Uplink+"/force_forwarding") {
+		all, err := h.read("net/ipv6/conf/all/forwarding")
+		alone = err == nil && all == "0"
+	}
+	return ownTable{g.Table, func(six bool) []ownChain { return g.chains(six, alone) }}
+}
 
 // rules returns the rules of all chains.
 func (t ownTable) rules(six bool) (list []nftRule) {
@@ -179,8 +188,8 @@ func (*NAT) note(*host, *entry) error               { return nil }
 func (n *NAT) make(h *host, _ *entry, _ kind) error { return n.table().make(h) }
 func (n *NAT) undo(h *host, _ *entry) error         { return n.table().remove(h) }
 
-func (g *Guard) look(h *host) (bool, error)           { return g.table().look(h) }
+func (g *Guard) look(h *host) (bool, error)           { return g.table(h).look(h) }
 func (*Guard) adopt(*host, *entry) error              { return nil }
 func (*Guard) note(*host, *entry) error               { return nil }
-func (g *Guard) make(h *host, _ *entry, _ kind) error { return g.table().make(h) }
-func (g *Guard) undo(h *host, _ *entry) error         { return g.table().remove(h) }
+func (g *Guard) make(h *host, _ *entry, _ kind) error { return g.table(h).make(h) }
+func (g *Guard) undo(h *host, _ *entry) error         { return g.table(h).remove(h) }

@@ -93,7 +93,7 @@ func TestGuardTraffic(t *testing.T) {
 	manager, err := p.machine.open(dir, Policy{Device: "eth0"})
 	require.NoError(t, err)
 	echo(t, true, p.outside, inside6)
-	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{"tayga-eth0-guard", "eth0"}}))
+	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{Table: "tayga-eth0-guard", Device: "eth0"}}))
 	echo(t, true, p.inside, outside6)
 	echo(t, false, p.outside, inside6)
 	echo(t, true, p.outside, inside4, "IPv4")
@@ -226,7 +226,7 @@ func TestGuardAddresses(t *testing.T) {
 		require.NoError(t, err)
 	}
 	echo(t, true, p.outside, "192.0.0.1", "without a guard")
-	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{"tayga-clat-guard", "clat"}}))
+	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{Table: "tayga-clat-guard", Device: "clat"}}))
 	echo(t, false, p.outside, "192.0.0.1")
 	echo(t, true, p.machine.Host, "192.0.0.1", "the machine itself")
 	echo(t, true, p.outside, "198.51.1.1", "other addresses")
@@ -234,4 +234,37 @@ func TestGuardAddresses(t *testing.T) {
 	echo(t, false, p.inside, outside4, "a client with the address of the CLAT")
 	require.NoError(t, p.machine.apply(manager))
 	echo(t, true, p.inside, outside4, "without a guard")
+}
+
+// To forward packets between its uplink and its device, a CLAT had the machine forward any IPv6
+// packet that a neighbour on the uplink sent. Those to other devices are dropped, unless the
+// machine forwards anyway.
+func TestGuardUplink(t *testing.T) {
+	p := newPath(t)
+	p.routes()
+	uplink := "net/ipv6/conf/eth1/force_forwarding"
+	if p.machine.Command("test", "-e", "/proc/sys/"+uplink).Run() != nil {
+		t.Skip("no force_forwarding before Linux 6.17")
+	}
+	p.machine.Sysctl("net/ipv6/conf/all/forwarding", "0")
+	p.machine.Sysctl("net/ipv6/conf/eth0/force_forwarding", "1") // for answers
+	manager, err := p.machine.open(t.TempDir(), Policy{Device: "clat"})
+	require.NoError(t, err)
+	want := []Change{
+		{Sysctl: &Sysctl{uplink, "1"}},
+		{Guard: &Guard{Table: "tayga-clat-guard", Device: "clat", Uplink: "eth1"}},
+	}
+	require.NoError(t, p.machine.apply(manager, want[0]))
+	echo(t, true, p.outside, inside6, "without a guard")
+	require.NoError(t, p.machine.apply(manager, want...))
+	echo(t, false, p.outside, inside6)
+	p.machine.Sysctl("net/ipv6/conf/all/forwarding", "1")
+	require.NoError(t, p.machine.apply(manager, want...))
+	echo(t, true, p.outside, inside6, "another program has forwarding on")
+	require.NoError(t, p.machine.apply(manager))
+	p.machine.Sysctl("net/ipv6/conf/all/forwarding", "0") // which also sets force_forwarding of all
+	p.machine.Sysctl("net/ipv6/conf/eth0/force_forwarding", "1")
+	p.machine.Sysctl(uplink, "1")
+	require.NoError(t, p.machine.apply(manager, want...))
+	echo(t, true, p.outside, inside6, "the uplink forwarded before")
 }
