@@ -79,9 +79,9 @@ type NAT struct {
 
 // Guard is a table of nftables: forwarded IPv6 packets to Device are dropped unless they
 // belong to a connection that Device has begun, or are ICMP errors about one. Forwarded IPv4
-// packets pass: those to the device of a CLAT come from the machine's own side. But the addresses
-// of a CLAT (192.0.0.0/29) are for Device alone: a neighbour could send packets to them by any
-// interface, and connections over Device would leave with them by another that has native IPv4.
+// packets pass: those to the device of a CLAT come from the machine's own side. But the address
+// of the programs (192.0.0.1) is for Device alone: a neighbour could send packets to it by any
+// interface, and connections over Device would leave with it by another that has native IPv4.
 //
 // While the machine forwards IPv6 packets that Uplink receives only because an earlier change has
 // set its force_forwarding, those to other devices are dropped: its neighbours would reach the

@@ -176,16 +176,14 @@ func (g *Guard) chains(six, alone bool) []ownChain {
 	}
 	return []ownChain{
 		{"filter", "input", "filter", []nftRule{
-			{in: g.Device, dst: dsLite, do: actionAccept, comment: tag},
-			{in: "lo", dst: dsLite, do: actionAccept, comment: tag},
-			{dst: dsLite, do: actionDrop, comment: tag},
+			{in: g.Device, dst: programs, do: actionAccept, comment: tag},
+			{in: "lo", dst: programs, do: actionAccept, comment: tag},
+			{dst: programs, do: actionDrop, comment: tag},
 		}},
 		{"filter", "postrouting", "srcnat + 50", []nftRule{
-			{out: g.Device, src: dsLite, do: actionAccept, comment: tag},
-			{out: "lo", src: dsLite, do: actionAccept, comment: tag},
-			// The translator's own ICMP errors, for clients. Before Linux 5.7 this matches nothing.
-			{in: g.Device, src: dsLite, do: actionAccept, comment: tag},
-			{src: dsLite, do: actionDrop, comment: tag},
+			{out: g.Device, src: programs, do: actionAccept, comment: tag},
+			{out: "lo", src: programs, do: actionAccept, comment: tag},
+			{src: programs, do: actionDrop, comment: tag},
 		}},
 	}
 }

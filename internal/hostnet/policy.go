@@ -28,6 +28,10 @@ func (p Policy) table() int {
 // dsLite is the range of the addresses of a CLAT: RFC 7335.
 var dsLite = netip.MustParsePrefix("192.0.0.0/29")
 
+// programs is the address among them that the IPv4 programs of a CLAT have. The others may be
+// those of DS-Lite on the same machine (RFC 6333 §5.7), which is none of ours.
+var programs = netip.MustParsePrefix("192.0.0.1/32")
+
 // leastMetric is the lowest metric of a default route of a CLAT: native IPv4 wins.
 const leastMetric = 1024
 
