@@ -113,15 +113,19 @@ func (a *advertiser) silence() {
 	a.on = false
 }
 
-// since returns when the first advertisement was sent after a time.
-func (a *advertiser) since(begin time.Time) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i := slices.IndexFunc(a.sent, func(at time.Time) bool { return !at.Before(begin) })
-	if i < 0 {
-		return begin
-	}
-	return a.sent[i]
+// since returns when the first advertisement was sent after a time, and waits for it.
+func (a *advertiser) since(begin time.Time) (at time.Time) {
+	a.t.Helper()
+	require.True(a.t, eventually(a.t, nil, func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		i := slices.IndexFunc(a.sent, func(at time.Time) bool { return !at.Before(begin) })
+		if i >= 0 {
+			at = a.sent[i]
+		}
+		return i >= 0
+	}), "no host has asked for an advertisement")
+	return at
 }
 
 // slaac is the option that hosts make addresses of.

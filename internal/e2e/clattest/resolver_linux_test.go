@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -115,14 +116,16 @@ func (l *liar) says(answer func(string, dnsmessage.Message, dnsmessage.Message) 
 	l.first = time.Time{}
 }
 
-// since returns when it has answered first, or otherwise the time given.
-func (l *liar) since(begin time.Time) time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.first.IsZero() {
-		return begin
-	}
-	return l.first
+// answered returns when it has answered first, and waits for that.
+func (l *liar) answered(t *testing.T) (first time.Time) {
+	t.Helper()
+	require.True(t, eventually(t, nil, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		first = l.first
+		return !first.IsZero()
+	}), "no host has asked the resolver")
+	return first
 }
 
 // liar answers on the router with the addresses for ipv4only.arpa.
