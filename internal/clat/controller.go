@@ -64,6 +64,9 @@ type Controller struct {
 	other    *OtherError
 	device   int // the index of the CLAT's device
 
+	anew  bool   // everything is to be looked for anew
+	again damper // of that: a router that tells other resolvers all the time would end each search
+
 	uplinks []*uplink                // the best first
 	current *candidate               // an address that is taken
 	next    *candidate               // one that is to be
@@ -183,7 +186,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-c.host.changed():
 			c.dirty = true
 		case <-c.resumed:
-			c.beginAnew(time.Now())
+			c.anew = true
 		case f := <-c.events:
 			f()
 		case <-timer.C:
@@ -240,6 +243,11 @@ func (c *Controller) Report() Report {
 // step does what is due, and returns for how long there is nothing else to do.
 func (c *Controller) step(now time.Time) time.Duration {
 	c.due = never
+	if c.anew && c.ready(c.again.wait(now)) {
+		c.again.did(now)
+		c.anew = false
+		c.beginAnew(now)
+	}
 	c.look(now)
 	if c.snap != nil {
 		c.claim(now)

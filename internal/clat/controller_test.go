@@ -291,6 +291,20 @@ func TestDuplicate(t *testing.T) {
 	})
 }
 
+// A router that advertised other resolvers each second had the search begin anew each time, so that
+// DNS, which is asked after a second, never was.
+func TestResumedOften(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		for range 3600 {
+			w.c.Resumed()
+			w.pass(time.Second)
+		}
+		if n := w.finders["eth0"].restarts; n < 60 || n > 80 {
+			t.Errorf("%d searches in an hour", n)
+		}
+	})
+}
+
 // A neighbour that had claimed each address of the CLAT once kept it, with clat-address own, off
 // IPv4 for ever: addresses that were lost were not tried again. Now they are after a while.
 func TestLostAddresses(t *testing.T) {
