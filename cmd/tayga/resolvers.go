@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/steppe-nat64/steppe/internal/pref64"
 )
@@ -13,8 +14,12 @@ import (
 const resolvConf = "/etc/resolv.conf"
 
 // readResolvConf returns the resolvers of the machine, none if that is not known.
-func readResolvConf() []netip.Addr {
-	f, err := os.Open(resolvConf)
+func readResolvConf() []netip.Addr { return readResolvers(resolvConf) }
+
+// readResolvers reads a file that may belong to another user, such as that of a resolver: it does not
+// wait for what is no file.
+func readResolvers(name string) []netip.Addr {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
 	}
