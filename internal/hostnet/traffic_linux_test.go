@@ -227,7 +227,9 @@ func TestGuardAddresses(t *testing.T) {
 	}
 	echo(t, true, p.outside, "192.0.0.1", "without a guard")
 	require.NoError(t, p.machine.apply(manager, Change{Guard: &Guard{Table: "tayga-clat-guard", Device: "clat"}}))
+	p.machine.sh("nft 'table ip seen { chain input { type filter hook input priority 10; ip daddr 192.0.0.1 iifname eth1 counter; }; }'")
 	echo(t, false, p.outside, "192.0.0.1")
+	assert.Contains(t, p.machine.sh("nft list table ip seen"), "counter packets 0 ", "without an answer")
 	echo(t, true, p.machine.Host, "192.0.0.1", "the machine itself")
 	echo(t, true, p.outside, "198.51.1.1", "other addresses")
 	p.machine.sh("nft 'table ip share { chain postrouting { type nat hook postrouting priority srcnat; ip saddr " + inside4 + " snat to 192.0.0.1; }; }'")
