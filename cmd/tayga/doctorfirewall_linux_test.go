@@ -54,6 +54,7 @@ var firewalls = []struct{ name, rules, text string }{
 func TestDoctorFirewallEverywhere(t *testing.T) {
 	for _, test := range firewalls {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newClinic(t, clinicConf)
 			if strings.HasPrefix(test.name, "iptables") {
 				c.needIPTables()
@@ -159,6 +160,7 @@ func TestDoctorFirewallCLAT(t *testing.T) {
 		{"forward-of-answers", `table ip6 t { chain forw { type filter hook forward priority filter; oifname "clat" drop; }; }`, "chain forw of table ip6 t drops IPv6 packets of clat"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newCLAT(t)
 			for _, f := range c.findings() {
 				c.execute(f)

@@ -55,6 +55,7 @@ func TestDoctorPolicyRouting(t *testing.T) {
 			ip -6 route del 64:ff9b::/96 dev nat64; ip route del 192.168.255.0/24 dev nat64; ip route del default`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newClinic(t, clinicConf)
 			c.heal()
 			require.Empty(t, c.findings(), "before")
@@ -79,6 +80,7 @@ func TestDoctorPolicyRoutingBroken(t *testing.T) {
 			"packets for pool 192.168.255.0/24 are not routed to nat64; the route for 192.168.0.0/16 leads to eth1", "ip route add 192.168.255.0/24 dev nat64 table 100"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newClinic(t, clinicConf)
 			c.heal()
 			c.sh(test.harm)
@@ -110,6 +112,7 @@ func TestDoctorRoutesThatRefuse(t *testing.T) {
 		{"prohibit-pool", "ip route replace prohibit 192.168.255.0/24", "packets for pool 192.168.255.0/24 end at a route that is blackhole, unreachable or prohibit", "ip route replace 192.168.255.0/24 dev nat64"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newClinic(t, clinicConf)
 			c.heal()
 			c.sh(test.harm)

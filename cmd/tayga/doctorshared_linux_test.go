@@ -67,6 +67,7 @@ func TestDoctorShared(t *testing.T) {
 			severity: "error", about: "firewall", text: "chain forward of table ip filter drops IPv4 packets of nat64"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			c := newSharedClinic(t, test.more)
 			assert.Equal(t, []string{"forwarding", "forwarding", "device", "device", "route", "route", "daemon"}, c.healShared())
 			c.sh(test.harm)
